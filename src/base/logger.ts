@@ -1,0 +1,22 @@
+/*
+ * What the layers need of a logger; the daemon hands in pino. Fields first, then one sentence, as pino takes them.
+ */
+
+type LogLine = (fields: Readonly<Record<string, unknown>>, message: string) => void;
+
+export interface Logger {
+  readonly debug: LogLine;
+  readonly info: LogLine;
+  readonly warn: LogLine;
+  readonly error: LogLine;
+  child(fields: Readonly<Record<string, unknown>>): Logger;
+}
+
+/** Drops everything: for tests and tools. */
+export const silentLogger: Logger = {
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  child: () => silentLogger,
+};

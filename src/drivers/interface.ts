@@ -1,0 +1,70 @@
+/*
+ * What a network driver does. Desired state in, idempotent apply: `ensureNetwork` may be called at every start.
+ * A driver owns kernel objects and firewall entries of its networks, no records: those are the engine's.
+ */
+import type { Address, Link } from '../kernel/kernel.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Mac } from '../net/mac.ts';
+import type { IpWithLength, Prefix } from '../net/prefix.ts';
+
+/** A pool with its addresses as values. */
+export interface DriverPool {
+  readonly subnet: Prefix;
+  readonly gateway: Ip | undefined;
+}
+
+/** A network as a driver sees it. */
+export interface DriverNetwork {
+  readonly id: string;
+  readonly name: string;
+  readonly isInternal: boolean;
+  readonly isPredefined: boolean;
+  readonly hasIpv4: boolean;
+  readonly hasIpv6: boolean;
+  readonly pools: readonly DriverPool[];
+  readonly options: Readonly<Record<string, string>>;
+}
+
+export interface DriverEndpoint {
+  readonly id: string;
+  readonly networkId: string;
+  /** The container's end: `eth0`. */
+  readonly interfaceName: string;
+  readonly hostInterfaceName: string;
+  readonly mac: Mac;
+  readonly addresses: readonly IpWithLength[];
+  /** Default routes to set, at most one per family. */
+  readonly gateways: readonly Ip[];
+}
+
+/** What a driver says of a network before it exists. */
+export interface DriverPlan {
+  /** False: the engine allocates no pools (host, none). */
+  readonly needsPools: boolean;
+  /** False: pools get no gateway address (isolated mode, inhibited bridges keep theirs). */
+  readonly needsGateway: boolean;
+  /** `eth`, or what an option says. */
+  readonly interfacePrefix: string;
+}
+
+export interface Driver {
+  readonly name: string;
+  readonly scope: 'local' | 'global';
+  /** Checks options (codes driverOptionInvalid, networkConfigInvalid) and says what it needs. Pure. */
+  plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan;
+  /** Throws code `poolOverlap` or `networkConfigInvalid` if `network` conflicts with one of `others`. Pure. */
+  checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void;
+  /** Makes the kernel match; idempotent. Undoes what it did when it fails. */
+  ensureNetwork(network: DriverNetwork): Promise<void>;
+  /** Success if already gone. Tries every step, collects errors. */
+  removeNetwork(network: DriverNetwork): Promise<void>;
+  /** Puts the endpoint into the sandbox at `sandboxPath`. Undoes what it did when it fails. */
+  attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void>;
+  /** Success if already gone. */
+  detach(network: DriverNetwork, endpoint: DriverEndpoint): Promise<void>;
+  /** Deletes kernel objects that carry this daemon's mark but belong to no network or endpoint given. */
+  sweep(
+    actual: { readonly links: readonly Link[]; readonly addresses: readonly Address[] },
+    keep: { readonly networks: readonly DriverNetwork[]; readonly endpoints: readonly DriverEndpoint[] },
+  ): Promise<void>;
+}

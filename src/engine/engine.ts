@@ -1,0 +1,141 @@
+/*
+ * The face of the engine to the API: what Docker's commands need, in our words. The composition root builds it.
+ * `ref` is what a user types: a full id, a name, or a unique id prefix. Every method throws LinkspanError.
+ */
+import type { ImageStore } from '../runtime/images/images.ts';
+import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
+import type { EventLog } from './events.ts';
+import type {
+  AttachmentRequest,
+  Container,
+  ContainerId,
+  ContainerSpec,
+  Endpoint,
+  ExecId,
+  Network,
+  NetworkRequest,
+} from './model.ts';
+
+export interface NetworkFilter {
+  readonly isPredefined?: boolean;
+  /** True: without endpoints and not predefined. */
+  readonly isDangling?: boolean;
+}
+
+export interface Networks {
+  /** In name order. */
+  list(filter?: NetworkFilter): readonly Network[];
+  /** Full id, then full name, then id prefix. Codes networkNotFound, networkAmbiguous. */
+  get(ref: string): Network;
+  /** Endpoints of running containers on this network, and those of stopped ones (state in the record). */
+  endpoints(network: Network): readonly Endpoint[];
+  create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }>;
+  remove(ref: string): Promise<void>;
+  /** Removes custom networks without attachments that `select` takes; resolves with them. */
+  prune(select: (network: Network) => boolean): Promise<readonly Network[]>;
+  connect(ref: string, container: string, request: Omit<AttachmentRequest, 'network'>): Promise<void>;
+  disconnect(ref: string, container: string, isForced: boolean): Promise<void>;
+}
+
+export interface ExecSpec {
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir?: string;
+  readonly user?: string;
+  readonly isTty: boolean;
+  readonly isPrivileged: boolean;
+  readonly attach: { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean };
+  readonly detachKeys?: string;
+  readonly consoleSize?: readonly [height: number, width: number];
+}
+
+export interface Exec {
+  readonly id: ExecId;
+  readonly containerId: ContainerId;
+  readonly spec: ExecSpec;
+  readonly state: 'created' | 'running' | 'exited';
+  readonly pid: number;
+  readonly exitCode: number | undefined;
+}
+
+/** What `wait` waits for, as Docker's `condition`. */
+export type WaitCondition = 'not-running' | 'next-exit' | 'removed';
+
+export interface Containers {
+  list(): readonly Container[];
+  /** Full id, then name (with or without slash), then id prefix. */
+  get(ref: string): Container;
+  endpoints(container: Container): readonly Endpoint[];
+  create(
+    spec: ContainerSpec,
+    name: string | undefined,
+  ): Promise<{ readonly container: Container; readonly warnings: readonly string[] }>;
+  start(ref: string): Promise<void>;
+  /** SIGTERM (or the stop signal), then SIGKILL after `timeoutS` (undefined = the container's, else 10; -1 = never). No-op if not running: resolves false. */
+  stop(ref: string, timeoutS?: number, signal?: string): Promise<boolean>;
+  restart(ref: string, timeoutS?: number, signal?: string): Promise<void>;
+  kill(ref: string, signal: string): Promise<void>;
+  pause(ref: string): Promise<void>;
+  unpause(ref: string): Promise<void>;
+  /** Resolves to `ready` at once; its `done` settles with the exit code when the condition holds. */
+  wait(
+    ref: string,
+    condition: WaitCondition,
+    signal: AbortSignal,
+  ): { readonly done: Promise<{ readonly exitCode: number; readonly error: string }> };
+  remove(
+    ref: string,
+    options: { readonly isForced: boolean; readonly removesVolumes: boolean },
+  ): Promise<void>;
+  rename(ref: string, name: string): Promise<void>;
+  resize(ref: string, size: { readonly height: number; readonly width: number }): Promise<void>;
+  /** Before or after start; `logs` first replays the log. */
+  attach(
+    ref: string,
+    want: {
+      readonly stdin: boolean;
+      readonly stdout: boolean;
+      readonly stderr: boolean;
+      readonly isStream: boolean;
+      readonly withLogs: boolean;
+      readonly detachKeys?: string;
+    },
+  ): Promise<AttachStreams>;
+  logs(ref: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogRecord>;
+  top(
+    ref: string,
+    psArgs: readonly string[],
+  ): Promise<{ readonly titles: readonly string[]; readonly processes: readonly (readonly string[])[] }>;
+  /** Bytes in the writable layer and in all layers. */
+  size(ref: string): Promise<{ readonly writableBytes: number; readonly rootfsBytes: number }>;
+  prune(select: (container: Container) => boolean): Promise<readonly ContainerId[]>;
+
+  execCreate(ref: string, spec: ExecSpec): Promise<Exec>;
+  execGet(id: string): Exec;
+  execStart(
+    id: string,
+    options: { readonly isDetached: boolean; readonly isTty: boolean },
+  ): Promise<AttachStreams>;
+  execResize(id: string, size: { readonly height: number; readonly width: number }): Promise<void>;
+}
+
+export interface EngineInfo {
+  readonly id: string;
+  readonly name: string;
+  readonly dataRoot: string;
+  readonly containerdVersion: string;
+  readonly runcVersion: string;
+  readonly cgroupDriver: string;
+  readonly cgroupVersion: 1 | 2;
+  readonly warnings: readonly string[];
+  readonly isDebug: boolean;
+  readonly labels: readonly string[];
+}
+
+export interface Engine {
+  readonly networks: Networks;
+  readonly containers: Containers;
+  readonly images: ImageStore;
+  readonly events: EventLog;
+  info(): Promise<EngineInfo>;
+}

@@ -1,0 +1,230 @@
+/*
+ * What the engine knows, in the project's own words (ARCHITECTURE, glossary). Records here are stored as JSON, so they
+ * hold only JSON values; addresses are text in canonical form. Docker's words are translated at api/docker.
+ */
+import type { Id } from '../base/ids.ts';
+import type { Mac } from '../net/mac.ts';
+
+export type NetworkId = Id<'network'>;
+export type EndpointId = Id<'endpoint'>;
+export type ContainerId = Id<'container'>;
+export type SandboxId = Id<'sandbox'>;
+export type ExecId = Id<'exec'>;
+
+/** A subnet as asked for at create; every field is optional but what names a subnet depends on `subnet`. */
+export interface PoolRequest {
+  readonly subnet?: string;
+  readonly ipRange?: string;
+  readonly gateway?: string;
+  /** Reserved addresses by name. */
+  readonly auxAddresses?: Readonly<Record<string, string>>;
+}
+
+/** What a user asks for; Docker Engine API 1.50 NetworkCreate in our words. */
+export interface NetworkRequest {
+  readonly name: string;
+  readonly driver: string;
+  /** undefined = the driver's. */
+  readonly scope?: string;
+  readonly isInternal: boolean;
+  readonly isAttachable: boolean;
+  readonly isIngress: boolean;
+  readonly isConfigOnly: boolean;
+  readonly configFrom?: string;
+  /** undefined = the default (IPv4 on, IPv6 off). */
+  readonly ipv4?: boolean;
+  readonly ipv6?: boolean;
+  readonly ipamDriver: string;
+  readonly ipamOptions: Readonly<Record<string, string>>;
+  readonly pools: readonly PoolRequest[];
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** A subnet that a network has. */
+export interface Pool {
+  readonly subnet: string;
+  readonly ipRange?: string;
+  /** Without length. Absent where the driver needs none. */
+  readonly gateway?: string;
+  readonly auxAddresses: Readonly<Record<string, string>>;
+}
+
+/** A network's record. `creating` and `removing` are intents that a restart finishes. */
+export interface Network {
+  readonly id: NetworkId;
+  readonly name: string;
+  readonly driver: string;
+  readonly scope: 'local' | 'global';
+  readonly state: 'creating' | 'ready' | 'removing';
+  /** RFC 3339 with nanoseconds, as Docker prints. */
+  readonly createdAt: string;
+  readonly isInternal: boolean;
+  readonly isAttachable: boolean;
+  readonly hasIpv4: boolean;
+  readonly hasIpv6: boolean;
+  readonly ipamDriver: string;
+  readonly ipamOptions: Readonly<Record<string, string>>;
+  readonly pools: readonly Pool[];
+  /** As given, plus what the driver adds for the default network. */
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  /** bridge, host, none: made by the daemon, cannot be removed. */
+  readonly isPredefined: boolean;
+}
+
+/** One container's wish to be on one network, from create or connect. */
+export interface AttachmentRequest {
+  /** Name, id or id prefix, as given. */
+  readonly network: string;
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  readonly linkLocalIps?: readonly string[];
+  readonly mac?: string;
+  readonly aliases: readonly string[];
+  readonly links: readonly string[];
+  readonly driverOptions: Readonly<Record<string, string>>;
+  readonly gatewayPriority: number;
+}
+
+/** An attachment that stands: the endpoint's record. */
+export interface Endpoint {
+  readonly id: EndpointId;
+  readonly networkId: NetworkId;
+  readonly containerId: ContainerId;
+  readonly containerName: string;
+  /** `attaching` and `detaching` are intents that a restart finishes or undoes. */
+  readonly state: 'attaching' | 'attached' | 'detaching';
+  /** `eth0`; empty for drivers without an interface (none, host). */
+  readonly interfaceName: string;
+  /** Name of the host's end; empty as above. */
+  readonly hostInterfaceName: string;
+  readonly mac?: Mac;
+  /** With length: `172.17.0.2/16`. */
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  readonly ipv4Gateway?: string;
+  readonly ipv6Gateway?: string;
+}
+
+/** A container's network namespace. */
+export interface Sandbox {
+  readonly id: SandboxId;
+  readonly path: string;
+}
+
+export type MountSpec =
+  | {
+      readonly type: 'bind';
+      readonly source: string;
+      readonly target: string;
+      readonly isReadOnly: boolean;
+      /** private, rprivate, shared, rshared, slave, rslave; undefined = rprivate. */
+      readonly propagation?: string;
+      /** The source directory is made if missing (`-v`, not `--mount`). */
+      readonly createSource: boolean;
+    }
+  | { readonly type: 'tmpfs'; readonly target: string; readonly options: string };
+
+/** How the process sees the network: its own sandbox with attachments, the host's, none, or another container's. */
+export type NetworkMode =
+  | { readonly type: 'networks' }
+  | { readonly type: 'host' }
+  | { readonly type: 'none' }
+  | { readonly type: 'container'; readonly container: string };
+
+/** Everything that a user may say about a container; what the image adds is resolved at create (`ResolvedProcess`). */
+export interface ContainerSpec {
+  readonly image: string;
+  /** undefined = the image's; [] = cleared. */
+  readonly entrypoint?: readonly string[];
+  readonly command?: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir?: string;
+  readonly user?: string;
+  readonly groupAdd: readonly string[];
+  readonly hostname?: string;
+  readonly domainname?: string;
+  readonly isTty: boolean;
+  readonly isStdinOpen: boolean;
+  readonly isStdinOnce: boolean;
+  readonly attach: { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean };
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly stopSignal?: string;
+  readonly stopTimeoutS?: number;
+  /** `80/tcp` */
+  readonly exposedPorts: readonly string[];
+  readonly isAutoRemove: boolean;
+  readonly isPrivileged: boolean;
+  readonly isReadOnlyRootfs: boolean;
+  readonly hasInit: boolean;
+  readonly capAdd: readonly string[];
+  readonly capDrop: readonly string[];
+  readonly securityOptions: readonly string[];
+  readonly mounts: readonly MountSpec[];
+  readonly sysctls: Readonly<Record<string, string>>;
+  /** bytes; undefined = 64 MiB */
+  readonly shmSizeBytes?: number;
+  /** Written to /etc/hosts: name and address or `host-gateway`. */
+  readonly extraHosts: readonly string[];
+  readonly dns: readonly string[];
+  readonly dnsSearch: readonly string[];
+  readonly dnsOptions: readonly string[];
+  readonly networkMode: NetworkMode;
+  /** Docker's NetworkMode text as given (`default`, `bridge`, `mynet`, `container:x`), for inspect. */
+  readonly networkModeText: string;
+  /** In the order of the command line; the first is the one that NetworkMode names. */
+  readonly attachments: readonly AttachmentRequest[];
+  readonly pidMode: string;
+  readonly ipcMode: string;
+  readonly utsMode: string;
+  readonly cgroupNamespace: string;
+  readonly runtime?: string;
+}
+
+/** Spec and image config put together: what runs. */
+export interface ResolvedProcess {
+  /** entrypoint ++ command; argv[0] first. Never empty. */
+  readonly args: readonly string[];
+  readonly entrypoint: readonly string[];
+  readonly command: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir: string;
+  readonly user: string;
+  readonly stopSignal: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly exposedPorts: readonly string[];
+}
+
+/** `created` → `running` → `exited`; `starting` and `removing` are intents; `paused` is a running one held still. */
+export type ContainerState = 'created' | 'starting' | 'running' | 'paused' | 'exited' | 'removing' | 'dead';
+
+/** A container's record. */
+export interface Container {
+  readonly id: ContainerId;
+  /** Without a leading slash. */
+  readonly name: string;
+  readonly createdAt: string;
+  readonly spec: ContainerSpec;
+  readonly process: ResolvedProcess;
+  /** Digest of the image's config: `sha256:…` */
+  readonly imageId: string;
+  readonly state: ContainerState;
+  readonly pid: number;
+  /** Of the last run; 127 and 126 where the start failed. */
+  readonly exitCode: number;
+  readonly error: string;
+  /** RFC 3339 nano; Docker's zero time if never. */
+  readonly startedAt: string;
+  readonly finishedAt: string;
+  readonly restartCount: number;
+  readonly sandbox?: Sandbox;
+  /** Host paths bound over /etc/hosts and so on. */
+  readonly hostsPath: string;
+  readonly hostnamePath: string;
+  readonly resolvConfPath: string;
+  readonly logPath: string;
+}
+
+export const zeroTime = '0001-01-01T00:00:00Z';

@@ -1,0 +1,109 @@
+/*
+ * The error registry: every code that Linkspan's own errors carry, its kind, and what it is for.
+ * Kinds map to HTTP statuses, CLI exit codes and CNI codes in one table each (see kinds.ts).
+ * Message texts are given where the error is thrown, because they name the object; codes are stable.
+ */
+
+/** What went wrong in general; decides the status at every edge. */
+export type ErrorKind =
+  | 'notFound'
+  | 'conflict'
+  | 'invalid'
+  | 'forbidden'
+  | 'unauthorized'
+  | 'unavailable'
+  | 'tooLarge'
+  | 'notImplemented'
+  | 'internal';
+
+export type ErrorCode =
+  | 'networkNotFound'
+  | 'networkNameTaken'
+  | 'networkAmbiguous'
+  | 'networkInUse'
+  | 'networkPredefined'
+  | 'networkConfigInvalid'
+  | 'driverNotFound'
+  | 'driverOptionInvalid'
+  | 'poolOverlap'
+  | 'poolsExhausted'
+  | 'noSwarm'
+  | 'addressTaken'
+  | 'addressInvalid'
+  | 'addressesExhausted'
+  | 'endpointExists'
+  | 'endpointNotFound'
+  | 'containerNotFound'
+  | 'containerNameTaken'
+  | 'containerAmbiguous'
+  | 'containerConfigInvalid'
+  | 'containerState'
+  | 'containerStartFailed'
+  | 'execNotFound'
+  | 'execState'
+  | 'imageNotFound'
+  | 'imageInUse'
+  | 'imageInvalid'
+  | 'registryRefused'
+  | 'registryUnreachable'
+  | 'requestInvalid'
+  | 'requestTooLarge'
+  | 'notFound'
+  | 'notImplemented'
+  | 'kernel'
+  | 'firewall'
+  | 'store'
+  | 'runtimeUnavailable'
+  | 'runtimeFailed'
+  | 'daemonRunning'
+  | 'notRoot';
+
+/** The kind of every code. */
+export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
+  // networks
+  networkNotFound: 'notFound',
+  networkNameTaken: 'conflict',
+  networkAmbiguous: 'invalid',
+  networkInUse: 'forbidden',
+  networkPredefined: 'forbidden',
+  networkConfigInvalid: 'invalid',
+  driverNotFound: 'notFound',
+  driverOptionInvalid: 'invalid',
+  poolOverlap: 'forbidden',
+  poolsExhausted: 'invalid',
+  noSwarm: 'forbidden',
+  // addresses and endpoints
+  addressTaken: 'forbidden',
+  addressInvalid: 'invalid',
+  addressesExhausted: 'internal',
+  endpointExists: 'forbidden',
+  endpointNotFound: 'internal',
+  // containers
+  containerNotFound: 'notFound',
+  containerNameTaken: 'conflict',
+  containerAmbiguous: 'invalid',
+  containerConfigInvalid: 'invalid',
+  containerState: 'conflict',
+  containerStartFailed: 'invalid',
+  execNotFound: 'notFound',
+  execState: 'conflict',
+  // images
+  imageNotFound: 'notFound',
+  imageInUse: 'conflict',
+  imageInvalid: 'invalid',
+  registryRefused: 'forbidden',
+  registryUnreachable: 'unavailable',
+  // requests
+  requestInvalid: 'invalid',
+  requestTooLarge: 'tooLarge',
+  notFound: 'notFound',
+  notImplemented: 'notImplemented',
+  // the machine
+  kernel: 'internal',
+  firewall: 'internal',
+  store: 'internal',
+  runtimeUnavailable: 'unavailable',
+  runtimeFailed: 'internal',
+  daemonRunning: 'conflict',
+  notRoot: 'forbidden',
+};

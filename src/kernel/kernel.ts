@@ -1,0 +1,156 @@
+/*
+ * The face of the kernel to the layers above: verbs on kernel objects, asynchronous because they run in the kernel
+ * and reaper workers. Nothing above this folder knows netlink, file descriptors or threads.
+ * A namespace is named by its path (a bind-mounted nsfs file); `undefined` means the daemon's own namespace.
+ * Every call rejects with a KernelError that carries the errno name, and passes base/seam before it acts.
+ */
+import type { Events } from '../base/events.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Mac } from '../net/mac.ts';
+import type { IpWithLength, Prefix } from '../net/prefix.ts';
+
+/** Path of a bind-mounted network namespace; undefined = the daemon's own. */
+export type NamespacePath = string | undefined;
+
+/** A failed kernel operation. `code` is the errno name (`EEXIST`, `ENODEV`, …). */
+export class KernelError extends Error {
+  readonly code: string;
+  constructor(operation: string, code: string, detail = '') {
+    super(`${operation}: ${code}${detail === '' ? '' : ` (${detail})`}`);
+    this.name = 'KernelError';
+    this.code = code;
+  }
+}
+
+export interface Link {
+  readonly ifindex: number;
+  readonly name: string;
+  /** IFLA_INFO_KIND: `bridge`, `veth`, …; undefined for hardware and loopback. */
+  readonly kind: string | undefined;
+  readonly isUp: boolean;
+  readonly mtuBytes: number;
+  readonly mac: Mac | undefined;
+  /** ifindex of the bridge it is enslaved to. */
+  readonly master: number | undefined;
+  /** IFLA_IFALIAS: our owner mark. */
+  readonly alias: string | undefined;
+}
+
+export interface Address extends IpWithLength {
+  readonly ifindex: number;
+}
+
+export interface Route {
+  /** undefined = default route. */
+  readonly destination: Prefix | undefined;
+  readonly gateway: Ip | undefined;
+  readonly ifindex: number | undefined;
+  /** rtm_scope: `link` routes are on-link. */
+  readonly isOnLink: boolean;
+}
+
+/** A bridge device as it should be. */
+export interface BridgeSpec {
+  readonly name: string;
+  readonly mtuBytes: number;
+  /** Owner mark, at most 255 bytes. */
+  readonly alias: string;
+  /** Given at creation so that the bridge's address does not change with its ports. */
+  readonly mac: Mac;
+}
+
+/** One veth pair: its host end in a bridge, its peer born inside a sandbox, addressed and routed. */
+export interface AttachSpec {
+  readonly sandbox: string;
+  /** At most 15 bytes. */
+  readonly hostName: string;
+  readonly bridge: string;
+  readonly alias: string;
+  readonly mtuBytes: number;
+  /** Bridge port flags: hairpin lets a container reach itself through the bridge; isolated forbids port to port. */
+  readonly isHairpin: boolean;
+  readonly isIsolated: boolean;
+  /** The container's end: `eth0`. */
+  readonly peerName: string;
+  readonly peerMac: Mac;
+  readonly addresses: readonly IpWithLength[];
+  /** Default gateways by family, at most one each; none = no default route. */
+  readonly gateways: readonly Ip[];
+}
+
+export interface KernelEvents extends Record<string, unknown> {
+  /** A link was added, changed or deleted in the daemon's namespace (RTM_NEWLINK, RTM_DELLINK). */
+  readonly link: { readonly action: 'new' | 'del'; readonly link: Link };
+  readonly address: { readonly action: 'new' | 'del'; readonly address: Address };
+  readonly route: { readonly action: 'new' | 'del' };
+  /** The nf_tables generation changed (NFT_MSG_NEWGEN): somebody committed a ruleset change; `pid` is their port id. */
+  readonly ruleset: { readonly generation: number };
+  /** Events were lost (ENOBUFS): everything must be compared again. */
+  readonly overrun: null;
+}
+
+/** One element of an nftables set or map, as raw key and data fields in table order. */
+export interface SetElement {
+  readonly set: string;
+  readonly key: readonly ElementField[];
+  /** End of the interval, exclusive, for sets with flag interval and no concatenation. */
+  readonly keyEnd?: readonly ElementField[];
+  readonly data?: readonly ElementField[];
+}
+
+/** A field of a key or of map data; encoded in its nftables data type and padded to 4 bytes. */
+export type ElementField =
+  | { readonly type: 'ip'; readonly ip: Ip }
+  | { readonly type: 'ifname'; readonly name: string }
+  | { readonly type: 'mac'; readonly mac: Mac }
+  | { readonly type: 'proto'; readonly proto: number }
+  | { readonly type: 'port'; readonly port: number };
+
+/** An atomic change of set elements of one table: all or nothing, in order. */
+export interface ElementBatch {
+  readonly family: 'inet' | 'bridge';
+  readonly table: string;
+  readonly changes: readonly { readonly op: 'add' | 'destroy'; readonly element: SetElement }[];
+}
+
+export interface Kernel extends AsyncDisposable {
+  readonly events: Events<KernelEvents>;
+
+  /** Creates a network namespace bind-mounted at `path` (the file is created), with lo up. EEXIST if the path is mounted. */
+  createNamespace(path: string): Promise<void>;
+  /** Unmounts and unlinks; success if already gone. The links inside die with its last user. */
+  removeNamespace(path: string): Promise<void>;
+  /** True if `path` is a mounted nsfs. */
+  hasNamespace(path: string): Promise<boolean>;
+
+  /** Creates the bridge, up, forward delay 0, STP off, multicast snooping as by default; success if an identical one is there. Resolves with its ifindex. */
+  ensureBridge(spec: BridgeSpec): Promise<number>;
+  /** Adds unless present. */
+  ensureAddress(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<void>;
+  delAddress(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<void>;
+  setLink(
+    link: string,
+    change: { readonly isUp?: boolean; readonly mtuBytes?: number },
+    namespace?: NamespacePath,
+  ): Promise<void>;
+  /** Deletes by name; resolves when the RTM_DELLINK event came (not the ACK, which waits for rcu_barrier); success if already gone. */
+  delLink(name: string): Promise<void>;
+  /** Creates and configures one endpoint in three groups of system calls. Undoes what it did when one fails. */
+  attach(spec: AttachSpec): Promise<void>;
+
+  links(namespace?: NamespacePath): Promise<readonly Link[]>;
+  addresses(namespace?: NamespacePath): Promise<readonly Address[]>;
+  routes(namespace?: NamespacePath): Promise<readonly Route[]>;
+
+  /** `key` with slashes or dots after /proc/sys, e.g. `net/ipv4/ip_forward`. ENOENT if the kernel lacks it. */
+  getSysctl(key: string, namespace?: NamespacePath): Promise<string>;
+  setSysctl(key: string, value: string, namespace?: NamespacePath): Promise<void>;
+
+  /** Runs nftables commands (nft syntax) as one transaction through libnftables; resolves with its output. */
+  nft(
+    commands: string,
+    options?: { readonly isJson?: boolean; readonly namespace?: NamespacePath },
+  ): Promise<string>;
+  /** Applies set element changes through raw nfnetlink. */
+  changeElements(batch: ElementBatch): Promise<void>;
+}

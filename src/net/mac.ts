@@ -1,0 +1,31 @@
+/*
+ * MAC addresses as values: 6 bytes, written aa:bb:cc:dd:ee:ff. Pure but for `randomMac`.
+ */
+import { randomBytes } from 'node:crypto';
+
+declare const brand: unique symbol;
+/** Lower-case text of a 48-bit MAC address. */
+export type Mac = string & { readonly [brand]: 'mac' };
+
+/** Accepts `:` or `-` between two-digit groups, any case; undefined if malformed. */
+export function parseMac(text: string): Mac | undefined {
+  if (!/^[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}$/.test(text)) return undefined;
+  return text.replaceAll('-', ':').toLowerCase() as Mac;
+}
+
+export function macToBytes(mac: Mac): Uint8Array {
+  return Uint8Array.from(mac.split(':'), (part) => Number.parseInt(part, 16));
+}
+
+/** Throws RangeError unless `bytes` has 6 bytes. */
+export function macFromBytes(bytes: Uint8Array): Mac {
+  if (bytes.length !== 6) throw new RangeError(`a MAC address of ${bytes.length} bytes`);
+  return Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join(':') as Mac;
+}
+
+/** A random unicast, locally administered address (IEEE 802, bits 0x01 clear and 0x02 set in the first byte). */
+export function randomMac(): Mac {
+  const bytes = randomBytes(6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
+  return macFromBytes(bytes);
+}

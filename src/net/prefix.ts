@@ -1,0 +1,77 @@
+/*
+ * Prefixes (subnets) as values, and the set arithmetic that pools need. Pure.
+ */
+import { formatIp, type Ip, type IpFamily, parseIp, widthOf } from './ip.ts';
+
+/** A subnet: host bits of `base` are zero. */
+export interface Prefix {
+  readonly base: Ip;
+  /** 0 to 32 or 128. */
+  readonly length: number;
+}
+
+/** An address together with the length of its subnet: `172.17.0.2/16`. */
+export interface IpWithLength {
+  readonly ip: Ip;
+  readonly length: number;
+}
+
+function maskOf(family: IpFamily, length: number): bigint {
+  const width = BigInt(widthOf(family));
+  return ((1n << BigInt(length)) - 1n) << (width - BigInt(length));
+}
+
+/** Parses `a.b.c.d/len` keeping host bits; undefined if malformed. */
+export function parseIpWithLength(text: string): IpWithLength | undefined {
+  const slash = text.indexOf('/');
+  if (slash < 0) return undefined;
+  const ip = parseIp(text.slice(0, slash));
+  const digits = text.slice(slash + 1);
+  if (ip === undefined || !/^(0|[1-9]\d{0,2})$/.test(digits)) return undefined;
+  const length = Number(digits);
+  return length > widthOf(ip.family) ? undefined : { ip, length };
+}
+
+/** The subnet that contains `ip`. */
+export function prefixOf(ip: Ip, length: number): Prefix {
+  return { base: { family: ip.family, bits: ip.bits & maskOf(ip.family, length) }, length };
+}
+
+/** Parses a subnet; undefined if malformed or if host bits are set. */
+export function parsePrefix(text: string): Prefix | undefined {
+  const parsed = parseIpWithLength(text);
+  if (parsed === undefined) return undefined;
+  const prefix = prefixOf(parsed.ip, parsed.length);
+  return prefix.base.bits === parsed.ip.bits ? prefix : undefined;
+}
+
+export function formatPrefix(prefix: Prefix): string {
+  return `${formatIp(prefix.base)}/${prefix.length}`;
+}
+
+/** The highest address of the subnet (the broadcast address of an IPv4 subnet wider than /31). */
+export function lastOf(prefix: Prefix): Ip {
+  const { family, bits } = prefix.base;
+  const width = widthOf(family);
+  return { family, bits: bits | ((1n << BigInt(width - prefix.length)) - 1n) };
+}
+
+/** Number of addresses in the subnet. */
+export function sizeOf(prefix: Prefix): bigint {
+  return 1n << BigInt(widthOf(prefix.base.family) - prefix.length);
+}
+
+export function containsIp(prefix: Prefix, ip: Ip): boolean {
+  return (
+    prefix.base.family === ip.family && (ip.bits & maskOf(ip.family, prefix.length)) === prefix.base.bits
+  );
+}
+
+/** True if every address of `inner` is in `outer`. */
+export function containsPrefix(outer: Prefix, inner: Prefix): boolean {
+  return inner.length >= outer.length && containsIp(outer, inner.base);
+}
+
+export function overlaps(a: Prefix, b: Prefix): boolean {
+  return containsPrefix(a, b) || containsPrefix(b, a);
+}

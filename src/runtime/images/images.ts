@@ -1,0 +1,92 @@
+/*
+ * The face of the image store: what can be run, and how it comes in. Implemented over containerd's content, diff,
+ * snapshots and images services. Image ids are digests of config blobs, as Docker shows them.
+ */
+import type { Readable } from 'node:stream';
+
+/** What progress lines say while an image comes in. */
+export interface ImageProgress {
+  /** Short layer id, or undefined for lines about the whole. */
+  readonly id?: string;
+  readonly status: string;
+  readonly currentBytes?: number;
+  readonly totalBytes?: number;
+}
+
+/** OCI image config, the parts that are used; the rest is kept in `raw` for inspect. */
+export interface ImageConfig {
+  readonly env: readonly string[];
+  readonly entrypoint: readonly string[];
+  readonly command: readonly string[];
+  readonly workingDir: string;
+  readonly user: string;
+  readonly exposedPorts: readonly string[];
+  readonly volumes: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly stopSignal?: string;
+}
+
+export interface Image {
+  /** Digest of the config blob: `sha256:…`, Docker's image id. */
+  readonly id: string;
+  /** `busybox:latest`, familiar form; empty if untagged. */
+  readonly tags: readonly string[];
+  /** `name@sha256:…` for pulled ones. */
+  readonly digests: readonly string[];
+  readonly createdAt: string;
+  readonly architecture: string;
+  readonly os: string;
+  readonly variant?: string;
+  readonly author: string;
+  readonly comment: string;
+  readonly sizeBytes: number;
+  readonly diffIds: readonly string[];
+  readonly config: ImageConfig;
+  readonly history: readonly unknown[];
+}
+
+export interface RegistryCredentials {
+  readonly username?: string;
+  readonly password?: string;
+  readonly identityToken?: string;
+  readonly registryToken?: string;
+}
+
+export interface ImageStore {
+  list(): Promise<readonly Image[]>;
+  /** Layers from the bottom up; the last is the chain id that a container's snapshot stands on. */
+  chainId(image: Image): string;
+  /** By `name[:tag]`, `name@digest`, id or id prefix. Code imageNotFound, text `No such image: x:latest`. */
+  get(ref: string): Promise<Image>;
+  /** Progress ends when the promise of the last step settles; throws what failed. */
+  pull(
+    ref: string,
+    options: {
+      readonly platform?: string;
+      readonly credentials?: RegistryCredentials;
+      readonly signal?: AbortSignal;
+    },
+    onProgress: (progress: ImageProgress) => void,
+  ): Promise<Image>;
+  /** A docker-save or OCI-layout tar; resolves with what was loaded, tags in familiar form or the id. */
+  load(tar: Readable, onProgress: (progress: ImageProgress) => void): Promise<readonly string[]>;
+  /** A root file system tar; `changes` are Dockerfile instructions (CMD, ENV, ENTRYPOINT, …). */
+  import(
+    tar: Readable,
+    options: {
+      readonly ref?: string;
+      readonly message: string;
+      readonly changes: readonly string[];
+      readonly platform?: string;
+    },
+  ): Promise<Image>;
+  tag(ref: string, target: string): Promise<void>;
+  /** As `docker rmi`: untag, and delete when that was the last tag. `usersOf` names containers (running or not) of an image. */
+  remove(
+    ref: string,
+    options: {
+      readonly isForced: boolean;
+      readonly usersOf: (imageId: string) => readonly { readonly id: string; readonly isRunning: boolean }[];
+    },
+  ): Promise<readonly ({ readonly untagged: string } | { readonly deleted: string })[]>;
+}

@@ -1,0 +1,83 @@
+/*
+ * The face of the container runtime to the engine: snapshots, tasks and their stdio, by container id.
+ * containerd implements it (runtime/containerd); nothing above knows gRPC. Images are beside it (runtime/images).
+ */
+import type { Events } from '../base/events.ts';
+
+/** OCI runtime spec 1.0.2, as JSON; built by runtime/oci. */
+export type OciSpec = Readonly<Record<string, unknown>>;
+
+/** Paths of FIFOs; undefined = not connected. With a terminal, only stdin and stdout. */
+export interface StdioPaths {
+  readonly stdin: string | undefined;
+  readonly stdout: string | undefined;
+  readonly stderr: string | undefined;
+  readonly isTerminal: boolean;
+}
+
+export interface ExitStatus {
+  readonly exitCode: number;
+  /** RFC 3339 nano. */
+  readonly exitedAt: string;
+}
+
+/** What containerd knows of one of our containers when the daemon comes back. */
+export interface RuntimeContainer {
+  readonly id: string;
+  readonly task:
+    | {
+        readonly status: 'created' | 'running' | 'paused' | 'stopped';
+        readonly pid: number;
+        readonly exit?: ExitStatus;
+      }
+    | undefined;
+}
+
+export interface RuntimeEvents extends Record<string, unknown> {
+  /** The connection to containerd was lost or came back. */
+  readonly connection: { readonly isUp: boolean };
+  /** The kernel killed a process of the container for memory. */
+  readonly oom: { readonly containerId: string };
+}
+
+export interface Runtime extends AsyncDisposable {
+  readonly events: Events<RuntimeEvents>;
+  versions(): Promise<{ readonly containerd: string; readonly runc: string }>;
+
+  /** Writable snapshot over the image's top layer (`chainId`), and containerd's record with these labels. */
+  prepare(id: string, chainId: string, labels: Readonly<Record<string, string>>): Promise<void>;
+  /** Task (killed if alive), record and snapshot; success if already gone. */
+  remove(id: string): Promise<void>;
+  list(): Promise<readonly RuntimeContainer[]>;
+  /** Mounts the snapshot read-only at a temporary place for `work` (to read /etc/passwd and the like). */
+  withRootfs<T>(id: string, work: (path: string) => Promise<T>): Promise<T>;
+  usage(id: string): Promise<{ readonly writableBytes: number }>;
+
+  /** Creates the task: the process exists but has not run. Rejects with runc's own text. */
+  createTask(id: string, spec: OciSpec, stdio: StdioPaths): Promise<{ readonly pid: number }>;
+  startTask(id: string): Promise<void>;
+  /** Settles when the init process ends, also if it has ended already. */
+  waitTask(id: string): Promise<ExitStatus>;
+  /** Removes an ended task, or kills one that lives; success if there is none. */
+  deleteTask(id: string): Promise<void>;
+  kill(
+    id: string,
+    signal: number,
+    options?: { readonly execId?: string; readonly all?: boolean },
+  ): Promise<void>;
+  pause(id: string): Promise<void>;
+  resume(id: string): Promise<void>;
+  resize(
+    id: string,
+    size: { readonly height: number; readonly width: number },
+    execId?: string,
+  ): Promise<void>;
+  closeStdin(id: string, execId?: string): Promise<void>;
+  pids(id: string): Promise<readonly number[]>;
+
+  /** `process` is the OCI spec's process object. */
+  createExec(id: string, execId: string, process: OciSpec, stdio: StdioPaths): Promise<void>;
+  startExec(id: string, execId: string): Promise<{ readonly pid: number }>;
+  waitExec(id: string, execId: string): Promise<ExitStatus>;
+  deleteExec(id: string, execId: string): Promise<void>;
+}

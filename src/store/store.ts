@@ -1,0 +1,36 @@
+/*
+ * Durable state behind one interface: an ordered map of keys to JSON values with a revision per change, and
+ * transactions that compare before they write. SQLite implements it on one host; etcd will on many.
+ * Keys are slash-separated (`networks/<id>`, `leases/<network id>/<address>`). Values are JSON objects.
+ */
+
+export interface Entry {
+  readonly key: string;
+  readonly value: unknown;
+  /** Revision of the transaction that wrote this value; revisions of a store only grow. */
+  readonly revision: number;
+}
+
+export type Compare =
+  | { readonly key: string; readonly is: 'absent' }
+  | { readonly key: string; readonly is: 'revision'; readonly revision: number };
+
+export type Write =
+  | { readonly key: string; readonly put: unknown }
+  | { readonly key: string; readonly del: true };
+
+export interface Txn {
+  /** All must hold, or nothing is written. */
+  readonly compare?: readonly Compare[];
+  readonly write: readonly Write[];
+}
+
+export type TxnResult = { readonly ok: true; readonly revision: number } | { readonly ok: false };
+
+export interface Store extends AsyncDisposable {
+  get(key: string): Promise<Entry | undefined>;
+  /** All entries whose key starts with `prefix`, in key order, at one revision. */
+  list(prefix: string): Promise<{ readonly revision: number; readonly entries: readonly Entry[] }>;
+  /** Atomic; durable when it resolves (it survives power loss). Rejects with code `store` when the disk refuses. */
+  txn(txn: Txn): Promise<TxnResult>;
+}
