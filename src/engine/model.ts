@@ -93,8 +93,11 @@ export interface Endpoint {
   readonly networkId: NetworkId;
   readonly containerId: ContainerId;
   readonly containerName: string;
-  /** `attaching` and `detaching` are intents that a restart finishes or undoes. */
-  readonly state: 'attaching' | 'attached' | 'detaching';
+  /**
+   * What should be. `attached` is written before the kernel acts and holds while the container runs; a restart that
+   * finds the container not running takes it back. `reserved` keeps the addresses of a stopped container.
+   */
+  readonly state: 'attached' | 'reserved';
   /** `eth0`; empty for drivers without an interface (none, host). */
   readonly interfaceName: string;
   /** Name of the host's end; empty as above. */
@@ -103,6 +106,7 @@ export interface Endpoint {
   /** With length: `172.17.0.2/16`. */
   readonly ipv4?: string;
   readonly ipv6?: string;
+  /** The network's gateway, without length; shown even where another endpoint has the default route. */
   readonly ipv4Gateway?: string;
   readonly ipv6Gateway?: string;
 }

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { test } from 'node:test';
+import { openSeam, parseFaultPlan, Seam } from '../base/seam.ts';
+import { hasCode } from '../errors/linkspanError.ts';
+import { openSqliteStore } from './sqliteStore.ts';
+
+function temporaryFile(): { path: string } & Disposable {
+  const folder = mkdtempSync(join(tmpdir(), 'linkspan-store-'));
+  return {
+    path: join(folder, 'state', 'store.db'),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true }),
+  };
+}
+
+test('the store keeps what was written, in key order, across a reopen', async () => {
+  using file = temporaryFile();
+  {
+    await using store = await openSqliteStore(file.path, openSeam());
+    const first = await store.txn({
+      write: [
+        { key: 'n/b', put: { v: 1 } },
+        { key: 'n/a', put: { v: 2 } },
+      ],
+    });
+    assert.ok(first.ok);
+    await store.txn({ write: [{ key: 'o/x', put: {} }] });
+  }
+  await using store = await openSqliteStore(file.path, openSeam());
+  const { revision, entries } = await store.list('n/');
+  assert.equal(revision, 2);
+  assert.deepEqual(
+    entries.map(({ key, value }) => [key, value]),
+    [
+      ['n/a', { v: 2 }],
+      ['n/b', { v: 1 }],
+    ],
+  );
+  assert.equal(await store.get('n/c'), undefined);
+});
+
+test('a transaction whose comparison fails writes nothing', async () => {
+  using file = temporaryFile();
+  await using store = await openSqliteStore(file.path, openSeam());
+  const put = await store.txn({ compare: [{ key: 'k', is: 'absent' }], write: [{ key: 'k', put: 1 }] });
+  assert.ok(put.ok);
+  const again = await store.txn({
+    compare: [{ key: 'k', is: 'absent' }],
+    write: [
+      { key: 'k', put: 2 },
+      { key: 'j', put: 1 },
+    ],
+  });
+  assert.equal(again.ok, false);
+  assert.equal((await store.get('k'))?.value, 1);
+  assert.equal(await store.get('j'), undefined);
+  const stale = await store.txn({
+    compare: [{ key: 'k', is: 'revision', revision: put.revision + 1 }],
+    write: [{ key: 'k', del: true }],
+  });
+  assert.equal(stale.ok, false);
+  assert.ok(
+    (
+      await store.txn({
+        compare: [{ key: 'k', is: 'revision', revision: put.revision }],
+        write: [{ key: 'k', del: true }],
+      })
+    ).ok,
+  );
+});
+
+test('a second opener is refused, a newer schema too', async () => {
+  using file = temporaryFile();
+  {
+    await using store = await openSqliteStore(file.path, openSeam());
+    await assert.rejects(openSqliteStore(file.path, openSeam()), (e) => hasCode(e, 'daemonRunning'));
+    assert.equal((await store.list('')).entries.length, 0);
+  }
+  const db = new DatabaseSync(file.path);
+  db.exec('PRAGMA user_version = 99');
+  db.close();
+  await assert.rejects(
+    openSqliteStore(file.path, openSeam()),
+    (e) => hasCode(e, 'store') && /newer/.test(e.message),
+  );
+});
+
+test('an injected disk failure leaves the store as it was and usable', async () => {
+  using file = temporaryFile();
+  const seam = new Seam(parseFaultPlan('ENOSPC@2'));
+  await using store = await openSqliteStore(file.path, seam);
+  seam.arm();
+  await store.txn({ write: [{ key: 'a', put: 1 }] });
+  await assert.rejects(
+    store.txn({ write: [{ key: 'a', put: 2 }] }),
+    (e) => hasCode(e, 'store') && /ENOSPC/.test(e.message),
+  );
+  assert.equal((await store.get('a'))?.value, 1);
+  assert.ok((await store.txn({ write: [{ key: 'a', put: 3 }] })).ok);
+});

@@ -1,0 +1,117 @@
+/*
+ * The Store over SQLite, seen from the main thread: sends calls to the store worker and settles their promises.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import type { Seam } from '../base/seam.ts';
+import { LinkspanError } from '../errors/linkspanError.ts';
+import type { Entry, Store, Txn, TxnResult } from './store.ts';
+import type {
+  RawEntry,
+  StoreAnswer,
+  StoreCall,
+  StoreGreeting,
+  StoreReply,
+  StoreRequest,
+  StoreWorkerData,
+} from './storeProtocol.ts';
+
+function workerUrl(): URL {
+  // From source the worker is TypeScript beside this file; in a bundle it is a bundle beside this one.
+  return new URL(import.meta.url.endsWith('.ts') ? './storeWorker.ts' : './storeWorker.js', import.meta.url);
+}
+
+function toEntry({ key, json, revision }: RawEntry): Entry {
+  return { key, value: JSON.parse(json) as unknown, revision };
+}
+
+class SqliteStore implements Store {
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, PromiseWithResolvers<StoreAnswer>>();
+  #lastCall = 0;
+  #failure: Error | undefined;
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on('message', (reply: StoreReply) => this.#settle(reply));
+    worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))));
+    worker.on('exit', () => this.#fail(new Error('the store worker ended')));
+  }
+
+  async get(key: string): Promise<Entry | undefined> {
+    const answer = await this.#ask({ op: 'get', key });
+    return answer.op === 'get' && answer.entry !== undefined ? toEntry(answer.entry) : undefined;
+  }
+
+  async list(prefix: string): Promise<{ revision: number; entries: readonly Entry[] }> {
+    const answer = await this.#ask({ op: 'list', prefix });
+    if (answer.op !== 'list') throw new LinkspanError('store', 'the store worker answered another question');
+    return { revision: answer.revision, entries: answer.entries.map(toEntry) };
+  }
+
+  async txn(txn: Txn): Promise<TxnResult> {
+    const write = txn.write.map((w) => ({
+      key: w.key,
+      json: 'put' in w ? JSON.stringify(w.put) : undefined,
+    }));
+    const answer = await this.#ask({ op: 'txn', compare: txn.compare ?? [], write });
+    if (answer.op !== 'txn') throw new LinkspanError('store', 'the store worker answered another question');
+    return answer.revision === undefined ? { ok: false } : { ok: true, revision: answer.revision };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#failure !== undefined) return;
+    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
+    await this.#ask({ op: 'close' });
+    await ended;
+  }
+
+  #ask(request: StoreRequest): Promise<StoreAnswer> {
+    if (this.#failure !== undefined)
+      return Promise.reject(new LinkspanError('store', `the store is closed: ${this.#failure.message}`));
+    const call = ++this.#lastCall;
+    const pending = Promise.withResolvers<StoreAnswer>();
+    this.#pending.set(call, pending);
+    this.#worker.postMessage({ call, request } satisfies StoreCall);
+    return pending.promise;
+  }
+
+  #settle(reply: StoreReply): void {
+    const pending = this.#pending.get(reply.call);
+    this.#pending.delete(reply.call);
+    if ('answer' in reply) pending?.resolve(reply.answer);
+    else pending?.reject(new LinkspanError('store', `the store refused a change: ${reply.error}`));
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    for (const pending of this.#pending.values())
+      pending.reject(new LinkspanError('store', `the store failed: ${error.message}`, { cause: error }));
+    this.#pending.clear();
+  }
+}
+
+/**
+ * Opens (or creates) the store in the file `path`, making its folder. Code `daemonRunning` if another process holds
+ * it, `store` if it cannot be read. Dispose it to release the file.
+ */
+export async function openSqliteStore(path: string, seam: Seam): Promise<Store> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o710 });
+  const data: StoreWorkerData = { path, seam: seam.workerData };
+  const worker = new Worker(workerUrl(), {
+    workerData: data,
+    resourceLimits: { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 2 },
+  });
+  const greeting = await new Promise<StoreGreeting>((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+  });
+  if (greeting.ready) return new SqliteStore(worker);
+  if (greeting.reason === 'locked')
+    throw new LinkspanError(
+      'daemonRunning',
+      `another linkspand is running on this data root: ${path} is locked`,
+    );
+  throw new LinkspanError('store', `cannot open the store ${path}: ${greeting.text}`);
+}

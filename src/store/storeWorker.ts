@@ -1,0 +1,63 @@
+/*
+ * The store worker: owns the database, because a commit waits for the disk. Calls are answered in order.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { Seam } from '../base/seam.ts';
+import { NewerSchema, SqliteDatabase } from './sqliteDatabase.ts';
+import type {
+  StoreAnswer,
+  StoreCall,
+  StoreGreeting,
+  StoreReply,
+  StoreRequest,
+  StoreWorkerData,
+} from './storeProtocol.ts';
+
+function answer(db: SqliteDatabase, request: StoreRequest): StoreAnswer {
+  switch (request.op) {
+    case 'get':
+      return { op: 'get', entry: db.get(request.key) };
+    case 'list':
+      return { op: 'list', ...db.list(request.prefix) };
+    case 'txn':
+      return { op: 'txn', revision: db.txn(request.compare, request.write) };
+    case 'close':
+      db.close();
+      return { op: 'close' };
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function open(data: StoreWorkerData): { db?: SqliteDatabase; greeting: StoreGreeting } {
+  try {
+    const db = new SqliteDatabase(data.path, new Seam(data.seam.plan, data.seam.shared));
+    return { db, greeting: { ready: true } };
+  } catch (error) {
+    const text = textOf(error);
+    const reason = error instanceof NewerSchema ? 'newer' : /locked/.test(text) ? 'locked' : 'failed';
+    return { greeting: { ready: false, reason, text } };
+  }
+}
+
+function serve(): void {
+  const port = parentPort;
+  if (port === null) return;
+  const { db, greeting } = open(workerData as StoreWorkerData);
+  port.postMessage(greeting);
+  if (db === undefined) return;
+  port.on('message', ({ call, request }: StoreCall) => {
+    let reply: StoreReply;
+    try {
+      reply = { call, answer: answer(db, request) };
+    } catch (error) {
+      reply = { call, error: textOf(error) };
+    }
+    port.postMessage(reply);
+    if (request.op === 'close') port.close();
+  });
+}
+
+serve();
