@@ -1,0 +1,54 @@
+/*
+ * Bundles each program and worker thread into one file under dist/, through esbuild. Started by scripts/build, which
+ * decides whether a build is due. Koffi stays outside: its native part is loaded from node_modules at run time.
+ */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build } from 'esbuild';
+
+const root = join(import.meta.dirname, '..');
+const entries: Readonly<Record<string, string>> = {
+  linkspand: 'src/daemon/main.ts',
+  linkspan: 'src/frontends/cli/main.ts',
+  kernelWorker: 'src/kernel/kernelWorker.ts',
+  reaperWorker: 'src/kernel/reaperWorker.ts',
+  storeWorker: 'src/store/storeWorker.ts',
+};
+
+/** Libraries in CommonJS form ask for `require`, which an ES module has to make for itself. */
+const banner =
+  "import { createRequire as $createRequire } from 'node:module'; const require = $createRequire(import.meta.url);";
+
+const present = Object.entries(entries).filter(([, source]) => existsSync(join(root, source)));
+for (const [name, source] of Object.entries(entries)) {
+  if (!existsSync(join(root, source)))
+    process.stderr.write(`build: ${source} does not exist; no dist/${name}.js\n`);
+}
+
+// Built beside and moved into place, so that a program starting meanwhile never reads half a file.
+const startedAt = new Date();
+const fresh = join(root, 'dist/.new');
+rmSync(fresh, { recursive: true, force: true });
+mkdirSync(fresh, { recursive: true });
+await build({
+  absWorkingDir: root,
+  entryPoints: Object.fromEntries(present),
+  outdir: fresh,
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node26',
+  external: ['koffi'],
+  banner: { js: banner },
+  loader: { '.proto': 'text' },
+  sourcemap: 'linked',
+  keepNames: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+});
+for (const file of readdirSync(fresh)) renameSync(join(fresh, file), join(root, 'dist', file));
+rmSync(fresh, { recursive: true });
+const stamp = join(root, 'dist/.built');
+writeFileSync(stamp, `${startedAt.toISOString()}\n`);
+// A source that was saved while esbuild ran counts as newer.
+utimesSync(stamp, startedAt, startedAt);

@@ -1,0 +1,152 @@
+/*
+ * Runs the test lanes named on the command line and sums up what the runners themselves counted; the last line is
+ * `N passed, N failed, N skipped`. A skip that tests/skips.json does not list is a failure. `--` and file names narrow
+ * a lane to these files. Started by scripts/check and scripts/test, which see to set-up and root.
+ */
+import { spawnSync } from 'node:child_process';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { unlistedSkips, type AllowedSkip } from '../tests/arch/skips.ts';
+import type { ReportLine } from './countReporter.ts';
+
+interface Totals {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+const root = join(import.meta.dirname, '..');
+const node = join(root, 'scripts/node');
+const bin = join(root, 'node_modules/.bin');
+
+const laneNames = ['static', 'unit', 'kernel', 'compat', 'vm'] as const;
+type LaneName = (typeof laneNames)[number];
+
+const staticChecks: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
+  ['format', join(bin, 'biome'), 'format', '.'],
+  ['lint', join(bin, 'oxlint'), '--type-aware'],
+  ['types', join(bin, 'tsc'), '-p', '.'],
+  ['dead code', join(bin, 'knip')],
+];
+
+/** Two at a time would be faster, but their output would mix; all four take some seconds. */
+function runStatic(): Totals {
+  let passed = 0;
+  let failed = 0;
+  for (const [name, command, ...args] of staticChecks) {
+    const startedAt = performance.now();
+    const { status, stdout, stderr } = spawnSync(node, [command, ...args], { cwd: root, encoding: 'utf8' });
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+    process.stdout.write(`${status === 0 ? '✔' : '✖'} ${name} (${seconds} s)\n`);
+    if (status === 0) passed += 1;
+    else {
+      failed += 1;
+      process.stdout.write(`${stdout}${stderr}\n`);
+    }
+  }
+  return { passed, failed, skipped: 0 };
+}
+
+const patterns: Readonly<Record<Exclude<LaneName, 'static'>, readonly string[]>> = {
+  unit: ['src/**/*.test.ts', 'tests/arch/*.test.ts', 'tools/**/*.test.ts'],
+  kernel: ['tests/kernel/*.test.ts'],
+  compat: ['tests/compat/*.test.ts'],
+  vm: ['tests/vm/*.test.ts'],
+};
+
+/** Lanes whose files get namespaces of their own; the vm lane's files start their machine themselves. */
+const inNamespaces: readonly LaneName[] = ['kernel', 'compat'];
+
+function runFiles(lane: LaneName, files: readonly string[]): Totals {
+  const folder = mkdtempSync(join(tmpdir(), 'linkspan-report-'));
+  try {
+    const report = join(folder, 'report');
+    const timeoutMs = lane === 'unit' ? 60_000 : 600_000;
+    const args = [
+      ...(inNamespaces.includes(lane) ? [node] : []),
+      '--test',
+      `--test-timeout=${timeoutMs}`,
+      '--test-reporter=spec',
+      '--test-reporter-destination=stdout',
+      `--test-reporter=${join(root, 'tools/countReporter.ts')}`,
+      `--test-reporter-destination=${report}`,
+      ...files,
+    ];
+    const command = inNamespaces.includes(lane) ? join(root, 'scripts/lane') : node;
+    const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    return sumReport(report, status, files);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** A runner that died without its summary, or ended non-zero with no failure counted, is one failure. */
+function sumReport(report: string, status: number | null, files: readonly string[]): Totals {
+  const lines = readReport(report);
+  const counts = lines.find((line) => line.type === 'counts');
+  const skips = lines.filter((line) => line.type === 'skip');
+  const unlisted = unlistedSkips(skips, allowedSkips());
+  for (const sentence of unlisted) process.stdout.write(`✖ ${sentence}\n`);
+  const { passed, failed, skipped } = counts ?? { passed: 0, failed: 0, skipped: 0 };
+  const died = counts === undefined || (status !== 0 && failed === 0) ? 1 : 0;
+  if (died === 1) process.stdout.write(`✖ the runner of ${files.join(' ')} ended with status ${status}\n`);
+  return { passed, failed: failed + died + unlisted.length, skipped };
+}
+
+function readReport(path: string): readonly ReportLine[] {
+  try {
+    return readFileSync(path, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as ReportLine);
+  } catch {
+    return [];
+  }
+}
+
+function allowedSkips(): readonly AllowedSkip[] {
+  const text = readFileSync(join(root, 'tests/skips.json'), 'utf8');
+  return (JSON.parse(text) as { allowed: AllowedSkip[] }).allowed;
+}
+
+function add(a: Totals, b: Totals): Totals {
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
+}
+
+const none: Totals = { passed: 0, failed: 0, skipped: 0 };
+
+function runLane(lane: LaneName, only: readonly string[]): Totals {
+  const startedAt = performance.now();
+  process.stdout.write(`\n── ${lane} ──\n`);
+  let totals = none;
+  if (lane === 'static') totals = runStatic();
+  else {
+    const files = globSync(patterns[lane], { cwd: root })
+      .sort()
+      .filter((file) => only.length === 0 || only.includes(file));
+    const groups = lane === 'unit' ? [files] : files.map((file) => [file]);
+    for (const group of groups.filter(({ length }) => length > 0))
+      totals = add(totals, runFiles(lane, group));
+  }
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  process.stdout.write(
+    `${lane}: ${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped in ${seconds} s\n`,
+  );
+  return totals;
+}
+
+const separator = process.argv.indexOf('--');
+const names = process.argv.slice(2, separator === -1 ? undefined : separator);
+const only = separator === -1 ? [] : process.argv.slice(separator + 1);
+const lanes = names.includes('all') ? laneNames : laneNames.filter((lane) => names.includes(lane));
+const unknown = names.filter((name) => name !== 'all' && !laneNames.some((lane) => lane === name));
+if (lanes.length === 0 || unknown.length > 0) {
+  process.stderr.write(`runTests: lanes are ${laneNames.join(', ')} and all, not '${unknown.join(' ')}'\n`);
+  process.exit(2);
+}
+// The vm lane boots its machine for minutes unless it is asked for by name.
+if (names.includes('all')) process.env['LINKSPAN_VM'] ??= 'short';
+const totals = lanes.map((lane) => runLane(lane, only)).reduce(add, none);
+process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;
+process.stdout.write(`\n${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped\n`);
