@@ -1,0 +1,236 @@
+/*
+ * The networks and endpoints that exist, in memory and in the store: the one place that changes either. Memory changes
+ * first and synchronously, so that two requests never see the same name or address free; the store follows, and a
+ * refused write is taken back by the caller.
+ * Keys: `networks/<id>`, `endpoints/<id>`.
+ */
+import { AddressPool } from '../../ipam/addressPool.ts';
+import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
+import { type Prefix, parseIpWithLength, parsePrefix } from '../../net/prefix.ts';
+import type { Store, Write } from '../../store/store.ts';
+import type { ContainerId, Endpoint, EndpointId, Network, NetworkId, Pool } from '../model.ts';
+
+/** A pool's record together with its addresses in use. */
+interface LivePool {
+  readonly pool: Pool;
+  readonly subnet: Prefix;
+  readonly addresses: AddressPool;
+}
+
+interface LiveNetwork {
+  network: Network;
+  readonly pools: readonly LivePool[];
+  readonly endpoints: Map<EndpointId, Endpoint>;
+}
+
+function mustParsePrefix(text: string): Prefix {
+  const prefix = parsePrefix(text);
+  if (prefix === undefined) throw new TypeError(`a stored subnet is malformed: ${text}`);
+  return prefix;
+}
+
+function openPool(pool: Pool): LivePool {
+  const subnet = mustParsePrefix(pool.subnet);
+  const addresses = new AddressPool(
+    subnet,
+    pool.ipRange === undefined ? subnet : mustParsePrefix(pool.ipRange),
+  );
+  for (const text of [pool.gateway, ...Object.values(pool.auxAddresses)]) {
+    const ip = text === undefined ? undefined : parseIp(text);
+    if (ip !== undefined) addresses.take(ip);
+  }
+  return { pool, subnet, addresses };
+}
+
+/** The addresses of an endpoint's record, without lengths. */
+function addressesOf(endpoint: Endpoint): readonly Ip[] {
+  return [endpoint.ipv4, endpoint.ipv6].flatMap((text) => parseIpWithLength(text ?? '')?.ip ?? []);
+}
+
+export class NetworkTable {
+  readonly #store: Store;
+  readonly #networks = new Map<NetworkId, LiveNetwork>();
+  readonly #byName = new Map<string, NetworkId>();
+  readonly #byContainer = new Map<ContainerId, Set<EndpointId>>();
+  readonly #networkOf = new Map<EndpointId, NetworkId>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Reads everything back. Call once, before anything else. */
+  async load(): Promise<void> {
+    for (const { value } of (await this.#store.list('networks/')).entries) this.#insert(value as Network);
+    for (const { value } of (await this.#store.list('endpoints/')).entries) {
+      const endpoint = value as Endpoint;
+      // A network's removal takes its endpoints along in one transaction; an orphan cannot be.
+      if (this.#networks.has(endpoint.networkId)) this.#insertEndpoint(endpoint);
+    }
+  }
+
+  get networks(): readonly Network[] {
+    return [...this.#networks.values()].map(({ network }) => network);
+  }
+
+  find(id: NetworkId): Network | undefined {
+    return this.#networks.get(id)?.network;
+  }
+
+  byId(): ReadonlyMap<string, Network> {
+    return new Map([...this.#networks].map(([id, { network }]) => [id, network]));
+  }
+
+  findByName(name: string): Network | undefined {
+    const id = this.#byName.get(name);
+    return id === undefined ? undefined : this.find(id);
+  }
+
+  endpointsOf(id: NetworkId): readonly Endpoint[] {
+    return [...(this.#networks.get(id)?.endpoints.values() ?? [])];
+  }
+
+  endpointsOfContainer(id: ContainerId): readonly Endpoint[] {
+    return [...(this.#byContainer.get(id) ?? [])].flatMap((endpoint) => this.#find(endpoint) ?? []);
+  }
+
+  get endpoints(): readonly Endpoint[] {
+    return [...this.#networks.values()].flatMap(({ endpoints }) => [...endpoints.values()]);
+  }
+
+  /** Subnets of all networks. */
+  get subnets(): readonly Prefix[] {
+    return [...this.#networks.values()].flatMap(({ pools }) => pools.map(({ subnet }) => subnet));
+  }
+
+  /** Adds or replaces; visible at once, durable when it resolves. On failure a new network is taken out again. */
+  async putNetwork(network: Network): Promise<void> {
+    const before = this.find(network.id);
+    this.#insert(network);
+    try {
+      await this.#write([{ key: `networks/${network.id}`, put: network }]);
+    } catch (error) {
+      if (before === undefined) this.#drop(network);
+      else this.#insert(before);
+      throw error;
+    }
+  }
+
+  /** Forgets the network and the endpoints reserved on it. */
+  async delNetwork(network: Network): Promise<void> {
+    const endpoints = this.endpointsOf(network.id);
+    await this.#write([
+      { key: `networks/${network.id}`, del: true },
+      ...endpoints.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })),
+    ]);
+    for (const endpoint of endpoints) this.#dropEndpoint(endpoint);
+    this.#drop(network);
+  }
+
+  /** The pool that holds `ip`, if any. */
+  #poolOf(id: NetworkId, ip: Ip): LivePool | undefined {
+    return this.#networks.get(id)?.pools.find(({ addresses }) => addresses.isUsable(ip));
+  }
+
+  hasSubnetFor(id: NetworkId, ip: Ip): boolean {
+    return this.#poolOf(id, ip) !== undefined;
+  }
+
+  /** Leases exactly `ip`; false if it is taken. */
+  takeAddress(id: NetworkId, ip: Ip): boolean {
+    return this.#poolOf(id, ip)?.addresses.take(ip) ?? false;
+  }
+
+  /** Leases the lowest free address of a family; undefined if every pool of it is full. */
+  takeLowestAddress(id: NetworkId, family: 4 | 6): Ip | undefined {
+    for (const { subnet, addresses } of this.#networks.get(id)?.pools ?? []) {
+      const ip = subnet.base.family === family ? addresses.takeLowest() : undefined;
+      if (ip !== undefined) return ip;
+    }
+    return undefined;
+  }
+
+  /** Gives back a lease that no endpoint record holds yet. */
+  releaseAddress(id: NetworkId, ip: Ip): void {
+    this.#poolOf(id, ip)?.addresses.release(ip);
+  }
+
+  /** `172.18.0.2/16` of an address of this network. */
+  withLength(id: NetworkId, ip: Ip): string {
+    return `${formatIp(ip)}/${this.#poolOf(id, ip)?.subnet.length ?? 32}`;
+  }
+
+  /** Gateway (text) of the pool that holds `ip`. */
+  gatewayFor(id: NetworkId, ip: Ip): string | undefined {
+    return this.#poolOf(id, ip)?.pool.gateway;
+  }
+
+  /** Adds or replaces records whose addresses are leased already. On failure the records are as before. */
+  async putEndpoints(endpoints: readonly Endpoint[]): Promise<void> {
+    if (endpoints.length === 0) return;
+    const before = endpoints.map(({ id }) => this.#find(id));
+    for (const endpoint of endpoints) this.#insertEndpoint(endpoint);
+    try {
+      await this.#write(endpoints.map((endpoint) => ({ key: `endpoints/${endpoint.id}`, put: endpoint })));
+    } catch (error) {
+      for (const [i, endpoint] of endpoints.entries()) {
+        const old = before[i];
+        if (old === undefined) this.#removeEndpoint(endpoint);
+        else this.#insertEndpoint(old);
+      }
+      throw error;
+    }
+  }
+
+  /** Forgets records and gives their addresses back. */
+  async delEndpoints(endpoints: readonly Endpoint[]): Promise<void> {
+    if (endpoints.length === 0) return;
+    await this.#write(endpoints.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })));
+    for (const endpoint of endpoints) this.#dropEndpoint(endpoint);
+  }
+
+  async #write(write: readonly Write[]): Promise<void> {
+    await this.#store.txn({ write });
+  }
+
+  #find(id: EndpointId): Endpoint | undefined {
+    const network = this.#networkOf.get(id);
+    return network === undefined ? undefined : this.#networks.get(network)?.endpoints.get(id);
+  }
+
+  #insert(network: Network): void {
+    const live = this.#networks.get(network.id);
+    if (live !== undefined) {
+      live.network = network;
+      return;
+    }
+    this.#networks.set(network.id, { network, pools: network.pools.map(openPool), endpoints: new Map() });
+    this.#byName.set(network.name, network.id);
+  }
+
+  #drop(network: Network): void {
+    this.#networks.delete(network.id);
+    if (this.#byName.get(network.name) === network.id) this.#byName.delete(network.name);
+  }
+
+  #insertEndpoint(endpoint: Endpoint): void {
+    this.#networks.get(endpoint.networkId)?.endpoints.set(endpoint.id, endpoint);
+    this.#networkOf.set(endpoint.id, endpoint.networkId);
+    const siblings = this.#byContainer.get(endpoint.containerId) ?? new Set();
+    this.#byContainer.set(endpoint.containerId, siblings.add(endpoint.id));
+    for (const ip of addressesOf(endpoint)) this.takeAddress(endpoint.networkId, ip);
+  }
+
+  /** Out of the tables; the addresses stay with the caller. */
+  #removeEndpoint(endpoint: Endpoint): void {
+    this.#networks.get(endpoint.networkId)?.endpoints.delete(endpoint.id);
+    this.#networkOf.delete(endpoint.id);
+    const siblings = this.#byContainer.get(endpoint.containerId);
+    siblings?.delete(endpoint.id);
+    if (siblings?.size === 0) this.#byContainer.delete(endpoint.containerId);
+  }
+
+  #dropEndpoint(endpoint: Endpoint): void {
+    for (const ip of addressesOf(endpoint)) this.releaseAddress(endpoint.networkId, ip);
+    this.#removeEndpoint(endpoint);
+  }
+}

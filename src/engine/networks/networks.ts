@@ -1,0 +1,218 @@
+/*
+ * The networks: create, remove, prune, and the three predefined ones. Each change is a durable intent, then the
+ * driver, then the durable end of it; a restart finishes or undoes what lies between (recover.ts).
+ */
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../../base/clock.ts';
+import { shortId } from '../../base/ids.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { Driver } from '../../drivers/interface.ts';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import type { PoolSource } from '../../ipam/pools.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
+import { type Prefix, prefixOf } from '../../net/prefix.ts';
+import type { NetworkFilter, Networks } from '../engine.ts';
+import type { EventLog } from '../events.ts';
+import { lookUp } from '../lookup.ts';
+import type { AttachmentRequest, Endpoint, Network, NetworkRequest } from '../model.ts';
+import { timestamp } from '../timestamp.ts';
+import { toDriverNetwork } from './driverValues.ts';
+import { checkRequest, getDriver, type PoolSurroundings, planNetwork } from './networkPlan.ts';
+import type { NetworkTable } from './networkTable.ts';
+
+export interface NetworksDependencies {
+  readonly table: NetworkTable;
+  readonly drivers: ReadonlyMap<string, Driver>;
+  readonly kernel: Pick<Kernel, 'routes'>;
+  readonly events: EventLog;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly poolSources: readonly PoolSource[];
+  /** `/etc/resolv.conf` of the machine; its name servers are kept clear of. */
+  readonly resolvConfPath: string;
+}
+
+/** The name servers that a resolv.conf text names. */
+function nameservers(text: string): readonly Ip[] {
+  return [...text.matchAll(/^\s*nameserver\s+(\S+)/gm)].flatMap((match) => parseIp(match[1] ?? '') ?? []);
+}
+
+function activeEndpointsMessage(network: Network, endpoints: readonly Endpoint[]): string {
+  const list = endpoints
+    .map(({ containerName, id }) => `name:"${containerName}" id:"${shortId(id)}"`)
+    .join(', ');
+  return `error while removing network: network ${network.name} has active endpoints (${list})`;
+}
+
+export class LocalNetworks implements Networks {
+  readonly #deps: NetworksDependencies;
+
+  constructor(deps: NetworksDependencies) {
+    this.#deps = deps;
+  }
+
+  list(filter: NetworkFilter = {}): readonly Network[] {
+    return this.#deps.table.networks
+      .filter(({ state }) => state !== 'creating')
+      .filter((network) => filter.isPredefined === undefined || network.isPredefined === filter.isPredefined)
+      .filter((network) => filter.isDangling === undefined || this.#isDangling(network) === filter.isDangling)
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  get(ref: string): Network {
+    const { table } = this.#deps;
+    const result = lookUp<Network>(ref, table.byId(), (name) => {
+      const found = table.findByName(name);
+      return found === undefined ? [] : [found];
+    });
+    // A network whose removal failed half-way stays visible, so that it can be removed again.
+    if (result.found !== undefined && result.found.state !== 'creating') return result.found;
+    if (result.found !== undefined || result.matches === 0)
+      throw new LinkspanError('networkNotFound', `network ${ref} not found`);
+    const basis = result.isName ? 'name' : 'ID prefix';
+    throw new LinkspanError(
+      'networkAmbiguous',
+      `network ${ref} is ambiguous (${result.matches} matches found based on ${basis})`,
+    );
+  }
+
+  endpoints(network: Network): readonly Endpoint[] {
+    return this.#deps.table.endpointsOf(network.id).filter(({ state }) => state === 'attached');
+  }
+
+  async create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }> {
+    checkRequest(request);
+    const driver = getDriver(this.#deps.drivers, request.driver);
+    if (driver.name === 'host' || driver.name === 'null')
+      throw new LinkspanError(
+        'networkPredefined',
+        `only one instance of "${driver.name}" network is allowed`,
+      );
+    const machine = await this.#machineSubnets();
+    const network = await this.#add(request, driver, machine, false);
+    this.#emit('create', network);
+    return { network, warning: '' };
+  }
+
+  /** Makes a predefined network unless it is there; its record stays across restarts. */
+  async ensurePredefined(request: NetworkRequest): Promise<Network> {
+    const existing = this.#deps.table.findByName(request.name);
+    if (existing !== undefined) return existing;
+    const driver = getDriver(this.#deps.drivers, request.driver);
+    return await this.#add(request, driver, await this.#machineSubnets(), true);
+  }
+
+  async remove(ref: string): Promise<void> {
+    const network = this.get(ref);
+    if (network.isPredefined)
+      throw new LinkspanError(
+        'networkPredefined',
+        `${network.name} is a pre-defined network and cannot be removed`,
+      );
+    const active = this.endpoints(network);
+    if (active.length > 0) throw new LinkspanError('networkInUse', activeEndpointsMessage(network, active));
+    await this.#deps.table.putNetwork({ ...network, state: 'removing' });
+    await this.finishRemoval(network);
+    this.#emit('destroy', network);
+  }
+
+  /** The second half of a removal: driver, then record. A restart calls it for networks found `removing`. */
+  async finishRemoval(network: Network): Promise<void> {
+    await getDriver(this.#deps.drivers, network.driver).removeNetwork(toDriverNetwork(network));
+    await this.#deps.table.delNetwork(network);
+    this.#deps.logger.info({ network: network.name, id: network.id }, 'removed a network');
+  }
+
+  async prune(select: (network: Network) => boolean): Promise<readonly Network[]> {
+    const removed: Network[] = [];
+    for (const network of this.list({ isPredefined: false, isDangling: true }).filter(select)) {
+      try {
+        await this.remove(network.id);
+        removed.push(network);
+      } catch (error) {
+        this.#deps.logger.warn(
+          { network: network.name, error: messageOf(error) },
+          'could not prune a network',
+        );
+      }
+    }
+    return removed;
+  }
+
+  connect(_ref: string, _container: string, _request: Omit<AttachmentRequest, 'network'>): Promise<void> {
+    return Promise.reject(
+      new LinkspanError('notImplemented', 'connecting an existing container to a network is not there yet'),
+    );
+  }
+
+  disconnect(_ref: string, _container: string, _isForced: boolean): Promise<void> {
+    return Promise.reject(
+      new LinkspanError('notImplemented', 'disconnecting a container from a network is not there yet'),
+    );
+  }
+
+  async #add(
+    request: NetworkRequest,
+    driver: Driver,
+    machine: readonly Prefix[],
+    isPredefined: boolean,
+  ): Promise<Network> {
+    const { table, poolSources, clock, logger } = this.#deps;
+    // From here to putNetwork's first await nothing else runs, so that name and pools cannot be given twice.
+    if (table.findByName(request.name) !== undefined)
+      throw new LinkspanError('networkNameTaken', `network with name ${request.name} already exists`);
+    const around: PoolSurroundings = { sources: poolSources, networks: table.subnets, machine };
+    const network = planNetwork(request, driver, around, timestamp(clock), isPredefined);
+    driver.checkConflict(
+      toDriverNetwork(network),
+      table.networks.filter((other) => other.driver === driver.name).map(toDriverNetwork),
+    );
+    await table.putNetwork(network);
+    try {
+      await driver.ensureNetwork(toDriverNetwork(network));
+      await table.putNetwork({ ...network, state: 'ready' });
+    } catch (error) {
+      await this.#undo(network, driver);
+      throw error;
+    }
+    logger.info({ network: network.name, id: network.id, pools: network.pools }, 'created a network');
+    return { ...network, state: 'ready' };
+  }
+
+  /** Takes a half-made network back; a restart does it again if this fails too. */
+  async #undo(network: Network, driver: Driver): Promise<void> {
+    try {
+      await driver.removeNetwork(toDriverNetwork(network));
+      await this.#deps.table.delNetwork(network);
+    } catch (error) {
+      this.#deps.logger.error(
+        { network: network.name, error: messageOf(error) },
+        'could not take a half-made network back',
+      );
+    }
+  }
+
+  #isDangling(network: Network): boolean {
+    return !network.isPredefined && this.endpoints(network).length === 0;
+  }
+
+  /** What an automatic pool must not overlap: on-link routes (not the default route) and name servers. */
+  async #machineSubnets(): Promise<readonly Prefix[]> {
+    const routes = await this.#deps.kernel.routes();
+    const onLink = routes.flatMap(({ destination, isOnLink }) =>
+      destination !== undefined && isOnLink && destination.length > 0 ? [destination] : [],
+    );
+    const resolvConf = await readFile(this.#deps.resolvConfPath, 'utf8').catch(() => '');
+    return [...onLink, ...nameservers(resolvConf).map((ip) => prefixOf(ip, widthOf(ip.family)))];
+  }
+
+  #emit(action: string, network: Network): void {
+    this.#deps.events.emit({
+      type: 'network',
+      action,
+      actorId: network.id,
+      attributes: { name: network.name, type: network.driver },
+    });
+  }
+}

@@ -1,0 +1,90 @@
+/*
+ * What a restart does for networks: finishes removals, undoes half-made networks, makes the kernel match the others,
+ * takes back endpoints of containers that no longer run, and sweeps away what carries our mark but belongs to nothing.
+ */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../../base/logger.ts';
+import type { Driver, DriverEndpoint } from '../../drivers/interface.ts';
+import { messageOf } from '../../errors/linkspanError.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { ContainerId, Endpoint, Network } from '../model.ts';
+import { toDriverEndpoint, toDriverNetwork } from './driverValues.ts';
+import { getDriver } from './networkPlan.ts';
+import type { LocalNetworks } from './networks.ts';
+import type { NetworkTable } from './networkTable.ts';
+
+export interface RecoverDependencies {
+  readonly table: NetworkTable;
+  readonly networks: LocalNetworks;
+  readonly drivers: ReadonlyMap<string, Driver>;
+  readonly kernel: Pick<Kernel, 'links' | 'addresses' | 'removeNamespace'>;
+  readonly logger: Logger;
+  readonly namespaceFolder: string;
+}
+
+/** Before containers come back: no network is half-made afterwards, and every network is in the kernel. */
+export async function recoverNetworks(deps: RecoverDependencies): Promise<void> {
+  for (const network of deps.table.networks) {
+    try {
+      if (network.state === 'ready') {
+        await getDriver(deps.drivers, network.driver).ensureNetwork(toDriverNetwork(network));
+      } else {
+        await deps.networks.finishRemoval(network);
+        deps.logger.warn(
+          { network: network.name, state: network.state },
+          'took back a half-made or half-removed network',
+        );
+      }
+    } catch (error) {
+      deps.logger.error({ network: network.name, error: messageOf(error) }, 'could not recover a network');
+    }
+  }
+}
+
+/** `running` are the containers whose process lives; `known` all that have a record. */
+export interface LiveContainers {
+  readonly running: ReadonlySet<ContainerId>;
+  readonly known: ReadonlySet<ContainerId>;
+  /** Namespace paths in use. */
+  readonly sandboxPaths: ReadonlySet<string>;
+}
+
+/** After containers came back: endpoints, links and namespaces of those that did not are gone. */
+export async function recoverEndpoints(deps: RecoverDependencies, live: LiveContainers): Promise<void> {
+  const { table } = deps;
+  const lost = table.endpoints.filter(({ containerId }) => !live.known.has(containerId));
+  const stopped = table.endpoints.filter(
+    ({ containerId, state }) =>
+      state === 'attached' && live.known.has(containerId) && !live.running.has(containerId),
+  );
+  await table.delEndpoints(lost);
+  await table.putEndpoints(stopped.map((endpoint) => ({ ...endpoint, state: 'reserved' as const })));
+  await sweepNamespaces(deps, live.sandboxPaths);
+  await sweepLinks(deps);
+}
+
+async function sweepNamespaces(deps: RecoverDependencies, keep: ReadonlySet<string>): Promise<void> {
+  for (const name of await readdir(deps.namespaceFolder)) {
+    const path = join(deps.namespaceFolder, name);
+    if (keep.has(path)) continue;
+    await deps.kernel.removeNamespace(path);
+    deps.logger.warn({ path }, 'removed a namespace without a container');
+  }
+}
+
+async function sweepLinks(deps: RecoverDependencies): Promise<void> {
+  const actual = { links: await deps.kernel.links(), addresses: await deps.kernel.addresses() };
+  const attached = deps.table.endpoints.filter(({ state }) => state === 'attached');
+  for (const driver of deps.drivers.values()) {
+    const isOurs = (network: Network | undefined): network is Network => network?.driver === driver.name;
+    await driver.sweep(actual, {
+      networks: deps.table.networks.filter(isOurs).map(toDriverNetwork),
+      endpoints: attached.filter((e) => isOurs(deps.table.find(e.networkId))).flatMap(toKept),
+    });
+  }
+}
+
+function toKept(endpoint: Endpoint): readonly DriverEndpoint[] {
+  return endpoint.mac === undefined ? [] : [toDriverEndpoint({ ...endpoint, mac: endpoint.mac }, [])];
+}

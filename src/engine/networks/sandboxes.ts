@@ -1,0 +1,172 @@
+/*
+ * A container's network: its namespace and its endpoints, made at start and taken down at the end. Records first
+ * (`attached`), then the kernel; a failure takes everything back in reverse. The namespace is bind-mounted under
+ * exec-root, so that it outlives the daemon.
+ */
+import { join } from 'node:path';
+import { newId, shortId } from '../../base/ids.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { Driver } from '../../drivers/interface.ts';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { type Ip, parseIp } from '../../net/ip.ts';
+import type { EventLog } from '../events.ts';
+import type { AttachmentRequest, Container, Endpoint, Network, Sandbox } from '../model.ts';
+import { AttachmentPlanner, gatewayProvider, type PlannedAttachment } from './attachmentPlan.ts';
+import { toDriverEndpoint, toDriverNetwork } from './driverValues.ts';
+import { getDriver } from './networkPlan.ts';
+import type { NetworkTable } from './networkTable.ts';
+
+export interface SandboxesDependencies {
+  readonly table: NetworkTable;
+  readonly drivers: ReadonlyMap<string, Driver>;
+  readonly kernel: Pick<Kernel, 'createNamespace' | 'removeNamespace'>;
+  readonly events: EventLog;
+  readonly logger: Logger;
+  /** Folder of the bind-mounted namespaces. */
+  readonly namespaceFolder: string;
+  readonly getNetwork: (ref: string) => Network;
+}
+
+type LiveEndpoint = PlannedAttachment['endpoint'];
+
+function gatewaysOf(one: PlannedAttachment, provider: PlannedAttachment | undefined): readonly Ip[] {
+  const gateway = one === provider ? parseIp(one.endpoint.ipv4Gateway ?? '') : undefined;
+  return gateway === undefined ? [] : [gateway];
+}
+
+export class Sandboxes {
+  readonly #deps: SandboxesDependencies;
+  readonly #planner: AttachmentPlanner;
+
+  constructor(deps: SandboxesDependencies) {
+    this.#deps = deps;
+    this.#planner = new AttachmentPlanner(deps.table, deps.drivers, deps.getNetwork);
+  }
+
+  /** A namespace (none for `hasNamespace` false) with every request attached. Undoes everything when a step fails. */
+  async create(
+    container: Container,
+    requests: readonly AttachmentRequest[],
+    hasNamespace: boolean,
+  ): Promise<{ readonly sandbox: Sandbox | undefined; readonly endpoints: readonly Endpoint[] }> {
+    const planned = this.#planner.plan(container, requests);
+    await using undo = new AsyncDisposableStack();
+    try {
+      await this.#deps.table.putEndpoints(planned.map(({ endpoint }) => endpoint));
+    } catch (error) {
+      for (const one of planned) this.#planner.giveBack(one);
+      throw error;
+    }
+    undo.defer(() => this.#takeBackRecords(planned));
+    const sandbox = hasNamespace ? this.#newSandbox() : undefined;
+    if (sandbox !== undefined) {
+      undo.defer(() => this.#deps.kernel.removeNamespace(sandbox.path));
+      await this.#deps.kernel.createNamespace(sandbox.path);
+      for (const one of planned) {
+        undo.defer(() => this.#detach(one.network, one.endpoint));
+        await this.#attach(one, gatewaysOf(one, gatewayProvider(planned)), sandbox);
+      }
+    }
+    undo.move();
+    for (const { network } of planned) this.#emit('connect', network, container);
+    return { sandbox, endpoints: planned.map(({ endpoint }) => endpoint) };
+  }
+
+  /** Detaches everything and removes the namespace; addresses stay reserved. Tries every step; throws what failed. */
+  async release(container: Container): Promise<void> {
+    const attached = this.#deps.table
+      .endpointsOfContainer(container.id)
+      .filter(({ state }) => state === 'attached');
+    const failures: unknown[] = [];
+    const attempt = async (step: () => Promise<void>): Promise<void> => {
+      try {
+        await step();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    await Promise.all(attached.map((endpoint) => attempt(() => this.#detachRecord(endpoint))));
+    const path = container.sandbox?.path;
+    if (path !== undefined) await attempt(() => this.#deps.kernel.removeNamespace(path));
+    if (failures.length === 0)
+      await attempt(() =>
+        this.#deps.table.putEndpoints(attached.map((e) => ({ ...e, state: 'reserved' as const }))),
+      );
+    if (failures.length > 0)
+      throw new LinkspanError(
+        'kernel',
+        `could not take down the network of ${container.name}: ${failures.map(messageOf).join('; ')}`,
+        {
+          cause: failures[0],
+        },
+      );
+    for (const endpoint of attached) {
+      const network = this.#deps.table.find(endpoint.networkId);
+      if (network !== undefined) this.#emit('disconnect', network, container);
+    }
+  }
+
+  /** The container is going: gives its addresses back. */
+  async forget(container: Container): Promise<void> {
+    await this.#deps.table.delEndpoints(this.#deps.table.endpointsOfContainer(container.id));
+  }
+
+  /** Records follow a container's new name. */
+  async renamed(container: Container, name: string): Promise<void> {
+    const endpoints = this.#deps.table.endpointsOfContainer(container.id);
+    await this.#deps.table.putEndpoints(endpoints.map((endpoint) => ({ ...endpoint, containerName: name })));
+  }
+
+  #newSandbox(): Sandbox {
+    const id = newId<'sandbox'>();
+    return { id, path: join(this.#deps.namespaceFolder, shortId(id)) };
+  }
+
+  async #attach(one: PlannedAttachment, gateways: readonly Ip[], sandbox: Sandbox): Promise<void> {
+    await one.driver.attach(
+      toDriverNetwork(one.network),
+      toDriverEndpoint(one.endpoint, gateways),
+      sandbox.path,
+    );
+    this.#deps.logger.info(
+      {
+        network: one.network.name,
+        container: one.endpoint.containerName,
+        ipv4: one.endpoint.ipv4,
+        mac: one.endpoint.mac,
+      },
+      'attached an endpoint',
+    );
+  }
+
+  async #detach(network: Network, endpoint: LiveEndpoint): Promise<void> {
+    await getDriver(this.#deps.drivers, network.driver).detach(
+      toDriverNetwork(network),
+      toDriverEndpoint(endpoint, []),
+    );
+  }
+
+  async #detachRecord(endpoint: Endpoint): Promise<void> {
+    const network = this.#deps.table.find(endpoint.networkId);
+    if (network === undefined || endpoint.mac === undefined) return;
+    await this.#detach(network, { ...endpoint, mac: endpoint.mac });
+  }
+
+  async #takeBackRecords(planned: readonly PlannedAttachment[]): Promise<void> {
+    const { table } = this.#deps;
+    await table.putEndpoints(planned.flatMap(({ before }) => before ?? []));
+    await table.delEndpoints(
+      planned.flatMap(({ before, endpoint }) => (before === undefined ? endpoint : [])),
+    );
+  }
+
+  #emit(action: 'connect' | 'disconnect', network: Network, container: Container): void {
+    this.#deps.events.emit({
+      type: 'network',
+      action,
+      actorId: network.id,
+      attributes: { container: container.id, name: network.name, type: network.driver },
+    });
+  }
+}
