@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { isUsageEnd, readConfig } from './config.ts';
+import { flagRows } from './flags.ts';
+
+function fileWith(text: string): { path: string } & Disposable {
+  const folder = mkdtempSync(join(tmpdir(), 'linkspan-config-'));
+  const path = join(folder, 'daemon.json');
+  writeFileSync(path, text);
+  return { path, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
+}
+
+test('without flags the defaults hold', () => {
+  const config = readConfig([], 'linkspand');
+  assert.deepEqual(config.listen, [{ type: 'unix', path: '/run/linkspan/linkspan.sock' }]);
+  assert.equal(config.dataRoot, '/var/lib/linkspan');
+  assert.equal(config.allowsIcc, true);
+  assert.equal(config.poolSources.length, 7);
+  assert.deepEqual(config.ignored, []);
+});
+
+test('every path follows --exec-root', () => {
+  const config = readConfig(['--exec-root', '/tmp/x'], 'linkspand');
+  assert.equal(config.pidfile, '/tmp/x/linkspand.pid');
+  assert.deepEqual(config.listen, [{ type: 'unix', path: '/tmp/x/linkspan.sock' }]);
+});
+
+test('dockerd’s command line of a tool that starts engines is taken', () => {
+  using file = fileWith('{}');
+  const config = readConfig(
+    [
+      '--config-file',
+      file.path,
+      '--data-root',
+      '/d',
+      '--exec-root',
+      '/e',
+      '--pidfile',
+      '/p',
+      '--userland-proxy=false',
+      '--containerd-namespace',
+      'x',
+      '--containerd-plugins-namespace',
+      'y',
+      '--host',
+      'unix:///d/docker.sock',
+      '--debug',
+      '--storage-driver',
+      'overlay2',
+      '--default-address-pool',
+      'base=10.10.0.0/16,size=24',
+      '--live-restore',
+      '--iptables=false',
+      '--icc=false',
+      '--dns',
+      '192.0.2.53',
+      '--init=false',
+      '--ipv6=false',
+      '--default-network-opt=bridge=com.docker.network.driver.mtu=1400',
+    ],
+    'dockerd',
+  );
+  assert.equal(config.logLevel, 'debug');
+  assert.equal(config.allowsIcc, false);
+  assert.equal(config.ignored.length, 6);
+  assert.deepEqual(config.networkOptions, { bridge: { 'com.docker.network.driver.mtu': '1400' } });
+});
+
+test('the file says what flags say, and not the same thing twice', () => {
+  using file = fileWith(
+    JSON.stringify({
+      hosts: ['unix:///x.sock'],
+      'default-address-pools': [{ base: '10.0.0.0/8', size: 24 }],
+      'default-network-opts': { bridge: { a: 'b' } },
+      mtu: 1400,
+    }),
+  );
+  const config = readConfig(['--config-file', file.path], 'linkspand');
+  assert.equal(config.mtuBytes, 1400);
+  assert.deepEqual(config.networkOptions, { bridge: { a: 'b' } });
+  assert.throws(
+    () => readConfig(['--config-file', file.path, '--mtu', '1500'], 'linkspand'),
+    /both as a flag and in the configuration file: mtu/,
+  );
+});
+
+for (const [args, expected] of [
+  [['--userns-remap', 'default'], /--userns-remap is refused/],
+  [['-H', 'tcp://0.0.0.0:2375'], /loopback only/],
+  [['-H', 'fd://'], /cannot listen on fd/],
+  [['--bip', '172.17.0.1'], /invalid --bip/],
+  [['--bip', '172.17.0.1/16', '-b', 'br9'], /mutually exclusive/],
+  [['--default-address-pool', 'base=10.0.0.1/8,size=24'], /invalid default address pool/],
+  [['--log-level', 'loud'], /invalid logging level/],
+  [['--icc=maybe'], /not true or false/],
+  [['--config-file', '/nowhere/daemon.json'], /unable to configure the daemon/],
+] as const) {
+  test(`readConfig refuses ${args.join(' ')}`, () =>
+    assert.throws(() => readConfig(args, 'linkspand'), expected));
+}
+
+for (const [text, expected] of [
+  ['{', /invalid JSON/],
+  ['[]', /not a JSON object/],
+  ['{"nope": 1}', /don't match any configuration option: nope/],
+  ['{"mtu": "1500"}', /wrong type/],
+] as const) {
+  test(`readConfig refuses a file with ${text}`, () => {
+    using file = fileWith(text);
+    assert.throws(() => readConfig(['--config-file', file.path], 'linkspand'), expected);
+  });
+}
+
+test('every flag is honoured, without effect for a reason, or refused', () => {
+  for (const row of flagRows) assert.ok(row.about || row.ignored || row.refused, row.flag);
+  assert.equal(new Set(flagRows.map(({ flag }) => flag)).size, flagRows.length);
+});
+
+test('an unknown flag ends as wrong usage', () => {
+  const write = process.stderr.write.bind(process.stderr);
+  process.stderr.write = () => true;
+  try {
+    assert.throws(() => readConfig(['--nope'], 'linkspand'), isUsageEnd);
+  } finally {
+    process.stderr.write = write;
+  }
+});

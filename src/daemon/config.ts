@@ -1,0 +1,268 @@
+/*
+ * The daemon's configuration: command line and daemon.json put together, checked, with defaults. A directive given in
+ * both places is refused, as dockerd does.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError, Option } from 'commander';
+import { LinkspanError } from '../errors/linkspanError.ts';
+import { defaultPoolSources, type PoolSource, parsePoolSource } from '../ipam/pools.ts';
+import { parseIp } from '../net/ip.ts';
+import { parseIpWithLength, parsePrefix } from '../net/prefix.ts';
+import { type FlagRow, flagRows, isRefusedValue } from './flags.ts';
+
+const logLevels = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export type ListenAddress =
+  | { readonly type: 'unix'; readonly path: string }
+  | { readonly type: 'tcp'; readonly host: string; readonly port: number };
+
+export interface DaemonConfig {
+  readonly listen: readonly ListenAddress[];
+  readonly configFile: string;
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  readonly pidfile: string;
+  readonly group: string | undefined;
+  readonly logLevel: LogLevel;
+  readonly labels: readonly string[];
+  readonly containerd: string | undefined;
+  readonly cgroupParent: string | undefined;
+  readonly poolSources: readonly PoolSource[];
+  /** undefined = decide (docker0 or linkspan0); `none` = no default network. */
+  readonly bridge: string | undefined;
+  readonly bip: string | undefined;
+  readonly fixedCidr: string | undefined;
+  readonly mtuBytes: number | undefined;
+  readonly allowsIcc: boolean;
+  readonly masquerades: boolean;
+  /** Driver → option → value. */
+  readonly networkOptions: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  readonly ipForward: boolean;
+  readonly ipForwardNoDrop: boolean;
+  readonly firewallIntegration: 'auto' | 'off';
+  readonly dns: readonly string[];
+  readonly dnsSearch: readonly string[];
+  readonly dnsOptions: readonly string[];
+  readonly hostGatewayIps: readonly string[];
+  readonly insecureRegistries: readonly string[];
+  /** Flags that were given and change nothing, with the reason. */
+  readonly ignored: readonly string[];
+}
+
+type Values = Readonly<Record<string, unknown>>;
+
+function invalid(text: string): LinkspanError {
+  return new LinkspanError('requestInvalid', text);
+}
+
+function parseSwitch(text: string): boolean {
+  if (['true', '1', 't', 'T', 'TRUE', 'True'].includes(text)) return true;
+  if (['false', '0', 'f', 'F', 'FALSE', 'False'].includes(text)) return false;
+  throw invalid(`not true or false: ${text}`);
+}
+
+function toOption(row: FlagRow): Option {
+  const value = row.kind === 'switch' ? ' [bool]' : ` <${row.kind}>`;
+  const note =
+    row.ignored !== undefined
+      ? `(no effect: ${row.ignored})`
+      : row.refused !== undefined
+        ? `(refused: ${row.refused})`
+        : '';
+  const option = new Option(
+    `${row.short === undefined ? '' : `-${row.short}, `}--${row.flag}${value}`,
+    row.about || note,
+  );
+  if (row.kind === 'list')
+    option.argParser((text: string, before: string[] | undefined) => [...(before ?? []), text]);
+  if (row.kind === 'switch') option.preset('true').argParser(parseSwitch);
+  if (row.kind === 'number')
+    option.argParser((text: string) => {
+      if (!/^\d+$/.test(text)) throw invalid(`--${row.flag} takes a number, not ${text}`);
+      return Number(text);
+    });
+  return option;
+}
+
+function parseFlags(args: readonly string[], name: string): Values {
+  const command = new Command(name)
+    .description('Container networks and containers, with the Docker Engine API.')
+    .allowExcessArguments(false)
+    .helpOption('--help', 'this text')
+    .version('0.1.0', '-v, --version')
+    .exitOverride();
+  // Names with dashes stay as they are: the file uses them too.
+  for (const row of flagRows) {
+    const option = toOption(row);
+    option.attributeName = () => row.flag;
+    command.addOption(option);
+  }
+  command.parse([...args], { from: 'user' });
+  return command.opts();
+}
+
+function readConfigFile(path: string, isRequired: boolean): Values {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if (!isRequired && (error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw invalid(`unable to configure the daemon with file ${path}: ${(error as Error).message}`);
+  }
+  if (text.trim() === '') return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Values;
+  } catch (error) {
+    throw invalid(
+      `unable to configure the daemon with file ${path}: invalid JSON: ${(error as Error).message}`,
+    );
+  }
+  throw invalid(`unable to configure the daemon with file ${path}: not a JSON object`);
+}
+
+/** The file's values under flag names; pools become the flag's text form. */
+function fromFile(values: Values, path: string): Values {
+  const byKey = new Map(flagRows.map((row) => [row.key ?? row.flag, row]));
+  const result: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(values)) {
+    const row = byKey.get(key);
+    if (row === undefined)
+      throw invalid(
+        `unable to configure the daemon with file ${path}: the following directives don't match any configuration option: ${key}`,
+      );
+    result[row.flag] = fromFileValue(row, value);
+  }
+  return result;
+}
+
+function fromFileValue(row: FlagRow, value: unknown): unknown {
+  if (row.flag === 'default-address-pool' && Array.isArray(value))
+    return (value as { base?: string; size?: number }[]).map(({ base, size }) => `base=${base},size=${size}`);
+  if (row.flag === 'default-network-opt' && typeof value === 'object' && value !== null)
+    return Object.entries(value as Record<string, Record<string, string>>).flatMap(([driver, options]) =>
+      Object.entries(options).map(([key, text]) => `${driver}=${key}=${text}`),
+    );
+  const fits = {
+    text: typeof value === 'string',
+    switch: typeof value === 'boolean',
+    number: typeof value === 'number',
+    list: Array.isArray(value) && value.every((item) => typeof item === 'string'),
+  }[row.kind];
+  if (!fits) throw invalid(`configuration option ${row.key ?? row.flag} has a value of the wrong type`);
+  return value;
+}
+
+function parseListen(text: string): ListenAddress {
+  if (text.startsWith('unix://')) return { type: 'unix', path: text.slice('unix://'.length) };
+  const tcp = /^tcp:\/\/(\[?[0-9a-fA-F.:]+\]?|localhost):(\d{1,5})$/.exec(text);
+  if (tcp === null) throw invalid(`cannot listen on ${text}: give unix://PATH or tcp://127.0.0.1:PORT`);
+  const host = (tcp[1] ?? '').replace(/^\[|\]$/g, '');
+  const isLoopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
+  if (!isLoopback) throw invalid(`cannot listen on ${text}: without TLS the API is served on loopback only`);
+  return { type: 'tcp', host: host === 'localhost' ? '127.0.0.1' : host, port: Number(tcp[2]) };
+}
+
+function parseNetworkOptions(texts: readonly string[]): DaemonConfig['networkOptions'] {
+  const result: Record<string, Record<string, string>> = {};
+  for (const text of texts) {
+    const match = /^([^=]+)=([^=]+)=(.*)$/.exec(text);
+    if (match === null) throw invalid(`--default-network-opt takes DRIVER=KEY=VALUE, not ${text}`);
+    const [, driver = '', key = '', value = ''] = match;
+    result[driver] = { ...result[driver], [key]: value };
+  }
+  return result;
+}
+
+function parsePools(texts: readonly string[]): readonly PoolSource[] {
+  if (texts.length === 0) return defaultPoolSources();
+  return texts.map((text) => {
+    const source = parsePoolSource(text);
+    if (source === undefined) throw invalid(`invalid default address pool: ${text}`);
+    return source;
+  });
+}
+
+function checkValues(config: DaemonConfig): void {
+  if (config.bip !== undefined && parseIpWithLength(config.bip) === undefined)
+    throw invalid(`invalid --bip: ${config.bip}`);
+  if (config.fixedCidr !== undefined && parsePrefix(config.fixedCidr) === undefined)
+    throw invalid(`invalid --fixed-cidr: ${config.fixedCidr}`);
+  if (config.bridge !== undefined && config.bip !== undefined && config.bridge !== 'none')
+    throw invalid('you specified -b & --bip, mutually exclusive options');
+  for (const address of [...config.dns, ...config.hostGatewayIps])
+    if (parseIp(address) === undefined) throw invalid(`IP address is not correctly formatted: ${address}`);
+  if (config.mtuBytes !== undefined && (config.mtuBytes < 68 || config.mtuBytes > 65535))
+    throw invalid(`invalid --mtu: ${config.mtuBytes}`);
+}
+
+/**
+ * Reads `args` (without the program's name) and the configuration file. Throws LinkspanError requestInvalid or
+ * notImplemented, or commander's own error for --help, --version and unknown flags.
+ */
+export function readConfig(args: readonly string[], name: string): DaemonConfig {
+  const flags = parseFlags(args, name);
+  const configFile = (flags['config-file'] as string | undefined) ?? '/etc/linkspan/daemon.json';
+  const file = fromFile(readConfigFile(configFile, flags['config-file'] !== undefined), configFile);
+  const both = Object.keys(file).filter((key) => key in flags);
+  if (both.length > 0)
+    throw invalid(
+      `unable to configure the daemon with file ${configFile}: the following directives are specified both as a flag and in the configuration file: ${both.join(', ')}`,
+    );
+  const values: Values = { ...file, ...flags };
+  for (const { flag, refused } of flagRows) {
+    if (refused !== undefined && isRefusedValue(values[flag]))
+      throw new LinkspanError('notImplemented', `--${flag} is refused: ${refused}`);
+  }
+  const text = (flag: string): string | undefined => values[flag] as string | undefined;
+  const list = (flag: string): readonly string[] => (values[flag] as string[] | undefined) ?? [];
+  const isOn = (flag: string, otherwise: boolean): boolean =>
+    (values[flag] as boolean | undefined) ?? otherwise;
+  const execRoot = text('exec-root') ?? '/run/linkspan';
+  const level = isOn('debug', false) ? 'debug' : (text('log-level') ?? 'info');
+  if (!logLevels.includes(level as LogLevel)) throw invalid(`invalid logging level: ${level}`);
+  const integration = text('firewall-integration') ?? 'auto';
+  if (integration !== 'auto' && integration !== 'off')
+    throw invalid(`--firewall-integration is auto or off, not ${integration}`);
+  const hosts = list('host');
+  const config: DaemonConfig = {
+    listen: (hosts.length > 0 ? hosts : [`unix://${join(execRoot, 'linkspan.sock')}`]).map(parseListen),
+    configFile,
+    dataRoot: text('data-root') ?? '/var/lib/linkspan',
+    execRoot,
+    pidfile: text('pidfile') ?? join(execRoot, 'linkspand.pid'),
+    group: text('group'),
+    logLevel: level as LogLevel,
+    labels: list('label'),
+    containerd: text('containerd'),
+    cgroupParent: text('cgroup-parent'),
+    poolSources: parsePools(list('default-address-pool')),
+    bridge: text('bridge'),
+    bip: text('bip'),
+    fixedCidr: text('fixed-cidr'),
+    mtuBytes: values['mtu'] as number | undefined,
+    allowsIcc: isOn('icc', true),
+    masquerades: isOn('ip-masq', true),
+    networkOptions: parseNetworkOptions(list('default-network-opt')),
+    ipForward: isOn('ip-forward', true),
+    ipForwardNoDrop: isOn('ip-forward-no-drop', false),
+    firewallIntegration: integration,
+    dns: list('dns'),
+    dnsSearch: list('dns-search'),
+    dnsOptions: list('dns-opt'),
+    hostGatewayIps: list('host-gateway-ip'),
+    insecureRegistries: list('insecure-registry'),
+    ignored: flagRows.flatMap(({ flag, ignored }) =>
+      ignored !== undefined && flag in values ? `--${flag} has no effect: ${ignored}` : [],
+    ),
+  };
+  checkValues(config);
+  return config;
+}
+
+/** True for the ways in which commander ends a program by itself: help, version, wrong usage. */
+export function isUsageEnd(error: unknown): error is CommanderError {
+  return error instanceof CommanderError;
+}

@@ -1,0 +1,344 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { systemClock } from '../../base/clock.ts';
+import { newId } from '../../base/ids.ts';
+import { silentLogger } from '../../base/logger.ts';
+import { openSeam } from '../../base/seam.ts';
+import type { Driver } from '../../drivers/interface.ts';
+import { hasCode } from '../../errors/linkspanError.ts';
+import { defaultPoolSources } from '../../ipam/pools.ts';
+import { parsePrefix } from '../../net/prefix.ts';
+import { openSqliteStore } from '../../store/sqliteStore.ts';
+import type { Store } from '../../store/store.ts';
+import { EventLog } from '../events.ts';
+import type { AttachmentRequest, Container, NetworkRequest } from '../model.ts';
+import { LocalNetworks } from './networks.ts';
+import { NetworkTable } from './networkTable.ts';
+import { recoverEndpoints, recoverNetworks } from './recover.ts';
+import { Sandboxes } from './sandboxes.ts';
+
+/** A driver that keeps what it was told in a log, and fails where it is told to. */
+class RecordingDriver implements Driver {
+  readonly name = 'bridge';
+  readonly scope = 'local';
+  readonly log: string[] = [];
+  failing: string | undefined;
+
+  plan(): { needsPools: boolean; needsGateway: boolean; interfacePrefix: string } {
+    return { needsPools: true, needsGateway: true, interfacePrefix: 'eth' };
+  }
+  checkConflict(): void {}
+  ensureNetwork: Driver['ensureNetwork'] = ({ name }) => this.#do(`ensure ${name}`);
+  removeNetwork: Driver['removeNetwork'] = ({ name }) => this.#do(`remove ${name}`);
+  attach: Driver['attach'] = ({ name }, { interfaceName, gateways }) =>
+    this.#do(`attach ${interfaceName} to ${name}${gateways.length > 0 ? ' with default route' : ''}`);
+  detach: Driver['detach'] = ({ name }, { interfaceName }) =>
+    this.#do(`detach ${interfaceName} from ${name}`);
+  sweep: Driver['sweep'] = (_actual, { networks, endpoints }) =>
+    this.#do(`sweep all but ${networks.length} networks, ${endpoints.length} endpoints`);
+
+  #do(what: string): Promise<void> {
+    this.log.push(what);
+    return what === this.failing ? Promise.reject(new Error(`cannot ${what}`)) : Promise.resolve();
+  }
+}
+
+const request = (name: string, more: Partial<NetworkRequest> = {}): NetworkRequest => ({
+  name,
+  driver: 'bridge',
+  isInternal: false,
+  isAttachable: false,
+  isIngress: false,
+  isConfigOnly: false,
+  ipamDriver: 'default',
+  ipamOptions: {},
+  pools: [],
+  options: {},
+  labels: {},
+  ...more,
+});
+
+const attachment = (network: string, more: Partial<AttachmentRequest> = {}): AttachmentRequest => ({
+  network,
+  aliases: [],
+  links: [],
+  driverOptions: {},
+  gatewayPriority: 0,
+  ...more,
+});
+
+const container = (name: string): Container => ({ id: newId<'container'>(), name }) as unknown as Container;
+
+async function world(path?: string) {
+  const folder = path ?? mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
+  const store: Store = await openSqliteStore(join(folder, 'store.db'), openSeam());
+  const table = new NetworkTable(store);
+  await table.load();
+  const driver = new RecordingDriver();
+  const drivers = new Map<string, Driver>([['bridge', driver]]);
+  const events = new EventLog();
+  const onLink = parsePrefix('172.18.5.0/24');
+  const namespaces: string[] = [];
+  const kernel = {
+    routes: () => Promise.resolve([{ destination: onLink, gateway: undefined, ifindex: 2, isOnLink: true }]),
+    createNamespace: (p: string) => Promise.resolve(void namespaces.push(p)),
+    removeNamespace: (p: string) => Promise.resolve(void namespaces.splice(namespaces.indexOf(p) >>> 0, 1)),
+    links: () => Promise.resolve([]),
+    addresses: () => Promise.resolve([]),
+  };
+  const common = { table, drivers, kernel, events, logger: silentLogger };
+  const networks = new LocalNetworks({
+    ...common,
+    clock: systemClock,
+    poolSources: defaultPoolSources(),
+    resolvConfPath: '/nonexistent',
+  });
+  const namespaceFolder = folder;
+  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork: (ref) => networks.get(ref) });
+  return {
+    ...common,
+    networks,
+    sandboxes,
+    driver,
+    store,
+    namespaces,
+    namespaceFolder,
+    folder,
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      if (path === undefined) rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+test('a network gets the lowest pool clear of the machine, and is found by id, name and prefix', async () => {
+  await using w = await world();
+  const { network: first } = await w.networks.create(request('n1'));
+  const { network: second } = await w.networks.create(request('n2'));
+  assert.deepEqual([first.pools[0]?.subnet, first.pools[0]?.gateway], ['172.17.0.0/16', '172.17.0.1']);
+  assert.equal(second.pools[0]?.subnet, '172.19.0.0/16', '172.18.5.0/24 is on-link');
+  assert.match(first.id, /^[0-9a-f]{64}$/);
+  for (const ref of [first.id, 'n1', first.id.slice(0, 10)]) assert.equal(w.networks.get(ref).id, first.id);
+  await w.networks.remove('n1');
+  assert.equal(
+    (await w.networks.create(request('n3'))).network.pools[0]?.subnet,
+    '172.17.0.0/16',
+    'lowest gap again',
+  );
+  assert.deepEqual(
+    w.events.kept().map(({ action, attributes }) => `${action} ${attributes['name']}`),
+    ['create n1', 'create n2', 'destroy n1', 'create n3'],
+  );
+});
+
+for (const [what, bad, code, message] of [
+  ['a duplicate name', request('taken'), 'networkNameTaken', /^network with name taken already exists$/],
+  [
+    'a predefined name',
+    request('bridge'),
+    'networkPredefined',
+    /^operation is not permitted on predefined bridge network $/,
+  ],
+  ['an unknown driver', request('x', { driver: 'nope' }), 'driverNotFound', /^plugin "nope" not found$/],
+  [
+    'an overlay without a swarm',
+    request('x', { driver: 'overlay' }),
+    'noSwarm',
+    /^This node is not a swarm manager/,
+  ],
+  [
+    'an overlapping subnet',
+    request('x', { pools: [{ subnet: '172.17.3.0/24' }] }),
+    'poolOverlap',
+    /Pool overlaps with other one/,
+  ],
+  [
+    'a bad subnet',
+    request('x', { pools: [{ subnet: '10.0.0.1/24' }] }),
+    'networkConfigInvalid',
+    /it should be 10.0.0.0\/24/,
+  ],
+  ['an empty name', request(' '), 'networkConfigInvalid', /name is empty/],
+] as const) {
+  test(`create refuses ${what} and leaves nothing behind`, async () => {
+    await using w = await world();
+    await w.networks.create(request('taken'));
+    const before = await w.store.list('');
+    await assert.rejects(w.networks.create(bad), (e) => hasCode(e, code) && message.test(e.message));
+    assert.deepEqual((await w.store.list('')).entries, before.entries);
+    assert.equal(w.networks.list().length, 1);
+  });
+}
+
+test('two creates of one name at once: one wins', async () => {
+  await using w = await world();
+  const results = await Promise.allSettled([
+    w.networks.create(request('n')),
+    w.networks.create(request('n')),
+  ]);
+  assert.deepEqual(results.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+});
+
+test('a driver that fails leaves no network', async () => {
+  await using w = await world();
+  w.driver.failing = 'ensure n1';
+  await assert.rejects(w.networks.create(request('n1')), /cannot ensure/);
+  assert.deepEqual(w.driver.log, ['ensure n1', 'remove n1']);
+  assert.equal((await w.store.list('')).entries.length, 0);
+  w.driver.failing = undefined;
+  await w.networks.create(request('n1'));
+});
+
+test('endpoints get the lowest addresses, keep them over a stop, and block the removal of their network', async () => {
+  await using w = await world();
+  await w.networks.create(request('n1'));
+  await w.networks.create(request('n2'));
+  const [c1, c2] = [container('c1'), container('c2')];
+  const { sandbox, endpoints } = await w.sandboxes.create(
+    c1,
+    [attachment('n1'), attachment('n2', { gatewayPriority: 5 })],
+    true,
+  );
+  assert.deepEqual(
+    endpoints.map(({ ipv4, interfaceName }) => [ipv4, interfaceName]),
+    [
+      ['172.17.0.2/16', 'eth0'],
+      ['172.19.0.2/16', 'eth1'],
+    ],
+  );
+  assert.ok(
+    w.driver.log.includes('attach eth1 to n2 with default route') &&
+      w.driver.log.includes('attach eth0 to n1'),
+  );
+  await assert.rejects(
+    w.networks.remove('n1'),
+    (e) =>
+      hasCode(e, 'networkInUse') && /has active endpoints \(name:"c1" id:"[0-9a-f]{12}"\)$/.test(e.message),
+  );
+  assert.ok(sandbox);
+  await w.sandboxes.release({ ...c1, sandbox });
+  assert.deepEqual(w.namespaces, []);
+  const other = await w.sandboxes.create(c2, [attachment('n1')], true);
+  assert.equal(other.endpoints[0]?.ipv4, '172.17.0.3/16', 'the stopped one keeps .2');
+  const again = await w.sandboxes.create(c1, [attachment('n1')], true);
+  assert.equal(again.endpoints[0]?.ipv4, '172.17.0.2/16');
+  assert.notEqual(again.endpoints[0]?.mac, endpoints[0]?.mac, 'a new incarnation has a new MAC');
+  await w.sandboxes.release(c1);
+  await w.sandboxes.forget(c1);
+  assert.equal(
+    (await w.sandboxes.create(container('c3'), [attachment('n1')], true)).endpoints[0]?.ipv4,
+    '172.17.0.2/16',
+  );
+});
+
+for (const [what, requests, code, message] of [
+  ['an unknown network', [attachment('nope')], 'networkNotFound', /^network nope not found$/],
+  [
+    'a static address outside',
+    [attachment('n1', { ipv4: '10.9.9.9' })],
+    'addressInvalid',
+    /no configured subnet contains IP address 10.9.9.9/,
+  ],
+  ['a taken address', [attachment('n1', { ipv4: '172.17.0.1' })], 'addressTaken', /^Address already in use$/],
+  ['a bad MAC', [attachment('n1', { mac: 'zz' })], 'containerConfigInvalid', /invalid MAC address/],
+  ['a second network that is unknown', [attachment('n1'), attachment('nope')], 'networkNotFound', /nope/],
+] as const) {
+  test(`an attachment to ${what} is refused and leases nothing`, async () => {
+    await using w = await world();
+    await w.networks.create(request('n1'));
+    await assert.rejects(
+      w.sandboxes.create(container('c'), requests, true),
+      (e) => hasCode(e, code) && message.test(e.message),
+    );
+    assert.equal((await w.store.list('endpoints/')).entries.length, 0);
+    assert.equal(
+      (await w.sandboxes.create(container('d'), [attachment('n1')], true)).endpoints[0]?.ipv4,
+      '172.17.0.2/16',
+    );
+  });
+}
+
+test('an attach that fails half-way is taken back in reverse', async () => {
+  await using w = await world();
+  await w.networks.create(request('n1'));
+  await w.networks.create(request('n2'));
+  w.driver.log.length = 0;
+  w.driver.failing = 'attach eth1 to n2';
+  await assert.rejects(
+    w.sandboxes.create(container('c'), [attachment('n1'), attachment('n2')], true),
+    /cannot attach/,
+  );
+  assert.deepEqual(w.driver.log, [
+    'attach eth0 to n1 with default route',
+    'attach eth1 to n2',
+    'detach eth1 from n2',
+    'detach eth0 from n1',
+  ]);
+  assert.deepEqual(w.namespaces, []);
+  assert.equal((await w.store.list('endpoints/')).entries.length, 0);
+});
+
+test('a full pool says so, and a freed address can be had again', async () => {
+  await using w = await world();
+  await w.networks.create(request('tiny', { pools: [{ subnet: '10.0.0.0/30' }] }));
+  const c1 = container('c1');
+  await w.sandboxes.create(c1, [attachment('tiny')], true);
+  await assert.rejects(
+    w.sandboxes.create(container('c2'), [attachment('tiny')], true),
+    (e) =>
+      hasCode(e, 'addressesExhausted') &&
+      /no available IPv4 addresses on this network's address pools: tiny/.test(e.message),
+  );
+  await w.sandboxes.release(c1);
+  await w.sandboxes.forget(c1);
+  await w.sandboxes.create(container('c3'), [attachment('tiny')], true);
+});
+
+test('a restart finishes removals, undoes half-made networks and takes back endpoints of the dead', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
+  const [alive, dead, gone] = [container('alive'), container('dead'), container('gone')];
+  {
+    await using w = await world(folder);
+    const { network } = await w.networks.create(request('n1'));
+    await w.sandboxes.create(alive, [attachment('n1')], true);
+    await w.sandboxes.create(dead, [attachment('n1')], true);
+    await w.sandboxes.create(gone, [attachment('n1')], true);
+    await w.table.putNetwork({
+      ...network,
+      id: newId<'network'>(),
+      name: 'half',
+      state: 'creating',
+      pools: [],
+    });
+    await w.table.putNetwork({
+      ...network,
+      id: newId<'network'>(),
+      name: 'going',
+      state: 'removing',
+      pools: [],
+    });
+  }
+  await using w = await world(folder);
+  await recoverNetworks({ ...w });
+  assert.deepEqual(w.driver.log.toSorted(), ['ensure n1', 'remove going', 'remove half']);
+  assert.deepEqual(
+    w.networks.list().map(({ name }) => name),
+    ['n1'],
+  );
+  const namespaceFolder = join(folder, 'none');
+  const { mkdirSync } = await import('node:fs');
+  mkdirSync(namespaceFolder);
+  await recoverEndpoints(
+    { ...w, namespaceFolder },
+    { running: new Set([alive.id]), known: new Set([alive.id, dead.id]), sandboxPaths: new Set() },
+  );
+  assert.deepEqual(
+    w.table.endpoints.map(({ containerName, state }) => `${containerName} ${state}`).toSorted(),
+    ['alive attached', 'dead reserved'],
+  );
+  assert.equal(w.driver.log.at(-1), 'sweep all but 1 networks, 1 endpoints');
+  rmSync(folder, { recursive: true });
+});
