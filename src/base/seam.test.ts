@@ -22,4 +22,8 @@ test('Seam counts only once armed and fails exactly the planned step, also from 
   );
   seam.step('three');
   assert.equal(seam.count, 3);
+  seam.load({ at: 1, action: { errno: 'EPERM' } });
+  seam.step('unarmed again');
+  seam.arm();
+  assert.throws(() => other.step('one'), /EPERM/);
 });

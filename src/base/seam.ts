@@ -1,9 +1,9 @@
 /*
  * The one seam through which every durable step and every kernel call passes, so that a test can make the
- * n-th of them fail or kill the process there. In production the plan is undefined and a step costs one
- * atomic add. The counter is shared memory: workers count along with the main thread.
- * The plan comes as text (`LINKSPAN_FAULT`): `crash@N` kills this process with SIGKILL before step N,
- * `ENOSPC@N` (any errno name) makes step N fail, `count` only counts. Steps are numbered from 1 since `arm`.
+ * n-th of them fail or kill the process there. Unarmed, a step costs one atomic load. Plan and counter are shared
+ * memory: workers count along with the main thread and see a plan that is loaded later.
+ * A plan is text: `crash@N` kills this process with SIGKILL before step N, `ENOSPC@N` (any errno name) makes step N
+ * fail, `count` only counts. Steps are numbered from 1 since `arm`.
  */
 import { constants } from 'node:os';
 
@@ -21,55 +21,76 @@ export function parseFaultPlan(text: string): FaultPlan | undefined {
   return { at: Number(at), action: what === 'crash' ? 'crash' : { errno: what } };
 }
 
+function errnoOf(name: string): number {
+  const errno = (constants.errno as Record<string, number>)[name];
+  if (errno === undefined) throw new RangeError(`no errno is called ${name}`);
+  return errno;
+}
+
 /** A failure that a FaultPlan injected; carries an errno name and number as a kernel error does. */
 export class InjectedFault extends Error {
   readonly code: string;
   readonly errno: number;
-  constructor(step: string, code: string) {
+  constructor(step: string, errno: number) {
+    const code = Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? 'EIO';
     super(`${step}: injected ${code}`);
     this.name = 'InjectedFault';
     this.code = code;
-    this.errno = (constants.errno as Record<string, number>)[code] ?? 5;
+    this.errno = errno;
   }
 }
 
-export class Seam {
-  readonly #plan: FaultPlan | undefined;
-  /** [0] = armed (0/1), [1] = steps counted since arming. */
-  readonly #counter: Int32Array;
+/** Words of the shared memory. */
+const armedWord = 0;
+const countWord = 1;
+const atWord = 2;
+/** 0 = only count, -1 = crash, else the errno number. */
+const actionWord = 3;
 
-  constructor(plan: FaultPlan | undefined, shared: SharedArrayBuffer = new SharedArrayBuffer(8)) {
-    this.#plan = plan;
-    this.#counter = new Int32Array(shared);
+export class Seam {
+  readonly #words: Int32Array;
+
+  constructor(plan: FaultPlan | undefined, shared: SharedArrayBuffer = new SharedArrayBuffer(16)) {
+    this.#words = new Int32Array(shared);
+    if (plan !== undefined) this.load(plan);
   }
 
   /** What a worker needs to build a Seam that counts along with this one. */
-  get workerData(): { readonly plan: FaultPlan | undefined; readonly shared: SharedArrayBuffer } {
-    return { plan: this.#plan, shared: this.#counter.buffer as SharedArrayBuffer };
+  get workerData(): { readonly plan: undefined; readonly shared: SharedArrayBuffer } {
+    return { plan: undefined, shared: this.#words.buffer as SharedArrayBuffer };
+  }
+
+  /** Sets what will happen; nothing happens before `arm`. Throws RangeError for an errno name that this system lacks. */
+  load(plan: FaultPlan): void {
+    Atomics.store(this.#words, armedWord, 0);
+    Atomics.store(this.#words, atWord, plan.at);
+    const action = plan.action === 'count' ? 0 : plan.action === 'crash' ? -1 : errnoOf(plan.action.errno);
+    Atomics.store(this.#words, actionWord, action);
   }
 
   /** Starts counting from zero. Steps before arming pass unseen, so that start-up does not count. */
   arm(): void {
-    Atomics.store(this.#counter, 1, 0);
-    Atomics.store(this.#counter, 0, 1);
+    Atomics.store(this.#words, countWord, 0);
+    Atomics.store(this.#words, armedWord, 1);
   }
 
   /** Steps seen since `arm`. */
   get count(): number {
-    return Atomics.load(this.#counter, 1);
+    return Atomics.load(this.#words, countWord);
   }
 
   /** Called just before the step named `name` happens. Throws InjectedFault, or does not return, if it is the planned one. */
   step(name: string): void {
-    if (this.#plan === undefined || Atomics.load(this.#counter, 0) === 0) return;
-    const n = Atomics.add(this.#counter, 1, 1) + 1;
-    if (n !== this.#plan.at || this.#plan.action === 'count') return;
-    if (this.#plan.action === 'crash') {
+    if (Atomics.load(this.#words, armedWord) === 0) return;
+    const n = Atomics.add(this.#words, countWord, 1) + 1;
+    const action = Atomics.load(this.#words, actionWord);
+    if (action === 0 || n !== Atomics.load(this.#words, atWord)) return;
+    if (action === -1) {
       process.kill(process.pid, 'SIGKILL');
       // The signal is delivered on return to user space; nothing may run after it.
       for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
     }
-    throw new InjectedFault(name, this.#plan.action.errno);
+    throw new InjectedFault(name, action);
   }
 }
 
