@@ -44,13 +44,20 @@ export interface Runtime extends AsyncDisposable {
   readonly events: Events<RuntimeEvents>;
   versions(): Promise<{ readonly containerd: string; readonly runc: string }>;
 
-  /** Writable snapshot over the image's top layer (`chainId`), and containerd's record with these labels. */
+  /**
+   * Writable snapshot over the image's top layer (`chainId`; empty for an image without layers), with these labels.
+   * containerd's own container record follows at the first createTask. Succeeds if the snapshot is already there.
+   */
   prepare(id: string, chainId: string, labels: Readonly<Record<string, string>>): Promise<void>;
   /** Task (killed if alive), record and snapshot; success if already gone. */
   remove(id: string): Promise<void>;
   list(): Promise<readonly RuntimeContainer[]>;
-  /** Mounts the snapshot read-only at a temporary place for `work` (to read /etc/passwd and the like). */
-  withRootfs<T>(id: string, work: (path: string) => Promise<T>): Promise<T>;
+  /**
+   * A regular file of the container's root file system, as the container would see it (absolute path inside; symbolic
+   * links are followed inside the root only), without mounting it: for /etc/passwd and /etc/group. Undefined if there
+   * is none, or if it is larger than 1 MiB.
+   */
+  readRootfsFile(id: string, path: string): Promise<Buffer | undefined>;
   usage(id: string): Promise<{ readonly writableBytes: number }>;
 
   /** Creates the task: the process exists but has not run. Rejects with runc's own text. */
@@ -60,6 +67,7 @@ export interface Runtime extends AsyncDisposable {
   waitTask(id: string): Promise<ExitStatus>;
   /** Removes an ended task, or kills one that lives; success if there is none. */
   deleteTask(id: string): Promise<void>;
+  /** Success if the process has ended already. */
   kill(
     id: string,
     signal: number,
