@@ -95,6 +95,7 @@ async function world(path?: string) {
     clock: systemClock,
     poolSources: defaultPoolSources(),
     resolvConfPath: '/nonexistent',
+    defaultOptions: {},
   });
   const namespaceFolder = folder;
   const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork: (ref) => networks.get(ref) });

@@ -31,6 +31,8 @@ export interface NetworksDependencies {
   readonly poolSources: readonly PoolSource[];
   /** `/etc/resolv.conf` of the machine; its name servers are kept clear of. */
   readonly resolvConfPath: string;
+  /** Options that every new network of a driver gets unless the request sets them; by driver. */
+  readonly defaultOptions: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
 /** The name servers that a resolv.conf text names. */
@@ -43,6 +45,18 @@ function activeEndpointsMessage(network: Network, endpoints: readonly Endpoint[]
     .map(({ containerName, id }) => `name:"${containerName}" id:"${shortId(id)}"`)
     .join(', ');
   return `error while removing network: network ${network.name} has active endpoints (${list})`;
+}
+
+/** True if the record is what the request would make; a request without a subnet accepts any. */
+function matchesRequest(network: Network, request: NetworkRequest): boolean {
+  const keys = new Set([...Object.keys(network.options), ...Object.keys(request.options)]);
+  if (![...keys].every((key) => network.options[key] === request.options[key])) return false;
+  return request.pools.every(({ subnet, gateway, ipRange }, i) => {
+    const pool = network.pools[i];
+    return (
+      pool?.subnet === subnet && (gateway ?? pool?.gateway) === pool?.gateway && pool?.ipRange === ipRange
+    );
+  });
 }
 
 export class LocalNetworks implements Networks {
@@ -89,16 +103,29 @@ export class LocalNetworks implements Networks {
         'networkPredefined',
         `only one instance of "${driver.name}" network is allowed`,
       );
-    const machine = await this.#machineSubnets();
-    const network = await this.#add(request, driver, machine, false);
+    const options = { ...this.#deps.defaultOptions[driver.name], ...request.options };
+    const network = await this.#add({ ...request, options }, driver, await this.#machineSubnets(), false);
     this.#emit('create', network);
     return { network, warning: '' };
   }
 
-  /** Makes a predefined network unless it is there; its record stays across restarts. */
+  /**
+   * Makes a predefined network, or takes the one of an earlier start. One that the configuration has changed is made
+   * anew if nothing is attached to it, and kept as it was otherwise.
+   */
   async ensurePredefined(request: NetworkRequest): Promise<Network> {
     const existing = this.#deps.table.findByName(request.name);
-    if (existing !== undefined) return existing;
+    if (existing !== undefined) {
+      if (matchesRequest(existing, request)) return existing;
+      if (this.endpoints(existing).length > 0) {
+        this.#deps.logger.warn(
+          { network: existing.name },
+          'containers run on this network, so its new settings wait',
+        );
+        return existing;
+      }
+      await this.finishRemoval(existing);
+    }
     const driver = getDriver(this.#deps.drivers, request.driver);
     return await this.#add(request, driver, await this.#machineSubnets(), true);
   }
