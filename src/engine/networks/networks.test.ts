@@ -17,7 +17,7 @@ import { EventLog } from '../events.ts';
 import type { AttachmentRequest, Container, NetworkRequest } from '../model.ts';
 import { LocalNetworks } from './networks.ts';
 import { NetworkTable } from './networkTable.ts';
-import { recoverEndpoints, recoverNetworks } from './recover.ts';
+import { dropOrphans, recoverEndpoints, recoverNetworks } from './recover.ts';
 import { Sandboxes } from './sandboxes.ts';
 
 /** A driver that keeps what it was told in a log, and fails where it is told to. */
@@ -334,8 +334,9 @@ test('a restart finishes removals, undoes half-made networks and takes back endp
   mkdirSync(namespaceFolder);
   await recoverEndpoints(
     { ...w, namespaceFolder },
-    { running: new Set([alive.id]), known: new Set([alive.id, dead.id]), sandboxPaths: new Set() },
+    { running: new Set([alive.id]), sandboxPaths: new Set() },
   );
+  await dropOrphans(w.table, new Set([alive.id, dead.id]));
   assert.deepEqual(
     w.table.endpoints.map(({ containerName, state }) => `${containerName} ${state}`).toSorted(),
     ['alive attached', 'dead reserved'],

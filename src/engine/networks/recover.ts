@@ -42,26 +42,25 @@ export async function recoverNetworks(deps: RecoverDependencies): Promise<void> 
   }
 }
 
-/** `running` are the containers whose process lives; `known` all that have a record. */
+/** What lives on: containers whose process runs, and the namespaces that they are in. */
 export interface LiveContainers {
   readonly running: ReadonlySet<ContainerId>;
-  readonly known: ReadonlySet<ContainerId>;
-  /** Namespace paths in use. */
   readonly sandboxPaths: ReadonlySet<string>;
 }
 
-/** After containers came back: endpoints, links and namespaces of those that did not are gone. */
+/** After containers came back: endpoints, links and namespaces of those that did not are gone; addresses stay reserved. */
 export async function recoverEndpoints(deps: RecoverDependencies, live: LiveContainers): Promise<void> {
-  const { table } = deps;
-  const lost = table.endpoints.filter(({ containerId }) => !live.known.has(containerId));
-  const stopped = table.endpoints.filter(
-    ({ containerId, state }) =>
-      state === 'attached' && live.known.has(containerId) && !live.running.has(containerId),
+  const stopped = deps.table.endpoints.filter(
+    ({ containerId, state }) => state === 'attached' && !live.running.has(containerId),
   );
-  await table.delEndpoints(lost);
-  await table.putEndpoints(stopped.map((endpoint) => ({ ...endpoint, state: 'reserved' as const })));
+  await deps.table.putEndpoints(stopped.map((endpoint) => ({ ...endpoint, state: 'reserved' as const })));
   await sweepNamespaces(deps, live.sandboxPaths);
   await sweepLinks(deps);
+}
+
+/** Gives back the addresses of containers that have no record any more. */
+export async function dropOrphans(table: NetworkTable, known: ReadonlySet<ContainerId>): Promise<void> {
+  await table.delEndpoints(table.endpoints.filter(({ containerId }) => !known.has(containerId)));
 }
 
 async function sweepNamespaces(deps: RecoverDependencies, keep: ReadonlySet<string>): Promise<void> {
