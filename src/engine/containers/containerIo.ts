@@ -1,0 +1,33 @@
+/*
+ * The streams of a container's first process: both outputs logged always, whoever attaches.
+ */
+import { join } from 'node:path';
+import { LogWriter } from '../../runtime/stdio/logWriter.ts';
+import { ProcessIo } from '../../runtime/stdio/processIo.ts';
+import type { Container } from '../model.ts';
+import type { ContainersContext } from './dependencies.ts';
+
+/** Folder of a container's FIFOs. */
+export function fifoFolderOf(context: Pick<ContainersContext, 'fifoFolder'>, id: string): string {
+  return join(context.fifoFolder, id);
+}
+
+/** Opens the log; the FIFOs come with the start. */
+export function openContainerIo(context: ContainersContext, record: Container): ProcessIo {
+  const { id, spec, logPath } = record;
+  return new ProcessIo({
+    directory: fifoFolderOf(context, id),
+    prefix: '',
+    isTty: spec.isTty,
+    hasStdin: spec.isStdinOpen,
+    isStdinOnce: spec.isStdinOnce,
+    outputs: ['stdout', 'stderr'],
+    log: new LogWriter(logPath, context.clock),
+    makeFifo: context.makeFifo,
+    closeStdin: () => {
+      context.runtime.closeStdin(id).catch((error: unknown) => {
+        context.logger.debug({ container: id, error }, 'closing stdin failed: the process is gone');
+      });
+    },
+  });
+}

@@ -1,0 +1,102 @@
+/*
+ * The containers that exist, in memory and in the store (`containers/<id>`), and who may use which name. A name is
+ * taken synchronously, so that two requests never get the same one; the store follows.
+ */
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Store } from '../../store/store.ts';
+import { lookUp } from '../lookup.ts';
+import type { Container, ContainerId } from '../model.ts';
+import { LiveContainer } from './liveContainer.ts';
+
+const prefix = 'containers/';
+
+export class ContainerTable {
+  readonly #store: Store;
+  readonly #live = new Map<ContainerId, LiveContainer>();
+  readonly #names = new Map<string, ContainerId>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Reads everything back. Call once, before anything else. */
+  async load(): Promise<void> {
+    for (const { value } of (await this.#store.list(prefix)).entries) {
+      const record = value as Container;
+      this.#names.set(record.name, record.id);
+      this.#live.set(record.id, new LiveContainer(record));
+    }
+  }
+
+  /** Newest first, as `ps` shows them. */
+  list(): readonly LiveContainer[] {
+    return [...this.#live.values()].sort((a, b) => (a.record.createdAt < b.record.createdAt ? 1 : -1));
+  }
+
+  find(id: ContainerId): LiveContainer | undefined {
+    return this.#live.get(id);
+  }
+
+  /** By full id, name or id prefix. Codes containerNotFound, containerAmbiguous. */
+  get(ref: string): LiveContainer {
+    const byId = new Map<string, LiveContainer>(this.#live);
+    const found = lookUp(ref, byId, (name) => {
+      const id = this.#names.get(name.startsWith('/') ? name.slice(1) : name);
+      const live = id === undefined ? undefined : this.#live.get(id);
+      return live === undefined ? [] : [live];
+    });
+    if (found.found !== undefined) return found.found;
+    if (found.matches > 1) {
+      throw new LinkspanError('containerAmbiguous', `multiple IDs found with provided prefix: ${ref}`);
+    }
+    throw new LinkspanError('containerNotFound', `No such container: ${ref}`);
+  }
+
+  isNameTaken(name: string): boolean {
+    return this.#names.has(name);
+  }
+
+  /** Takes `name` for `id`; code containerNameTaken if somebody has it. */
+  takeName(name: string, id: ContainerId): void {
+    const owner = this.#names.get(name);
+    if (owner !== undefined) {
+      throw new LinkspanError(
+        'containerNameTaken',
+        `Conflict. The container name "/${name}" is already in use by container "${owner}". ` +
+          'You have to remove (or rename) that container to be able to reuse that name.',
+      );
+    }
+    this.#names.set(name, id);
+  }
+
+  /** Gives `name` back, if `id` has it. */
+  releaseName(name: string, id: ContainerId): void {
+    if (this.#names.get(name) === id) this.#names.delete(name);
+  }
+
+  /** Adds a new container whose name is taken already; durable when it resolves. */
+  async insert(record: Container): Promise<LiveContainer> {
+    await this.#write(record);
+    const live = new LiveContainer(record);
+    this.#live.set(record.id, live);
+    return live;
+  }
+
+  /** Changes a record in memory at once, and durably when it resolves. */
+  async update(live: LiveContainer, change: Partial<Container>): Promise<void> {
+    live.record = { ...live.record, ...change };
+    await this.#write(live.record);
+  }
+
+  /** Forgets a container and its name. */
+  async delete(live: LiveContainer): Promise<void> {
+    const { id, name } = live.record;
+    await this.#store.txn({ write: [{ key: prefix + id, del: true }] });
+    this.#live.delete(id);
+    this.releaseName(name, id);
+  }
+
+  async #write(record: Container): Promise<void> {
+    await this.#store.txn({ write: [{ key: prefix + record.id, put: record }] });
+  }
+}

@@ -1,0 +1,334 @@
+/*
+ * The containers: the engine's face to the API for everything about them. This file only puts the parts together:
+ * creator, starter, ender, attacher, execs, recovery. Operations that change one container queue behind each other;
+ * stop and kill do not queue, because what they wait for needs the queue.
+ */
+import { mkdirSync } from 'node:fs';
+import { KeyedMutex } from '../../base/mutex.ts';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import { readLog } from '../../runtime/stdio/logReader.ts';
+import type { AttachStreams, LogQuery, LogRecord } from '../../runtime/stdio/stdio.ts';
+import type { Containers, Exec, ExecSpec, WaitCondition } from '../engine.ts';
+import type { Container, ContainerId, ContainerSpec, Endpoint } from '../model.ts';
+import { AccountReader } from './accounts.ts';
+import { type AttachWant, attachTo } from './attacher.ts';
+import { emitContainerEvent } from './containerEvents.ts';
+import { ContainerTable } from './containerTable.ts';
+import { Creator } from './creator.ts';
+import type { ContainersContext, ContainersDependencies } from './dependencies.ts';
+import { Ender } from './ender.ts';
+import { readText, updateHosts, writeInPlace, ownNames } from './etcFiles.ts';
+import { Execs } from './execs.ts';
+import type { ContainerEnd, LiveContainer } from './liveContainer.ts';
+import { checkName } from './names.ts';
+import { Recovery } from './recover.ts';
+import { ownsNetwork } from './sharing.ts';
+import { parseSignal } from './signals.ts';
+import { ownHostname } from './specValues.ts';
+import { addressesOf, Starter } from './starter.ts';
+import { listProcesses, type ProcessTable } from './top.ts';
+
+type Size = { readonly height: number; readonly width: number };
+
+function conflict(message: string): LinkspanError {
+  return new LinkspanError('containerState', message);
+}
+
+export class LocalContainers implements Containers, AsyncDisposable {
+  readonly #context: ContainersContext;
+  readonly #creator: Creator;
+  readonly #starter: Starter;
+  readonly #ender: Ender;
+  readonly #execs: Execs;
+
+  constructor(context: ContainersContext, ender: Ender) {
+    this.#context = context;
+    this.#ender = ender;
+    this.#creator = new Creator(context);
+    this.#starter = new Starter(context, (live, exit) => ender.watch(live, exit));
+    this.#execs = new Execs(context);
+  }
+
+  /** Lets go of every container; they run on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#ender.close();
+    await Promise.all(this.#context.table.list().flatMap(({ io }) => io?.leave() ?? []));
+  }
+
+  list(): readonly Container[] {
+    return this.#context.table.list().map(({ record }) => record);
+  }
+
+  get(ref: string): Container {
+    return this.#get(ref).record;
+  }
+
+  endpoints(container: Container): readonly Endpoint[] {
+    return ownsNetwork(container) ? this.#context.network.endpoints(container) : [];
+  }
+
+  async create(
+    spec: ContainerSpec,
+    name: string | undefined,
+  ): Promise<{ readonly container: Container; readonly warnings: readonly string[] }> {
+    const { record } = await this.#creator.create(spec, name);
+    return { container: record, warnings: [] };
+  }
+
+  async start(ref: string): Promise<void> {
+    const live = this.#get(ref);
+    await this.#exclusive(live, async () => {
+      try {
+        await this.#starter.start(live);
+      } catch (error) {
+        const { state, spec } = live.record;
+        if (spec.isAutoRemove && (state === 'created' || state === 'exited')) await this.#ender.remove(live);
+        throw error;
+      }
+    });
+  }
+
+  async stop(ref: string, timeoutS?: number, signal?: string): Promise<boolean> {
+    return await this.#ender.stop(this.#get(ref), timeoutS, signal);
+  }
+
+  async restart(ref: string, timeoutS?: number, signal?: string): Promise<void> {
+    const live = this.#get(ref);
+    live.isRestarting = true;
+    try {
+      await this.#ender.stop(live, timeoutS, signal);
+      await this.#exclusive(live, () => this.#starter.start(live));
+    } finally {
+      live.isRestarting = false;
+    }
+    emitContainerEvent(this.#context.events, live.record, 'restart');
+  }
+
+  async kill(ref: string, signal: string): Promise<void> {
+    const live = this.#get(ref);
+    const number = parseSignal(signal);
+    if (!live.isRunning) {
+      throw conflict(`cannot kill container: ${ref}: container ${live.id} is not running`);
+    }
+    if (number === parseSignal('KILL')) await this.#ender.killAndWait(live);
+    else await this.#ender.signal(live, number);
+  }
+
+  async pause(ref: string): Promise<void> {
+    const live = this.#get(ref);
+    await this.#exclusive(live, async () => {
+      if (live.record.state === 'paused') throw conflict(`container ${live.id} is already paused`);
+      this.#checkRunning(live);
+      await this.#context.runtime.pause(live.id);
+      await this.#context.table.update(live, { state: 'paused' });
+      emitContainerEvent(this.#context.events, live.record, 'pause');
+    });
+  }
+
+  async unpause(ref: string): Promise<void> {
+    const live = this.#get(ref);
+    await this.#exclusive(live, async () => {
+      if (live.record.state !== 'paused') throw conflict(`container ${live.id} is not paused`);
+      await this.#context.runtime.resume(live.id);
+      await this.#context.table.update(live, { state: 'running' });
+      emitContainerEvent(this.#context.events, live.record, 'unpause');
+    });
+  }
+
+  wait(ref: string, condition: WaitCondition, signal: AbortSignal): { readonly done: Promise<ContainerEnd> } {
+    const live = this.#get(ref);
+    const end = this.#endFor(live, condition);
+    const aborted = Promise.withResolvers<never>();
+    // Nobody may be listening when the client goes away.
+    aborted.promise.catch(() => {});
+    signal.addEventListener('abort', () => aborted.reject(signal.reason), { once: true });
+    return { done: Promise.race([end, aborted.promise]) };
+  }
+
+  async remove(
+    ref: string,
+    options: { readonly isForced: boolean; readonly removesVolumes: boolean },
+  ): Promise<void> {
+    const live = this.#get(ref);
+    if (live.record.state === 'removing' && !options.isForced) {
+      throw conflict(`removal of container ${ref} is already in progress`);
+    }
+    if (live.isRunning && !options.isForced) throw conflict(cannotRemove(live.record));
+    if (live.isRunning) await this.#ender.killAndWait(live);
+    await this.#exclusive(live, async () => {
+      if (live.isRunning) throw conflict(cannotRemove(live.record));
+      await this.#ender.remove(live);
+    });
+    this.#execs.forget(live.id);
+  }
+
+  async rename(ref: string, name: string): Promise<void> {
+    const live = this.#get(ref);
+    if (name === '') throw new LinkspanError('requestInvalid', 'Neither old nor new names may be empty');
+    const wanted = checkName(name);
+    await this.#exclusive(live, async () => {
+      const { table, network, events } = this.#context;
+      const { name: oldName, id } = live.record;
+      if (wanted === oldName) {
+        throw new LinkspanError(
+          'requestInvalid',
+          'Renaming a container with the same name as its current name',
+        );
+      }
+      this.#takeNewName(wanted, id);
+      try {
+        if (ownsNetwork(live.record)) await network.renamed(live.record, wanted);
+        await table.update(live, { name: wanted });
+      } catch (error) {
+        table.releaseName(wanted, id);
+        throw error;
+      }
+      table.releaseName(oldName, id);
+      emitContainerEvent(events, live.record, 'rename', { oldName: `/${oldName}` });
+    });
+  }
+
+  async resize(ref: string, size: Size): Promise<void> {
+    const live = this.#get(ref);
+    this.#checkRunning(live);
+    await this.#context.runtime.resize(live.id, size);
+    const { height, width } = size;
+    emitContainerEvent(this.#context.events, live.record, 'resize', {
+      height: String(height),
+      width: String(width),
+    });
+  }
+
+  attach(ref: string, want: AttachWant): Promise<AttachStreams> {
+    const live = this.#get(ref);
+    return this.#exclusive(live, () => Promise.resolve(attachTo(this.#context, live, want)));
+  }
+
+  logs(ref: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogRecord> {
+    const live = this.#get(ref);
+    return readLog(live.record.logPath, query, live.isRunning ? live.io?.log : undefined, signal);
+  }
+
+  async top(ref: string, psArgs: readonly string[]): Promise<ProcessTable> {
+    const live = this.#get(ref);
+    this.#checkRunning(live);
+    return await listProcesses(psArgs, await this.#context.runtime.pids(live.id));
+  }
+
+  async size(ref: string): Promise<{ readonly writableBytes: number; readonly rootfsBytes: number }> {
+    const { record } = this.#get(ref);
+    const { runtime, images } = this.#context;
+    const { writableBytes } = await runtime.usage(record.id);
+    const image = await images.get(record.imageId).catch(() => undefined);
+    return { writableBytes, rootfsBytes: writableBytes + (image?.sizeBytes ?? 0) };
+  }
+
+  async prune(select: (container: Container) => boolean): Promise<readonly ContainerId[]> {
+    const removed: ContainerId[] = [];
+    for (const { record } of this.#context.table.list()) {
+      if ((record.state !== 'created' && record.state !== 'exited') || !select(record)) continue;
+      try {
+        await this.remove(record.id, { isForced: false, removesVolumes: false });
+        removed.push(record.id);
+      } catch (error) {
+        this.#context.logger.warn(
+          { container: record.id, error: messageOf(error) },
+          'prune skipped a container',
+        );
+      }
+    }
+    this.#context.events.emit({
+      type: 'container',
+      action: 'prune',
+      actorId: '',
+      attributes: { reclaimed: '0' },
+    });
+    return removed;
+  }
+
+  execCreate(ref: string, spec: ExecSpec): Promise<Exec> {
+    const live = this.#get(ref);
+    return Promise.resolve(this.#execs.create(live, spec));
+  }
+
+  execGet(id: string): Exec {
+    return this.#execs.get(id);
+  }
+
+  /** Ids of a container's execs that have not ended, for inspect. */
+  execIds(container: ContainerId): readonly string[] {
+    return this.#execs.idsOf(container);
+  }
+
+  execStart(
+    id: string,
+    options: { readonly isDetached: boolean; readonly isTty: boolean },
+  ): Promise<AttachStreams> {
+    return this.#execs.start(id, options);
+  }
+
+  async execResize(id: string, size: Size): Promise<void> {
+    await this.#execs.resize(id, size);
+  }
+
+  /** For the network side, after connect or disconnect: the container's own lines in its hosts file. */
+  updateHostsFile(id: ContainerId): void {
+    const record = this.#context.table.find(id)?.record;
+    if (record === undefined || !ownsNetwork(record)) return;
+    const hostname = ownHostname(id, record.spec, this.#context.hostname);
+    const addresses = addressesOf(this.#context.network.endpoints(record));
+    const names = ownNames(hostname, record.spec.domainname ?? '');
+    writeInPlace(record.hostsPath, updateHosts(readText(record.hostsPath), addresses, names));
+  }
+
+  #get(ref: string): LiveContainer {
+    return this.#context.table.get(ref);
+  }
+
+  #exclusive<T>(live: LiveContainer, work: () => Promise<T>): Promise<T> {
+    return this.#context.mutex.run(live.id, work);
+  }
+
+  #checkRunning(live: LiveContainer): void {
+    if (!live.isRunning) throw conflict(`container ${live.id} is not running`);
+  }
+
+  #endFor(live: LiveContainer, condition: WaitCondition): Promise<ContainerEnd> {
+    if (condition === 'removed') return live.removal;
+    return condition === 'next-exit' || live.isRunning ? live.nextExit : Promise.resolve(live.end);
+  }
+
+  #takeNewName(name: string, id: ContainerId): void {
+    try {
+      this.#context.table.takeName(name, id);
+    } catch (error) {
+      throw new LinkspanError('containerNameTaken', `Error when allocating new name: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+function cannotRemove({ name, state }: Container): string {
+  const why =
+    state === 'paused'
+      ? 'container is paused and must be unpaused first'
+      : `container is ${state}: stop the container before removing or force remove`;
+  return `cannot remove container "/${name}": ${why}`;
+}
+
+/** Reads the records, adopts what runs, and gives the face to the API. Disposing it leaves the containers running. */
+export async function openContainers(deps: ContainersDependencies): Promise<LocalContainers> {
+  mkdirSync(deps.dataFolder, { recursive: true, mode: 0o710 });
+  mkdirSync(deps.fifoFolder, { recursive: true, mode: 0o700 });
+  const context: ContainersContext = {
+    ...deps,
+    table: new ContainerTable(deps.store),
+    mutex: new KeyedMutex(),
+    accounts: new AccountReader(deps.runtime),
+  };
+  await context.table.load();
+  const ender = new Ender(context);
+  await new Recovery(context, ender).recover();
+  return new LocalContainers(context, ender);
+}

@@ -1,0 +1,105 @@
+/*
+ * Creates containers. Order: checks, name, snapshot and record in the runtime, then our own durable record. A crash
+ * before the last leaves a runtime container without a record, which recovery removes.
+ */
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { newId } from '../../base/ids.ts';
+import { checkSpecOptions } from '../../runtime/oci/spec.ts';
+import type { Image } from '../../runtime/images/images.ts';
+import { type Container, type ContainerId, type ContainerSpec, zeroTime } from '../model.ts';
+import { timestamp } from '../timestamp.ts';
+import { emitContainerEvent } from './containerEvents.ts';
+import { checkContainerSpec } from './createChecks.ts';
+import type { ContainersContext } from './dependencies.ts';
+import type { LiveContainer } from './liveContainer.ts';
+import { checkName, inventName } from './names.ts';
+import { resolveProcess } from './resolvedProcess.ts';
+import { ownHostname, toSpecOptions } from './specValues.ts';
+
+type EtcPaths = Pick<Container, 'hostsPath' | 'hostnamePath' | 'resolvConfPath'>;
+
+function ownPaths(folder: string): EtcPaths {
+  return {
+    hostsPath: join(folder, 'hosts'),
+    hostnamePath: join(folder, 'hostname'),
+    resolvConfPath: join(folder, 'resolv.conf'),
+  };
+}
+
+export class Creator {
+  readonly #context: ContainersContext;
+
+  constructor(context: ContainersContext) {
+    this.#context = context;
+  }
+
+  /** Throws what create may refuse, and leaves nothing behind then. */
+  async create(given: ContainerSpec, name: string | undefined): Promise<LiveContainer> {
+    const { images, network, table, host } = this.#context;
+    const wantedName = name === undefined || name === '' ? undefined : checkName(name);
+    const image = await images.get(given.image);
+    checkContainerSpec(given);
+    const { spec, peer } = this.#resolvePeer(given);
+    const process = resolveProcess(spec, image.config);
+    const id = newId<'container'>();
+    const hostname = ownHostname(id, spec, this.#context.hostname);
+    checkSpecOptions(toSpecOptions(id, spec, process, hostname), host);
+    if (peer === undefined) await network.validate(spec);
+    const folder = join(this.#context.dataFolder, id);
+    const record: Container = {
+      id,
+      name: wantedName ?? inventName((candidate) => table.isNameTaken(candidate)),
+      createdAt: timestamp(this.#context.clock),
+      spec,
+      process,
+      imageId: image.id,
+      state: 'created',
+      pid: 0,
+      exitCode: 0,
+      error: '',
+      startedAt: zeroTime,
+      finishedAt: zeroTime,
+      restartCount: 0,
+      ...ownPaths(folder),
+      ...(peer === undefined ? {} : pathsOf(peer.record)),
+      logPath: join(folder, `${id}-json.log`),
+    };
+    return await this.#make(record, image, folder);
+  }
+
+  async #make(record: Container, image: Image, folder: string): Promise<LiveContainer> {
+    const { table, runtime, images, events } = this.#context;
+    const { id, name } = record;
+    await using undo = new AsyncDisposableStack();
+    table.takeName(name, id);
+    undo.defer(() => table.releaseName(name, id));
+    undo.defer(() => rmSync(folder, { recursive: true, force: true }));
+    mkdirSync(folder, { recursive: true, mode: 0o710 });
+    undo.defer(() => runtime.remove(id));
+    await runtime.prepare(id, images.chainId(image), { 'linkspan.image': image.id });
+    const live = await table.insert(record);
+    undo.move();
+    emitContainerEvent(events, record, 'create');
+    return live;
+  }
+
+  /** `container:NAME` becomes `container:ID`, so that it survives a rename; its /etc files are then the peer's. */
+  #resolvePeer(spec: ContainerSpec): { readonly spec: ContainerSpec; readonly peer?: LiveContainer } {
+    if (spec.networkMode.type !== 'container') return { spec };
+    const peer = this.#context.table.get(spec.networkMode.container);
+    const container: ContainerId = peer.id;
+    return {
+      spec: {
+        ...spec,
+        networkMode: { type: 'container', container },
+        networkModeText: `container:${container}`,
+      },
+      peer,
+    };
+  }
+}
+
+function pathsOf({ hostsPath, hostnamePath, resolvConfPath }: Container): EtcPaths {
+  return { hostsPath, hostnamePath, resolvConfPath };
+}

@@ -1,0 +1,44 @@
+/*
+ * What the containers are built from: handed in by the composition root, shared by the files of this folder.
+ */
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { KeyedMutex } from '../../base/mutex.ts';
+import type { ImageStore } from '../../runtime/images/images.ts';
+import type { SpecHost } from '../../runtime/oci/spec.ts';
+import type { Runtime } from '../../runtime/runtime.ts';
+import type { MakeFifo } from '../../runtime/stdio/fifo.ts';
+import type { Store } from '../../store/store.ts';
+import type { EventLog } from '../events.ts';
+import type { AccountReader } from './accounts.ts';
+import type { ContainerTable } from './containerTable.ts';
+import type { SandboxNetwork } from './ports.ts';
+
+export interface ContainersDependencies {
+  readonly store: Store;
+  readonly runtime: Runtime;
+  readonly images: ImageStore;
+  readonly events: EventLog;
+  readonly network: SandboxNetwork;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly host: SpecHost;
+  readonly makeFifo: MakeFifo;
+  /** `<data root>/containers`: hosts, hostname, resolv.conf and log of each container. */
+  readonly dataFolder: string;
+  /** `<exec root>/containers`, on a tmpfs: FIFOs. */
+  readonly fifoFolder: string;
+  /** The machine's own files: /etc/hosts and /etc/resolv.conf. */
+  readonly hostsPath: string;
+  readonly resolvConfPath: string;
+  /** The machine's name now. */
+  readonly hostname: () => string;
+}
+
+/** The dependencies, and what the files of this folder make of them for each other. */
+export interface ContainersContext extends ContainersDependencies {
+  readonly table: ContainerTable;
+  /** One operation on a container at a time, by id. */
+  readonly mutex: KeyedMutex;
+  readonly accounts: AccountReader;
+}

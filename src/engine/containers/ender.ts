@@ -1,0 +1,180 @@
+/*
+ * Ends runs and containers: what happens when a process exits, stop, kill, and removal. Order at an exit: the last
+ * output, network down, durable record, those who wait; a crash in between is done again from the start, because the
+ * ended task stays in the runtime until the record says `exited`.
+ */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { ExitStatus } from '../../runtime/runtime.ts';
+import type { Container } from '../model.ts';
+import { emitContainerEvent } from './containerEvents.ts';
+import { fifoFolderOf } from './containerIo.ts';
+import type { ContainersContext } from './dependencies.ts';
+import type { LiveContainer } from './liveContainer.ts';
+import { settlesWithin } from './patience.ts';
+import { ownsNetwork } from './sharing.ts';
+import { parseSignal } from './signals.ts';
+
+/** How long outputs may stay open after the process: somebody outside the container may hold them. */
+const drainLimitMs = 2_000;
+/** How long a killed process may take to be gone. */
+const killLimitMs = 10_000;
+const defaultStopTimeoutS = 10;
+const retryMs = 1_000;
+
+export class Ender {
+  readonly #context: ContainersContext;
+  /** True from the moment that the daemon shuts down: runs are left to the next one. */
+  #isClosed = false;
+
+  constructor(context: ContainersContext) {
+    this.#context = context;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** Follows a run to its end. Does not throw. */
+  watch(live: LiveContainer, exit: Promise<ExitStatus>): void {
+    void this.#follow(live, exit);
+  }
+
+  async #follow(live: LiveContainer, exit: Promise<ExitStatus>): Promise<void> {
+    const { logger, clock, runtime, mutex } = this.#context;
+    const { startedAt } = live.record;
+    for (let waiting = exit; !this.#isClosed; waiting = runtime.waitTask(live.id)) {
+      try {
+        const status = await waiting;
+        if (this.#isClosed) return;
+        await mutex.run(live.id, () => this.ended(live, startedAt, status));
+        return;
+      } catch (error) {
+        // The connection to the runtime broke; the process may go on.
+        logger.warn({ container: live.id, error }, 'lost sight of a container; looking again');
+        await clock.sleep(retryMs);
+      }
+    }
+  }
+
+  /** Called with the mutex held. `startedAt` names the run, so that an older run's end is not taken for this one's. */
+  async ended(live: LiveContainer, startedAt: string, status: ExitStatus): Promise<void> {
+    if (!live.isRunning || live.record.startedAt !== startedAt) return;
+    const { clock, events, table, runtime, logger } = this.#context;
+    const { io } = live;
+    live.io = undefined;
+    if (io !== undefined) {
+      await settlesWithin(io.drained(), drainLimitMs, clock);
+      await io.finish();
+    }
+    const { exitCode, exitedAt } = status;
+    const removes = live.record.spec.isAutoRemove && !live.isRestarting;
+    live.record = { ...live.record, state: 'exited', pid: 0, exitCode, finishedAt: exitedAt };
+    emitContainerEvent(events, live.record, 'die', {
+      exitCode: String(exitCode),
+      execDuration: String(Math.max(0, Math.floor((Date.parse(exitedAt) - Date.parse(startedAt)) / 1000))),
+    });
+    await this.#releaseNetwork(live);
+    await table.update(live, removes ? { state: 'removing' } : {});
+    live.announceExit();
+    if (removes) await this.#finishRemoval(live);
+    else {
+      await runtime.deleteTask(live.id).catch((error: unknown) => {
+        logger.warn({ container: live.id, error }, 'could not delete an ended task; the next start will');
+      });
+    }
+  }
+
+  /** Sends a signal to the first process. Throws containerState if it does not run. */
+  async signal(live: LiveContainer, signal: number): Promise<void> {
+    await this.#context.runtime.kill(live.id, signal);
+    emitContainerEvent(this.#context.events, live.record, 'kill', { signal: String(signal) });
+  }
+
+  /** SIGKILL, and waits until the run has ended. */
+  async killAndWait(live: LiveContainer): Promise<void> {
+    const exit = live.nextExit;
+    await this.#thaw(live);
+    await this.signal(live, parseSignal('KILL'));
+    if (!(await settlesWithin(exit, killLimitMs, this.#context.clock)) && live.isRunning) {
+      throw new LinkspanError(
+        'runtimeFailed',
+        `container ${live.id} did not end within ${killLimitMs / 1000} s of SIGKILL`,
+      );
+    }
+  }
+
+  /** False if it does not run. `timeoutS` undefined = the container's; -1 = no SIGKILL ever. */
+  async stop(
+    live: LiveContainer,
+    timeoutS: number | undefined,
+    signal: string | undefined,
+  ): Promise<boolean> {
+    if (!live.isRunning) return false;
+    const { spec, process } = live.record;
+    const limitS = timeoutS ?? spec.stopTimeoutS ?? defaultStopTimeoutS;
+    const exit = live.nextExit;
+    await this.#thaw(live);
+    await this.signal(live, parseSignal(signal ?? process.stopSignal));
+    const isEnded =
+      limitS < 0
+        ? await exit.then(() => true)
+        : await settlesWithin(exit, limitS * 1000, this.#context.clock);
+    if (!isEnded && live.isRunning) await this.killAndWait(live);
+    emitContainerEvent(this.#context.events, live.record, 'stop');
+    return true;
+  }
+
+  /** Called with the mutex held: a container that does not run. Idempotent. */
+  async remove(live: LiveContainer): Promise<void> {
+    if (this.#context.table.find(live.id) === undefined) return;
+    await this.#context.table.update(live, { state: 'removing' });
+    await this.#finishRemoval(live);
+  }
+
+  /** A record that says `removing` goes away for good; also after a restart of the daemon. */
+  async #finishRemoval(live: LiveContainer): Promise<void> {
+    const { runtime, network, table, events, dataFolder } = this.#context;
+    const { record } = live;
+    const { io } = live;
+    live.io = undefined;
+    await Promise.all([
+      runtime.remove(record.id),
+      ownsNetwork(record) ? network.forget(record) : undefined,
+      io?.finish(),
+    ]);
+    await Promise.all([
+      rm(join(dataFolder, record.id), { recursive: true, force: true }),
+      rm(fifoFolderOf(this.#context, record.id), { recursive: true, force: true }),
+    ]);
+    await table.delete(live);
+    emitContainerEvent(events, record, 'destroy');
+    live.announceRemoval();
+  }
+
+  /** Network and sandbox down; what fails is left to the next start of the daemon, which sweeps. */
+  async #releaseNetwork(live: LiveContainer): Promise<void> {
+    const { network, logger } = this.#context;
+    if (!ownsNetwork(live.record)) return;
+    try {
+      await network.release(live.record);
+    } catch (error) {
+      logger.error({ container: live.id, error }, 'could not take down the network of a container');
+    }
+    live.record = withoutSandbox(live.record);
+  }
+
+  /** A frozen process takes no signal. */
+  async #thaw(live: LiveContainer): Promise<void> {
+    if (live.record.state !== 'paused') return;
+    await this.#context.runtime.resume(live.id);
+    await this.#context.table.update(live, { state: 'running' });
+    emitContainerEvent(this.#context.events, live.record, 'unpause');
+  }
+}
+
+function withoutSandbox(record: Container): Container {
+  const { sandbox: _gone, ...rest } = record;
+  return rest;
+}

@@ -1,0 +1,58 @@
+/*
+ * A container as the running daemon knows it: its record, and what does not outlive the daemon (streams, waiters).
+ */
+import type { ProcessIo } from '../../runtime/stdio/processIo.ts';
+import type { Container, ContainerId } from '../model.ts';
+
+/** How a run, or the container itself, ended. */
+export interface ContainerEnd {
+  readonly exitCode: number;
+  readonly error: string;
+}
+
+export class LiveContainer {
+  record: Container;
+  /** Streams of the run to come (somebody attached before the start) or under way. */
+  io: ProcessIo | undefined;
+  /** A stop that a start follows: the end of the run does not remove the container. */
+  isRestarting = false;
+  #exit = Promise.withResolvers<ContainerEnd>();
+  readonly #removal = Promise.withResolvers<ContainerEnd>();
+
+  constructor(record: Container) {
+    this.record = record;
+  }
+
+  get id(): ContainerId {
+    return this.record.id;
+  }
+
+  get isRunning(): boolean {
+    return this.record.state === 'running' || this.record.state === 'paused';
+  }
+
+  /** Settles at the next end of a run, or when the container is removed before. */
+  get nextExit(): Promise<ContainerEnd> {
+    return this.#exit.promise;
+  }
+
+  get removal(): Promise<ContainerEnd> {
+    return this.#removal.promise;
+  }
+
+  get end(): ContainerEnd {
+    return { exitCode: this.record.exitCode, error: this.record.error };
+  }
+
+  /** Tells those who wait that the run has ended; its record says how. */
+  announceExit(): void {
+    const { resolve } = this.#exit;
+    this.#exit = Promise.withResolvers();
+    resolve(this.end);
+  }
+
+  announceRemoval(): void {
+    this.announceExit();
+    this.#removal.resolve(this.end);
+  }
+}

@@ -1,0 +1,33 @@
+/*
+ * What containers need of the network side of the engine. Owned here, because this is the consumer; the networks
+ * implement it and the composition root hands it in.
+ */
+import type { Container, ContainerSpec, Endpoint, Sandbox } from '../model.ts';
+
+export interface SandboxNetwork {
+  /**
+   * At create: checks what can be known before the start (static addresses, aliases, conflicting modes). An unknown
+   * network is no error here: Docker accepts it and fails at start. Not called for `container:` mode.
+   */
+  validate(spec: ContainerSpec): void | Promise<void>;
+  /**
+   * At start: the sandbox with every endpoint attached and recorded; `sandbox` undefined = the host's network.
+   * Afterwards `endpoints` tells the addresses. Undoes everything when it fails. Not called for `container:` mode.
+   */
+  prepare(container: Container): Promise<{ readonly sandbox: Sandbox | undefined }>;
+  /** After the end: detaches everything and removes the namespace; addresses stay reserved. Success if already done. */
+  release(container: Container): Promise<void>;
+  /** The container is removed: gives its reservations back. Success if already done. */
+  forget(container: Container): Promise<void>;
+  /** The container's endpoints in attach order, attached or reserved. */
+  endpoints(container: Container): readonly Endpoint[];
+  /** `container` still has the old name. */
+  renamed(container: Container, name: string): Promise<void>;
+  /** What `host-gateway` stands for in --add-host: addresses of the default bridge, or the daemon's setting. */
+  hostGatewayIps(): readonly string[];
+  /**
+   * After adoption at daemon start: every container that runs is in `running`, with its sandbox. Takes down what no
+   * one of these uses: namespaces under our folder, endpoints recorded as attached.
+   */
+  sweep(running: readonly Container[]): Promise<void>;
+}

@@ -1,0 +1,119 @@
+/*
+ * Coming back: records, the runtime and the network are brought together again at daemon start. Running containers
+ * are adopted with their streams, ends that nobody saw are worked through, intents are finished (`removing`) or
+ * undone (`starting`), and what has no record goes away.
+ */
+import { readdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { RuntimeContainer } from '../../runtime/runtime.ts';
+import { timestamp } from '../timestamp.ts';
+import { zeroTime } from '../model.ts';
+import { openContainerIo } from './containerIo.ts';
+import type { ContainersContext } from './dependencies.ts';
+import type { Ender } from './ender.ts';
+import type { LiveContainer } from './liveContainer.ts';
+import { ownsNetwork } from './sharing.ts';
+
+/** Exit code of a run that ended with the machine: nobody knows the true one. */
+const unknownExitCode = 255;
+
+type Task = NonNullable<RuntimeContainer['task']>;
+
+export class Recovery {
+  readonly #context: ContainersContext;
+  readonly #ender: Ender;
+
+  constructor(context: ContainersContext, ender: Ender) {
+    this.#context = context;
+    this.#ender = ender;
+  }
+
+  /** Call once, after the table was loaded and before anything else. One container's failure does not stop the rest. */
+  async recover(): Promise<void> {
+    const { runtime, table, network, logger } = this.#context;
+    const tasks = new Map((await runtime.list()).map(({ id, task }) => [id, task]));
+    await Promise.all(
+      table.list().map(async (live) => {
+        try {
+          await this.#recoverOne(live, tasks.get(live.id));
+        } catch (error) {
+          logger.error({ container: live.id, error }, 'could not bring a container back');
+        }
+      }),
+    );
+    await this.#removeOrphans([...tasks.keys()]);
+    await network.sweep(
+      table
+        .list()
+        .filter(({ isRunning }) => isRunning)
+        .map(({ record }) => record),
+    );
+  }
+
+  async #recoverOne(live: LiveContainer, task: Task | undefined): Promise<void> {
+    switch (live.record.state) {
+      case 'removing':
+      case 'dead':
+        return await this.#ender.remove(live);
+      case 'starting':
+        return await this.#undoStart(live);
+      case 'running':
+      case 'paused':
+        return await this.#adopt(live, task);
+      case 'created':
+      case 'exited':
+        // The end was recorded, its task not yet deleted.
+        if (task !== undefined) await this.#context.runtime.deleteTask(live.id);
+    }
+  }
+
+  /** The start was never answered: as if it had not been asked for. */
+  async #undoStart(live: LiveContainer): Promise<void> {
+    const { runtime, network, table, logger } = this.#context;
+    await runtime.deleteTask(live.id);
+    if (ownsNetwork(live.record)) {
+      await network.release(live.record).catch((error: unknown) => {
+        logger.warn({ container: live.id, error }, 'could not take down the network of a half-made start');
+      });
+    }
+    const { sandbox: _gone, ...rest } = live.record;
+    live.record = rest;
+    await table.update(live, { state: live.record.startedAt === zeroTime ? 'created' : 'exited', pid: 0 });
+    logger.info({ container: live.id }, 'undid a start that the last daemon did not finish');
+  }
+
+  async #adopt(live: LiveContainer, task: Task | undefined): Promise<void> {
+    const { table, clock, logger } = this.#context;
+    const { startedAt } = live.record;
+    if (task?.status !== 'running' && task?.status !== 'paused') {
+      const exit = task?.exit ?? { exitCode: unknownExitCode, exitedAt: timestamp(clock) };
+      await this.#ender.ended(live, startedAt, exit);
+      logger.info({ container: live.id, exitCode: exit.exitCode }, 'a container ended while no daemon ran');
+      return;
+    }
+    live.io = openContainerIo(this.#context, live.record);
+    live.io.reopen();
+    if (live.record.state !== task.status || live.record.pid !== task.pid) {
+      await table.update(live, { state: task.status, pid: task.pid });
+    }
+    this.#ender.watch(live, this.#context.runtime.waitTask(live.id));
+    logger.info({ container: live.id, pid: task.pid }, 'adopted a running container');
+  }
+
+  /** Snapshots, tasks and folders without a record: a create or a removal was cut short. */
+  async #removeOrphans(runtimeIds: readonly string[]): Promise<void> {
+    const { runtime, table, dataFolder, fifoFolder, logger } = this.#context;
+    const known = new Set<string>(table.list().map(({ id }) => id));
+    const orphans = runtimeIds.filter((id) => !known.has(id));
+    for (const id of orphans) {
+      logger.info({ container: id }, 'removing a container that has no record');
+      await runtime.remove(id);
+    }
+    for (const folder of [dataFolder, fifoFolder]) {
+      for (const name of readdirSync(folder)) {
+        if (!known.has(name)) await rm(join(folder, name), { recursive: true, force: true });
+      }
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/*
+ * From a container's record to the values that runtime/oci builds a spec from. Pure.
+ */
+import { defaultShmSizeBytes, type SpecOptions } from '../../runtime/oci/spec.ts';
+import type { Container, ContainerSpec, ResolvedProcess } from '../model.ts';
+
+/** The host name of a container with a name of its own: as given, or the first 12 digits of its id. */
+export function ownHostname(
+  id: string,
+  spec: Pick<ContainerSpec, 'hostname' | 'networkMode' | 'utsMode'>,
+  hostname: () => string,
+): string {
+  if (spec.hostname !== undefined && spec.hostname !== '') return spec.hostname;
+  return spec.networkMode.type === 'host' || spec.utsMode === 'host' ? hostname() : id.slice(0, 12);
+}
+
+/** `hostname` is the one that holds at start: a peer's in `container:` mode. */
+export function toSpecOptions(
+  id: string,
+  spec: ContainerSpec,
+  process: Pick<ResolvedProcess, 'args' | 'env' | 'workingDir'>,
+  hostname: string,
+): SpecOptions {
+  return {
+    id,
+    args: process.args,
+    env: process.env,
+    workingDir: process.workingDir,
+    hostname,
+    domainname: spec.domainname ?? '',
+    isTty: spec.isTty,
+    isPrivileged: spec.isPrivileged,
+    isReadOnlyRootfs: spec.isReadOnlyRootfs,
+    capAdd: spec.capAdd,
+    capDrop: spec.capDrop,
+    securityOptions: spec.securityOptions,
+    mounts: spec.mounts,
+    sysctls: spec.sysctls,
+    shmSizeBytes: spec.shmSizeBytes ?? defaultShmSizeBytes,
+    hasHostNetwork: spec.networkMode.type === 'host',
+    hasHostPid: spec.pidMode === 'host',
+    hasHostIpc: spec.ipcMode === 'host',
+    hasHostUts: spec.utsMode === 'host',
+    cgroupNamespace: spec.cgroupNamespace,
+    annotations: spec.annotations,
+  };
+}
+
+/** Spec values of an existing container. */
+export function specOptionsOf(container: Container, hostname: string): SpecOptions {
+  return toSpecOptions(container.id, container.spec, container.process, hostname);
+}

@@ -1,0 +1,225 @@
+/*
+ * Starts containers. Order: durable intent (`starting`), network ∥ account files, /etc files, FIFOs, task, process,
+ * durable end (`running`). A failure undoes what was done in reverse and leaves the container as it was, with the
+ * error and an exit code in its record.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import { parseIpWithLength } from '../../net/prefix.ts';
+import { formatIp } from '../../net/ip.ts';
+import { buildSpec, type SpecNetwork } from '../../runtime/oci/spec.ts';
+import { resolveUser } from '../../runtime/oci/users.ts';
+import type { ExitStatus } from '../../runtime/runtime.ts';
+import type { Container, Endpoint, Sandbox } from '../model.ts';
+import { timestamp } from '../timestamp.ts';
+import { emitContainerEvent } from './containerEvents.ts';
+import type { ContainersContext } from './dependencies.ts';
+import { formatHosts, formatResolvConf, ownNames, readText, writeInPlace } from './etcFiles.ts';
+import type { LiveContainer } from './liveContainer.ts';
+import { openContainerIo } from './containerIo.ts';
+import { findPeer, ownsNetwork } from './sharing.ts';
+import { ownHostname, specOptionsOf } from './specValues.ts';
+import { translateStartError } from './startError.ts';
+
+/** What a start has settled about the surroundings of the process. */
+interface Surroundings {
+  readonly network: SpecNetwork;
+  readonly sandbox: Sandbox | undefined;
+  readonly hostname: string;
+}
+
+/** The plain addresses of endpoints, in attach order. */
+export function addressesOf(endpoints: readonly Endpoint[]): readonly string[] {
+  return endpoints.flatMap(({ ipv4, ipv6 }) =>
+    [ipv4, ipv6].flatMap((text) => {
+      const parsed = text === undefined ? undefined : parseIpWithLength(text);
+      return parsed === undefined ? [] : formatIp(parsed.ip);
+    }),
+  );
+}
+
+function refuse(message: string): never {
+  throw new LinkspanError('containerState', message);
+}
+
+/** Told of each run: `exit` settles when its process ends. */
+export type WatchRun = (live: LiveContainer, exit: Promise<ExitStatus>) => void;
+
+export class Starter {
+  readonly #context: ContainersContext;
+  readonly #watch: WatchRun;
+
+  constructor(context: ContainersContext, watch: WatchRun) {
+    this.#context = context;
+    this.#watch = watch;
+  }
+
+  /** Called with the container's mutex held. No-op if it runs. Rejects with Docker's texts. */
+  async start(live: LiveContainer): Promise<void> {
+    switch (live.record.state) {
+      case 'running':
+        return;
+      case 'paused':
+        refuse('cannot start a paused container, try unpause instead');
+        break;
+      case 'removing':
+      case 'dead':
+        refuse('container is marked for removal and cannot be started');
+        break;
+      case 'created':
+      case 'exited':
+      case 'starting':
+        await this.#startStopped(live);
+    }
+  }
+
+  async #startStopped(live: LiveContainer): Promise<void> {
+    const before = live.record;
+    const peer = findPeer(this.#context.table, before);
+    await this.#context.table.update(live, { state: 'starting', error: '', exitCode: 0 });
+    const undo = new AsyncDisposableStack();
+    try {
+      await this.#run(live, peer, undo);
+      undo.move();
+    } catch (error) {
+      await this.#undo(live, undo);
+      const failure = translateStartError(error, before.process.args[0] ?? '', 128);
+      const { exitCode } = failure;
+      await this.#context.table.update(live, { state: before.state, exitCode, error: failure.error.message });
+      throw failure.error;
+    }
+  }
+
+  async #undo(live: LiveContainer, undo: AsyncDisposableStack): Promise<void> {
+    try {
+      await undo.disposeAsync();
+    } catch (error) {
+      this.#context.logger.error({ container: live.id, error }, 'could not undo a failed start');
+    }
+  }
+
+  async #run(live: LiveContainer, peer: Container | undefined, undo: AsyncDisposableStack): Promise<void> {
+    const { runtime, accounts, table, events, host, clock } = this.#context;
+    const { id, spec, process } = live.record;
+    const [surroundings, files] = await Promise.all([
+      this.#prepareNetwork(live, peer, undo),
+      accounts.read(live.record),
+    ]);
+    if (peer === undefined) this.#writeEtc(live.record, surroundings.hostname);
+    makeBindSources(spec.mounts);
+    const io = (live.io ??= openContainerIo(this.#context, live.record));
+    undo.defer(async () => {
+      live.io = undefined;
+      await io.finish();
+    });
+    const options = specOptionsOf(live.record, surroundings.hostname);
+    const { hostsPath, hostnamePath, resolvConfPath } = live.record;
+    const ociSpec = buildSpec(
+      options,
+      {
+        network: surroundings.network,
+        user: resolveUser(process.user, spec.groupAdd, files),
+        etc: { hosts: hostsPath, hostname: hostnamePath, resolvConf: resolvConfPath },
+      },
+      host,
+    );
+    undo.defer(() => runtime.deleteTask(id));
+    const { pid } = await this.#createTask(id, ociSpec, io.open());
+    io.begin();
+    const exit = runtime.waitTask(id);
+    // Handed to the watcher below; until then a failure must not count as unhandled.
+    exit.catch(() => {});
+    await runtime.startTask(id);
+    io.connected();
+    const { sandbox } = surroundings;
+    await table.update(live, {
+      state: 'running',
+      pid,
+      startedAt: timestamp(clock),
+      ...(sandbox === undefined ? {} : { sandbox }),
+    });
+    emitContainerEvent(events, live.record, 'start');
+    this.#watch(live, exit);
+  }
+
+  async #createTask(
+    ...args: Parameters<ContainersContext['runtime']['createTask']>
+  ): Promise<{ readonly pid: number }> {
+    try {
+      return await this.#context.runtime.createTask(...args);
+    } catch (error) {
+      throw withPrefix(error, 'failed to create task for container');
+    }
+  }
+
+  /** The sandbox, and who takes it down again if something later fails. */
+  async #prepareNetwork(
+    live: LiveContainer,
+    peer: Container | undefined,
+    undo: AsyncDisposableStack,
+  ): Promise<Surroundings> {
+    const { record } = live;
+    const hostname = ownHostname(peer?.id ?? record.id, peer?.spec ?? record.spec, this.#context.hostname);
+    if (!ownsNetwork(record)) {
+      const path = peer?.sandbox?.path;
+      const network: SpecNetwork =
+        path === undefined ? { type: 'host' } : { type: 'namespace', path, isPrivate: false };
+      return { network, sandbox: undefined, hostname };
+    }
+    const sandbox = await this.#prepareOwn(record);
+    live.record = { ...record, ...(sandbox === undefined ? {} : { sandbox }) };
+    undo.defer(async () => {
+      await this.#context.network.release(live.record);
+      const { sandbox: _gone, ...rest } = live.record;
+      live.record = rest;
+    });
+    if (sandbox === undefined) return { network: { type: 'host' }, sandbox, hostname };
+    return { network: { type: 'namespace', path: sandbox.path, isPrivate: true }, sandbox, hostname };
+  }
+
+  async #prepareOwn(record: Container): Promise<Sandbox | undefined> {
+    try {
+      return (await this.#context.network.prepare(record)).sandbox;
+    } catch (error) {
+      throw withPrefix(error, 'failed to set up container networking');
+    }
+  }
+
+  #writeEtc(record: Container, hostname: string): void {
+    const { spec } = record;
+    const { network, hostsPath, resolvConfPath } = this.#context;
+    const hasHostNetwork = spec.networkMode.type === 'host';
+    const hosts = formatHosts({
+      ...(hasHostNetwork ? { head: readText(hostsPath) } : {}),
+      extraHosts: spec.extraHosts,
+      hostGatewayIps: network.hostGatewayIps(),
+      addresses: hasHostNetwork ? [] : addressesOf(network.endpoints(record)),
+      names: ownNames(hostname, spec.domainname ?? ''),
+    });
+    writeInPlace(record.hostsPath, hosts);
+    writeInPlace(record.hostnamePath, `${hostname}\n`);
+    writeInPlace(record.resolvConfPath, formatResolvConf(readText(resolvConfPath), spec, hasHostNetwork));
+  }
+}
+
+/** `-v /no/such:/x` makes the folder, as Docker does. */
+function makeBindSources(mounts: Container['spec']['mounts']): void {
+  for (const mount of mounts) {
+    if (mount.type === 'bind' && mount.createSource && !existsSync(mount.source)) {
+      mkdirSync(mount.source, { recursive: true, mode: 0o755 });
+    }
+  }
+}
+
+/** The same error with Docker's words before its text; the code stays. */
+function withPrefix(error: unknown, prefix: string): unknown {
+  if (error instanceof LinkspanError) {
+    return new LinkspanError(error.code, `${prefix}: ${error.message}`, {
+      cause: error,
+      details: error.details,
+    });
+  }
+  return error instanceof Error
+    ? new LinkspanError('runtimeFailed', `${prefix}: ${error.message}`, { cause: error })
+    : error;
+}

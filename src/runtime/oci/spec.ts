@@ -1,0 +1,264 @@
+/*
+ * Builds the OCI runtime spec of a container as Docker Engine 28 would by default, from values only: whoever calls
+ * has looked up users, paths and devices. Contract: OCI runtime spec 1.0.2 (config.md, config-linux.md).
+ * Not here: AppArmor and SELinux (not applied), resources (refused by the API until they exist), rlimits (none: the
+ * daemon's own are inherited, and one above the hard limit would fail the start).
+ */
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { OciSpec } from '../runtime.ts';
+import { resolveCapabilities } from './capabilities.ts';
+import { allDeviceRules, type DeviceNode, defaultDeviceRules } from './devices.ts';
+import { mergeEnvironment, processEnvironment } from './environment.ts';
+import {
+  type EtcFiles,
+  etcMounts,
+  kernelMounts,
+  type MountRequest,
+  mergeMounts,
+  userMount,
+} from './mounts.ts';
+import { expandSeccomp } from './seccomp.ts';
+import { parseSecurityOptions } from './security.ts';
+import type { ProcessUser } from './users.ts';
+
+/** Hidden from containers (Docker Engine 28). */
+export const maskedPaths: readonly string[] = [
+  '/proc/asound',
+  '/proc/acpi',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/sys/firmware',
+  '/sys/devices/virtual/powercap',
+];
+
+/** Read-only in containers. */
+export const readonlyPaths: readonly string[] = [
+  '/proc/bus',
+  '/proc/fs',
+  '/proc/irq',
+  '/proc/sys',
+  '/proc/sysrq-trigger',
+];
+
+export const defaultShmSizeBytes: number = 64 * 1024 * 1024;
+
+/** What this machine is and what the daemon may do; read once. */
+export interface SpecHost {
+  /** Go's name: `amd64`, `arm64`. */
+  readonly architecture: string;
+  readonly kernelRelease: string;
+  /** Capabilities that the daemon has itself. */
+  readonly capabilities: readonly string[];
+  readonly cgroupVersion: 1 | 2;
+  /** Parent cgroup of containers, absolute: `/linkspan`. */
+  readonly cgroupParent: string;
+  /** Device nodes for privileged containers. */
+  readonly devices: () => readonly DeviceNode[];
+}
+
+/** How the process sees the network. */
+export type SpecNetwork =
+  | { readonly type: 'host' }
+  /** `isPrivate` is false where the namespace belongs to another container, whose settings then hold. */
+  | { readonly type: 'namespace'; readonly path: string; readonly isPrivate: boolean };
+
+/** The options of a container that do not depend on its start: all of them can be checked at create. */
+export interface SpecOptions {
+  readonly id: string;
+  readonly args: readonly string[];
+  /** Image and user merged. */
+  readonly env: readonly string[];
+  /** Empty = `/`. */
+  readonly workingDir: string;
+  readonly hostname: string;
+  readonly domainname: string;
+  readonly isTty: boolean;
+  readonly isPrivileged: boolean;
+  readonly isReadOnlyRootfs: boolean;
+  readonly capAdd: readonly string[];
+  readonly capDrop: readonly string[];
+  readonly securityOptions: readonly string[];
+  readonly mounts: readonly MountRequest[];
+  readonly sysctls: Readonly<Record<string, string>>;
+  readonly shmSizeBytes: number;
+  readonly hasHostNetwork: boolean;
+  readonly hasHostPid: boolean;
+  readonly hasHostIpc: boolean;
+  readonly hasHostUts: boolean;
+  /** `private`, `host`, or empty for the default: private on cgroup v2, host on v1. */
+  readonly cgroupNamespace: string;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** What is known only at start. */
+export interface SpecStart {
+  readonly network: SpecNetwork;
+  readonly user: ProcessUser;
+  readonly etc: EtcFiles;
+}
+
+/** Sysctls that live in a namespace, and so may be set for one container (kernel and runc's list). */
+const ipcSysctls = new Set(
+  'kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax kernel.shmmni kernel.shm_rmid_forced'.split(
+    ' ',
+  ),
+);
+
+function refuse(message: string): never {
+  throw new LinkspanError('containerConfigInvalid', message);
+}
+
+function checkSysctl(name: string, options: SpecOptions): void {
+  if (name.startsWith('net.')) {
+    if (options.hasHostNetwork) refuse(`sysctl "${name}" not allowed in host network namespace`);
+  } else if (ipcSysctls.has(name) || name.startsWith('fs.mqueue.')) {
+    if (options.hasHostIpc) refuse(`sysctl "${name}" not allowed in host ipc namespace`);
+  } else if (name === 'kernel.domainname' || name === 'kernel.hostname') {
+    if (options.hasHostUts) refuse(`sysctl "${name}" not allowed in host uts namespace`);
+  } else refuse(`sysctl "${name}" is not in a separate kernel namespace`);
+}
+
+function capabilitiesOf(options: SpecOptions, host: SpecHost): readonly string[] {
+  const { capAdd, capDrop, isPrivileged } = options;
+  return resolveCapabilities({ add: capAdd, drop: capDrop, isPrivileged, available: host.capabilities });
+}
+
+/**
+ * Checks everything that can be known at create. Throws containerConfigInvalid, with Docker's text, for a bad
+ * capability, security option, mount target, sysctl or namespace mode; notImplemented for what is refused for now.
+ */
+export function checkSpecOptions(options: SpecOptions, host: SpecHost): void {
+  capabilitiesOf(options, host);
+  parseSecurityOptions(options.securityOptions, options.isPrivileged);
+  const targets = options.mounts.map((request) => userMount(request).destination);
+  const twice = targets.find((target, index) => targets.indexOf(target) !== index);
+  if (twice !== undefined) refuse(`Duplicate mount point: ${twice}`);
+  for (const name of Object.keys(options.sysctls)) checkSysctl(name, options);
+  if (!['', 'host', 'private'].includes(options.cgroupNamespace)) {
+    refuse(`invalid cgroup namespace mode: ${options.cgroupNamespace}`);
+  }
+}
+
+/** Lets ordinary users ping and bind low ports: safe, because the namespace is the container's own. */
+const privateNetworkSysctls: Readonly<Record<string, string>> = {
+  'net.ipv4.ip_unprivileged_port_start': '0',
+  'net.ipv4.ping_group_range': '0 2147483647',
+};
+
+function namespaces(options: SpecOptions, network: SpecNetwork, host: SpecHost): readonly object[] {
+  const isCgroupPrivate =
+    options.cgroupNamespace === 'private' ||
+    (options.cgroupNamespace === '' && host.cgroupVersion === 2 && !options.isPrivileged);
+  return [
+    { type: 'mount' },
+    ...(network.type === 'namespace' ? [{ type: 'network', path: network.path }] : []),
+    ...(options.hasHostUts ? [] : [{ type: 'uts' }]),
+    ...(options.hasHostPid ? [] : [{ type: 'pid' }]),
+    ...(options.hasHostIpc ? [] : [{ type: 'ipc' }]),
+    ...(isCgroupPrivate ? [{ type: 'cgroup' }] : []),
+  ];
+}
+
+/** runc 1.1 knows no `domainname` field; the sysctl does the same in every version. */
+function sysctlsOf(options: SpecOptions, network: SpecNetwork): Readonly<Record<string, string>> {
+  const isPrivate = network.type === 'namespace' && network.isPrivate;
+  return {
+    ...(isPrivate ? privateNetworkSysctls : {}),
+    ...(options.domainname === '' || options.hasHostUts ? {} : { 'kernel.domainname': options.domainname }),
+    ...options.sysctls,
+  };
+}
+
+function capabilitySets(names: readonly string[], uid: number): OciSpec {
+  // An execve by another user than root clears these two; saying so keeps runc from setting them before.
+  return uid === 0 ? { bounding: names, effective: names, permitted: names } : { bounding: names };
+}
+
+function linuxSection(options: SpecOptions, start: SpecStart, host: SpecHost): OciSpec {
+  const security = parseSecurityOptions(options.securityOptions, options.isPrivileged);
+  const capabilities = capabilitiesOf(options, host);
+  return {
+    cgroupsPath: `${host.cgroupParent.replace(/\/+$/, '')}/${options.id}`,
+    namespaces: namespaces(options, start.network, host),
+    sysctl: sysctlsOf(options, start.network),
+    devices: options.isPrivileged ? host.devices() : [],
+    resources: { devices: options.isPrivileged ? allDeviceRules : defaultDeviceRules },
+    ...(security.protectsSystemPaths ? { maskedPaths, readonlyPaths } : {}),
+    ...(security.seccomp === undefined
+      ? {}
+      : {
+          seccomp: expandSeccomp(security.seccomp, {
+            architecture: host.architecture,
+            kernelRelease: host.kernelRelease,
+            capabilities,
+          }),
+        }),
+  };
+}
+
+/** The whole spec. Pure but for `host.devices()`, which is called for privileged containers only. */
+export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost): OciSpec {
+  const security = parseSecurityOptions(options.securityOptions, options.isPrivileged);
+  const { uid, gid, additionalGids, home } = start.user;
+  const base = [
+    ...kernelMounts({
+      isPrivileged: options.isPrivileged,
+      shmSizeBytes: options.shmSizeBytes,
+      hasHostIpc: options.hasHostIpc,
+    }),
+    ...etcMounts(start.etc),
+  ];
+  return {
+    ociVersion: '1.0.2',
+    process: {
+      terminal: options.isTty,
+      user: { uid, gid, additionalGids },
+      args: options.args,
+      env: processEnvironment({ env: options.env, hostname: options.hostname, isTty: options.isTty, home }),
+      cwd: options.workingDir === '' ? '/' : options.workingDir,
+      capabilities: capabilitySets(capabilitiesOf(options, host), uid),
+      noNewPrivileges: security.noNewPrivileges,
+    },
+    root: { path: 'rootfs', readonly: options.isReadOnlyRootfs },
+    ...(options.hasHostUts ? {} : { hostname: options.hostname }),
+    mounts: mergeMounts(base, options.mounts.map(userMount)),
+    annotations: options.annotations,
+    linux: linuxSection(options, start, host),
+  };
+}
+
+/** What an exec changes of its container. */
+export interface ExecOptions {
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir: string | undefined;
+  readonly user: ProcessUser;
+  readonly isTty: boolean;
+  readonly isPrivileged: boolean;
+  /** Of the terminal, in characters. */
+  readonly consoleSize: { readonly height: number; readonly width: number } | undefined;
+}
+
+/** The OCI process object of an exec in a container with `options`. */
+export function buildExecProcess(exec: ExecOptions, options: SpecOptions, host: SpecHost): OciSpec {
+  const security = parseSecurityOptions(options.securityOptions, options.isPrivileged);
+  const { uid, gid, additionalGids, home } = exec.user;
+  const { hostname } = options;
+  const capabilities = exec.isPrivileged ? host.capabilities : capabilitiesOf(options, host);
+  const env = mergeEnvironment(options.env, exec.env);
+  return {
+    terminal: exec.isTty,
+    ...(exec.isTty && exec.consoleSize !== undefined ? { consoleSize: exec.consoleSize } : {}),
+    user: { uid, gid, additionalGids },
+    args: exec.args,
+    env: processEnvironment({ env, hostname, isTty: exec.isTty, home }),
+    cwd: exec.workingDir ?? (options.workingDir === '' ? '/' : options.workingDir),
+    capabilities: capabilitySets(capabilities, uid),
+    noNewPrivileges: security.noNewPrivileges,
+  };
+}

@@ -1,0 +1,30 @@
+/*
+ * What specs need to know of this machine, read once at daemon start.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { arch, release } from 'node:os';
+import { allCapabilities } from './capabilities.ts';
+import { readHostDevices } from './devices.ts';
+import type { SpecHost } from './spec.ts';
+
+/** Node's names of architectures in Go's, which profiles and images use. */
+const architectures: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
+
+/** The capabilities in a /proc/PID/status text (`CapBnd`, the most that a child can get). */
+export function parseCapabilities(status: string): readonly string[] {
+  const mask = BigInt(`0x${/^CapBnd:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  return allCapabilities.filter((_, bit) => ((mask >> BigInt(bit)) & 1n) === 1n);
+}
+
+/** `cgroupParent`: absolute path of the parent cgroup, `/linkspan` if empty. */
+export function readSpecHost(cgroupParent = ''): SpecHost {
+  return {
+    architecture: architectures[arch()] ?? arch(),
+    kernelRelease: release(),
+    capabilities: parseCapabilities(readFileSync('/proc/self/status', 'utf8')),
+    // A machine in hybrid mode has the v2 tree elsewhere, and runs containers on v1.
+    cgroupVersion: existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1,
+    cgroupParent: cgroupParent === '' ? '/linkspan' : cgroupParent,
+    devices: () => readHostDevices(),
+  };
+}
