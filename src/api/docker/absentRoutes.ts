@@ -1,0 +1,127 @@
+/*
+ * Routes of Docker Engine API 1.50 that exist there and not here (yet): 501 with a sentence, so that nobody takes a
+ * missing feature for a mistyped path.
+ */
+import type { HTTPMethods } from 'fastify';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Routes } from './apiContext.ts';
+
+type Route = readonly [method: HTTPMethods, path: string];
+
+/** By feature, in the words of the sentence: `<feature> is not supported yet`. */
+const absent: Readonly<Record<string, readonly Route[]>> = {
+  'Logging in to a registry': [['POST', '/auth']],
+  'Measuring disk usage': [['GET', '/system/df']],
+  'The build session protocol': [
+    ['POST', '/session'],
+    ['POST', '/grpc'],
+  ],
+  'Building images': [
+    ['POST', '/build'],
+    ['POST', '/build/prune'],
+    ['POST', '/build/cancel'],
+  ],
+  'Committing a container to an image': [['POST', '/commit']],
+  'Asking a registry about an image': [['GET', '/distribution/*']],
+  'Attaching over a WebSocket': [['GET', '/containers/:id/attach/ws']],
+  'Checkpointing containers': [
+    ['GET', '/containers/:id/checkpoints'],
+    ['POST', '/containers/:id/checkpoints'],
+    ['DELETE', '/containers/:id/checkpoints/:checkpoint'],
+  ],
+  'Copying files to and from containers': [
+    ['HEAD', '/containers/:id/archive'],
+    ['GET', '/containers/:id/archive'],
+    ['PUT', '/containers/:id/archive'],
+    ['POST', '/containers/:id/copy'],
+  ],
+  'Container statistics': [['GET', '/containers/:id/stats']],
+  'Listing changed files': [['GET', '/containers/:id/changes']],
+  'Exporting containers': [['GET', '/containers/:id/export']],
+  'Changing the limits of a container': [['POST', '/containers/:id/update']],
+  Volumes: [
+    ['GET', '/volumes'],
+    ['GET', '/volumes/:name'],
+    ['POST', '/volumes/create'],
+    ['POST', '/volumes/prune'],
+    ['PUT', '/volumes/:name'],
+    ['DELETE', '/volumes/:name'],
+  ],
+  Plugins: [
+    ['GET', '/plugins'],
+    ['GET', '/plugins/privileges'],
+    ['GET', '/plugins/*'],
+    ['POST', '/plugins/*'],
+    ['DELETE', '/plugins/*'],
+  ],
+  'Swarm mode': [
+    ['GET', '/swarm'],
+    ['GET', '/swarm/unlockkey'],
+    ['POST', '/swarm/init'],
+    ['POST', '/swarm/join'],
+    ['POST', '/swarm/leave'],
+    ['POST', '/swarm/update'],
+    ['POST', '/swarm/unlock'],
+  ],
+  Nodes: [
+    ['GET', '/nodes'],
+    ['GET', '/nodes/:id'],
+    ['DELETE', '/nodes/:id'],
+    ['POST', '/nodes/:id/update'],
+  ],
+  Services: [
+    ['GET', '/services'],
+    ['GET', '/services/:id'],
+    ['GET', '/services/:id/logs'],
+    ['POST', '/services/create'],
+    ['POST', '/services/:id/update'],
+    ['DELETE', '/services/:id'],
+  ],
+  Tasks: [
+    ['GET', '/tasks'],
+    ['GET', '/tasks/:id'],
+    ['GET', '/tasks/:id/logs'],
+  ],
+  Secrets: [
+    ['GET', '/secrets'],
+    ['GET', '/secrets/:id'],
+    ['POST', '/secrets/create'],
+    ['POST', '/secrets/:id/update'],
+    ['DELETE', '/secrets/:id'],
+  ],
+  Configs: [
+    ['GET', '/configs'],
+    ['GET', '/configs/:id'],
+    ['POST', '/configs/create'],
+    ['POST', '/configs/:id/update'],
+    ['DELETE', '/configs/:id'],
+  ],
+};
+
+const plurals = new Set([
+  'Volumes',
+  'Plugins',
+  'Nodes',
+  'Services',
+  'Tasks',
+  'Secrets',
+  'Configs',
+  'Container statistics',
+]);
+
+export const absentRoutes: Routes = (app) => {
+  for (const [feature, routes] of Object.entries(absent)) {
+    const sentence = `${feature} ${plurals.has(feature) ? 'are' : 'is'} not supported yet`;
+    for (const [method, url] of routes)
+      app.route({
+        method,
+        url,
+        handler: () => {
+          throw new LinkspanError(
+            'notImplemented',
+            `${sentence} (${method} ${url.replace(/:(\w+)/g, '{$1}')})`,
+          );
+        },
+      });
+  }
+};

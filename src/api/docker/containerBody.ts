@@ -1,0 +1,145 @@
+/*
+ * The body of POST /containers/create (Docker Engine API 1.50): the fields that we act on, as they come.
+ * Fields that we know but do not support are looked at in containerRefusals.ts.
+ */
+import { type EndpointSettings, endpointSettings } from './endpointShapes.ts';
+import { bool, type Decoder, int, list, map, pointer, raw, struct, text, words } from './goJson.ts';
+
+export interface MountBody {
+  readonly Type: string;
+  readonly Source: string;
+  readonly Target: string;
+  readonly ReadOnly: boolean;
+  readonly BindOptions: {
+    readonly Propagation: string;
+    readonly NonRecursive: boolean;
+    readonly CreateMountpoint: boolean;
+  };
+  readonly TmpfsOptions: { readonly SizeBytes: number; readonly Mode: number };
+}
+
+export interface PortBindingBody {
+  readonly HostIp: string;
+  readonly HostPort: string;
+}
+
+/** Words are lists; undefined is Go's nil. */
+type Words = readonly string[] | undefined;
+type Labels = Readonly<Record<string, string>>;
+
+export interface HostConfigBody {
+  readonly Binds: Words;
+  readonly Mounts: readonly MountBody[] | undefined;
+  readonly Tmpfs: Labels;
+  readonly NetworkMode: string;
+  readonly PortBindings: Readonly<Record<string, readonly PortBindingBody[] | undefined>>;
+  readonly PublishAllPorts: boolean;
+  readonly AutoRemove: boolean;
+  readonly Annotations: Labels;
+  readonly CapAdd: Words;
+  readonly CapDrop: Words;
+  readonly CgroupnsMode: string;
+  readonly Dns: Words;
+  readonly DnsOptions: Words;
+  readonly DnsSearch: Words;
+  readonly ExtraHosts: Words;
+  readonly GroupAdd: Words;
+  readonly IpcMode: string;
+  readonly Links: Words;
+  readonly PidMode: string;
+  readonly Privileged: boolean;
+  readonly ReadonlyRootfs: boolean;
+  readonly SecurityOpt: Words;
+  readonly UTSMode: string;
+  readonly ShmSize: number;
+  readonly Sysctls: Labels;
+  readonly Runtime: string;
+  readonly Init: boolean | undefined;
+}
+
+export interface ContainerBody {
+  readonly Hostname: string;
+  readonly Domainname: string;
+  readonly User: string;
+  readonly AttachStdin: boolean;
+  readonly AttachStdout: boolean;
+  readonly AttachStderr: boolean;
+  readonly ExposedPorts: Readonly<Record<string, unknown>>;
+  readonly Tty: boolean;
+  readonly OpenStdin: boolean;
+  readonly StdinOnce: boolean;
+  readonly Env: Words;
+  readonly Cmd: Words;
+  readonly Entrypoint: Words;
+  readonly Image: string;
+  readonly WorkingDir: string;
+  readonly MacAddress: string;
+  readonly Labels: Labels;
+  readonly StopSignal: string;
+  readonly StopTimeout: number | undefined;
+  readonly HostConfig: HostConfigBody;
+  readonly NetworkingConfig: { readonly EndpointsConfig: Readonly<Record<string, EndpointSettings>> };
+}
+
+const mountBody = struct<MountBody>('Mount', {
+  Type: text,
+  Source: text,
+  Target: text,
+  ReadOnly: bool,
+  BindOptions: struct('BindOptions', { Propagation: text, NonRecursive: bool, CreateMountpoint: bool }),
+  TmpfsOptions: struct('TmpfsOptions', { SizeBytes: int, Mode: int }),
+});
+
+const hostConfigBody = struct<HostConfigBody>('HostConfig', {
+  Binds: list(text),
+  Mounts: list(mountBody),
+  Tmpfs: map(text),
+  NetworkMode: text,
+  PortBindings: map(list(struct<PortBindingBody>('PortBinding', { HostIp: text, HostPort: text }))),
+  PublishAllPorts: bool,
+  AutoRemove: bool,
+  Annotations: map(text),
+  CapAdd: words,
+  CapDrop: words,
+  CgroupnsMode: text,
+  Dns: list(text),
+  DnsOptions: list(text),
+  DnsSearch: list(text),
+  ExtraHosts: list(text),
+  GroupAdd: list(text),
+  IpcMode: text,
+  Links: list(text),
+  PidMode: text,
+  Privileged: bool,
+  ReadonlyRootfs: bool,
+  SecurityOpt: list(text),
+  UTSMode: text,
+  ShmSize: int,
+  Sysctls: map(text),
+  Runtime: text,
+  Init: pointer(bool),
+});
+
+export const containerBody: Decoder<ContainerBody> = struct<ContainerBody>('CreateRequest', {
+  Hostname: text,
+  Domainname: text,
+  User: text,
+  AttachStdin: bool,
+  AttachStdout: bool,
+  AttachStderr: bool,
+  ExposedPorts: map(raw),
+  Tty: bool,
+  OpenStdin: bool,
+  StdinOnce: bool,
+  Env: list(text),
+  Cmd: words,
+  Entrypoint: words,
+  Image: text,
+  WorkingDir: text,
+  MacAddress: text,
+  Labels: map(text),
+  StopSignal: text,
+  StopTimeout: pointer(int),
+  HostConfig: hostConfigBody,
+  NetworkingConfig: struct('NetworkingConfig', { EndpointsConfig: map(endpointSettings) }),
+});

@@ -1,0 +1,118 @@
+/*
+ * Options of a container that Docker has and we do not (yet): when one is set, the request is refused with 501 and
+ * a sentence that names it, because an option that is silently dropped is worse than one that is missing.
+ * What clients send for "not set" passes: zero values, null, and the few other values listed here.
+ */
+import { LinkspanError } from '../../errors/linkspanError.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function fieldsOf(value: unknown): Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+}
+
+/** Go's zero value of any type, and empty lists and maps. */
+function isUnset(value: unknown): boolean {
+  if (value === null || value === undefined) return true;
+  if (typeof value === 'object') return Object.keys(value).length === 0;
+  return value === '' || value === 0 || value === false;
+}
+
+/** True if `value` is unset or one of `harmless`. */
+const isOneOf =
+  (...harmless: readonly unknown[]) =>
+  (value: unknown): boolean =>
+    isUnset(value) || harmless.includes(value);
+
+interface Refusal {
+  readonly field: string;
+  /** The flag of `docker run` that sets it. */
+  readonly flag: string;
+  readonly passes?: (value: unknown) => boolean;
+}
+
+const isNoRestart = (value: unknown): boolean =>
+  ['', 'no', undefined].includes(fieldsOf(value).Name as string);
+const isDefaultLog = (value: unknown): boolean =>
+  isOneOf('json-file')(fieldsOf(value).Type) && isUnset(fieldsOf(value).Config);
+const isNull = (value: unknown): boolean => value === null || value === undefined;
+const isNoHealthcheck = (value: unknown): boolean => {
+  const test = fieldsOf(value).Test;
+  return isUnset(test) || (Array.isArray(test) && test[0] === 'NONE');
+};
+
+const hostConfigRefusals: readonly Refusal[] = [
+  { field: 'RestartPolicy', flag: '--restart', passes: isNoRestart },
+  { field: 'LogConfig', flag: '--log-driver, --log-opt', passes: isDefaultLog },
+  { field: 'VolumesFrom', flag: '--volumes-from' },
+  { field: 'VolumeDriver', flag: '--volume-driver', passes: isOneOf('local') },
+  { field: 'Links', flag: '--link' },
+  { field: 'Memory', flag: '--memory' },
+  { field: 'MemoryReservation', flag: '--memory-reservation' },
+  { field: 'MemorySwap', flag: '--memory-swap', passes: isOneOf(-1) },
+  { field: 'MemorySwappiness', flag: '--memory-swappiness', passes: isOneOf(-1) },
+  { field: 'KernelMemory', flag: '--kernel-memory' },
+  { field: 'KernelMemoryTCP', flag: '--kernel-memory-tcp' },
+  { field: 'NanoCpus', flag: '--cpus' },
+  { field: 'CpuShares', flag: '--cpu-shares' },
+  { field: 'CpuPeriod', flag: '--cpu-period' },
+  { field: 'CpuQuota', flag: '--cpu-quota' },
+  { field: 'CpuRealtimePeriod', flag: '--cpu-rt-period' },
+  { field: 'CpuRealtimeRuntime', flag: '--cpu-rt-runtime' },
+  { field: 'CpusetCpus', flag: '--cpuset-cpus' },
+  { field: 'CpusetMems', flag: '--cpuset-mems' },
+  { field: 'CpuCount', flag: '--cpu-count' },
+  { field: 'CpuPercent', flag: '--cpu-percent' },
+  { field: 'IOMaximumIOps', flag: '--io-maxiops' },
+  { field: 'IOMaximumBandwidth', flag: '--io-maxbandwidth' },
+  { field: 'BlkioWeight', flag: '--blkio-weight' },
+  { field: 'BlkioWeightDevice', flag: '--blkio-weight-device' },
+  { field: 'BlkioDeviceReadBps', flag: '--device-read-bps' },
+  { field: 'BlkioDeviceWriteBps', flag: '--device-write-bps' },
+  { field: 'BlkioDeviceReadIOps', flag: '--device-read-iops' },
+  { field: 'BlkioDeviceWriteIOps', flag: '--device-write-iops' },
+  { field: 'PidsLimit', flag: '--pids-limit', passes: isOneOf(-1) },
+  { field: 'OomKillDisable', flag: '--oom-kill-disable' },
+  { field: 'OomScoreAdj', flag: '--oom-score-adj' },
+  { field: 'Ulimits', flag: '--ulimit' },
+  { field: 'Devices', flag: '--device' },
+  { field: 'DeviceCgroupRules', flag: '--device-cgroup-rule' },
+  { field: 'DeviceRequests', flag: '--gpus' },
+  { field: 'CgroupParent', flag: '--cgroup-parent' },
+  { field: 'Cgroup', flag: '--cgroup' },
+  { field: 'UsernsMode', flag: '--userns', passes: isOneOf('host') },
+  { field: 'Isolation', flag: '--isolation', passes: isOneOf('default') },
+  { field: 'StorageOpt', flag: '--storage-opt' },
+  { field: 'MaskedPaths', flag: '--security-opt systempaths', passes: isNull },
+  { field: 'ReadonlyPaths', flag: '--security-opt systempaths', passes: isNull },
+];
+
+const configRefusals: readonly Refusal[] = [
+  { field: 'Healthcheck', flag: '--health-cmd', passes: isNoHealthcheck },
+  { field: 'Volumes', flag: '--volume PATH' },
+  { field: 'NetworkDisabled', flag: '--network none in its place' },
+  { field: 'Shell', flag: 'SHELL' },
+];
+
+function check(fields: Fields, refusals: readonly Refusal[], prefix: string): void {
+  const folded = new Map(Object.entries(fields).map(([key, value]) => [key.toLowerCase(), value]));
+  for (const { field, flag, passes = isUnset } of refusals) {
+    if (!passes(folded.get(field.toLowerCase())))
+      throw new LinkspanError('notImplemented', `${prefix}${field} (${flag}) is not supported yet`);
+  }
+}
+
+/** Throws code notImplemented if `body`, the parsed JSON, sets an option that we would ignore. */
+export function checkRefusals(body: unknown): void {
+  const fields = fieldsOf(body);
+  check(fields, configRefusals, '');
+  check(fieldsOf(fields.HostConfig ?? fields.hostConfig), hostConfigRefusals, 'HostConfig.');
+}
+
+/** Throws code notImplemented where ports would have to be published. */
+export function refusePublishing(): never {
+  throw new LinkspanError(
+    'notImplemented',
+    'publishing ports (HostConfig.PortBindings, HostConfig.PublishAllPorts) is not supported yet',
+  );
+}

@@ -1,0 +1,172 @@
+/*
+ * /containers: list, inspect, create, state changes, remove, prune (Docker Engine API 1.50). Streams (attach, logs,
+ * wait) are in containerStreamRoutes.ts.
+ */
+import type { Container, ContainerId } from '../../engine/model.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import { type ApiContext, paramOf, queryOf, type Routes } from './apiContext.ts';
+import { containerListFilters, selectContainers } from './containerFilters.ts';
+import { toContainerRequest } from './containerRequest.ts';
+import { type ContainerSizes, inspectShape, isUp, listShape } from './containerShapes.ts';
+import { matchesLabels, parseFilters, untilFilter } from './filters.ts';
+import { boolOf, intOf, type Query, textOf } from './query.ts';
+import { readJson } from './requestBody.ts';
+import { parseRfc3339 } from './timestamps.ts';
+
+const pruneFilters = ['label', 'label!', 'until'];
+
+/** Terminal size from `h` and `w`; throws code requestInvalid unless both are given. */
+export function sizeOf(query: Query): { readonly height: number; readonly width: number } {
+  const side = (name: string): number => {
+    const value = textOf(query, name);
+    if (/^\d{1,9}$/.test(value)) return Number(value);
+    throw new LinkspanError(
+      'requestInvalid',
+      `strconv.ParseUint: parsing ${JSON.stringify(value)}: invalid syntax`,
+    );
+  };
+  return { height: side('h'), width: side('w') };
+}
+
+async function listContainers({ deps }: ApiContext, query: Query): Promise<readonly unknown[]> {
+  const { engine } = deps;
+  const filters = parseFilters(textOf(query, 'filters'), containerListFilters);
+  const options = { isAll: boolOf(query, 'all'), limit: intOf(query, 'limit') ?? 0 };
+  const chosen = await selectContainers(engine, filters, options);
+  const nowMs = deps.clock.nowMs();
+  const withSize = boolOf(query, 'size');
+  return await Promise.all(
+    chosen.map(async (container) => {
+      const sizes = withSize ? await engine.containers.size(container.id) : undefined;
+      return listShape(engine, container, nowMs, sizes);
+    }),
+  );
+}
+
+async function pruneContainers({ deps }: ApiContext, query: Query): Promise<unknown> {
+  const { containers } = deps.engine;
+  const filters = parseFilters(textOf(query, 'filters'), pruneFilters);
+  const until = untilFilter(filters, deps.clock.nowMs());
+  const isChosen = (container: Container): boolean =>
+    matchesLabels(filters, container.process.labels) &&
+    (until === undefined || (parseRfc3339(container.createdAt) ?? 0n) < until);
+  const candidates = containers.list().filter((container) => !isUp(container) && isChosen(container));
+  const sizes = new Map<ContainerId, ContainerSizes>();
+  for (const { id } of candidates) {
+    const size = await containers.size(id).catch(() => undefined);
+    if (size !== undefined) sizes.set(id, size);
+  }
+  const removed = await containers.prune(isChosen);
+  return {
+    ContainersDeleted: removed.length === 0 ? null : removed,
+    SpaceReclaimed: removed.reduce((sum, id) => sum + (sizes.get(id)?.writableBytes ?? 0), 0),
+  };
+}
+
+const inspectRoutes: Routes = (app, context) => {
+  const { engine } = context.deps;
+
+  app.get('/containers/json', (request) => listContainers(context, queryOf(request)));
+
+  app.get('/containers/:id/json', async (request) => {
+    const container = engine.containers.get(paramOf(request, 'id'));
+    const withSize = boolOf(queryOf(request), 'size');
+    const sizes = withSize ? await engine.containers.size(container.id) : undefined;
+    const { cgroupVersion } = await engine.info();
+    return inspectShape(engine, container, cgroupVersion, sizes);
+  });
+
+  app.get('/containers/:id/top', async (request) => {
+    const psArgs = textOf(queryOf(request), 'ps_args');
+    const words = psArgs === '' ? ['-ef'] : psArgs.split(/\s+/).filter((word) => word !== '');
+    const { titles, processes } = await engine.containers.top(paramOf(request, 'id'), words);
+    return { Processes: processes, Titles: titles };
+  });
+};
+
+const changeRoutes: Routes = (app, context) => {
+  const { containers } = context.deps.engine;
+
+  app.post('/containers/create', async (request, reply) => {
+    const query = queryOf(request);
+    const wanted = toContainerRequest(await readJson(request.raw));
+    const name = textOf(query, 'name');
+    const created = await containers.create(wanted.spec, name === '' ? undefined : name);
+    return await reply
+      .code(201)
+      .send({ Id: created.container.id, Warnings: [...wanted.warnings, ...created.warnings] });
+  });
+
+  app.post('/containers/:id/rename', async (request, reply) => {
+    await containers.rename(paramOf(request, 'id'), textOf(queryOf(request), 'name'));
+    return await reply.code(204).send();
+  });
+
+  app.post('/containers/:id/resize', async (request, reply) => {
+    await containers.resize(paramOf(request, 'id'), sizeOf(queryOf(request)));
+    return await reply.code(200).send();
+  });
+
+  app.delete('/containers/:id', async (request, reply) => {
+    const query = queryOf(request);
+    if (boolOf(query, 'link'))
+      throw new LinkspanError('notImplemented', 'links between containers are not supported yet');
+    await containers.remove(paramOf(request, 'id'), {
+      isForced: boolOf(query, 'force'),
+      removesVolumes: boolOf(query, 'v'),
+    });
+    return await reply.code(204).send();
+  });
+
+  app.post('/containers/prune', (request) => pruneContainers(context, queryOf(request)));
+};
+
+const stateRoutes: Routes = (app, context) => {
+  const { containers } = context.deps.engine;
+
+  app.post('/containers/:id/start', async (request, reply) => {
+    const container = containers.get(paramOf(request, 'id'));
+    if (container.state === 'running') return await reply.code(304).send();
+    if (container.state === 'paused')
+      throw new LinkspanError('containerState', 'cannot start a paused container, try unpause instead');
+    await containers.start(container.id);
+    return await reply.code(204).send();
+  });
+
+  const stopOptions = (query: Query): readonly [number | undefined, string | undefined] => {
+    const signal = textOf(query, 'signal');
+    return [intOf(query, 't'), signal === '' ? undefined : signal];
+  };
+
+  app.post('/containers/:id/stop', async (request, reply) => {
+    const hasStopped = await containers.stop(paramOf(request, 'id'), ...stopOptions(queryOf(request)));
+    return await reply.code(hasStopped ? 204 : 304).send();
+  });
+
+  app.post('/containers/:id/restart', async (request, reply) => {
+    await containers.restart(paramOf(request, 'id'), ...stopOptions(queryOf(request)));
+    return await reply.code(204).send();
+  });
+
+  app.post('/containers/:id/kill', async (request, reply) => {
+    const signal = textOf(queryOf(request), 'signal');
+    await containers.kill(paramOf(request, 'id'), signal === '' ? 'SIGKILL' : signal);
+    return await reply.code(204).send();
+  });
+
+  app.post('/containers/:id/pause', async (request, reply) => {
+    await containers.pause(paramOf(request, 'id'));
+    return await reply.code(204).send();
+  });
+
+  app.post('/containers/:id/unpause', async (request, reply) => {
+    await containers.unpause(paramOf(request, 'id'));
+    return await reply.code(204).send();
+  });
+};
+
+export const containerRoutes: Routes = (app, context) => {
+  inspectRoutes(app, context);
+  changeRoutes(app, context);
+  stateRoutes(app, context);
+};

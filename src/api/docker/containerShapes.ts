@@ -1,0 +1,238 @@
+/*
+ * Containers at the edge: the shapes of `inspect` and `ps` (Docker Engine API 1.50) from the engine's records.
+ */
+import { hostname } from 'node:os';
+import { shortId } from '../../base/ids.ts';
+import type { Engine } from '../../engine/engine.ts';
+import type { AttachmentRequest, Container, MountSpec, Network } from '../../engine/model.ts';
+import { hasCode } from '../../errors/linkspanError.ts';
+import { formatStatus, stateWord } from './durations.ts';
+import { type Attachment, addressFields, attachmentShape } from './endpointShapes.ts';
+import { hostConfigShape } from './hostConfigShape.ts';
+import { parsePortRange } from './ports.ts';
+
+type Shape = Record<string, unknown>;
+
+/** True while there is a process. */
+export function isUp(container: Container): boolean {
+  return container.state === 'running' || container.state === 'paused';
+}
+
+function findNetwork(engine: Pick<Engine, 'networks'>, ref: string): Network | undefined {
+  try {
+    return engine.networks.get(ref);
+  } catch (error) {
+    if (hasCode(error, 'networkNotFound') || hasCode(error, 'networkAmbiguous')) return undefined;
+    throw error;
+  }
+}
+
+function plainRequest(network: string): AttachmentRequest {
+  return { network, aliases: [], links: [], driverOptions: {}, gatewayPriority: 0 };
+}
+
+/**
+ * What the container is attached to, by network name: first what was asked for, in that order, then what endpoints add
+ * (networks connected later). Addresses only while it runs.
+ */
+export function attachmentsOf(
+  engine: Pick<Engine, 'networks' | 'containers'>,
+  container: Container,
+): ReadonlyMap<string, Attachment> {
+  const endpoints = engine.containers.endpoints(container);
+  const attached = endpoints.filter(({ state }) => state === 'attached' && isUp(container));
+  const requests =
+    container.spec.networkMode.type === 'container'
+      ? []
+      : [...container.spec.attachments, ...endpoints.map(({ networkId }) => plainRequest(networkId))];
+  const found = new Map<string, Attachment>();
+  for (const request of requests) {
+    const network = findNetwork(engine, request.network);
+    const name = network?.name ?? request.network;
+    if (found.has(name) || (network === undefined && endpoints.some((e) => e.networkId === request.network)))
+      continue;
+    const endpoint = attached.find(({ networkId }) => networkId === network?.id);
+    found.set(name, { request, network, endpoint });
+  }
+  return found;
+}
+
+function networksShape(container: Container, attachments: ReadonlyMap<string, Attachment>): Shape {
+  return Object.fromEntries(
+    [...attachments].map(([name, attachment]) => [name, attachmentShape(container, attachment)]),
+  );
+}
+
+/** Exposed but not published: null, as long as the container has a network of its own. */
+function portMap(container: Container): Shape {
+  const hasPorts = isUp(container) && container.spec.networkMode.type === 'networks';
+  return hasPorts ? Object.fromEntries(container.process.exposedPorts.map((port) => [port, null])) : {};
+}
+
+function networkSettings(container: Container, attachments: ReadonlyMap<string, Attachment>): Shape {
+  const main = attachments.get('bridge')?.endpoint;
+  return {
+    Bridge: '',
+    SandboxID: isUp(container) ? (container.sandbox?.id ?? '') : '',
+    SandboxKey: isUp(container) ? (container.sandbox?.path ?? '') : '',
+    Ports: portMap(container),
+    HairpinMode: false,
+    LinkLocalIPv6Address: '',
+    LinkLocalIPv6PrefixLen: 0,
+    SecondaryIPAddresses: null,
+    SecondaryIPv6Addresses: null,
+    ...addressFields(main),
+    MacAddress: main?.mac ?? '',
+    Networks: networksShape(container, attachments),
+  };
+}
+
+function mountPoint(mount: MountSpec): Shape {
+  if (mount.type === 'tmpfs')
+    return { Type: 'tmpfs', Source: '', Destination: mount.target, Mode: '', RW: true, Propagation: '' };
+  return {
+    Type: 'bind',
+    Source: mount.source,
+    Destination: mount.target,
+    Mode: mount.isReadOnly && mount.createSource ? 'ro' : '',
+    RW: !mount.isReadOnly,
+    Propagation: mount.propagation ?? 'rprivate',
+  };
+}
+
+/** `--tmpfs` is no mount point to Docker; bind mounts are. */
+function mountPoints(container: Container): readonly Shape[] {
+  return container.spec.mounts.filter(({ type }) => type === 'bind').map(mountPoint);
+}
+
+function stateShape(container: Container): Shape {
+  const word = stateWord(container);
+  return {
+    Status: word,
+    Running: isUp(container),
+    Paused: word === 'paused',
+    Restarting: false,
+    OOMKilled: false,
+    Dead: word === 'dead',
+    Pid: isUp(container) ? container.pid : 0,
+    ExitCode: container.exitCode,
+    Error: container.error,
+    StartedAt: container.startedAt,
+    FinishedAt: container.finishedAt,
+  };
+}
+
+/** In another container's or the host's UTS namespace the name is not the container's own. */
+function hostnameOf({ id, spec }: Container): string {
+  if (spec.hostname !== undefined && spec.hostname !== '') return spec.hostname;
+  return spec.networkMode.type === 'host' || spec.utsMode === 'host' ? hostname() : shortId(id);
+}
+
+function configShape(container: Container): Shape {
+  const { spec, process } = container;
+  const ports = Object.fromEntries(process.exposedPorts.map((port) => [port, {}]));
+  return {
+    Hostname: hostnameOf(container),
+    Domainname: spec.domainname ?? '',
+    User: process.user,
+    AttachStdin: spec.attach.stdin,
+    AttachStdout: spec.attach.stdout,
+    AttachStderr: spec.attach.stderr,
+    ...(process.exposedPorts.length > 0 && { ExposedPorts: ports }),
+    Tty: spec.isTty,
+    OpenStdin: spec.isStdinOpen,
+    StdinOnce: spec.isStdinOnce,
+    Env: process.env,
+    Cmd: process.command.length === 0 ? null : process.command,
+    Image: spec.image,
+    Volumes: null,
+    WorkingDir: process.workingDir,
+    Entrypoint: process.entrypoint.length === 0 ? null : process.entrypoint,
+    OnBuild: null,
+    Labels: process.labels,
+    ...(spec.stopSignal !== undefined && { StopSignal: spec.stopSignal }),
+    ...(spec.stopTimeoutS !== undefined && { StopTimeout: spec.stopTimeoutS }),
+  };
+}
+
+export interface ContainerSizes {
+  readonly writableBytes: number;
+  readonly rootfsBytes: number;
+}
+
+/** `GET /containers/{id}/json`; `sizes` where the client asked for them. */
+export function inspectShape(
+  engine: Pick<Engine, 'networks' | 'containers'>,
+  container: Container,
+  cgroupVersion: 1 | 2,
+  sizes: ContainerSizes | undefined,
+): Shape {
+  const [path = '', ...args] = container.process.args;
+  return {
+    Id: container.id,
+    Created: container.createdAt,
+    Path: path,
+    Args: args,
+    State: stateShape(container),
+    Image: container.imageId,
+    ResolvConfPath: container.resolvConfPath,
+    HostnamePath: container.hostnamePath,
+    HostsPath: container.hostsPath,
+    LogPath: container.logPath,
+    Name: `/${container.name}`,
+    RestartCount: container.restartCount,
+    Driver: 'overlayfs',
+    Platform: 'linux',
+    MountLabel: '',
+    ProcessLabel: '',
+    AppArmorProfile: '',
+    ExecIDs: null,
+    HostConfig: hostConfigShape(container.spec, cgroupVersion),
+    GraphDriver: { Data: null, Name: 'overlayfs' },
+    ...(sizes !== undefined && { SizeRw: sizes.writableBytes, SizeRootFs: sizes.rootfsBytes }),
+    Mounts: mountPoints(container),
+    Config: configShape(container),
+    NetworkSettings: networkSettings(container, attachmentsOf(engine, container)),
+  };
+}
+
+/** The COMMAND column: words with a space are quoted. */
+export function commandText(args: readonly string[]): string {
+  const [path = '', ...rest] = args;
+  return [path, ...rest.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
+}
+
+function portList(container: Container): readonly Shape[] {
+  return Object.keys(portMap(container)).flatMap((port) => {
+    const range = parsePortRange(port);
+    return range === undefined ? [] : [{ PrivatePort: range.first, Type: range.protocol }];
+  });
+}
+
+/** One element of `GET /containers/json`. */
+export function listShape(
+  engine: Pick<Engine, 'networks' | 'containers'>,
+  container: Container,
+  nowMs: number,
+  sizes: ContainerSizes | undefined,
+): Shape {
+  return {
+    Id: container.id,
+    Names: [`/${container.name}`],
+    Image: container.spec.image,
+    ImageID: container.imageId,
+    Command: commandText(container.process.args),
+    Created: Math.trunc(Date.parse(container.createdAt) / 1000),
+    Ports: portList(container),
+    ...(sizes !== undefined && { SizeRw: sizes.writableBytes, SizeRootFs: sizes.rootfsBytes }),
+    Labels: container.process.labels,
+    State: stateWord(container),
+    Status: formatStatus(container, nowMs),
+    HostConfig: {
+      NetworkMode: container.spec.networkModeText === 'default' ? 'bridge' : container.spec.networkModeText,
+      ...(Object.keys(container.spec.annotations).length > 0 && { Annotations: container.spec.annotations }),
+    },
+    NetworkSettings: { Networks: networksShape(container, attachmentsOf(engine, container)) },
+    Mounts: mountPoints(container),
+  };
+}

@@ -1,0 +1,135 @@
+/*
+ * HostConfig of `GET /containers/{id}/json` (Docker Engine API 1.50), rebuilt from what the engine keeps. Options that
+ * are refused at create are shown with the value that dockerd shows when they are not set.
+ */
+import type { ContainerSpec, MountSpec } from '../../engine/model.ts';
+
+const defaultShmBytes = 64 * 1024 * 1024;
+
+/** What dockerd 28 hides from a container that is not privileged (OCI maskedPaths). */
+const maskedPaths = [
+  '/proc/asound',
+  '/proc/acpi',
+  '/proc/interrupts',
+  '/proc/kcore',
+  '/proc/keys',
+  '/proc/latency_stats',
+  '/proc/timer_list',
+  '/proc/timer_stats',
+  '/proc/sched_debug',
+  '/proc/scsi',
+  '/sys/firmware',
+  '/sys/devices/virtual/powercap',
+];
+const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+/** Limits and devices: none can be set. */
+const unsetResources = {
+  CpuShares: 0,
+  Memory: 0,
+  NanoCpus: 0,
+  CgroupParent: '',
+  BlkioWeight: 0,
+  BlkioWeightDevice: [],
+  BlkioDeviceReadBps: [],
+  BlkioDeviceWriteBps: [],
+  BlkioDeviceReadIOps: [],
+  BlkioDeviceWriteIOps: [],
+  CpuPeriod: 0,
+  CpuQuota: 0,
+  CpuRealtimePeriod: 0,
+  CpuRealtimeRuntime: 0,
+  CpusetCpus: '',
+  CpusetMems: '',
+  Devices: [],
+  DeviceCgroupRules: null,
+  DeviceRequests: null,
+  MemoryReservation: 0,
+  MemorySwap: 0,
+  MemorySwappiness: null,
+  OomKillDisable: null,
+  PidsLimit: null,
+  Ulimits: [],
+  CpuCount: 0,
+  CpuPercent: 0,
+  IOMaximumIOps: 0,
+  IOMaximumBandwidth: 0,
+};
+
+function orNull<T>(items: readonly T[]): readonly T[] | null {
+  return items.length === 0 ? null : items;
+}
+
+function bindText(mount: MountSpec & { readonly type: 'bind' }): string {
+  const options = [mount.isReadOnly ? 'ro' : '', mount.propagation ?? ''].filter((word) => word !== '');
+  return [mount.source, mount.target, ...(options.length > 0 ? [options.join(',')] : [])].join(':');
+}
+
+/** `--mount type=bind` as given; `-v` and `--tmpfs` have fields of their own. */
+function mountShape(mount: MountSpec & { readonly type: 'bind' }): Record<string, unknown> {
+  return {
+    Type: 'bind',
+    Source: mount.source,
+    Target: mount.target,
+    ...(mount.isReadOnly && { ReadOnly: true }),
+    ...(mount.propagation !== undefined && { BindOptions: { Propagation: mount.propagation } }),
+  };
+}
+
+function mountFields(mounts: readonly MountSpec[]): Record<string, unknown> {
+  const binds = mounts.filter((mount) => mount.type === 'bind');
+  const tmpfs = mounts.filter((mount) => mount.type === 'tmpfs');
+  const long = binds.filter(({ createSource }) => !createSource).map(mountShape);
+  return {
+    Binds: orNull(binds.filter(({ createSource }) => createSource).map(bindText)),
+    ...(long.length > 0 && { Mounts: long }),
+    ...(tmpfs.length > 0 && {
+      Tmpfs: Object.fromEntries(tmpfs.map(({ target, options }) => [target, options])),
+    }),
+  };
+}
+
+/** `cgroupVersion` decides what an unset cgroup namespace means: the host's on v1, a private one on v2. */
+export function hostConfigShape(spec: ContainerSpec, cgroupVersion: 1 | 2): Record<string, unknown> {
+  const cgroupNamespace = cgroupVersion === 1 ? 'host' : 'private';
+  return {
+    ...mountFields(spec.mounts),
+    ContainerIDFile: '',
+    LogConfig: { Type: 'json-file', Config: {} },
+    NetworkMode: spec.networkModeText === 'default' ? 'bridge' : spec.networkModeText,
+    PortBindings: {},
+    RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+    AutoRemove: spec.isAutoRemove,
+    VolumeDriver: '',
+    VolumesFrom: null,
+    ConsoleSize: [0, 0],
+    ...(Object.keys(spec.annotations).length > 0 && { Annotations: spec.annotations }),
+    CapAdd: orNull(spec.capAdd),
+    CapDrop: orNull(spec.capDrop),
+    CgroupnsMode: spec.cgroupNamespace === '' ? cgroupNamespace : spec.cgroupNamespace,
+    Dns: spec.dns,
+    DnsOptions: spec.dnsOptions,
+    DnsSearch: spec.dnsSearch,
+    ExtraHosts: orNull(spec.extraHosts),
+    GroupAdd: orNull(spec.groupAdd),
+    IpcMode: spec.ipcMode === '' ? 'private' : spec.ipcMode,
+    Cgroup: '',
+    Links: null,
+    OomScoreAdj: 0,
+    PidMode: spec.pidMode,
+    Privileged: spec.isPrivileged,
+    PublishAllPorts: false,
+    ReadonlyRootfs: spec.isReadOnlyRootfs,
+    SecurityOpt: orNull(spec.securityOptions),
+    UTSMode: spec.utsMode,
+    UsernsMode: '',
+    ShmSize: spec.shmSizeBytes ?? defaultShmBytes,
+    ...(Object.keys(spec.sysctls).length > 0 && { Sysctls: spec.sysctls }),
+    Runtime: spec.runtime ?? 'runc',
+    Isolation: '',
+    ...unsetResources,
+    MaskedPaths: spec.isPrivileged ? null : maskedPaths,
+    ReadonlyPaths: spec.isPrivileged ? null : readonlyPaths,
+    ...(spec.hasInit && { Init: true }),
+  };
+}

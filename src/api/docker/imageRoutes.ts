@@ -1,0 +1,215 @@
+/*
+ * /images: list, inspect, history, create (pull and import), load, tag, remove (Docker Engine API 1.50).
+ * Names may hold slashes, so the routes below /images/ end in a wildcard and are told apart by the last word.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Image, RegistryCredentials } from '../../runtime/images/images.ts';
+import { type ApiContext, abortSignalOf, paramOf, queryOf, type Routes } from './apiContext.ts';
+import { isUp } from './containerShapes.ts';
+import {
+  booleanFilter,
+  type Filters,
+  filterValues,
+  matchesAny,
+  matchesLabels,
+  parseFilters,
+  untilFilter,
+} from './filters.ts';
+import { historyShape, imageInspectShape, imageListShape, progressShape } from './imageShapes.ts';
+import { JsonLines } from './jsonLines.ts';
+import { allOf, boolOf, type Query, textOf } from './query.ts';
+import { parseRfc3339 } from './timestamps.ts';
+
+const listFilters = ['before', 'dangling', 'label', 'label!', 'reference', 'since', 'until'];
+
+/** `*` and `?` as in a shell, for names of the form `repository[:tag]`; `*` stops at slashes. */
+function matchesReference(pattern: string, tag: string): boolean {
+  const source = pattern
+    .replace(/[.+^${}()|\\]/g, '\\$&')
+    .replaceAll('*', '[^/]*')
+    .replaceAll('?', '[^/]');
+  try {
+    const whole = new RegExp(`^${source}$`);
+    return whole.test(tag) || whole.test(tag.replace(/:[^:/]*$/, ''));
+  } catch {
+    throw new LinkspanError('requestInvalid', 'syntax error in pattern');
+  }
+}
+
+async function selectImages({ deps }: ApiContext, filters: Filters): Promise<readonly Image[]> {
+  const { images } = deps.engine;
+  const isDangling = booleanFilter(filters, 'dangling');
+  const until = untilFilter(filters, deps.clock.nowMs());
+  const bound = async (key: string): Promise<number | undefined> => {
+    const ref = filterValues(filters, key)?.at(-1);
+    return ref === undefined ? undefined : Date.parse((await images.get(ref)).createdAt);
+  };
+  const [before, since] = [await bound('before'), await bound('since')];
+  return (await images.list())
+    .filter(
+      (image) =>
+        (isDangling === undefined || (image.tags.length === 0) === isDangling) &&
+        (until === undefined || (parseRfc3339(image.createdAt) ?? 0n) < until) &&
+        (before === undefined || Date.parse(image.createdAt) < before) &&
+        (since === undefined || Date.parse(image.createdAt) > since) &&
+        matchesLabels(filters, image.config.labels) &&
+        matchesAny(filters, 'reference', (pattern) =>
+          image.tags.some((tag) => matchesReference(pattern, tag)),
+        ),
+    )
+    .toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
+}
+
+/** `X-Registry-Auth` is base64url JSON. Anything that is none counts as no credentials, as with Docker. */
+export function parseRegistryAuth(header: string | undefined): RegistryCredentials {
+  let fields: Readonly<Record<string, unknown>>;
+  try {
+    fields = JSON.parse(Buffer.from(header ?? '', 'base64url').toString('utf8')) as typeof fields;
+  } catch {
+    return {};
+  }
+  const pick = (name: string): string | undefined =>
+    typeof fields[name] === 'string' && fields[name] !== '' ? fields[name] : undefined;
+  const [username, password] = [pick('username'), pick('password')];
+  const [identityToken, registryToken] = [pick('identitytoken'), pick('registrytoken')];
+  return {
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(identityToken !== undefined && { identityToken }),
+    ...(registryToken !== undefined && { registryToken }),
+  };
+}
+
+/** `fromImage` and `tag` as one reference; a tag may be a digest. */
+function pullReference(query: Query): string {
+  const [name, tag] = [textOf(query, 'fromImage'), textOf(query, 'tag')];
+  if (tag === '') return name;
+  return `${name}${tag.includes(':') ? '@' : ':'}${tag}`;
+}
+
+async function pull(context: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const query = queryOf(request);
+  const header = request.headers['x-registry-auth'];
+  const platform = textOf(query, 'platform');
+  const lines = new JsonLines(reply);
+  const options = {
+    ...(platform !== '' && { platform }),
+    credentials: parseRegistryAuth(Array.isArray(header) ? header[0] : header),
+    signal: abortSignalOf(reply),
+  };
+  return await lines.run(() =>
+    context.deps.engine.images.pull(pullReference(query), options, (progress) =>
+      lines.write(progressShape(progress)),
+    ),
+  );
+}
+
+async function importTar(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const query = queryOf(request);
+  if (textOf(query, 'fromSrc') !== '-')
+    throw new LinkspanError('notImplemented', 'importing an image from a URL is not supported yet');
+  const [repository, tag, platform] = [
+    textOf(query, 'repo'),
+    textOf(query, 'tag'),
+    textOf(query, 'platform'),
+  ];
+  const lines = new JsonLines(reply);
+  return await lines.run(async () => {
+    const image = await context.deps.engine.images.import(request.raw, {
+      ...(repository !== '' && { ref: tag === '' ? repository : `${repository}:${tag}` }),
+      message: textOf(query, 'message') || 'Imported from -',
+      changes: allOf(query, 'changes'),
+      ...(platform !== '' && { platform }),
+    });
+    lines.write({ status: image.id });
+  });
+}
+
+async function load(context: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  const isQuiet = boolOf(queryOf(request), 'quiet');
+  const lines = new JsonLines(reply);
+  return await lines.run(async () => {
+    const loaded = await context.deps.engine.images.load(request.raw, (progress) => {
+      if (!isQuiet) lines.write(progressShape(progress));
+    });
+    for (const name of loaded)
+      lines.write({ stream: `Loaded image${name.startsWith('sha256:') ? ' ID' : ''}: ${name}\n` });
+  });
+}
+
+async function remove({ deps }: ApiContext, ref: string, query: Query): Promise<unknown> {
+  const { images, containers } = deps.engine;
+  const done = await images.remove(ref, {
+    isForced: boolOf(query, 'force'),
+    usersOf: (imageId) =>
+      containers
+        .list()
+        .filter((container) => container.imageId === imageId)
+        .map((container) => ({ id: container.id, isRunning: isUp(container) })),
+  });
+  return done.map((step) => ('untagged' in step ? { Untagged: step.untagged } : { Deleted: step.deleted }));
+}
+
+/** `name/json` → [`name`, `json`]. */
+function splitLastWord(path: string): readonly [name: string, word: string] {
+  const slash = path.lastIndexOf('/');
+  return [path.slice(0, Math.max(slash, 0)), path.slice(slash + 1)];
+}
+
+function absent(what: string): LinkspanError {
+  return new LinkspanError('notImplemented', `${what} is not supported yet`);
+}
+
+export const imageRoutes: Routes = (app, context) => {
+  const { deps, versionOf } = context;
+  const { images, containers } = deps.engine;
+
+  app.get('/images/json', async (request) => {
+    const query = queryOf(request);
+    const chosen = await selectImages(context, parseFilters(textOf(query, 'filters'), listFilters));
+    const version = versionOf(request.raw);
+    const usersOf = (id: string): number =>
+      boolOf(query, 'shared-size') ? containers.list().filter(({ imageId }) => imageId === id).length : -1;
+    return chosen.map((image) => imageListShape(image, version, usersOf(image.id)));
+  });
+
+  app.post('/images/create', async (request, reply) =>
+    textOf(queryOf(request), 'fromImage') !== ''
+      ? await pull(context, request, reply)
+      : await importTar(context, request, reply),
+  );
+
+  app.post('/images/load', (request, reply) => load(context, request, reply));
+
+  app.get('/images/*', async (request, reply) => {
+    const [name, word] = splitLastWord(paramOf(request, '*'));
+    if (name === '' && word === 'search') throw absent('searching a registry (GET /images/search)');
+    if (word === 'get') throw absent('saving images (GET /images/get)');
+    if (name !== '' && word === 'json')
+      return imageInspectShape(await images.get(name), versionOf(request.raw));
+    if (name !== '' && word === 'history') return historyShape(await images.get(name));
+    reply.callNotFound();
+    return await reply;
+  });
+
+  app.post('/images/*', async (request, reply) => {
+    const [name, word] = splitLastWord(paramOf(request, '*'));
+    if (name === '' && word === 'prune') throw absent('removing unused images (POST /images/prune)');
+    if (name !== '' && word === 'push') throw absent('pushing images (POST /images/{name}/push)');
+    if (name !== '' && word === 'tag') {
+      const query = queryOf(request);
+      const tag = textOf(query, 'tag');
+      await images.tag(name, `${textOf(query, 'repo')}${tag === '' ? '' : `:${tag}`}`);
+      return await reply.code(201).send();
+    }
+    reply.callNotFound();
+    return await reply;
+  });
+
+  app.delete('/images/*', (request) => remove(context, paramOf(request, '*'), queryOf(request)));
+};

@@ -1,0 +1,113 @@
+/*
+ * Images at the edge: the shapes of list, inspect and history (Docker Engine API 1.50), and progress lines.
+ */
+import type { Image, ImageConfig, ImageProgress } from '../../runtime/images/images.ts';
+import { isAtLeast } from './versions.ts';
+
+type Shape = Record<string, unknown>;
+
+/** One element of `GET /images/json`; `containers` is -1 where it was not counted. */
+export function imageListShape(image: Image, version: string, containers: number): Shape {
+  return {
+    Containers: containers,
+    Created: Math.trunc(Date.parse(image.createdAt) / 1000),
+    Id: image.id,
+    Labels: Object.keys(image.config.labels).length === 0 ? null : image.config.labels,
+    ParentId: '',
+    RepoDigests: image.digests,
+    RepoTags: image.tags,
+    SharedSize: -1,
+    Size: image.sizeBytes,
+    ...(!isAtLeast(version, '1.44') && { VirtualSize: image.sizeBytes }),
+  };
+}
+
+/** Fields that images never set; clients older than 1.50 still look for them. */
+const legacyConfig = {
+  Hostname: '',
+  Domainname: '',
+  AttachStdin: false,
+  AttachStdout: false,
+  AttachStderr: false,
+  Tty: false,
+  OpenStdin: false,
+  StdinOnce: false,
+  Image: '',
+};
+
+function keysOf(names: readonly string[]): Shape {
+  return Object.fromEntries(names.map((name) => [name, {}]));
+}
+
+function orNull<T>(items: readonly T[]): readonly T[] | null {
+  return items.length === 0 ? null : items;
+}
+
+function configShape(config: ImageConfig, version: string): Shape {
+  return {
+    ...(!isAtLeast(version, '1.50') && legacyConfig),
+    User: config.user,
+    ...(config.exposedPorts.length > 0 && { ExposedPorts: keysOf(config.exposedPorts) }),
+    Env: orNull(config.env),
+    Cmd: orNull(config.command),
+    Volumes: config.volumes.length === 0 ? null : keysOf(config.volumes),
+    WorkingDir: config.workingDir,
+    Entrypoint: orNull(config.entrypoint),
+    OnBuild: null,
+    Labels: Object.keys(config.labels).length === 0 ? null : config.labels,
+    ...(config.stopSignal !== undefined && { StopSignal: config.stopSignal }),
+  };
+}
+
+/** `GET /images/{name}/json`. */
+export function imageInspectShape(image: Image, version: string): Shape {
+  return {
+    Id: image.id,
+    RepoTags: image.tags,
+    RepoDigests: image.digests,
+    Parent: '',
+    Comment: image.comment,
+    Created: image.createdAt,
+    ...(!isAtLeast(version, '1.45') && { Container: '', ContainerConfig: { ...legacyConfig, Env: null } }),
+    DockerVersion: '',
+    Author: image.author,
+    Config: configShape(image.config, version),
+    Architecture: image.architecture,
+    ...(image.variant !== undefined && { Variant: image.variant }),
+    Os: image.os,
+    Size: image.sizeBytes,
+    ...(!isAtLeast(version, '1.44') && { VirtualSize: image.sizeBytes }),
+    GraphDriver: { Data: null, Name: 'overlayfs' },
+    RootFS: { Type: 'layers', Layers: image.diffIds },
+    Metadata: { LastTagTime: '0001-01-01T00:00:00Z' },
+  };
+}
+
+/** OCI image config, `history`. */
+interface HistoryEntry {
+  readonly created?: string;
+  readonly created_by?: string;
+  readonly comment?: string;
+}
+
+/** `GET /images/{name}/history`: newest first; only the newest has an id. Layer sizes are not kept. */
+export function historyShape(image: Image): readonly Shape[] {
+  const entries = image.history as readonly HistoryEntry[];
+  return entries.toReversed().map((entry, index) => ({
+    Comment: entry.comment ?? '',
+    Created: Math.trunc(Date.parse(entry.created ?? '') / 1000) || 0,
+    CreatedBy: entry.created_by ?? '',
+    Id: index === 0 ? image.id : '<missing>',
+    Size: 0,
+    Tags: index === 0 ? orNull(image.tags) : null,
+  }));
+}
+
+/** One line of a pull or load. */
+export function progressShape({ id, status, currentBytes, totalBytes }: ImageProgress): Shape {
+  const detail = {
+    ...(currentBytes !== undefined && { current: currentBytes }),
+    ...(totalBytes !== undefined && { total: totalBytes }),
+  };
+  return { status, progressDetail: detail, ...(id !== undefined && { id }) };
+}

@@ -1,0 +1,62 @@
+/*
+ * Reads JSON bodies within a limit and with Docker's rules for the Content-Type header (Engine 28, httputils).
+ * Streams (image tars) are not read here.
+ */
+import type { IncomingMessage } from 'node:http';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import { type Decoder, parseJson } from './goJson.ts';
+
+/** 4 MiB: a container with thousands of labels has about 1 MiB; Docker itself has no limit. */
+export const maxJsonBytes: number = 4 * 1024 * 1024;
+
+function tooLarge(): LinkspanError {
+  return new LinkspanError(
+    'requestTooLarge',
+    `the request body is too large: at most ${maxJsonBytes} bytes of JSON are accepted`,
+  );
+}
+
+async function readAll(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxJsonBytes) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function checkContentType(given: string | undefined): void {
+  const mediaType = (given ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+  if (mediaType === 'application/json') return;
+  if (!/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(mediaType))
+    throw new LinkspanError(
+      'requestInvalid',
+      mediaType === ''
+        ? 'malformed Content-Type header (): mime: no media type'
+        : `malformed Content-Type header (${given}): mime: expected slash after first token`,
+    );
+  throw new LinkspanError(
+    'requestInvalid',
+    `unsupported Content-Type header (${given}): must be 'application/json'`,
+  );
+}
+
+/** Undefined if the request has no body. Throws codes requestInvalid and requestTooLarge. */
+export async function readJson(request: IncomingMessage): Promise<unknown> {
+  const declared = request.headers['content-length'];
+  const isChunked = request.headers['transfer-encoding'] !== undefined;
+  if (!isChunked && (declared === undefined || declared === '0')) return undefined;
+  if (Number(declared ?? 0) > maxJsonBytes) throw tooLarge();
+  checkContentType(request.headers['content-type']);
+  const body = await readAll(request);
+  if (body.toString('latin1').trim() === '')
+    throw new LinkspanError('requestInvalid', 'invalid JSON: got EOF while reading request body');
+  return parseJson(body.toString('utf8'));
+}
+
+/** The decoded body; a missing one gives the zero value. */
+export async function readBody<T>(request: IncomingMessage, decode: Decoder<T>): Promise<T> {
+  return decode(await readJson(request), '');
+}

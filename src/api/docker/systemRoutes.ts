@@ -1,0 +1,24 @@
+/*
+ * /_ping, /version, /info (Docker Engine API 1.50), and our own /linkspan/v1/conditions.
+ */
+import type { FastifyReply } from 'fastify';
+import type { Routes } from './apiContext.ts';
+import { infoShape, versionShape } from './systemShapes.ts';
+
+/** Headers by which clients learn what they talk to; Api-Version, Ostype and Server are on every reply. */
+function pingHeaders(reply: FastifyReply): FastifyReply {
+  return reply
+    .header('cache-control', 'no-cache, no-store, must-revalidate')
+    .header('pragma', 'no-cache')
+    .header('builder-version', '1')
+    .header('swarm', 'inactive')
+    .type('text/plain; charset=utf-8');
+}
+
+export const systemRoutes: Routes = (app, { deps }) => {
+  app.get('/_ping', (_request, reply) => pingHeaders(reply).send('OK'));
+  app.head('/_ping', (_request, reply) => pingHeaders(reply).header('content-length', '0').send());
+  app.get('/version', async () => versionShape(deps.build, await deps.engine.info()));
+  app.get('/info', () => infoShape(deps));
+  app.get('/linkspan/v1/conditions', () => deps.conditions());
+};

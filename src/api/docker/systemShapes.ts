@@ -1,0 +1,169 @@
+/*
+ * What `version` and `info` say: this build, the machine and the engine, in Docker's shapes (Engine API 1.50).
+ */
+import { readFileSync } from 'node:fs';
+import { arch, availableParallelism, machine, release, totalmem } from 'node:os';
+import type { Engine, EngineInfo } from '../../engine/engine.ts';
+import { type ApiDeps, apiVersion, type BuildInfo, minApiVersion } from './apiServer.ts';
+
+type Shape = Record<string, unknown>;
+
+/** Go's name of this architecture. */
+function goArch(): string {
+  const names: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', loong64: 'loong64' };
+  return names[arch()] ?? arch();
+}
+
+/** `GET /version`; also with the fields that Docker repeats at the top. */
+export function versionShape(build: BuildInfo, info: EngineInfo): Shape {
+  const details = {
+    ApiVersion: apiVersion,
+    MinAPIVersion: minApiVersion,
+    GitCommit: build.gitCommit,
+    Os: 'linux',
+    Arch: goArch(),
+    KernelVersion: release(),
+    BuildTime: build.buildTime,
+  };
+  return {
+    Platform: { Name: 'Linkspan' },
+    Components: [
+      {
+        Name: 'Engine',
+        Version: build.version,
+        Details: { ...details, Experimental: 'false', GoVersion: process.version },
+      },
+      { Name: 'containerd', Version: info.containerdVersion, Details: { GitCommit: '' } },
+      { Name: 'runc', Version: info.runcVersion, Details: { GitCommit: '' } },
+    ],
+    Version: build.version,
+    ...details,
+    GoVersion: process.version,
+  };
+}
+
+/** `PRETTY_NAME` and `VERSION_ID` of os-release(5). */
+export function parseOsRelease(text: string): { readonly name: string; readonly version: string } {
+  const valueOf = (key: string): string =>
+    (new RegExp(`^${key}=(.*)$`, 'm').exec(text)?.[1] ?? '').replace(/^(["'])(.*)\1$/, '$2');
+  return { name: valueOf('PRETTY_NAME') || 'Linux', version: valueOf('VERSION_ID') };
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function countStates({ containers }: Pick<Engine, 'containers'>): Shape {
+  const all = containers.list();
+  const running = all.filter(({ state }) => state === 'running').length;
+  const paused = all.filter(({ state }) => state === 'paused').length;
+  return {
+    Containers: all.length,
+    ContainersRunning: running,
+    ContainersPaused: paused,
+    ContainersStopped: all.length - running - paused,
+  };
+}
+
+/** What the machine could do; limits are refused at create, so none is offered. */
+const unsupportedLimits = {
+  MemoryLimit: false,
+  SwapLimit: false,
+  CpuCfsPeriod: false,
+  CpuCfsQuota: false,
+  CPUShares: false,
+  CPUSet: false,
+  PidsLimit: false,
+  OomKillDisable: false,
+};
+
+const registryConfig = {
+  AllowNondistributableArtifactsCIDRs: null,
+  AllowNondistributableArtifactsHostnames: null,
+  InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8'],
+  IndexConfigs: {
+    'docker.io': { Name: 'docker.io', Mirrors: [], Secure: true, Official: true },
+  },
+  Mirrors: null,
+};
+
+const inactiveSwarm = {
+  NodeID: '',
+  NodeAddr: '',
+  LocalNodeState: 'inactive',
+  ControlAvailable: false,
+  Error: '',
+  RemoteManagers: null,
+};
+
+function machineShape(): Shape {
+  const os = parseOsRelease(readText('/etc/os-release') || readText('/usr/lib/os-release'));
+  return {
+    KernelVersion: release(),
+    OperatingSystem: os.name,
+    OSVersion: os.version,
+    OSType: 'linux',
+    Architecture: machine(),
+    NCPU: availableParallelism(),
+    MemTotal: totalmem(),
+  };
+}
+
+/** `GET /info`. Conditions are listed among the warnings. */
+export async function infoShape(deps: ApiDeps): Promise<Shape> {
+  const { engine, build } = deps;
+  const [info, images] = await Promise.all([engine.info(), engine.images.list()]);
+  const warnings = [...info.warnings, ...deps.conditions().map(({ text }) => `WARNING: ${text}`)];
+  return {
+    ID: info.id,
+    ...countStates(engine),
+    Images: images.length,
+    Driver: 'overlayfs',
+    DriverStatus: [['driver-type', 'io.containerd.snapshotter.v1']],
+    Plugins: {
+      Volume: [],
+      Network: ['bridge', 'host', 'null'],
+      Authorization: null,
+      Log: ['json-file'],
+    },
+    ...unsupportedLimits,
+    IPv4Forwarding: readText('/proc/sys/net/ipv4/ip_forward').trim() === '1',
+    Debug: info.isDebug,
+    NFd: 0,
+    NGoroutines: 0,
+    SystemTime: new Date(deps.clock.nowMs()).toISOString(),
+    LoggingDriver: 'json-file',
+    CgroupDriver: info.cgroupDriver,
+    CgroupVersion: String(info.cgroupVersion),
+    NEventsListener: 0,
+    ...machineShape(),
+    IndexServerAddress: 'https://index.docker.io/v1/',
+    RegistryConfig: registryConfig,
+    GenericResources: null,
+    DockerRootDir: info.dataRoot,
+    HttpProxy: '',
+    HttpsProxy: '',
+    NoProxy: '',
+    Name: info.name,
+    Labels: info.labels,
+    ExperimentalBuild: false,
+    ServerVersion: build.version,
+    Runtimes: { runc: { path: 'runc' }, 'io.containerd.runc.v2': { path: 'runc' } },
+    DefaultRuntime: 'runc',
+    Swarm: inactiveSwarm,
+    LiveRestoreEnabled: true,
+    Isolation: '',
+    InitBinary: '',
+    ContainerdCommit: { ID: info.containerdVersion },
+    RuncCommit: { ID: info.runcVersion },
+    InitCommit: { ID: '' },
+    SecurityOptions: ['name=seccomp,profile=builtin', ...(info.cgroupVersion === 2 ? ['name=cgroupns'] : [])],
+    FirewallBackend: { Driver: 'nftables' },
+    CDISpecDirs: [],
+    Warnings: warnings.length === 0 ? null : warnings,
+  };
+}
