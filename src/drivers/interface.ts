@@ -52,7 +52,7 @@ export interface Driver {
   readonly scope: 'local' | 'global';
   /** Checks options (codes driverOptionInvalid, networkConfigInvalid) and says what it needs. Pure. */
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan;
-  /** Throws code `poolOverlap` or `networkConfigInvalid` if `network` conflicts with one of `others`. Pure. */
+  /** Throws code networkConflict if `network` conflicts with one of `others`, which are networks of this driver. Pure. */
   checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void;
   /** Makes the kernel match; idempotent. Undoes what it did when it fails. */
   ensureNetwork(network: DriverNetwork): Promise<void>;

@@ -23,6 +23,7 @@ export type ErrorCode =
   | 'networkInUse'
   | 'networkPredefined'
   | 'networkConfigInvalid'
+  | 'networkConflict'
   | 'driverNotFound'
   | 'driverOptionInvalid'
   | 'poolOverlap'
@@ -67,6 +68,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   networkInUse: 'forbidden',
   networkPredefined: 'forbidden',
   networkConfigInvalid: 'invalid',
+  networkConflict: 'forbidden',
   driverNotFound: 'notFound',
   driverOptionInvalid: 'invalid',
   poolOverlap: 'forbidden',

@@ -1,0 +1,247 @@
+/*
+ * The bridge driver: a Linux bridge per network, a veth pair per endpoint, a few elements of the firewall's sets.
+ * A device that `com.docker.network.bridge.name` names and that is there already is used and never deleted.
+ * Not for published ports.
+ */
+import { createHash } from 'node:crypto';
+import type { Logger } from '../../base/logger.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Firewall } from '../../firewall/firewall.ts';
+import type { FirewallNetwork } from '../../firewall/network.ts';
+import { type Kernel, KernelError, type Link } from '../../kernel/kernel.ts';
+import { equalIp, type IpFamily } from '../../net/ip.ts';
+import { type Mac, macFromBytes } from '../../net/mac.ts';
+import type { IpWithLength } from '../../net/prefix.ts';
+import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
+import { checkBridgeConflict } from './conflict.ts';
+import { type BridgeOptions, parseBridgeOptions } from './options.ts';
+import { formatOwnerMark, parseOwnerMark } from './ownerMark.ts';
+
+type BridgeKernel = Pick<
+  Kernel,
+  | 'ensureBridge'
+  | 'ensureAddress'
+  | 'delAddress'
+  | 'setLink'
+  | 'delLink'
+  | 'attach'
+  | 'links'
+  | 'addresses'
+  | 'setSysctl'
+>;
+
+export interface BridgeDependencies {
+  readonly kernel: BridgeKernel;
+  readonly firewall: Pick<Firewall, 'addNetwork' | 'removeNetwork' | 'ensureForwarding' | 'apply'>;
+  readonly logger: Logger;
+  /** Without colons; part of the owner mark. */
+  readonly daemonId: string;
+}
+
+/** What the firewall needs to know of the network. Pure. */
+export function toFirewallNetwork(network: DriverNetwork): FirewallNetwork {
+  const options = parseBridgeOptions(network);
+  return {
+    id: network.id,
+    bridge: options.bridge,
+    isInternal: network.isInternal,
+    isOpenInside: options.isOpenInside,
+    subnets: network.pools.map(({ subnet }) => {
+      const { family } = subnet.base;
+      const to = options.hostAddresses[family];
+      return {
+        prefix: subnet,
+        gatewayMode: options.gatewayModes[family],
+        sourceNat: options.masquerades ? (to === undefined ? 'masquerade' : { to }) : 'none',
+      };
+    }),
+  };
+}
+
+/** Addresses that the bridge itself has: the gateways, but for modes and options that give it none. */
+function bridgeAddresses(network: DriverNetwork, options: BridgeOptions): readonly IpWithLength[] {
+  const hasNone = (family: IpFamily): boolean =>
+    options.gatewayModes[family] === 'isolated' || (family === 4 && options.inhibitsIpv4);
+  return network.pools.flatMap(({ subnet, gateway }) =>
+    gateway === undefined || hasNone(subnet.base.family) ? [] : [{ ip: gateway, length: subnet.length }],
+  );
+}
+
+/**
+ * The bridge's MAC: local, random per network, and the same at every start, so that containers that live through a
+ * restart of the machine's bridge keep their neighbour entry.
+ */
+function bridgeMac(daemonId: string, networkId: string): Mac {
+  const bytes = createHash('sha256').update(`${daemonId}/${networkId}`).digest().subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
+  return macFromBytes(bytes);
+}
+
+class BridgeDriver implements Driver {
+  readonly name = 'bridge';
+  readonly scope = 'local';
+  readonly #kernel: BridgeKernel;
+  readonly #firewall: BridgeDependencies['firewall'];
+  readonly #logger: Logger;
+  readonly #daemonId: string;
+
+  constructor({ kernel, firewall, logger, daemonId }: BridgeDependencies) {
+    this.#kernel = kernel;
+    this.#firewall = firewall;
+    this.#logger = logger;
+    this.#daemonId = daemonId;
+  }
+
+  plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
+    const options = parseBridgeOptions(network);
+    if (!network.hasIpv4 && !network.hasIpv6)
+      throw new LinkspanError('networkConfigInvalid', 'IPv4 or IPv6 must be enabled');
+    const mode = options.gatewayModes[network.hasIpv4 ? 4 : 6];
+    const inhibitsGateway = network.isInternal && options.inhibitsIpv4;
+    return {
+      needsPools: true,
+      needsGateway: mode !== 'isolated' && !inhibitsGateway,
+      interfacePrefix: options.interfacePrefix,
+    };
+  }
+
+  checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void {
+    checkBridgeConflict(network, others);
+  }
+
+  async ensureNetwork(network: DriverNetwork): Promise<void> {
+    const options = parseBridgeOptions(network);
+    const existing = (await this.#kernel.links()).find(({ name }) => name === options.bridge);
+    if (existing !== undefined && existing.kind !== 'bridge')
+      throw new LinkspanError('networkConfigInvalid', `existing interface ${options.bridge} is not a bridge`);
+    const isNew = existing === undefined;
+    try {
+      // The firewall first: the bridge must not carry a packet without it.
+      await this.#firewall.addNetwork(toFirewallNetwork(network));
+      await this.#ensureBridge(network, options, existing);
+      if (!network.isInternal) await this.#firewall.ensureForwarding(distinctFamilies(network));
+    } catch (error) {
+      if (isNew) await this.#undo(network, options);
+      throw error;
+    }
+  }
+
+  async removeNetwork(network: DriverNetwork): Promise<void> {
+    const { bridge } = parseBridgeOptions(network);
+    const failures: unknown[] = [];
+    const attempt = async (work: () => Promise<void>): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    await attempt(async () => {
+      const link = (await this.#kernel.links()).find(({ name }) => name === bridge);
+      if (link !== undefined && this.#owns(link, network.id)) await this.#kernel.delLink(bridge);
+    });
+    // After the bridge: rules must outlive what they guard.
+    await attempt(() => this.#firewall.removeNetwork(network.id));
+    if (failures.length > 0)
+      throw new AggregateError(failures, `could not remove all of network ${network.id}`);
+  }
+
+  async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
+    const options = parseBridgeOptions(network);
+    await this.#kernel.attach({
+      sandbox: sandboxPath,
+      hostName: endpoint.hostInterfaceName,
+      bridge: options.bridge,
+      alias: formatOwnerMark({ daemonId: this.#daemonId, objectId: endpoint.id }),
+      mtuBytes: options.mtuBytes,
+      isHairpin: false,
+      isIsolated: !options.isOpenInside,
+      peerName: endpoint.interfaceName,
+      peerMac: endpoint.mac,
+      addresses: endpoint.addresses,
+      gateways: network.isInternal ? [] : endpoint.gateways,
+    });
+  }
+
+  async detach(_network: DriverNetwork, endpoint: DriverEndpoint): Promise<void> {
+    await this.#kernel.delLink(endpoint.hostInterfaceName);
+  }
+
+  async sweep(actual: Parameters<Driver['sweep']>[0], keep: Parameters<Driver['sweep']>[1]): Promise<void> {
+    const kept = new Set([...keep.networks, ...keep.endpoints].map(({ id }) => id));
+    const stray = actual.links.filter((link) => {
+      const mark = parseOwnerMark(link.alias);
+      return mark?.daemonId === this.#daemonId && !kept.has(mark.objectId);
+    });
+    for (const link of stray) this.#logger.warn({ link: link.name }, 'removed a link without an owner');
+    // Endpoints before bridges; deletions wait for RCU, so together.
+    const isBridge = ({ kind }: Link): boolean => kind === 'bridge';
+    await Promise.all(stray.filter((link) => !isBridge(link)).map(({ name }) => this.#kernel.delLink(name)));
+    await Promise.all(stray.filter(isBridge).map(({ name }) => this.#kernel.delLink(name)));
+    await this.#firewall.apply(keep.networks.map(toFirewallNetwork));
+  }
+
+  #owns(link: Link, networkId: string): boolean {
+    const mark = parseOwnerMark(link.alias);
+    return mark?.daemonId === this.#daemonId && mark.objectId === networkId;
+  }
+
+  async #ensureBridge(
+    network: DriverNetwork,
+    options: BridgeOptions,
+    existing: Link | undefined,
+  ): Promise<void> {
+    const { bridge, mtuBytes } = options;
+    const isOurs = existing === undefined || this.#owns(existing, network.id);
+    if (isOurs) {
+      await this.#kernel.ensureBridge({
+        name: bridge,
+        mtuBytes,
+        alias: formatOwnerMark({ daemonId: this.#daemonId, objectId: network.id }),
+        mac: existing?.mac ?? bridgeMac(this.#daemonId, network.id),
+      });
+      await this.#refuseAdvertisements(bridge);
+    } else if (!existing.isUp) {
+      await this.#kernel.setLink(bridge, { isUp: true });
+    }
+    const wanted = bridgeAddresses(network, options);
+    if (existing !== undefined && isOurs) await this.#dropOtherAddresses(existing, wanted);
+    for (const address of wanted) await this.#kernel.ensureAddress(bridge, address);
+  }
+
+  /** A container must not give the host a route by a router advertisement. */
+  async #refuseAdvertisements(bridge: string): Promise<void> {
+    try {
+      await this.#kernel.setSysctl(`net/ipv6/conf/${bridge}/accept_ra`, '0');
+    } catch (error) {
+      // No IPv6 in this kernel.
+      if (!(error instanceof KernelError) || error.code !== 'ENOENT') throw error;
+    }
+  }
+
+  /** IPv4 addresses of an earlier configuration (`--bip`) go; link-local ones are the kernel's. */
+  async #dropOtherAddresses(link: Link, wanted: readonly IpWithLength[]): Promise<void> {
+    const present = (await this.#kernel.addresses()).filter(
+      ({ ifindex, ip }) => ifindex === link.ifindex && ip.family === 4,
+    );
+    for (const address of present)
+      if (!wanted.some(({ ip, length }) => equalIp(ip, address.ip) && length === address.length))
+        await this.#kernel.delAddress(link.name, { ip: address.ip, length: address.length });
+  }
+
+  async #undo(network: DriverNetwork, { bridge }: BridgeOptions): Promise<void> {
+    try {
+      await this.removeNetwork(network);
+    } catch (error) {
+      this.#logger.error({ err: error, bridge }, 'could not undo a half-made network');
+    }
+  }
+}
+
+function distinctFamilies(network: DriverNetwork): readonly IpFamily[] {
+  return [...new Set(network.pools.map(({ subnet }) => subnet.base.family))];
+}
+
+export function createBridgeDriver(dependencies: BridgeDependencies): Driver {
+  return new BridgeDriver(dependencies);
+}

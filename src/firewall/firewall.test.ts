@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parseIp } from '../net/ip.ts';
+import { formatPrefix, parsePrefix, prefixOf } from '../net/prefix.ts';
+import { compareElements, planElementChanges } from './difference.ts';
+import { formatData, formatKey, planNetwork } from './elements.ts';
+import { decodeMessage, encodeCall } from './foreign/dbus.ts';
+import { acceptsMark, extensionPointOf, foreignForwardChains, isDropping } from './foreign/forwardDrop.ts';
+import { readLegacyFilter } from './foreign/legacyRule.ts';
+import { guardedBy } from './forwarding.ts';
+import type { FirewallNetwork, FirewallSubnet } from './network.ts';
+import { type Listing, readListing } from './nftJson.ts';
+import { planSkeleton } from './skeleton.ts';
+
+function must<T>(value: T | undefined): T {
+  assert.ok(value !== undefined);
+  return value;
+}
+
+function network(
+  change: Partial<FirewallNetwork> = {},
+  subnet: Partial<FirewallSubnet> = {},
+): FirewallNetwork {
+  return {
+    id: 'n1',
+    bridge: 'br1',
+    isInternal: false,
+    isOpenInside: true,
+    subnets: [
+      { prefix: must(parsePrefix('172.18.0.0/16')), gatewayMode: 'nat', sourceNat: 'masquerade', ...subnet },
+    ],
+    ...change,
+  };
+}
+
+const textOf = (one: FirewallNetwork): readonly string[] =>
+  planNetwork(one).map((element) => {
+    const data = formatData(element);
+    return `${element.set} ${formatKey(element)}${data === '' ? '' : ` : ${data}`}`;
+  });
+
+const inside = ['bridges "br1"', 'same "br1" . "br1"'];
+for (const [name, given, expected] of [
+  ['a plain network', network(), [...inside, 'masq4 172.18.0.0/16']],
+  ['icc=false', network({ isOpenInside: false }), ['bridges "br1"', 'masq4 172.18.0.0/16']],
+  ['an internal network', network({ isInternal: true }), [...inside, 'internal "br1"']],
+  ['no masquerading', network({}, { sourceNat: 'none' }), inside],
+  [
+    'a given source address',
+    network({}, { sourceNat: { to: must(parseIp('192.0.2.1')) } }),
+    [...inside, 'snat4 172.18.0.0/16 : 192.0.2.1'],
+  ],
+  ['routed', network({}, { gatewayMode: 'routed' }), [...inside, 'routed4 "br1"']],
+  [
+    'nat-unprotected',
+    network({}, { gatewayMode: 'nat-unprotected' }),
+    [...inside, 'open4 "br1"', 'masq4 172.18.0.0/16'],
+  ],
+  ['IPv6', network({}, { prefix: must(parsePrefix('fd00:1::/64')) }), [...inside, 'masq6 fd00:1::/64']],
+] as const) {
+  test(`the plan of ${name}`, () => assert.deepEqual(textOf(given), expected));
+}
+
+test('every subnet reads back from its interval', () => {
+  fc.assert(
+    fc.property(
+      fc.bigInt({ min: 0n, max: (1n << 32n) - 1n }),
+      fc.integer({ min: 1, max: 32 }),
+      (bits, length) => {
+        const prefix = prefixOf({ family: 4, bits }, length);
+        const elements = planNetwork(network({}, { prefix }));
+        assert.equal(formatKey(must(elements.at(-1))), formatPrefix(prefix));
+      },
+    ),
+  );
+});
+
+test('the skeleton does not vary with networks, and its guard only with the families', () => {
+  const of = (guardedFamilies: readonly (4 | 6)[]): readonly string[] =>
+    planSkeleton({ table: 't', marksAccepted: false, guardedFamilies }).filter((line) =>
+      line.includes(' guard '),
+    );
+  assert.equal(of([]).filter((line) => line.startsWith('add rule')).length, 0);
+  assert.deepEqual(
+    of([4]).filter((line) => line.startsWith('add rule')),
+    [
+      'add rule inet t guard iifname . oifname @foreign return comment "inside a foreign bridge"',
+      'add rule inet t guard meta nfproto ipv4 drop comment "not a router"',
+    ],
+  );
+});
+
+test('the operator’s chain is added and never flushed', () => {
+  const lines = planSkeleton({ table: 't', marksAccepted: true, guardedFamilies: [4, 6] });
+  assert.deepEqual(
+    lines.filter((line) => line.includes('operator')),
+    ['add chain inet t operator', 'add rule inet t forward jump operator'],
+  );
+});
+
+/** As libnftables 1.0.6 prints it. */
+const listed = JSON.stringify({
+  nftables: [
+    { metainfo: { version: '1.0.6' } },
+    { set: { family: 'inet', name: 'bridges', table: 't', type: 'ifname', handle: 1, elem: ['br1', 'br9'] } },
+    {
+      set: {
+        family: 'inet',
+        name: 'same',
+        table: 't',
+        type: ['ifname', 'ifname'],
+        handle: 2,
+        elem: [{ concat: ['br1', 'br1'] }],
+      },
+    },
+    {
+      map: {
+        family: 'inet',
+        name: 'snat4',
+        table: 't',
+        type: 'ipv4_addr',
+        handle: 3,
+        map: 'ipv4_addr',
+        flags: ['interval'],
+        elem: [
+          [{ prefix: { addr: '172.18.0.0', len: 16 } }, '192.0.2.2'],
+          ['10.0.0.1', '192.0.2.3'],
+        ],
+      },
+    },
+  ],
+});
+
+test('compareElements finds what is missing, too much, and of other data', () => {
+  const desired = planNetwork(network({}, { sourceNat: { to: must(parseIp('192.0.2.1')) } }));
+  const difference = compareElements(desired, readListing(listed));
+  assert.deepEqual(planElementChanges('t', difference), [
+    'delete element inet t bridges { "br9" }',
+    'delete element inet t snat4 { 172.18.0.0/16 }',
+    'delete element inet t snat4 { 10.0.0.1/32 }',
+    'add element inet t snat4 { 172.18.0.0/16 : 192.0.2.1 }',
+  ]);
+});
+
+const chain = (family: string, table: string, name: string, more: object = {}): object => ({
+  chain: { family, table, name, handle: 1, ...more },
+});
+const hooked = (policy: string): object => ({ type: 'filter', hook: 'forward', prio: 0, policy });
+const rule = (name: string, expr: readonly object[]): object => ({
+  rule: { family: 'ip', table: 'filter', chain: name, handle: 7, expr },
+});
+const list = (...objects: readonly object[]): Listing => readListing(JSON.stringify({ nftables: objects }));
+
+test('foreign base chains at the forward hook are found, ours is not', () => {
+  const listing = list(
+    chain('ip', 'filter', 'FORWARD', hooked('drop')),
+    chain('ip', 'filter', 'DOCKER-USER'),
+    chain('inet', 'linkspan', 'forward', hooked('accept')),
+    chain('inet', 'mine', 'fwd', hooked('accept')),
+    chain('bridge', 'b', 'fwd', hooked('drop')),
+  );
+  const chains = foreignForwardChains(listing, 'linkspan');
+  assert.deepEqual(
+    chains.map(({ table }) => table),
+    ['filter', 'mine'],
+  );
+  assert.equal(
+    extensionPointOf({ family: 'ip', table: 'filter', chain: 'FORWARD' }, listing.chains),
+    'DOCKER-USER',
+  );
+  assert.equal(extensionPointOf({ family: 'inet', table: 'mine', chain: 'fwd' }, listing.chains), undefined);
+});
+
+for (const [name, policy, expr, expected] of [
+  ['policy drop', 'drop', [{ accept: null }], true],
+  ['policy accept', 'accept', [{ accept: null }], false],
+  ['a closing drop', 'accept', [{ counter: { packets: 1, bytes: 2 } }, { drop: null }], true],
+  ['a closing reject', 'accept', [{ reject: { type: 'icmpx' } }], true],
+  ['a closing REJECT of iptables', 'accept', [{ xt: { type: 'target', name: 'REJECT' } }], true],
+  ['a conditional drop', 'accept', [{ match: { op: '==' } }, { drop: null }], false],
+] as const) {
+  test(`isDropping: ${name} is ${expected}`, () => {
+    const listing = list(chain('ip', 'filter', 'FORWARD', hooked(policy)), rule('FORWARD', expr));
+    assert.equal(isDropping(must(listing.chains[0]), listing.rules), expected);
+  });
+}
+
+test('acceptsMark knows our rule with and without iptables’ comment match', () => {
+  const match = {
+    match: { op: '==', left: { '&': [{ meta: { key: 'mark' } }, 268435456] }, right: 268435456 },
+  };
+  const is = (expr: readonly object[]): boolean => acceptsMark(must(list(rule('X', expr)).rules[0]));
+  assert.ok(is([match, { counter: { packets: 0, bytes: 0 } }, { accept: null }]));
+  assert.ok(is([match, { xt: { type: 'match', name: 'comment' } }, { accept: null }]));
+  assert.ok(!is([match, { drop: null }]));
+  assert.ok(!is([match, match, { accept: null }]));
+  assert.ok(!is([{ accept: null }]));
+});
+
+test('readLegacyFilter reads iptables-legacy -S', () => {
+  const filter = readLegacyFilter(
+    [
+      '-P INPUT ACCEPT',
+      '-P FORWARD DROP',
+      '-N DOCKER-USER',
+      '-A FORWARD -j DOCKER-USER',
+      '-A DOCKER-USER -j RETURN',
+      '',
+    ].join('\n'),
+  );
+  assert.equal(filter.isDropping, true);
+  assert.equal(filter.extensionChain, 'DOCKER-USER');
+  assert.equal(filter.acceptsMark, false);
+  assert.deepEqual(filter.rules.get('DOCKER-USER'), ['-A DOCKER-USER -j RETURN']);
+  const ours = readLegacyFilter(
+    '-P FORWARD ACCEPT\n-A FORWARD -m mark --mark 0x10000000/0x10000000 -m comment --comment linkspan -j ACCEPT\n-A FORWARD -j REJECT --reject-with icmp-port-unreachable\n',
+  );
+  assert.ok(ours.isDropping && ours.acceptsMark);
+});
+
+test('a bus call is laid out as the D-Bus specification says', () => {
+  const bytes = encodeCall(
+    { destination: 'org.freedesktop.DBus', path: '/', interface: 'a.b', member: 'Hi', args: ['x', 'yz'] },
+    2,
+  );
+  assert.equal(bytes.toString('latin1', 0, 1), 'l');
+  assert.deepEqual([...bytes.subarray(1, 4)], [1, 0, 1]);
+  // "x" takes 4 + 1 + 1 bytes and is padded to 8; "yz" takes 7.
+  assert.equal(bytes.readUInt32LE(4), 15);
+  assert.equal(bytes.readUInt32LE(8), 2);
+  assert.equal((bytes.length - 15) % 8, 0);
+  assert.deepEqual(decodeMessage(bytes)?.values, ['x']);
+  assert.equal(decodeMessage(bytes.subarray(0, bytes.length - 1)), undefined);
+});
+
+test('only forwarding that we switched on in this boot is guarded', () => {
+  assert.deepEqual(guardedBy({ bootId: 'a', families: [4] }, 'a'), [4]);
+  assert.deepEqual(guardedBy({ bootId: 'a', families: [4] }, 'b'), []);
+  assert.deepEqual(guardedBy(undefined, 'b'), []);
+});

@@ -1,0 +1,297 @@
+/*
+ * The firewall: one nft table kept as the networks want it, forwarding switched on with its guard, and other
+ * firewalls asked to let our packets pass. Rules are constant in number; networks are set elements.
+ * Not for published ports yet: they will be maps in the same table. Not for endpoints: attaching changes nothing here.
+ */
+import { type Clock, systemClock } from '../base/clock.ts';
+import type { Condition } from '../base/condition.ts';
+import type { Logger } from '../base/logger.ts';
+import { KeyedMutex } from '../base/mutex.ts';
+import { messageOf } from '../errors/linkspanError.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { ConditionBook, type ConditionReport } from './conditionBook.ts';
+import { type HostTools, hostTools } from './foreign/hostTools.ts';
+import { createIntegration, type Integration, type IntegrationResult } from './foreign/integration.ts';
+import {
+  type ForwardingFamily,
+  type ForwardingRecord,
+  guardedBy,
+  isForwarding,
+  readBootId,
+  switchForwardingOn,
+} from './forwarding.ts';
+import type { FirewallNetwork } from './network.ts';
+import { TableKeeper } from './tableKeeper.ts';
+
+type FirewallKernel = Pick<Kernel, 'nft' | 'changeElements' | 'links' | 'getSysctl' | 'setSysctl' | 'events'>;
+
+export interface FirewallOptions {
+  /** Name of the table in family inet; default `linkspan`. Daemons that share a namespace need different ones. */
+  readonly table?: string;
+  /** `--firewall-integration`; default true. False: drops of others become conditions. */
+  readonly integratesForeign?: boolean;
+  /** `--ip-forward`; default true. False: forwarding that is off becomes a condition. */
+  readonly switchesForwarding?: boolean;
+  /** The opposite of `--ip-forward-no-drop`; default true. */
+  readonly guardsForwarding?: boolean;
+  /** What `saveForwarding` was last given, from the store; undefined at first. */
+  readonly forwarding?: ForwardingRecord | undefined;
+  /** Stores durably that we are about to switch forwarding on; called before it happens. */
+  readonly saveForwarding?: (record: ForwardingRecord) => Promise<void>;
+}
+
+export interface Firewall {
+  /** Makes the table (elements of an earlier run stay until `apply`), and begins to watch. Repeatable. */
+  start(): Promise<void>;
+  /** All networks there are: adds, changes, and sweeps what belongs to none. */
+  apply(networks: readonly FirewallNetwork[]): Promise<void>;
+  /** Adds or changes one network by a few elements. Undone when it fails. Call before its bridge carries traffic. */
+  addNetwork(network: FirewallNetwork): Promise<void>;
+  /** Success if it is not there. */
+  removeNetwork(id: string): Promise<void>;
+  /** Switches forwarding on for these families if it is off; the guard is in place before. */
+  ensureForwarding(families: readonly ForwardingFamily[]): Promise<void>;
+  /** Compares everything with what should be and repairs it; resolves with what it found, one sentence each. */
+  check(): Promise<readonly string[]>;
+  readonly conditions: readonly Condition[];
+  /** Stops watching and takes our rule out of foreign chains (unless told to keep it). The table stays: containers go on. */
+  stop(options?: { readonly keepsForeignRule?: boolean }): Promise<void>;
+}
+
+/** Changes by others are looked at after this time, or after ten times what the last look took, to bound its share. */
+const settleMs = 20;
+const restFactor = 10;
+
+const distinct = (families: readonly ForwardingFamily[]): readonly ForwardingFamily[] =>
+  ([4, 6] as const).filter((family) => families.includes(family));
+
+class NftFirewall implements Firewall {
+  readonly #kernel: FirewallKernel;
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #options: FirewallOptions;
+  readonly #keeper: TableKeeper;
+  readonly #integration: Integration;
+  readonly #conditions: ConditionBook;
+  readonly #mutex = new KeyedMutex();
+  #forwarding: ForwardingRecord | undefined;
+  #bootId = '';
+  #forwardedFamilies: readonly ForwardingFamily[] = [];
+  /** What the last look at other firewalls was made for: bridges and families as text. */
+  #integratedFor = '';
+  #listeners: DisposableStack | undefined;
+  #stopping = new AbortController();
+  #needsMark = false;
+  #isCheckDue = false;
+  #lastCheckMs = 0;
+
+  constructor(
+    kernel: FirewallKernel,
+    logger: Logger,
+    clock: Clock,
+    tools: HostTools,
+    options: FirewallOptions,
+  ) {
+    const table = options.table ?? 'linkspan';
+    this.#kernel = kernel;
+    this.#logger = logger;
+    this.#clock = clock;
+    this.#options = options;
+    this.#forwarding = options.forwarding;
+    this.#keeper = new TableKeeper(kernel, { table, marksAccepted: false, guardedFamilies: [] });
+    this.#integration = createIntegration({
+      table,
+      kernel,
+      tools,
+      logger,
+      isAllowed: options.integratesForeign ?? true,
+    });
+    this.#conditions = new ConditionBook(clock);
+  }
+
+  async start(): Promise<void> {
+    this.#bootId = await readBootId(this.#kernel);
+    this.#listen();
+    for (const link of await this.#kernel.links())
+      if (link.kind === 'bridge') await this.#keeper.setBridge(link.name, true);
+    await this.#keeper.setOptions({ guardedFamilies: this.#guarded() });
+    await this.#keeper.sync();
+  }
+
+  async apply(networks: readonly FirewallNetwork[]): Promise<void> {
+    await this.#keeper.apply(networks);
+    await this.#integrate();
+  }
+
+  async addNetwork(network: FirewallNetwork): Promise<void> {
+    await this.#keeper.addNetwork(network);
+    if (this.#integratedFor !== this.#integrationKey()) await this.#integrate();
+  }
+
+  async removeNetwork(id: string): Promise<void> {
+    await this.#keeper.removeNetwork(id);
+  }
+
+  ensureForwarding(families: readonly ForwardingFamily[]): Promise<void> {
+    return this.#mutex.run('forwarding', async () => {
+      this.#forwardedFamilies = distinct([...this.#forwardedFamilies, ...families]);
+      await this.#forward();
+    });
+  }
+
+  async check(): Promise<readonly string[]> {
+    const startedMs = this.#clock.nowMs();
+    const repairs = await this.#keeper.sync();
+    for (const cause of repairs) this.#logger.warn({ cause }, 'the firewall table had changed: repaired');
+    await this.#mutex.run('forwarding', () => this.#forward());
+    await this.#integrate();
+    this.#lastCheckMs = this.#clock.nowMs() - startedMs;
+    return repairs;
+  }
+
+  get conditions(): readonly Condition[] {
+    return this.#conditions.list();
+  }
+
+  async stop(options: { readonly keepsForeignRule?: boolean } = {}): Promise<void> {
+    this.#listeners?.dispose();
+    this.#listeners = undefined;
+    this.#stopping.abort();
+    if (options.keepsForeignRule === true) return;
+    await this.#mutex.run('foreign', () => this.#integration.remove(this.#bridges()));
+  }
+
+  #bridges(): readonly string[] {
+    return this.#keeper.networks.map(({ bridge }) => bridge);
+  }
+
+  #families(): readonly ForwardingFamily[] {
+    const all = this.#keeper.networks.flatMap(({ subnets }) =>
+      subnets.map(({ prefix }) => prefix.base.family),
+    );
+    return distinct(all);
+  }
+
+  #integrationKey(): string {
+    return [...this.#bridges().toSorted(), ...this.#families()].join(' ');
+  }
+
+  #guarded(): readonly ForwardingFamily[] {
+    return this.#options.guardsForwarding === false ? [] : guardedBy(this.#forwarding, this.#bootId);
+  }
+
+  /** Families that are needed and off are switched on: record, guard, then the sysctl. */
+  async #forward(): Promise<void> {
+    const off: ForwardingFamily[] = [];
+    for (const family of this.#forwardedFamilies)
+      if (!(await isForwarding(this.#kernel, family))) off.push(family);
+    const isOurs = this.#options.switchesForwarding ?? true;
+    this.#report('forwarding', isOurs ? [] : off.map(forwardingIsOff));
+    if (off.length === 0 || !isOurs) return;
+    const families = distinct([...guardedBy(this.#forwarding, this.#bootId), ...off]);
+    const record = { bootId: this.#bootId, families };
+    await this.#options.saveForwarding?.(record);
+    this.#forwarding = record;
+    await this.#keeper.setOptions({ guardedFamilies: this.#guarded() });
+    for (const family of off) await switchForwardingOn(this.#kernel, family);
+    this.#logger.info({ families: off }, 'switched IP forwarding on');
+  }
+
+  /** Other firewalls: a failure there is a condition, not ours. */
+  #integrate(): Promise<void> {
+    return this.#mutex.run('foreign', async () => {
+      const key = this.#integrationKey();
+      try {
+        this.#settle(await this.#integration.reconcile(this.#bridges(), this.#families()));
+        await this.#keeper.setOptions({ marksAccepted: this.#needsMark });
+        this.#integratedFor = key;
+      } catch (error) {
+        this.#report('foreign', [
+          {
+            id: 'firewall.foreignUnknown',
+            severity: 'warning',
+            text: `Other firewalls could not be looked at: ${messageOf(error)}`,
+          },
+        ]);
+      }
+    });
+  }
+
+  #settle(result: IntegrationResult): void {
+    this.#needsMark = result.needsMark;
+    this.#report(
+      'foreign',
+      result.obstacles.map(({ chain, text }) => ({
+        id: `firewall.foreignDrop:${chain}`,
+        severity: 'warning',
+        text,
+      })),
+    );
+  }
+
+  #report(topic: string, reports: readonly ConditionReport[]): void {
+    for (const { id, text } of this.#conditions.report(topic, reports))
+      this.#logger.warn({ condition: id }, text);
+  }
+
+  #listen(): void {
+    if (this.#listeners !== undefined) return;
+    this.#stopping = new AbortController();
+    const { events } = this.#kernel;
+    const listeners = new DisposableStack();
+    listeners.use(events.on('ruleset', () => this.#scheduleCheck()));
+    listeners.use(events.on('overrun', () => this.#scheduleCheck()));
+    listeners.use(
+      events.on('link', ({ action, link }) => {
+        if (link.kind !== 'bridge') return;
+        this.#keeper.setBridge(link.name, action === 'new').catch((error: unknown) => {
+          this.#logger.error({ err: error, bridge: link.name }, 'could not note a bridge');
+        });
+      }),
+    );
+    this.#listeners = listeners;
+  }
+
+  #scheduleCheck(): void {
+    if (this.#isCheckDue) return;
+    this.#isCheckDue = true;
+    void this.#checkLater(this.#stopping.signal);
+  }
+
+  async #checkLater(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#clock.sleep(Math.max(settleMs, restFactor * this.#lastCheckMs), signal);
+    } catch {
+      return;
+    } finally {
+      this.#isCheckDue = false;
+    }
+    try {
+      await this.check();
+    } catch (error) {
+      this.#logger.error({ err: error }, 'could not check the firewall');
+    }
+  }
+}
+
+function forwardingIsOff(family: ForwardingFamily): ConditionReport {
+  return {
+    id: `firewall.forwardingOff:ipv${family}`,
+    severity: 'error',
+    text: `IPv${family} forwarding is off and Linkspan was told not to switch it on: containers cannot reach the outside`,
+  };
+}
+
+export interface FirewallDependencies {
+  readonly kernel: FirewallKernel;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  readonly tools?: HostTools;
+  readonly options?: FirewallOptions;
+}
+
+/** Nothing happens until `start`. */
+export function createFirewall(dependencies: FirewallDependencies): Firewall {
+  const { kernel, logger, clock = systemClock, tools = hostTools, options = {} } = dependencies;
+  return new NftFirewall(kernel, logger, clock, tools, options);
+}
