@@ -14,8 +14,9 @@ export function renewFifo(path: string, makeFifo: MakeFifo): void {
 }
 
 /**
- * Opens for reading without waiting for a writer. Nothing may be read before the writer has opened: a read without
- * any writer says end of file. Not O_RDWR, because that would count as a writer and end of file would never come.
+ * Opens for reading without waiting for a writer. Not O_RDWR, because that would count as a writer and end of file
+ * would never come. A plain read before any writer has opened would say end of file; an event loop that polls first
+ * is safe, because Linux reports hang-up only once there has been a writer (fs/pipe.c, pipe_poll).
  */
 export function openForReading(path: string): number {
   return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
