@@ -101,7 +101,9 @@ export async function startDaemon(engine: Engine, extra: readonly string[] = [])
 
   const logTail = (): string => {
     try {
-      return `end of the daemon's log:\n${readFileSync(log, 'utf8').split('\n').slice(-25).join('\n')}`;
+      const lines = readFileSync(log, 'utf8').split('\n');
+      const loud = lines.filter((line) => !/level=info|"level":(20|30|"info")|^$/.test(line));
+      return `the daemon's last warnings and errors:\n${loud.slice(-8).join('\n')}`;
     } catch {
       return '';
     }

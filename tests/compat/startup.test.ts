@@ -1,0 +1,102 @@
+/*
+ * Where the daemon cannot start it says why and touches nothing; where its containerd dies it brings it back.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { createRunner, eventually } from './command.ts';
+import { type Daemon, engines, processes, startDaemon } from './daemonFixture.ts';
+import { readHostState } from './hostState.ts';
+
+const linkspand = join(import.meta.dirname, '../../bin/linkspand');
+
+const flags = (folder: string): readonly string[] => [
+  ...['--data-root', `${folder}/data`, '--exec-root', `${folder}/exec`, '--pidfile', `${folder}/pid2`],
+  ...['-H', `unix://${folder}/sock2`],
+];
+
+/** A PATH with what the starter needs and no containerd. */
+function pathWithoutContainerd(): string {
+  const folder = '/run/compat/path';
+  mkdirSync(folder, { recursive: true });
+  for (const name of ['sh', 'dirname', 'readlink', 'find', 'mkdir', 'flock', 'runc'])
+    symlinkSync(`/usr/bin/${name === 'runc' ? '../sbin/runc' : name}`, join(folder, name));
+  return folder;
+}
+
+function containerdPid(daemon: Daemon): number | undefined {
+  return processes().find(
+    ({ command }) => /(^|\/)containerd /.test(command) && command.includes(daemon.execRoot),
+  )?.pid;
+}
+
+for (const engine of engines('docker').filter(({ kind }) => kind === 'linkspand')) {
+  describe(`start and stop: ${engine.name}`, () => {
+    test('a second daemon on the same data root is refused and harms nothing', async () => {
+      await using daemon = await startDaemon(engine);
+      await daemon.cli(['run', '-d', '--name', 'w1', 'busybox', 'sleep', '99']);
+      const before = await readHostState(daemon);
+      const folder = join(daemon.execRoot, '..');
+      await daemon.host([linkspand, ...flags(folder)], { exitCode: 1, stderr: /another daemon|already/i });
+      await daemon.cli(['exec', 'w1', 'true']);
+      assert.deepEqual(await readHostState(daemon), before);
+    });
+
+    test('without root it says so', async () => {
+      const run = createRunner([], []);
+      // In a user namespace without a mapping the user is nobody, but the checkout stays readable.
+      await run(['unshare', '--user', '--', linkspand, ...flags('/run/compat/nobody')], {
+        exitCode: 1,
+        stderr: /root/,
+      });
+    });
+
+    test('without containerd it says so', async () => {
+      const run = createRunner([], [], { env: { PATH: pathWithoutContainerd() } });
+      await run(['sh', linkspand, ...flags('/run/compat/alone')], { exitCode: 1, stderr: /containerd/ });
+    });
+
+    test('with a containerd that is not there it says so', async () => {
+      const run = createRunner([], []);
+      const args = [linkspand, ...flags('/run/compat/nowhere'), '--containerd', '/run/compat/no.sock'];
+      await run(args, { exitCode: 1, stderr: /containerd/ });
+    });
+
+    test('a flag that it does not know, or refuses, is named', async () => {
+      const run = createRunner([], []);
+      await run([linkspand, '--nonsense'], { exitCode: undefined, stderr: /nonsense/ });
+    });
+
+    test('its containerd dies: containers go on, and new ones start soon', async () => {
+      await using daemon = await startDaemon(engine);
+      await daemon.cli(['run', '-d', '--name', 'w1', 'busybox', 'sleep', '99']);
+      const pid = containerdPid(daemon);
+      assert.ok(pid !== undefined, 'no containerd below the exec-root');
+      process.kill(pid, 'SIGKILL');
+      const isBack = await eventually(async () => {
+        const { exitCode } = await daemon.cli(['run', '--rm', 'busybox', 'true'], { exitCode: undefined });
+        return exitCode === 0;
+      }, 15_000);
+      assert.ok(isBack, 'no container starts 15 s after containerd died');
+      await daemon.cli(['exec', 'w1', 'true']);
+      await daemon.cli(['stop', '-t', '0', 'w1']);
+    });
+
+    test('a restart leaves containers and their addresses as they were', async () => {
+      await using daemon = await startDaemon(engine);
+      await daemon.cli(['network', 'create', 'n1']);
+      await daemon.cli(['run', '-d', '--name', 'w1', '--network', 'n1', 'busybox', 'sleep', '99']);
+      const inspect = ['inspect', '-f', '{{.State.Pid}} {{json .NetworkSettings.Networks}}', 'w1'];
+      const { stdout: before } = await daemon.cli(inspect);
+      for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+        await daemon.kill(signal);
+        await daemon.start();
+        await daemon.cli(inspect, { stdout: before });
+        await daemon.cli(['exec', 'w1', 'true']);
+      }
+      await daemon.cli(['rm', '-f', 'w1']);
+      await daemon.cli(['network', 'rm', 'n1']);
+    });
+  });
+}
