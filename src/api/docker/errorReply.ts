@@ -16,13 +16,14 @@ function frameworkStatus(error: unknown): number | undefined {
   return typeof status === 'number' && status >= 400 && status < 500 ? status : undefined;
 }
 
-/** What to answer for `error`. A failure that is not the client's is logged with its stack. */
+/** What to answer for `error`. A failure that is not the client's is logged, with its stack. */
 export function errorReply(error: unknown, logger: Logger, what: string): ErrorReply {
   const status =
     error instanceof LinkspanError ? httpStatusOfKind[error.kind] : (frameworkStatus(error) ?? 500);
   if (status === 500) {
-    const details = error instanceof LinkspanError ? { code: error.code, ...error.details } : {};
-    logger.error({ ...details, err: error, request: what }, 'a request failed');
+    if (error instanceof LinkspanError)
+      logger.warn({ ...error.details, code: error.code, err: error, request: what }, 'a request failed');
+    else logger.error({ err: error, request: what }, 'a request failed unexpectedly');
   }
   return { status, message: messageOf(error) };
 }

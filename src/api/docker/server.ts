@@ -58,6 +58,12 @@ function addHooks(app: FastifyInstance, context: ApiContext): void {
     async (_request, reply) =>
       await reply.code(404).type('application/json').send({ message: notFoundMessage }),
   );
+  // Docker's client reads an error's message only under exactly this type: no charset.
+  app.addHook('onSend', async (_request, reply) => {
+    const type = reply.getHeader('content-type');
+    if (typeof type === 'string' && type.startsWith('application/json'))
+      reply.header('content-type', 'application/json');
+  });
   app.addHook('onResponse', async (request, reply) => {
     logger.debug({ method: request.method, url: request.url, status: reply.statusCode }, 'served a request');
   });

@@ -1,0 +1,603 @@
+/*
+ * An engine in memory for the tests of the API: no kernel, no containerd. Its processes are four: `echo WORDS`
+ * (stdout), `err WORDS` (stderr), `cat` (stdin to stdout), `exit N`; anything else runs until it is stopped.
+ * Not for use outside tests.
+ */
+import { PassThrough } from 'node:stream';
+import { newId } from '../../base/ids.ts';
+import type { Containers, Engine, Exec, ExecSpec, Networks, WaitCondition } from '../../engine/engine.ts';
+import { EventLog } from '../../engine/events.ts';
+import {
+  type AttachmentRequest,
+  type Container,
+  type ContainerId,
+  type ContainerSpec,
+  type Endpoint,
+  type Network,
+  type NetworkRequest,
+  zeroTime,
+} from '../../engine/model.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Mac } from '../../net/mac.ts';
+import type { Image, ImageStore } from '../../runtime/images/images.ts';
+import type { AttachStreams, LogRecord } from '../../runtime/stdio/stdio.ts';
+
+const now = (): string => new Date().toISOString();
+
+export const busybox: Image = {
+  id: `sha256:${'5'.repeat(64)}`,
+  tags: ['busybox:latest'],
+  digests: [],
+  createdAt: '2026-11-23T21:36:31.505883028Z',
+  architecture: 'amd64',
+  os: 'linux',
+  author: '',
+  comment: 'Imported from -',
+  sizeBytes: 1984162,
+  diffIds: [`sha256:${'b'.repeat(64)}`],
+  config: {
+    env: ['PATH=/bin'],
+    entrypoint: [],
+    command: ['/bin/sh'],
+    workingDir: '',
+    user: '',
+    exposedPorts: [],
+    volumes: [],
+    labels: {},
+  },
+  history: [{ created: '2026-11-23T21:36:31Z', comment: 'Imported from -' }],
+};
+
+function network(name: string, driver: string, subnet: string, isPredefined: boolean): Network {
+  return {
+    id: newId(),
+    name,
+    driver,
+    scope: 'local',
+    state: 'ready',
+    createdAt: now(),
+    isInternal: false,
+    isAttachable: false,
+    hasIpv4: true,
+    hasIpv6: false,
+    ipamDriver: 'default',
+    ipamOptions: {},
+    pools: subnet === '' ? [] : [{ subnet, gateway: subnet.replace(/0\/\d+$/, '1'), auxAddresses: {} }],
+    options: {},
+    labels: {},
+    isPredefined,
+  };
+}
+
+class FakeNetworks implements Networks {
+  readonly all: Network[] = [
+    network('bridge', 'bridge', '172.17.0.0/16', true),
+    network('host', 'host', '', true),
+    network('none', 'null', '', true),
+  ];
+  readonly attached: Endpoint[] = [];
+  /** Requests as they came, for assertions. */
+  readonly requests: NetworkRequest[] = [];
+  readonly connections: (readonly [string, string, Omit<AttachmentRequest, 'network'>])[] = [];
+
+  list(filter: { readonly isPredefined?: boolean; readonly isDangling?: boolean } = {}): readonly Network[] {
+    return this.all.filter(
+      (one) =>
+        (filter.isDangling === undefined ||
+          (!one.isPredefined && this.endpoints(one).length === 0) === filter.isDangling) &&
+        (filter.isPredefined === undefined || one.isPredefined === filter.isPredefined),
+    );
+  }
+
+  get(ref: string): Network {
+    const found = this.all.find(({ id, name }) => id === ref || name === ref || id.startsWith(ref));
+    if (found === undefined) throw new LinkspanError('networkNotFound', `network ${ref} not found`);
+    return found;
+  }
+
+  endpoints({ id }: Network): readonly Endpoint[] {
+    return this.attached.filter(({ networkId, state }) => networkId === id && state === 'attached');
+  }
+
+  create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }> {
+    this.requests.push(request);
+    if (this.all.some(({ name }) => name === request.name))
+      return Promise.reject(
+        new LinkspanError('networkNameTaken', `network with name ${request.name} already exists`),
+      );
+    const subnet = request.pools[0]?.subnet ?? '172.18.0.0/16';
+    const made = {
+      ...network(request.name, request.driver, subnet, false),
+      labels: request.labels,
+      options: request.options,
+    };
+    this.all.push(made);
+    return Promise.resolve({ network: made, warning: '' });
+  }
+
+  remove(ref: string): Promise<void> {
+    this.all.splice(this.all.indexOf(this.get(ref)), 1);
+    return Promise.resolve();
+  }
+
+  async prune(select: (network: Network) => boolean): Promise<readonly Network[]> {
+    const chosen = this.list({ isDangling: true }).filter(select);
+    for (const { id } of chosen) await this.remove(id);
+    return chosen;
+  }
+
+  connect(ref: string, container: string, request: Omit<AttachmentRequest, 'network'>): Promise<void> {
+    this.connections.push([ref, container, request]);
+    return Promise.resolve();
+  }
+
+  disconnect(ref: string, container: string): Promise<void> {
+    this.get(ref);
+    return Promise.reject(
+      new LinkspanError('endpointNotFound', `container ${container} is not connected to network ${ref}`),
+    );
+  }
+}
+
+/** One running program with its streams. */
+class Program {
+  stdin = new PassThrough();
+  outputs: { readonly stdout: PassThrough; readonly stderr: PassThrough }[] = [];
+  readonly log: LogRecord[] = [];
+  ended = Promise.withResolvers<number>();
+  #hasEnded = false;
+
+  /** Ready for another run, if the last one is over. */
+  rearm(): this {
+    if (!this.#hasEnded) return this;
+    this.#hasEnded = false;
+    this.stdin = new PassThrough();
+    this.outputs = [];
+    this.ended = Promise.withResolvers<number>();
+    return this;
+  }
+
+  watch(): { readonly stdout: PassThrough; readonly stderr: PassThrough } {
+    const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
+    this.outputs.push(streams);
+    return streams;
+  }
+
+  write(stream: 'stdout' | 'stderr', data: Buffer): void {
+    this.log.push({ stream, time: '2026-11-24T01:02:03.5Z', data });
+    for (const output of this.outputs) output[stream].write(data);
+  }
+
+  run(args: readonly string[]): void {
+    const [program = '', ...words] = args;
+    const line = Buffer.from(`${words.join(' ')}\n`);
+    if (program === 'echo' || program === 'err') {
+      this.write(program === 'echo' ? 'stdout' : 'stderr', line);
+      this.end(0);
+    } else if (program === 'exit') this.end(Number(words[0]));
+    else if (program === 'cat') {
+      this.stdin.on('data', (data: Buffer) => this.write('stdout', data));
+      this.stdin.on('end', () => this.end(0));
+    }
+  }
+
+  end(exitCode: number): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    for (const { stdout, stderr } of this.outputs) {
+      stdout.end();
+      stderr.end();
+    }
+    this.ended.resolve(exitCode);
+  }
+}
+
+interface Waiter {
+  readonly condition: WaitCondition;
+  readonly resolve: (result: { readonly exitCode: number; readonly error: string }) => void;
+}
+
+class FakeContainers implements Containers {
+  readonly all: Map<string, Container> = new Map();
+  readonly specs: ContainerSpec[] = [];
+  readonly calls: string[] = [];
+  readonly #programs = new Map<string, Program>();
+  readonly #waiters = new Map<string, Waiter[]>();
+  readonly #execs = new Map<string, Exec>();
+  readonly #execPrograms = new Map<string, Program>();
+  readonly #networks: FakeNetworks;
+  readonly #events: EventLog;
+
+  constructor(networks: FakeNetworks, events: EventLog) {
+    this.#networks = networks;
+    this.#events = events;
+  }
+
+  list(): readonly Container[] {
+    return [...this.all.values()];
+  }
+
+  get(ref: string): Container {
+    const name = ref.replace(/^\//, '');
+    const found = this.list().find((one) => one.id === ref || one.name === name || one.id.startsWith(ref));
+    if (found === undefined) throw new LinkspanError('containerNotFound', `No such container: ${ref}`);
+    return found;
+  }
+
+  endpoints({ id }: Container): readonly Endpoint[] {
+    return this.#networks.attached.filter(({ containerId }) => containerId === id);
+  }
+
+  create(
+    spec: ContainerSpec,
+    name: string = `fake_${this.all.size}`,
+  ): Promise<{ readonly container: Container; readonly warnings: readonly string[] }> {
+    this.specs.push(spec);
+    if (spec.image.startsWith('nosuch'))
+      return Promise.reject(new LinkspanError('imageNotFound', `No such image: ${spec.image}`));
+    const command = spec.command ?? busybox.config.command;
+    const container: Container = {
+      id: newId(),
+      name,
+      createdAt: now(),
+      spec,
+      process: {
+        args: [...(spec.entrypoint ?? []), ...command],
+        entrypoint: spec.entrypoint ?? [],
+        command,
+        env: [...spec.env, ...busybox.config.env],
+        workingDir: spec.workingDir ?? '',
+        user: spec.user ?? '',
+        stopSignal: 'SIGTERM',
+        labels: spec.labels,
+        exposedPorts: spec.exposedPorts,
+      },
+      imageId: busybox.id,
+      state: 'created',
+      pid: 0,
+      exitCode: 0,
+      error: '',
+      startedAt: zeroTime,
+      finishedAt: zeroTime,
+      restartCount: 0,
+      hostsPath: '',
+      hostnamePath: '',
+      resolvConfPath: '',
+      logPath: '',
+    };
+    this.all.set(container.id, container);
+    this.#programs.set(container.id, new Program());
+    this.#emit('create', container);
+    return Promise.resolve({ container, warnings: [] });
+  }
+
+  start(ref: string): Promise<void> {
+    const container = this.get(ref);
+    const args = container.process.args;
+    if (args[0] === '/nosuch') {
+      this.#finish(container.id, 127);
+      return Promise.reject(
+        new LinkspanError(
+          'containerStartFailed',
+          'failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "/nosuch": stat /nosuch: no such file or directory: unknown',
+        ),
+      );
+    }
+    const program = this.#programOf(container).rearm();
+    this.all.set(container.id, { ...container, state: 'running', pid: 4711, startedAt: now() });
+    this.#attachNetworks(container);
+    this.#emit('start', container);
+    void program.ended.promise.then((exitCode) => this.#finish(container.id, exitCode));
+    program.run(args);
+    return Promise.resolve();
+  }
+
+  stop(ref: string, timeoutS?: number, signal?: string): Promise<boolean> {
+    const container = this.get(ref);
+    this.calls.push(`stop ${container.name} ${timeoutS} ${signal}`);
+    if (container.state !== 'running') return Promise.resolve(false);
+    this.#programOf(container).end(137);
+    return Promise.resolve(true);
+  }
+
+  async restart(ref: string, timeoutS?: number, signal?: string): Promise<void> {
+    await this.stop(ref, timeoutS, signal);
+    await this.start(ref);
+  }
+
+  kill(ref: string, signal: string): Promise<void> {
+    const container = this.get(ref);
+    this.calls.push(`kill ${container.name} ${signal}`);
+    if (container.state !== 'running')
+      return Promise.reject(
+        new LinkspanError(
+          'containerState',
+          `cannot kill container: ${ref}: container ${container.id} is not running`,
+        ),
+      );
+    this.#programOf(container).end(137);
+    return Promise.resolve();
+  }
+
+  pause(ref: string): Promise<void> {
+    return this.#setState(ref, 'paused');
+  }
+
+  unpause(ref: string): Promise<void> {
+    return this.#setState(ref, 'running');
+  }
+
+  wait(
+    ref: string,
+    condition: WaitCondition,
+  ): { readonly done: Promise<{ readonly exitCode: number; readonly error: string }> } {
+    const container = this.get(ref);
+    const { promise, resolve } = Promise.withResolvers<{
+      readonly exitCode: number;
+      readonly error: string;
+    }>();
+    if (condition === 'not-running' && container.state !== 'running')
+      resolve({ exitCode: container.exitCode, error: '' });
+    else
+      this.#waiters.set(container.id, [...(this.#waiters.get(container.id) ?? []), { condition, resolve }]);
+    return { done: promise };
+  }
+
+  remove(ref: string, options: { readonly isForced: boolean }): Promise<void> {
+    const container = this.get(ref);
+    if (container.state === 'running' && !options.isForced)
+      return Promise.reject(
+        new LinkspanError(
+          'containerState',
+          `cannot remove container "${ref}": container is running: stop the container before removing or force remove`,
+        ),
+      );
+    if (container.state === 'running') this.#programOf(container).end(137);
+    this.#detachNetworks(container.id);
+    this.all.delete(container.id);
+    this.#release(container.id, 'removed', container.exitCode);
+    this.#emit('destroy', container);
+    return Promise.resolve();
+  }
+
+  rename(ref: string, name: string): Promise<void> {
+    const container = this.get(ref);
+    this.all.set(container.id, { ...container, name });
+    return Promise.resolve();
+  }
+
+  resize(ref: string, size: { readonly height: number; readonly width: number }): Promise<void> {
+    this.calls.push(`resize ${this.get(ref).name} ${size.height}x${size.width}`);
+    return Promise.resolve();
+  }
+
+  attach(ref: string, want: { readonly stdin: boolean }): Promise<AttachStreams> {
+    const program = this.#programOf(this.get(ref)).rearm();
+    return Promise.resolve({
+      ...program.watch(),
+      ...(want.stdin && { stdin: program.stdin }),
+      close: () => {},
+    });
+  }
+
+  async *logs(ref: string): AsyncIterable<LogRecord> {
+    yield* this.#programOf(this.get(ref)).log;
+  }
+
+  top(): Promise<{ readonly titles: readonly string[]; readonly processes: readonly (readonly string[])[] }> {
+    return Promise.resolve({ titles: ['PID', 'CMD'], processes: [['4711', 'sleep 999']] });
+  }
+
+  size(): Promise<{ readonly writableBytes: number; readonly rootfsBytes: number }> {
+    return Promise.resolve({ writableBytes: 7, rootfsBytes: 1984169 });
+  }
+
+  async prune(select: (container: Container) => boolean): Promise<readonly ContainerId[]> {
+    const chosen = this.list().filter((one) => one.state !== 'running' && select(one));
+    for (const { id } of chosen) await this.remove(id, { isForced: false });
+    return chosen.map(({ id }) => id);
+  }
+
+  execCreate(ref: string, spec: ExecSpec): Promise<Exec> {
+    const container = this.get(ref);
+    if (container.state !== 'running')
+      return Promise.reject(new LinkspanError('containerState', `container ${container.id} is not running`));
+    const exec: Exec = {
+      id: newId(),
+      containerId: container.id,
+      spec,
+      state: 'created',
+      pid: 0,
+      exitCode: undefined,
+    };
+    this.#execs.set(exec.id, exec);
+    this.#execPrograms.set(exec.id, new Program());
+    return Promise.resolve(exec);
+  }
+
+  execGet(id: string): Exec {
+    const exec = this.#execs.get(id);
+    if (exec === undefined) throw new LinkspanError('execNotFound', `No such exec instance: ${id}`);
+    return exec;
+  }
+
+  execStart(id: string): Promise<AttachStreams> {
+    const exec = this.execGet(id);
+    if (exec.spec.args[0] === 'nosuch') {
+      this.#execs.set(id, { ...exec, state: 'exited', exitCode: 127 });
+      return Promise.reject(
+        new LinkspanError(
+          'containerStartFailed',
+          'OCI runtime exec failed: exec failed: unable to start container process: exec: "nosuch": executable file not found in $PATH: unknown',
+        ),
+      );
+    }
+    const program = this.#execPrograms.get(id) ?? new Program();
+    const streams = program.watch();
+    this.#execs.set(id, { ...exec, state: 'running', pid: 4712 });
+    void program.ended.promise.then((exitCode) =>
+      this.#execs.set(id, { ...exec, state: 'exited', exitCode }),
+    );
+    program.run(exec.spec.args);
+    return Promise.resolve({
+      ...streams,
+      ...(exec.spec.attach.stdin && { stdin: program.stdin }),
+      close: () => {},
+    });
+  }
+
+  execResize(id: string, size: { readonly height: number; readonly width: number }): Promise<void> {
+    this.calls.push(`exec resize ${size.height}x${size.width} ${this.execGet(id).state}`);
+    return Promise.resolve();
+  }
+
+  #programOf({ id }: Container): Program {
+    const program = this.#programs.get(id) ?? new Program();
+    this.#programs.set(id, program);
+    return program;
+  }
+
+  #setState(ref: string, state: Container['state']): Promise<void> {
+    const container = this.get(ref);
+    this.all.set(container.id, { ...container, state });
+    return Promise.resolve();
+  }
+
+  #finish(id: string, exitCode: number): void {
+    const container = this.all.get(id);
+    if (container === undefined) return;
+    this.all.set(id, { ...container, state: 'exited', pid: 0, exitCode, finishedAt: now() });
+    this.#detachNetworks(id);
+    this.#emit('die', container, { exitCode: String(exitCode) });
+    this.#release(id, 'exited', exitCode);
+    if (container.spec.isAutoRemove) void this.remove(id, { isForced: false });
+  }
+
+  #release(id: string, what: 'exited' | 'removed', exitCode: number): void {
+    const waiters = this.#waiters.get(id) ?? [];
+    const isDue = ({ condition }: Waiter): boolean => what === 'removed' || condition !== 'removed';
+    this.#waiters.set(
+      id,
+      waiters.filter((waiter) => !isDue(waiter)),
+    );
+    for (const waiter of waiters.filter(isDue)) waiter.resolve({ exitCode, error: '' });
+  }
+
+  #attachNetworks(container: Container): void {
+    if (container.spec.networkMode.type === 'container') return;
+    container.spec.attachments.forEach((request, index) => {
+      const { id, pools } = this.#networks.get(request.network);
+      const gateway = pools[0]?.gateway;
+      this.#networks.attached.push({
+        id: newId(),
+        networkId: id,
+        containerId: container.id,
+        containerName: container.name,
+        state: 'attached',
+        interfaceName: `eth${index}`,
+        hostInterfaceName: '',
+        mac: '02:00:00:00:00:02' as Mac,
+        ...(gateway !== undefined && {
+          ipv4: `${request.ipv4 ?? gateway.replace(/1$/, '2')}/16`,
+          ipv4Gateway: gateway,
+        }),
+      });
+    });
+  }
+
+  #detachNetworks(containerId: string): void {
+    const { attached } = this.#networks;
+    attached.splice(0, attached.length, ...attached.filter((one) => one.containerId !== containerId));
+  }
+
+  #emit(action: string, { id, name, spec }: Container, more: Readonly<Record<string, string>> = {}): void {
+    this.#events.emit({
+      type: 'container',
+      action,
+      actorId: id,
+      attributes: { ...spec.labels, ...more, image: spec.image, name },
+    });
+  }
+}
+
+class FakeImages implements ImageStore {
+  readonly calls: string[] = [];
+
+  list(): Promise<readonly Image[]> {
+    return Promise.resolve([busybox]);
+  }
+
+  chainId(): string {
+    return '';
+  }
+
+  get(ref: string): Promise<Image> {
+    if (ref === 'busybox' || ref === 'busybox:latest' || ref === busybox.id) return Promise.resolve(busybox);
+    return Promise.reject(new LinkspanError('imageNotFound', `No such image: ${ref}`));
+  }
+
+  pull(...[ref, options, onProgress]: Parameters<ImageStore['pull']>): Promise<Image> {
+    this.calls.push(`pull ${ref} ${options.credentials?.username ?? ''}`);
+    if (ref.includes('refused'))
+      return Promise.reject(new LinkspanError('registryRefused', `pull access denied for ${ref}`));
+    onProgress({ id: 'latest', status: `Pulling from ${ref}` });
+    onProgress({ id: 'abc', status: 'Downloading', currentBytes: 1, totalBytes: 2 });
+    if (ref.includes('broken')) return Promise.reject(new LinkspanError('imageInvalid', 'digest mismatch'));
+    return Promise.resolve(busybox);
+  }
+
+  async load(tar: AsyncIterable<Buffer>): Promise<readonly string[]> {
+    let bytes = 0;
+    for await (const chunk of tar) bytes += chunk.length;
+    this.calls.push(`load ${bytes}`);
+    return ['busybox:latest'];
+  }
+
+  async import(...[tar, options]: Parameters<ImageStore['import']>): Promise<Image> {
+    let bytes = 0;
+    for await (const chunk of tar as AsyncIterable<Buffer>) bytes += chunk.length;
+    this.calls.push(`import ${bytes} ${options.ref} ${options.changes.join('|')}`);
+    return busybox;
+  }
+
+  tag(ref: string, target: string): Promise<void> {
+    this.calls.push(`tag ${ref} ${target}`);
+    return Promise.resolve();
+  }
+
+  remove(...[ref, options]: Parameters<ImageStore['remove']>): ReturnType<ImageStore['remove']> {
+    this.calls.push(`remove ${ref} ${options.isForced} ${options.usersOf(busybox.id).length}`);
+    return Promise.resolve([{ untagged: `${ref}:latest` }, { deleted: busybox.id }]);
+  }
+}
+
+/** The fake with its parts in sight, for assertions. */
+export interface FakeEngine extends Engine {
+  readonly networks: FakeNetworks;
+  readonly containers: FakeContainers;
+  readonly images: FakeImages;
+}
+
+export function createFakeEngine(): FakeEngine {
+  const events = new EventLog();
+  const networks = new FakeNetworks();
+  return {
+    networks,
+    containers: new FakeContainers(networks, events),
+    images: new FakeImages(),
+    events,
+    info: () =>
+      Promise.resolve({
+        id: 'fake',
+        name: 'host',
+        dataRoot: '/var/lib/linkspan',
+        containerdVersion: '1.6.20',
+        runcVersion: '1.1.5',
+        cgroupDriver: 'cgroupfs',
+        cgroupVersion: 1,
+        warnings: [],
+        isDebug: false,
+        labels: [],
+      }),
+  };
+}
