@@ -12,8 +12,8 @@ import {
   type SpecOptions,
   type SpecStart,
 } from './spec.ts';
-import { allCapabilities, capabilityMask, defaultCapabilities, resolveCapabilities } from './capabilities.ts';
 import { parseCapabilities } from './specHost.ts';
+import { allCapabilities, capabilityMask, defaultCapabilities, resolveCapabilities } from './capabilities.ts';
 
 const host: SpecHost = {
   architecture: 'amd64',

@@ -1,0 +1,269 @@
+/*
+ * For tests of this folder: a store in memory, a runtime whose processes are scripted, a network that only counts.
+ * The runtime plays the shim on the real FIFOs, so that streams are as they are.
+ */
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { Events } from '../../base/events.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { ExitStatus, OciSpec, Runtime, RuntimeContainer, StdioPaths } from '../../runtime/runtime.ts';
+import type { Entry, Store, Txn, TxnResult } from '../../store/store.ts';
+import type { Container, Endpoint, Sandbox, SandboxId } from '../model.ts';
+import type { SandboxNetwork } from './ports.ts';
+
+export class MemoryStore implements Store {
+  readonly entries: Map<string, Entry> = new Map();
+  /** Every value ever written, oldest first: the durable steps. */
+  readonly history: { readonly key: string; readonly value: unknown }[] = [];
+  #revision = 0;
+
+  get(key: string): Promise<Entry | undefined> {
+    return Promise.resolve(this.entries.get(key));
+  }
+
+  list(prefix: string): Promise<{ readonly revision: number; readonly entries: readonly Entry[] }> {
+    const entries = [...this.entries.values()].filter(({ key }) => key.startsWith(prefix));
+    return Promise.resolve({ revision: this.#revision, entries });
+  }
+
+  txn(txn: Txn): Promise<TxnResult> {
+    this.#revision += 1;
+    for (const write of txn.write) {
+      if ('del' in write) this.entries.delete(write.key);
+      else {
+        const value: unknown = structuredClone(write.put);
+        this.entries.set(write.key, { key: write.key, value, revision: this.#revision });
+        this.history.push({ key: write.key, value });
+      }
+    }
+    return Promise.resolve({ ok: true, revision: this.#revision });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** What a scripted process does when it is started. */
+export interface Script {
+  readonly stdout?: string;
+  /** Ends by itself with this code; undefined = runs until it is killed. */
+  readonly exitCode?: number;
+  /** Signals that it takes no notice of. */
+  readonly ignores?: readonly number[];
+  /** The runtime refuses to create it with this text. */
+  readonly refusal?: string;
+}
+
+interface FakeTask {
+  status: 'created' | 'running' | 'paused' | 'stopped';
+  readonly pid: number;
+  readonly script: Script;
+  readonly spec: OciSpec;
+  readonly writers: number[];
+  readonly exit: PromiseWithResolvers<ExitStatus>;
+  ended: ExitStatus | undefined;
+}
+
+function argsOf(spec: OciSpec): string {
+  const process = (spec['process'] ?? spec) as { readonly args: readonly string[] };
+  return process.args.join(' ');
+}
+
+function openTask(
+  spec: OciSpec,
+  scripts: ReadonlyMap<string, Script>,
+  stdio: StdioPaths,
+  pid: number,
+): FakeTask {
+  const script = scripts.get(argsOf(spec)) ?? { exitCode: 0 };
+  if (script.refusal !== undefined) throw new LinkspanError('runtimeFailed', script.refusal);
+  const writers = [stdio.stdout, stdio.stderr].flatMap((path) =>
+    path === undefined ? [] : openSync(path, 'w'),
+  );
+  const exit = Promise.withResolvers<ExitStatus>();
+  return { status: 'created', pid, script, spec, writers, exit, ended: undefined };
+}
+
+export class FakeRuntime implements Runtime {
+  readonly events: Runtime['events'] = new Events();
+  /** By command line. */
+  readonly scripts: Map<string, Script> = new Map();
+  readonly prepared: Set<string> = new Set();
+  readonly tasks: Map<string, FakeTask> = new Map();
+  readonly files: Map<string, string> = new Map([['/etc/passwd', 'root:x:0:0::/root:/bin/sh\n']]);
+  /** Calls that change something, in order. */
+  readonly log: string[] = [];
+  #nextPid = 1000;
+
+  versions(): Promise<{ readonly containerd: string; readonly runc: string }> {
+    return Promise.resolve({ containerd: '0', runc: '0' });
+  }
+
+  prepare(id: string): Promise<void> {
+    this.prepared.add(id);
+    return Promise.resolve();
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.deleteTask(id);
+    this.prepared.delete(id);
+  }
+
+  list(): Promise<readonly RuntimeContainer[]> {
+    return Promise.resolve(
+      [...this.prepared].map((id) => {
+        const task = this.tasks.get(id);
+        if (task === undefined) return { id, task };
+        const { status, pid, ended } = task;
+        return { id, task: { status, pid, ...(ended === undefined ? {} : { exit: ended }) } };
+      }),
+    );
+  }
+
+  readRootfsFile(_id: string, path: string): Promise<Buffer | undefined> {
+    this.log.push(`read ${path}`);
+    const text = this.files.get(path);
+    return Promise.resolve(text === undefined ? undefined : Buffer.from(text));
+  }
+
+  usage(): Promise<{ readonly writableBytes: number }> {
+    return Promise.resolve({ writableBytes: 7 });
+  }
+
+  createTask(id: string, spec: OciSpec, stdio: StdioPaths): Promise<{ readonly pid: number }> {
+    this.log.push('createTask');
+    const task = openTask(spec, this.scripts, stdio, (this.#nextPid += 1));
+    this.tasks.set(id, task);
+    return Promise.resolve({ pid: task.pid });
+  }
+
+  startTask(id: string): Promise<void> {
+    const task = this.#task(id);
+    task.status = 'running';
+    const [stdout] = task.writers;
+    if (stdout !== undefined) writeSync(stdout, task.script.stdout ?? '');
+    if (task.script.exitCode !== undefined) this.end(id, task.script.exitCode);
+    return Promise.resolve();
+  }
+
+  waitTask(id: string): Promise<ExitStatus> {
+    return this.#task(id).exit.promise;
+  }
+
+  deleteTask(id: string): Promise<void> {
+    if (this.tasks.get(id) !== undefined) this.end(id, 137);
+    this.tasks.delete(id);
+    return Promise.resolve();
+  }
+
+  kill(id: string, signal: number): Promise<void> {
+    this.log.push(`kill ${signal}`);
+    if (this.#task(id).script.ignores?.includes(signal) !== true) this.end(id, 128 + signal);
+    return Promise.resolve();
+  }
+
+  pause(id: string): Promise<void> {
+    this.#task(id).status = 'paused';
+    return Promise.resolve();
+  }
+
+  resume(id: string): Promise<void> {
+    this.#task(id).status = 'running';
+    return Promise.resolve();
+  }
+
+  resize(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  closeStdin(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  pids(id: string): Promise<readonly number[]> {
+    return Promise.resolve([this.#task(id).pid]);
+  }
+
+  async createExec(id: string, execId: string, process: OciSpec, stdio: StdioPaths): Promise<void> {
+    await this.createTask(`${id}/${execId}`, process, stdio);
+  }
+
+  async startExec(id: string, execId: string): Promise<{ readonly pid: number }> {
+    await this.startTask(`${id}/${execId}`);
+    return { pid: this.#task(`${id}/${execId}`).pid };
+  }
+
+  waitExec(id: string, execId: string): Promise<ExitStatus> {
+    return this.waitTask(`${id}/${execId}`);
+  }
+
+  deleteExec(id: string, execId: string): Promise<void> {
+    return this.deleteTask(`${id}/${execId}`);
+  }
+
+  /** The process of a task or exec ends. */
+  end(id: string, exitCode: number): void {
+    const task = this.#task(id);
+    if (task.status === 'stopped') return;
+    task.status = 'stopped';
+    task.ended = { exitCode, exitedAt: '2026-01-01T00:00:09Z' };
+    for (const fd of task.writers.splice(0)) closeSync(fd);
+    task.exit.resolve(task.ended);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #task(id: string): FakeTask {
+    const task = this.tasks.get(id);
+    if (task === undefined) throw new LinkspanError('runtimeFailed', `no task ${id}`);
+    return task;
+  }
+}
+
+export class FakeNetwork implements SandboxNetwork {
+  /** Containers with a sandbox. */
+  readonly attached: Set<string> = new Set();
+  readonly log: string[] = [];
+  failure: Error | undefined;
+
+  validate(): void {}
+
+  prepare(container: Container): Promise<{ readonly sandbox: Sandbox | undefined }> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    this.log.push(`prepare ${container.name}`);
+    this.attached.add(container.id);
+    const sandbox = { id: container.id as unknown as SandboxId, path: `/run/netns/${container.name}` };
+    return Promise.resolve({ sandbox: container.spec.networkMode.type === 'host' ? undefined : sandbox });
+  }
+
+  release(container: Container): Promise<void> {
+    this.log.push(`release ${container.name}`);
+    this.attached.delete(container.id);
+    return Promise.resolve();
+  }
+
+  forget(container: Container): Promise<void> {
+    this.log.push(`forget ${container.name}`);
+    return Promise.resolve();
+  }
+
+  endpoints(container: Container): readonly Endpoint[] {
+    return this.attached.has(container.id) ? [{ ipv4: '172.17.0.2/16' } as Endpoint] : [];
+  }
+
+  renamed(container: Container, name: string): Promise<void> {
+    this.log.push(`rename ${container.name} ${name}`);
+    return Promise.resolve();
+  }
+
+  hostGatewayIps(): readonly string[] {
+    return ['172.17.0.1'];
+  }
+
+  sweep(running: readonly Container[]): Promise<void> {
+    this.log.push(`sweep ${running.map(({ name }) => name).join(' ')}`);
+    return Promise.resolve();
+  }
+}
