@@ -151,6 +151,12 @@ export interface Kernel extends AsyncDisposable {
     commands: string,
     options?: { readonly isJson?: boolean; readonly namespace?: NamespacePath },
   ): Promise<string>;
+  /**
+   * Makes a named pipe, mode 0600. Synchronous, because it is one call on a tmpfs that takes microseconds. EEXIST if
+   * something is at `path`.
+   */
+  makeFifo(path: string): void;
+
   /** Applies set element changes through raw nfnetlink. */
   changeElements(batch: ElementBatch): Promise<void>;
 }
