@@ -2,7 +2,7 @@
  * The Docker Engine API server: Fastify for routing, with our own HTTP servers below it, because several addresses may
  * be listened on and attach and exec take their connections over. Contract: Docker Engine API 1.50, minimum 1.24.
  */
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { messageOf } from '../../errors/linkspanError.ts';
@@ -102,7 +102,9 @@ class DockerApiServer implements ApiServer {
 
   async listen(address: ListenAddress): Promise<string> {
     await this.#app.ready();
-    const server = createServer(
+    // An ES import of node:http evaluates all its exports, WebSocket among them, which loads an HTTP client that
+    // we do not use: 16 MB of resident memory.
+    const server = process.getBuiltinModule('node:http').createServer(
       {
         // An image may take longer to come in than any limit, and an idle client may come back after hours.
         requestTimeout: 0,
