@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
 import type { Container } from '../model.ts';
+import { timestamp } from '../timestamp.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { fifoFolderOf } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
@@ -22,18 +23,20 @@ const drainLimitMs = 2_000;
 const killLimitMs = 10_000;
 const defaultStopTimeoutS = 10;
 const retryMs = 1_000;
+/** Of a run whose end nobody saw. */
+export const unknownExitCode = 255;
 
 export class Ender {
   readonly #context: ContainersContext;
-  /** True from the moment that the daemon shuts down: runs are left to the next one. */
-  #isClosed = false;
+  /** Fires when the daemon lets go: runs are left to the next one. */
+  readonly #closing = new AbortController();
 
   constructor(context: ContainersContext) {
     this.#context = context;
   }
 
   close(): void {
-    this.#isClosed = true;
+    this.#closing.abort();
   }
 
   /** Follows a run to its end. Does not throw. */
@@ -42,20 +45,28 @@ export class Ender {
   }
 
   async #follow(live: LiveContainer, exit: Promise<ExitStatus>): Promise<void> {
-    const { logger, clock, runtime, mutex } = this.#context;
+    const { signal } = this.#closing;
     const { startedAt } = live.record;
-    for (let waiting = exit; !this.#isClosed; waiting = runtime.waitTask(live.id)) {
+    for (let waiting = exit; ; waiting = this.#lookAgain(live)) {
       try {
         const status = await waiting;
-        if (this.#isClosed) return;
-        await mutex.run(live.id, () => this.ended(live, startedAt, status));
+        if (!signal.aborted)
+          await this.#context.mutex.run(live.id, () => this.ended(live, startedAt, status));
         return;
       } catch (error) {
-        // The connection to the runtime broke; the process may go on.
-        logger.warn({ container: live.id, error }, 'lost sight of a container; looking again');
-        await clock.sleep(retryMs);
+        if (signal.aborted) return;
+        this.#context.logger.warn({ container: live.id, error }, 'lost sight of a container; looking again');
       }
     }
+  }
+
+  /** The connection to the runtime broke; the process may go on, or be gone without a trace. */
+  async #lookAgain(live: LiveContainer): Promise<ExitStatus> {
+    const { runtime, clock } = this.#context;
+    await clock.sleep(retryMs, this.#closing.signal);
+    const found = (await runtime.list()).find(({ id }) => id === live.id);
+    if (found?.task !== undefined) return await runtime.waitTask(live.id);
+    return { exitCode: unknownExitCode, exitedAt: timestamp(clock) };
   }
 
   /** Called with the mutex held. `startedAt` names the run, so that an older run's end is not taken for this one's. */

@@ -11,12 +11,9 @@ import { timestamp } from '../timestamp.ts';
 import { zeroTime } from '../model.ts';
 import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
-import type { Ender } from './ender.ts';
+import { type Ender, unknownExitCode } from './ender.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { ownsNetwork } from './sharing.ts';
-
-/** Exit code of a run that ended with the machine: nobody knows the true one. */
-const unknownExitCode = 255;
 
 type Task = NonNullable<RuntimeContainer['task']>;
 
