@@ -65,6 +65,7 @@ async function pruneContainers({ deps }: ApiContext, query: Query): Promise<unkn
 
 const inspectRoutes: Routes = (app, context) => {
   const { engine } = context.deps;
+  let cgroupVersion: 1 | 2 | undefined;
 
   app.get('/containers/json', (request) => listContainers(context, queryOf(request)));
 
@@ -72,7 +73,8 @@ const inspectRoutes: Routes = (app, context) => {
     const container = engine.containers.get(paramOf(request, 'id'));
     const withSize = boolOf(queryOf(request), 'size');
     const sizes = withSize ? await engine.containers.size(container.id) : undefined;
-    const { cgroupVersion } = await engine.info();
+    // Asked for once: it cannot change, and the rest of `info` asks containerd.
+    cgroupVersion ??= (await engine.info()).cgroupVersion;
     return inspectShape(engine, container, cgroupVersion, sizes);
   });
 

@@ -19,6 +19,7 @@ import {
 import { historyShape, imageInspectShape, imageListShape, progressShape } from './imageShapes.ts';
 import { JsonLines } from './jsonLines.ts';
 import { allOf, boolOf, type Query, textOf } from './query.ts';
+import { bodyStream } from './requestBody.ts';
 import { parseRfc3339 } from './timestamps.ts';
 
 const listFilters = ['before', 'dangling', 'label', 'label!', 'reference', 'since', 'until'];
@@ -120,7 +121,7 @@ async function importTar(
   ];
   const lines = new JsonLines(reply);
   return await lines.run(async () => {
-    const image = await context.deps.engine.images.import(request.raw, {
+    const image = await context.deps.engine.images.import(bodyStream(request.raw), {
       ...(repository !== '' && { ref: tag === '' ? repository : `${repository}:${tag}` }),
       message: textOf(query, 'message') || 'Imported from -',
       changes: allOf(query, 'changes'),
@@ -134,7 +135,7 @@ async function load(context: ApiContext, request: FastifyRequest, reply: Fastify
   const isQuiet = boolOf(queryOf(request), 'quiet');
   const lines = new JsonLines(reply);
   return await lines.run(async () => {
-    const loaded = await context.deps.engine.images.load(request.raw, (progress) => {
+    const loaded = await context.deps.engine.images.load(bodyStream(request.raw), (progress) => {
       if (!isQuiet) lines.write(progressShape(progress));
     });
     for (const name of loaded)

@@ -50,8 +50,6 @@ function addHooks(app: FastifyInstance, context: ApiContext): void {
   });
   app.setErrorHandler(async (error, request, reply) => {
     const { status, message } = errorReply(error, logger, `${request.method} ${request.url}`);
-    // The rest of an oversized body is not worth reading.
-    if (status === 413) reply.header('connection', 'close');
     return await reply.code(status).type('application/json').send({ message });
   });
   app.setNotFoundHandler(

@@ -1,203 +1,31 @@
 /*
- * An engine in memory for the tests of the API: no kernel, no containerd. Its processes are four: `echo WORDS`
- * (stdout), `err WORDS` (stderr), `cat` (stdin to stdout), `exit N`; anything else runs until it is stopped.
- * Not for use outside tests.
+ * The containers of the engine in memory: states and streams, no processes. For tests.
  */
-import { PassThrough } from 'node:stream';
-import { newId } from '../../base/ids.ts';
-import type { Containers, Engine, Exec, ExecSpec, Networks, WaitCondition } from '../../engine/engine.ts';
-import { EventLog } from '../../engine/events.ts';
+import { newId } from '../../../base/ids.ts';
+import type { Containers, Exec, ExecSpec, WaitCondition } from '../../../engine/engine.ts';
+import type { EventLog } from '../../../engine/events.ts';
 import {
-  type AttachmentRequest,
   type Container,
   type ContainerId,
   type ContainerSpec,
   type Endpoint,
-  type Network,
-  type NetworkRequest,
   zeroTime,
-} from '../../engine/model.ts';
-import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { Mac } from '../../net/mac.ts';
-import type { Image, ImageStore } from '../../runtime/images/images.ts';
-import type { AttachStreams, LogRecord } from '../../runtime/stdio/stdio.ts';
+} from '../../../engine/model.ts';
+import { LinkspanError } from '../../../errors/linkspanError.ts';
+import type { Mac } from '../../../net/mac.ts';
+import type { AttachStreams, LogRecord } from '../../../runtime/stdio/stdio.ts';
+import { busybox } from './fakeImages.ts';
+import type { FakeNetworks } from './fakeNetworks.ts';
+import { Program } from './fakeProgram.ts';
 
 const now = (): string => new Date().toISOString();
-
-export const busybox: Image = {
-  id: `sha256:${'5'.repeat(64)}`,
-  tags: ['busybox:latest'],
-  digests: [],
-  createdAt: '2026-11-23T21:36:31.505883028Z',
-  architecture: 'amd64',
-  os: 'linux',
-  author: '',
-  comment: 'Imported from -',
-  sizeBytes: 1984162,
-  diffIds: [`sha256:${'b'.repeat(64)}`],
-  config: {
-    env: ['PATH=/bin'],
-    entrypoint: [],
-    command: ['/bin/sh'],
-    workingDir: '',
-    user: '',
-    exposedPorts: [],
-    volumes: [],
-    labels: {},
-  },
-  history: [{ created: '2026-11-23T21:36:31Z', comment: 'Imported from -' }],
-};
-
-function network(name: string, driver: string, subnet: string, isPredefined: boolean): Network {
-  return {
-    id: newId(),
-    name,
-    driver,
-    scope: 'local',
-    state: 'ready',
-    createdAt: now(),
-    isInternal: false,
-    isAttachable: false,
-    hasIpv4: true,
-    hasIpv6: false,
-    ipamDriver: 'default',
-    ipamOptions: {},
-    pools: subnet === '' ? [] : [{ subnet, gateway: subnet.replace(/0\/\d+$/, '1'), auxAddresses: {} }],
-    options: {},
-    labels: {},
-    isPredefined,
-  };
-}
-
-class FakeNetworks implements Networks {
-  readonly all: Network[] = [
-    network('bridge', 'bridge', '172.17.0.0/16', true),
-    network('host', 'host', '', true),
-    network('none', 'null', '', true),
-  ];
-  readonly attached: Endpoint[] = [];
-  /** Requests as they came, for assertions. */
-  readonly requests: NetworkRequest[] = [];
-  readonly connections: (readonly [string, string, Omit<AttachmentRequest, 'network'>])[] = [];
-
-  list(filter: { readonly isPredefined?: boolean; readonly isDangling?: boolean } = {}): readonly Network[] {
-    return this.all.filter(
-      (one) =>
-        (filter.isDangling === undefined ||
-          (!one.isPredefined && this.endpoints(one).length === 0) === filter.isDangling) &&
-        (filter.isPredefined === undefined || one.isPredefined === filter.isPredefined),
-    );
-  }
-
-  get(ref: string): Network {
-    const found = this.all.find(({ id, name }) => id === ref || name === ref || id.startsWith(ref));
-    if (found === undefined) throw new LinkspanError('networkNotFound', `network ${ref} not found`);
-    return found;
-  }
-
-  endpoints({ id }: Network): readonly Endpoint[] {
-    return this.attached.filter(({ networkId, state }) => networkId === id && state === 'attached');
-  }
-
-  create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }> {
-    this.requests.push(request);
-    if (this.all.some(({ name }) => name === request.name))
-      return Promise.reject(
-        new LinkspanError('networkNameTaken', `network with name ${request.name} already exists`),
-      );
-    const subnet = request.pools[0]?.subnet ?? '172.18.0.0/16';
-    const made = {
-      ...network(request.name, request.driver, subnet, false),
-      labels: request.labels,
-      options: request.options,
-    };
-    this.all.push(made);
-    return Promise.resolve({ network: made, warning: '' });
-  }
-
-  remove(ref: string): Promise<void> {
-    this.all.splice(this.all.indexOf(this.get(ref)), 1);
-    return Promise.resolve();
-  }
-
-  async prune(select: (network: Network) => boolean): Promise<readonly Network[]> {
-    const chosen = this.list({ isDangling: true }).filter(select);
-    for (const { id } of chosen) await this.remove(id);
-    return chosen;
-  }
-
-  connect(ref: string, container: string, request: Omit<AttachmentRequest, 'network'>): Promise<void> {
-    this.connections.push([ref, container, request]);
-    return Promise.resolve();
-  }
-
-  disconnect(ref: string, container: string): Promise<void> {
-    this.get(ref);
-    return Promise.reject(
-      new LinkspanError('endpointNotFound', `container ${container} is not connected to network ${ref}`),
-    );
-  }
-}
-
-/** One running program with its streams. */
-class Program {
-  stdin = new PassThrough();
-  outputs: { readonly stdout: PassThrough; readonly stderr: PassThrough }[] = [];
-  readonly log: LogRecord[] = [];
-  ended = Promise.withResolvers<number>();
-  #hasEnded = false;
-
-  /** Ready for another run, if the last one is over. */
-  rearm(): this {
-    if (!this.#hasEnded) return this;
-    this.#hasEnded = false;
-    this.stdin = new PassThrough();
-    this.outputs = [];
-    this.ended = Promise.withResolvers<number>();
-    return this;
-  }
-
-  watch(): { readonly stdout: PassThrough; readonly stderr: PassThrough } {
-    const streams = { stdout: new PassThrough(), stderr: new PassThrough() };
-    this.outputs.push(streams);
-    return streams;
-  }
-
-  write(stream: 'stdout' | 'stderr', data: Buffer): void {
-    this.log.push({ stream, time: '2026-11-24T01:02:03.5Z', data });
-    for (const output of this.outputs) output[stream].write(data);
-  }
-
-  run(args: readonly string[]): void {
-    const [program = '', ...words] = args;
-    const line = Buffer.from(`${words.join(' ')}\n`);
-    if (program === 'echo' || program === 'err') {
-      this.write(program === 'echo' ? 'stdout' : 'stderr', line);
-      this.end(0);
-    } else if (program === 'exit') this.end(Number(words[0]));
-    else if (program === 'cat') {
-      this.stdin.on('data', (data: Buffer) => this.write('stdout', data));
-      this.stdin.on('end', () => this.end(0));
-    }
-  }
-
-  end(exitCode: number): void {
-    if (this.#hasEnded) return;
-    this.#hasEnded = true;
-    for (const { stdout, stderr } of this.outputs) {
-      stdout.end();
-      stderr.end();
-    }
-    this.ended.resolve(exitCode);
-  }
-}
 
 interface Waiter {
   readonly condition: WaitCondition;
   readonly resolve: (result: { readonly exitCode: number; readonly error: string }) => void;
 }
 
-class FakeContainers implements Containers {
+export class FakeContainers implements Containers {
   readonly all: Map<string, Container> = new Map();
   readonly specs: ContainerSpec[] = [];
   readonly calls: string[] = [];
@@ -518,86 +346,4 @@ class FakeContainers implements Containers {
       attributes: { ...spec.labels, ...more, image: spec.image, name },
     });
   }
-}
-
-class FakeImages implements ImageStore {
-  readonly calls: string[] = [];
-
-  list(): Promise<readonly Image[]> {
-    return Promise.resolve([busybox]);
-  }
-
-  chainId(): string {
-    return '';
-  }
-
-  get(ref: string): Promise<Image> {
-    if (ref === 'busybox' || ref === 'busybox:latest' || ref === busybox.id) return Promise.resolve(busybox);
-    return Promise.reject(new LinkspanError('imageNotFound', `No such image: ${ref}`));
-  }
-
-  pull(...[ref, options, onProgress]: Parameters<ImageStore['pull']>): Promise<Image> {
-    this.calls.push(`pull ${ref} ${options.credentials?.username ?? ''}`);
-    if (ref.includes('refused'))
-      return Promise.reject(new LinkspanError('registryRefused', `pull access denied for ${ref}`));
-    onProgress({ id: 'latest', status: `Pulling from ${ref}` });
-    onProgress({ id: 'abc', status: 'Downloading', currentBytes: 1, totalBytes: 2 });
-    if (ref.includes('broken')) return Promise.reject(new LinkspanError('imageInvalid', 'digest mismatch'));
-    return Promise.resolve(busybox);
-  }
-
-  async load(tar: AsyncIterable<Buffer>): Promise<readonly string[]> {
-    let bytes = 0;
-    for await (const chunk of tar) bytes += chunk.length;
-    this.calls.push(`load ${bytes}`);
-    return ['busybox:latest'];
-  }
-
-  async import(...[tar, options]: Parameters<ImageStore['import']>): Promise<Image> {
-    let bytes = 0;
-    for await (const chunk of tar as AsyncIterable<Buffer>) bytes += chunk.length;
-    this.calls.push(`import ${bytes} ${options.ref} ${options.changes.join('|')}`);
-    return busybox;
-  }
-
-  tag(ref: string, target: string): Promise<void> {
-    this.calls.push(`tag ${ref} ${target}`);
-    return Promise.resolve();
-  }
-
-  remove(...[ref, options]: Parameters<ImageStore['remove']>): ReturnType<ImageStore['remove']> {
-    this.calls.push(`remove ${ref} ${options.isForced} ${options.usersOf(busybox.id).length}`);
-    return Promise.resolve([{ untagged: `${ref}:latest` }, { deleted: busybox.id }]);
-  }
-}
-
-/** The fake with its parts in sight, for assertions. */
-export interface FakeEngine extends Engine {
-  readonly networks: FakeNetworks;
-  readonly containers: FakeContainers;
-  readonly images: FakeImages;
-}
-
-export function createFakeEngine(): FakeEngine {
-  const events = new EventLog();
-  const networks = new FakeNetworks();
-  return {
-    networks,
-    containers: new FakeContainers(networks, events),
-    images: new FakeImages(),
-    events,
-    info: () =>
-      Promise.resolve({
-        id: 'fake',
-        name: 'host',
-        dataRoot: '/var/lib/linkspan',
-        containerdVersion: '1.6.20',
-        runcVersion: '1.1.5',
-        cgroupDriver: 'cgroupfs',
-        cgroupVersion: 1,
-        warnings: [],
-        isDebug: false,
-        labels: [],
-      }),
-  };
 }

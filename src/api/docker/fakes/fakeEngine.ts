@@ -1,0 +1,39 @@
+/*
+ * An engine in memory for the tests of the API: no kernel, no containerd. Not for use outside tests.
+ */
+import type { Engine } from '../../../engine/engine.ts';
+import { EventLog } from '../../../engine/events.ts';
+import { FakeContainers } from './fakeContainers.ts';
+import { FakeImages } from './fakeImages.ts';
+import { FakeNetworks } from './fakeNetworks.ts';
+
+/** The fake with its parts in sight, for assertions. */
+export interface FakeEngine extends Engine {
+  readonly networks: FakeNetworks;
+  readonly containers: FakeContainers;
+  readonly images: FakeImages;
+}
+
+export function createFakeEngine(): FakeEngine {
+  const events = new EventLog();
+  const networks = new FakeNetworks();
+  return {
+    networks,
+    containers: new FakeContainers(networks, events),
+    images: new FakeImages(),
+    events,
+    info: () =>
+      Promise.resolve({
+        id: 'fake',
+        name: 'host',
+        dataRoot: '/var/lib/linkspan',
+        containerdVersion: '1.6.20',
+        runcVersion: '1.1.5',
+        cgroupDriver: 'cgroupfs',
+        cgroupVersion: 1,
+        warnings: [],
+        isDebug: false,
+        labels: [],
+      }),
+  };
+}

@@ -1,0 +1,80 @@
+/*
+ * The image store of the engine in memory: one image, and a list of what was asked. For tests.
+ */
+import { LinkspanError } from '../../../errors/linkspanError.ts';
+import type { Image, ImageStore } from '../../../runtime/images/images.ts';
+
+export const busybox: Image = {
+  id: `sha256:${'5'.repeat(64)}`,
+  tags: ['busybox:latest'],
+  digests: [],
+  createdAt: '2026-11-23T21:36:31.505883028Z',
+  architecture: 'amd64',
+  os: 'linux',
+  author: '',
+  comment: 'Imported from -',
+  sizeBytes: 1984162,
+  diffIds: [`sha256:${'b'.repeat(64)}`],
+  config: {
+    env: ['PATH=/bin'],
+    entrypoint: [],
+    command: ['/bin/sh'],
+    workingDir: '',
+    user: '',
+    exposedPorts: [],
+    volumes: [],
+    labels: {},
+  },
+  history: [{ created: '2026-11-23T21:36:31Z', comment: 'Imported from -' }],
+};
+
+export class FakeImages implements ImageStore {
+  readonly calls: string[] = [];
+
+  list(): Promise<readonly Image[]> {
+    return Promise.resolve([busybox]);
+  }
+
+  chainId(): string {
+    return '';
+  }
+
+  get(ref: string): Promise<Image> {
+    if (ref === 'busybox' || ref === 'busybox:latest' || ref === busybox.id) return Promise.resolve(busybox);
+    return Promise.reject(new LinkspanError('imageNotFound', `No such image: ${ref}`));
+  }
+
+  pull(...[ref, options, onProgress]: Parameters<ImageStore['pull']>): Promise<Image> {
+    this.calls.push(`pull ${ref} ${options.credentials?.username ?? ''}`);
+    if (ref.includes('refused'))
+      return Promise.reject(new LinkspanError('registryRefused', `pull access denied for ${ref}`));
+    onProgress({ id: 'latest', status: `Pulling from ${ref}` });
+    onProgress({ id: 'abc', status: 'Downloading', currentBytes: 1, totalBytes: 2 });
+    if (ref.includes('broken')) return Promise.reject(new LinkspanError('imageInvalid', 'digest mismatch'));
+    return Promise.resolve(busybox);
+  }
+
+  async load(tar: AsyncIterable<Buffer>): Promise<readonly string[]> {
+    let bytes = 0;
+    for await (const chunk of tar) bytes += chunk.length;
+    this.calls.push(`load ${bytes}`);
+    return ['busybox:latest'];
+  }
+
+  async import(...[tar, options]: Parameters<ImageStore['import']>): Promise<Image> {
+    let bytes = 0;
+    for await (const chunk of tar as AsyncIterable<Buffer>) bytes += chunk.length;
+    this.calls.push(`import ${bytes} ${options.ref} ${options.changes.join('|')}`);
+    return busybox;
+  }
+
+  tag(ref: string, target: string): Promise<void> {
+    this.calls.push(`tag ${ref} ${target}`);
+    return Promise.resolve();
+  }
+
+  remove(...[ref, options]: Parameters<ImageStore['remove']>): ReturnType<ImageStore['remove']> {
+    this.calls.push(`remove ${ref} ${options.isForced} ${options.usersOf(busybox.id).length}`);
+    return Promise.resolve([{ untagged: `${ref}:latest` }, { deleted: busybox.id }]);
+  }
+}
