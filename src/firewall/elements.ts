@@ -62,9 +62,18 @@ export function planNetwork(network: FirewallNetwork): readonly SetElement[] {
   ];
 }
 
-/** The element that lets frames pass inside a bridge that is not ours. */
-export function planForeignBridge(bridge: string): SetElement {
-  return byName('foreign', bridge, bridge);
+/** Names that Docker and libvirt give to bridges behind which their own guests are, never an uplink. */
+const enginesBridge = /^(docker0|docker_gwbridge|br-[0-9a-f]{12}|virbr\d+)$/;
+
+/**
+ * Elements of a bridge that is not ours: `theirs` keeps our mark off packets to another engine's guests, and where the
+ * guard stands (`isGuarded`) `foreign` lets frames pass inside the bridge.
+ */
+export function planForeignBridge(bridge: string, isGuarded: boolean): readonly SetElement[] {
+  return [
+    ...(enginesBridge.test(bridge) ? [byName('theirs', bridge)] : []),
+    ...(isGuarded ? [byName('foreign', bridge, bridge)] : []),
+  ];
 }
 
 function formatField(field: Field): string {

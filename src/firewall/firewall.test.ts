@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { parseIp } from '../net/ip.ts';
 import { formatPrefix, parsePrefix, prefixOf } from '../net/prefix.ts';
 import { compareElements, planElementChanges } from './difference.ts';
-import { formatData, formatKey, planNetwork } from './elements.ts';
+import { formatData, formatKey, planForeignBridge, planNetwork } from './elements.ts';
 import { decodeMessage, encodeCall } from './foreign/dbus.ts';
 import { acceptsMark, extensionPointOf, foreignForwardChains, isDropping } from './foreign/forwardDrop.ts';
 import { readLegacyFilter } from './foreign/legacyRule.ts';
@@ -61,6 +61,14 @@ for (const [name, given, expected] of [
 ] as const) {
   test(`the plan of ${name}`, () => assert.deepEqual(textOf(given), expected));
 }
+
+test('bridges of others: engines’ own are theirs, and all of them pass the guard', () => {
+  const of = (name: string, isGuarded: boolean): readonly string[] =>
+    planForeignBridge(name, isGuarded).map((element) => `${element.set} ${formatKey(element)}`);
+  assert.deepEqual(of('docker0', true), ['theirs "docker0"', 'foreign "docker0" . "docker0"']);
+  assert.deepEqual(of('br-0123456789ab', false), ['theirs "br-0123456789ab"']);
+  assert.deepEqual(of('br0', false), []);
+});
 
 test('every subnet reads back from its interval', () => {
   fc.assert(

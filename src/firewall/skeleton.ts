@@ -10,6 +10,8 @@
  *              network is dropped and everything else out of one is accepted.
  *   guard      only where we switched forwarding on: drops what passes between two interfaces that are not ours,
  *              so that the host does not become a router. Frames inside a foreign bridge pass.
+ * What goes to the bridge of another engine is accepted without the mark: whether its containers may be reached is for
+ * that engine's rules to say.
  * The priority is just before `filter`, so that rules of others at `filter` can see the mark that `allow` sets. An
  * accept here does not overrule a drop in another table; see foreign/.
  *
@@ -42,6 +44,7 @@ const sets: Readonly<Record<string, string>> = {
   masq4: '{ type ipv4_addr; flags interval; }',
   masq6: '{ type ipv6_addr; flags interval; }',
   foreign: '{ type ifname . ifname; }',
+  theirs: '{ type ifname; }',
 };
 const maps: Readonly<Record<string, string>> = {
   snat4: '{ type ipv4_addr : ipv4_addr; flags interval; }',
@@ -80,6 +83,7 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
       'oifname @routed4 ip protocol icmp goto allow comment "routed"',
       'oifname @routed6 meta l4proto ipv6-icmp goto allow comment "routed"',
       'oifname @bridges drop comment "not published"',
+      'iifname @bridges oifname @theirs accept comment "their owner decides"',
       'iifname @bridges goto allow comment "outward"',
       'goto guard',
     ],

@@ -95,10 +95,11 @@ export class TableKeeper {
 
   #desired(): readonly SetElement[] {
     const ours = new Set(this.networks.map(({ bridge }) => bridge));
-    const foreign = this.#options.guardedFamilies.length === 0 ? [] : [...this.#bridges];
+    const foreign = [...this.#bridges].filter((name) => !ours.has(name));
+    const isGuarded = this.#options.guardedFamilies.length > 0;
     return [
       ...this.networks.flatMap(planNetwork),
-      ...foreign.filter((name) => !ours.has(name)).map(planForeignBridge),
+      ...foreign.flatMap((name) => planForeignBridge(name, isGuarded)),
     ];
   }
 
