@@ -28,6 +28,9 @@ export interface Runner {
   (args: readonly string[], options?: RunOptions): Promise<Result>;
 }
 
+/** Programs run about six times slower on the vm lane's emulated machine; limits there are longer. */
+const slowness = process.env['LINKSPAN_VM_GUEST'] === '1' ? 6 : 1;
+
 /** The commands so far, one line each; the last ones are shown when an expectation fails. */
 export type Transcript = string[];
 
@@ -45,7 +48,7 @@ async function finish(
   // A program that ends without reading its input closes the pipe; that is its right.
   child.stdin.on('error', () => undefined);
   child.stdin.end(options.input ?? '');
-  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 60_000);
+  const timer = setTimeout(() => child.kill('SIGKILL'), (options.timeoutMs ?? 60_000) * slowness);
   const ended = Promise.withResolvers<number>();
   child.once('error', ended.reject);
   child.once('close', (code, signal) => ended.resolve(code ?? (signal === 'SIGKILL' ? 137 : 255)));
@@ -112,7 +115,7 @@ export async function eventually(
   probe: () => boolean | Promise<boolean>,
   timeoutMs = 5000,
 ): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs;
+  const deadline = performance.now() + timeoutMs * slowness;
   for (;;) {
     if (await probe()) return true;
     if (performance.now() > deadline) return false;

@@ -1,0 +1,47 @@
+/*
+ * The compat checks on a machine with cgroup v2 and a 6.12 kernel, which most users have: each test here boots one
+ * under QEMU (tools/vmrun) and runs a compat file in a lane there. LINKSPAN_VM=short runs a handful of checks.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+const root = join(import.meta.dirname, '../..');
+
+/** Runs a test file in the guest; its output is shown when it fails. */
+function runInGuest(file: string, limitSeconds: number, only?: string): void {
+  const pattern = only === undefined ? [] : [`--test-name-pattern=${only}`];
+  const engine = process.env['LINKSPAN_COMPAT_ENGINE'] ?? 'docker';
+  const { status, stdout, stderr } = spawnSync(
+    join(root, 'tools/vmrun'),
+    [
+      ...['-v', '-t', String(limitSeconds), '-e', `LINKSPAN_COMPAT_ENGINE=${engine}`, '--'],
+      ...[join(root, 'scripts/lane'), join(root, 'scripts/node'), '--test', ...pattern, join(root, file)],
+    ],
+    { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 },
+  );
+  assert.equal(status, 0, `${stdout}\n${stderr}`);
+  // A pattern that fits nothing must not pass.
+  assert.match(stdout, /pass [1-9]/);
+  process.stdout.write(stderr);
+}
+
+if (process.env['LINKSPAN_VM'] === 'short') {
+  test('cgroup v2: the daemon starts, networks and containers work', { timeout: 180_000 }, () => {
+    runInGuest('tests/compat/bridge.test.ts', 170, '^(1|2|4|22):');
+  });
+} else {
+  for (const [file, limitSeconds] of [
+    ['tests/compat/bridge.test.ts', 600],
+    ['tests/compat/badInput.test.ts', 900],
+    ['tests/compat/eventsAndFilters.test.ts', 300],
+    ['tests/compat/story.test.ts', 500],
+    ['tests/compat/startup.test.ts', 500],
+    ['tests/kernel/kernelLinks.test.ts', 300],
+  ] as const) {
+    test(`cgroup v2: ${file}`, { timeout: (limitSeconds + 30) * 1000 }, () => {
+      runInGuest(file, limitSeconds);
+    });
+  }
+}
