@@ -11,7 +11,6 @@ const entries: Readonly<Record<string, string>> = {
   linkspand: 'src/daemon/main.ts',
   linkspan: 'src/frontends/cli/main.ts',
   kernelWorker: 'src/kernel/kernelWorker.ts',
-  reaperWorker: 'src/kernel/reaperWorker.ts',
   storeWorker: 'src/store/storeWorker.ts',
 };
 
@@ -30,24 +29,35 @@ const startedAt = new Date();
 const fresh = join(root, 'dist/.new');
 rmSync(fresh, { recursive: true, force: true });
 mkdirSync(fresh, { recursive: true });
-await build({
-  absWorkingDir: root,
-  entryPoints: Object.fromEntries(present),
-  outdir: fresh,
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  target: 'node26',
-  external: ['koffi'],
-  banner: { js: banner },
-  loader: { '.proto': 'text' },
-  sourcemap: 'linked',
-  keepNames: true,
-  legalComments: 'none',
-  logLevel: 'warning',
-});
+/** Whether the bundle was made; its errors are on stderr. */
+async function bundle(name: string, source: string): Promise<boolean> {
+  try {
+    await build({
+      absWorkingDir: root,
+      entryPoints: { [name]: source },
+      outdir: fresh,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node26',
+      external: ['koffi'],
+      banner: { js: banner },
+      loader: { '.proto': 'text' },
+      sourcemap: 'linked',
+      keepNames: true,
+      legalComments: 'none',
+      logLevel: 'error',
+    });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const made = await Promise.all(present.map(([name, source]) => bundle(name, source)));
 for (const file of readdirSync(fresh)) renameSync(join(fresh, file), join(root, 'dist', file));
 rmSync(fresh, { recursive: true });
+if (made.includes(false)) process.exit(1);
 const stamp = join(root, 'dist/.built');
 writeFileSync(stamp, `${startedAt.toISOString()}\n`);
 // A source that was saved while esbuild ran counts as newer.
