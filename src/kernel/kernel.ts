@@ -83,8 +83,13 @@ export interface KernelEvents extends Record<string, unknown> {
   readonly link: { readonly action: 'new' | 'del'; readonly link: Link };
   readonly address: { readonly action: 'new' | 'del'; readonly address: Address };
   readonly route: { readonly action: 'new' | 'del' };
-  /** The nf_tables generation changed (NFT_MSG_NEWGEN): somebody committed a ruleset change; `pid` is their port id. */
-  readonly ruleset: { readonly generation: number };
+  /** The nf_tables generation changed (NFT_MSG_NEWGEN): this Kernel (`isOwn`) or somebody else committed a change. */
+  readonly ruleset: {
+    readonly generation: number;
+    readonly isOwn: boolean;
+    /** Name of the thread that did it: `nft`, `dockerd`, … */
+    readonly processName: string;
+  };
   /** Events were lost (ENOBUFS): everything must be compared again. */
   readonly overrun: null;
 }
@@ -93,8 +98,13 @@ export interface KernelEvents extends Record<string, unknown> {
 export interface SetElement {
   readonly set: string;
   readonly key: readonly ElementField[];
-  /** End of the interval, exclusive, for sets with flag interval and no concatenation. */
+  /**
+   * First value beyond the interval, for sets with flag interval over one field. Leave it out where the interval
+   * ends with the last address that there is.
+   */
   readonly keyEnd?: readonly ElementField[];
+  /** Last key of the interval, for sets with flag interval over concatenated fields; fields without range repeat. */
+  readonly keyLast?: readonly ElementField[];
   readonly data?: readonly ElementField[];
 }
 

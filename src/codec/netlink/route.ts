@@ -1,0 +1,323 @@
+/*
+ * rtnetlink: links, addresses and routes as messages. Pure. Only what a bridge network needs: bridges, veth pairs,
+ * bridge ports, addresses, unicast routes. Contract: linux/rtnetlink.h, if_link.h, if_addr.h, if_bridge.h.
+ *
+ *   ifinfomsg  0 u8 family | 2 u16 type | 4 i32 index | 8 u32 flags | 12 u32 mask of flags to change
+ *   ifaddrmsg  0 u8 family | 1 u8 prefix length | 2 u8 flags | 3 u8 scope | 4 u32 index
+ *   rtmsg      0 u8 family | 1 u8 dst length | 2 u8 src length | 3 u8 tos | 4 u8 table | 5 u8 protocol
+ *              6 u8 scope | 7 u8 type | 8 u32 flags
+ * Addresses are in network byte order, all other integers in the machine's.
+ */
+import { type Ip, type IpFamily, ipFromBytes, ipToBytes, widthOf } from '../../net/ip.ts';
+import { type Mac, macFromBytes, macToBytes } from '../../net/mac.ts';
+import { type IpWithLength, lastOf, type Prefix, prefixOf } from '../../net/prefix.ts';
+import {
+  type Attributes,
+  decodeAttributes,
+  decodeNested,
+  type Message,
+  messageFlag,
+  stringOf,
+  u8Of,
+  u32Of,
+  view,
+  Writer,
+} from './core.ts';
+
+export const routeType = {
+  newLink: 16,
+  delLink: 17,
+  getLink: 18,
+  newAddress: 20,
+  delAddress: 21,
+  getAddress: 22,
+  newRoute: 24,
+  delRoute: 25,
+  getRoute: 26,
+} as const;
+
+/** Multicast groups as bits of sockaddr_nl.nl_groups: LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE. */
+export const routeGroups: number = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+
+const ifla = {
+  address: 1,
+  name: 3,
+  mtu: 4,
+  master: 10,
+  linkInfo: 18,
+  alias: 20,
+  group: 27,
+  netnsFd: 28,
+  extMask: 29,
+} as const;
+const linkInfo = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
+const vethPeer = 1;
+const bridge = { forwardDelay: 1, stpState: 5 } as const;
+const bridgePort = { mode: 4, isolated: 33 } as const;
+const up = 1;
+/** RTEXT_FILTER_SKIP_STATS: halves the size of an answer about links. */
+const skipStats = 8;
+
+/** A veth's other end, made together with it. */
+export interface VethPeer {
+  readonly name: string;
+  readonly mac: Mac;
+  readonly mtuBytes: number;
+  /** Descriptor of the namespace to be born in. */
+  readonly netnsFd: number;
+}
+
+/** What a message says of a link; absent fields are not sent. */
+export interface LinkFields {
+  /** The link itself: by index, or by name when the index is absent. */
+  readonly ifindex?: number;
+  readonly name?: string;
+  readonly isUp?: boolean;
+  readonly mtuBytes?: number;
+  readonly mac?: Mac;
+  /** ifindex of a bridge. */
+  readonly master?: number;
+  readonly alias?: string;
+  readonly group?: number;
+  /** Makes a bridge with forward delay 0 and STP off. */
+  readonly isNewBridge?: boolean;
+  /**
+   * Makes a veth pair. The peer is born down: IFF_UP on it fails with ENOTCONN, because veth opens it before the
+   * two ends are tied, and rolling that back costs an rcu_barrier (some 25 ms).
+   */
+  readonly vethPeer?: VethPeer;
+  readonly bridgePort?: { readonly isHairpin: boolean; readonly isIsolated: boolean };
+}
+
+function writeLinkHeader(w: Writer, fields: LinkFields): void {
+  w.u32(0);
+  w.u32(fields.ifindex ?? 0);
+  w.u32(fields.isUp === true ? up : 0);
+  w.u32(fields.isUp === undefined ? 0 : up);
+}
+
+function writeLinkInfo(w: Writer, fields: LinkFields): void {
+  const { vethPeer: peer, bridgePort: port } = fields;
+  if (fields.isNewBridge === true) {
+    w.stringAttribute(linkInfo.kind, 'bridge');
+    w.attribute(linkInfo.data, () => {
+      w.u32Attribute(bridge.forwardDelay, 0);
+      w.u32Attribute(bridge.stpState, 0);
+    });
+  }
+  if (peer !== undefined) {
+    w.stringAttribute(linkInfo.kind, 'veth');
+    w.attribute(linkInfo.data, () =>
+      w.attribute(vethPeer, () => {
+        writeLinkHeader(w, {});
+        writeLinkAttributes(w, peer);
+        w.u32Attribute(ifla.netnsFd, peer.netnsFd);
+      }),
+    );
+  }
+  if (port !== undefined) {
+    w.stringAttribute(linkInfo.slaveKind, 'bridge');
+    w.attribute(linkInfo.slaveData, () => {
+      w.u8Attribute(bridgePort.mode, port.isHairpin ? 1 : 0);
+      w.u8Attribute(bridgePort.isolated, port.isIsolated ? 1 : 0);
+    });
+  }
+}
+
+function writeLinkAttributes(w: Writer, fields: LinkFields): void {
+  if (fields.name !== undefined) w.stringAttribute(ifla.name, fields.name);
+  if (fields.mac !== undefined) w.bytesAttribute(ifla.address, macToBytes(fields.mac));
+  if (fields.mtuBytes !== undefined) w.u32Attribute(ifla.mtu, fields.mtuBytes);
+  if (fields.master !== undefined) w.u32Attribute(ifla.master, fields.master);
+  // Without a terminating zero: the kernel keeps the bytes as they are.
+  if (fields.alias !== undefined) w.bytesAttribute(ifla.alias, Buffer.from(fields.alias));
+  if (fields.group !== undefined) w.u32Attribute(ifla.group, fields.group);
+  if (fields.isNewBridge === true || fields.vethPeer !== undefined || fields.bridgePort !== undefined)
+    w.attribute(ifla.linkInfo, () => writeLinkInfo(w, fields));
+}
+
+function encodeLink(type: number, flags: number, fields: LinkFields): Uint8Array {
+  const w = new Writer();
+  w.message(type, flags, () => {
+    writeLinkHeader(w, fields);
+    writeLinkAttributes(w, fields);
+    if (type === routeType.getLink) w.u32Attribute(ifla.extMask, skipStats);
+  });
+  return w.finish();
+}
+
+const change = messageFlag.request | messageFlag.ack;
+const create = change | messageFlag.create | messageFlag.excl;
+
+/** RTM_NEWLINK that makes a link; EEXIST if the name is taken. The kernel ignores `alias` here: set it afterwards. */
+export function encodeNewLink(fields: LinkFields): Uint8Array {
+  return encodeLink(routeType.newLink, create, fields);
+}
+
+/** RTM_NEWLINK that changes an existing link; ENODEV if there is none. */
+export function encodeSetLink(fields: LinkFields): Uint8Array {
+  return encodeLink(routeType.newLink, change, fields);
+}
+
+/** RTM_GETLINK of one link. Answered by RTM_NEWLINK or an error, without acknowledgement. */
+export function encodeGetLink(fields: LinkFields): Uint8Array {
+  return encodeLink(routeType.getLink, messageFlag.request, fields);
+}
+
+/** RTM_DELLINK by name, or of all links of a group when only `group` is given. */
+export function encodeDelLink(fields: LinkFields): Uint8Array {
+  return encodeLink(routeType.delLink, change, fields);
+}
+
+/** RTM_GETLINK of all links. */
+export function encodeLinkDump(): Uint8Array {
+  return encodeLink(routeType.getLink, messageFlag.request | messageFlag.dump, {});
+}
+
+export interface LinkMessage {
+  /** 0 for the link itself; PF_BRIDGE (7) where the message is about its being a bridge port. */
+  readonly family: number;
+  readonly ifindex: number;
+  readonly isUp: boolean;
+  readonly name: string;
+  readonly kind: string | undefined;
+  readonly mtuBytes: number;
+  readonly mac: Mac | undefined;
+  readonly master: number | undefined;
+  readonly alias: string | undefined;
+  readonly group: number;
+  /** Where the link is a bridge port. */
+  readonly bridgePort: { readonly isHairpin: boolean; readonly isIsolated: boolean } | undefined;
+}
+
+function decodeBridgePort(info: Attributes): LinkMessage['bridgePort'] {
+  if (stringOf(info.get(linkInfo.slaveKind)) !== 'bridge') return undefined;
+  const port = decodeNested(info, linkInfo.slaveData);
+  return {
+    isHairpin: u8Of(port.get(bridgePort.mode)) === 1,
+    isIsolated: u8Of(port.get(bridgePort.isolated)) === 1,
+  };
+}
+
+/** Decodes RTM_NEWLINK or RTM_DELLINK. */
+export function decodeLink(payload: Uint8Array): LinkMessage {
+  const data = view(payload);
+  const attributes = decodeAttributes(payload, 16);
+  const info = decodeNested(attributes, ifla.linkInfo);
+  const mac = attributes.get(ifla.address);
+  return {
+    family: data.getUint8(0),
+    ifindex: data.getInt32(4, true),
+    isUp: (data.getUint32(8, true) & up) !== 0,
+    name: stringOf(attributes.get(ifla.name)) ?? '',
+    kind: stringOf(info.get(linkInfo.kind)),
+    mtuBytes: u32Of(attributes.get(ifla.mtu)) ?? 0,
+    mac: mac?.length === 6 ? macFromBytes(mac) : undefined,
+    master: u32Of(attributes.get(ifla.master)),
+    alias: stringOf(attributes.get(ifla.alias)),
+    group: u32Of(attributes.get(ifla.group)) ?? 0,
+    bridgePort: decodeBridgePort(info),
+  };
+}
+
+const familyNumber = (family: IpFamily): number => (family === 4 ? 2 : 10);
+const ifa = { address: 1, local: 2, broadcast: 4 } as const;
+/** IFA_F_NODAD: usable at once; duplicate address detection would hold an IPv6 address back for a second. */
+const noDad = 2;
+
+export interface AddressMessage extends IpWithLength {
+  readonly ifindex: number;
+}
+
+/** RTM_NEWADDR (EEXIST if present) or RTM_DELADDR (EADDRNOTAVAIL if absent). IPv6 addresses skip DAD. */
+export function encodeAddress(op: 'new' | 'del', address: AddressMessage): Uint8Array {
+  const { ip, length } = address;
+  const w = new Writer();
+  const [type, flags] = op === 'new' ? [routeType.newAddress, create] : [routeType.delAddress, change];
+  w.message(type, flags, () => {
+    w.u8(familyNumber(ip.family));
+    w.u8(length);
+    w.u8(ip.family === 6 ? noDad : 0);
+    w.u8(0);
+    w.u32(address.ifindex);
+    w.bytesAttribute(ifa.local, ipToBytes(ip));
+    w.bytesAttribute(ifa.address, ipToBytes(ip));
+    if (op === 'new' && ip.family === 4 && length < 31)
+      w.bytesAttribute(ifa.broadcast, ipToBytes(lastOf(prefixOf(ip, length))));
+  });
+  return w.finish();
+}
+
+/** Decodes RTM_NEWADDR or RTM_DELADDR; undefined for families other than IP. */
+export function decodeAddress(payload: Uint8Array): AddressMessage | undefined {
+  const data = view(payload);
+  const attributes = decodeAttributes(payload, 8);
+  // On a point-to-point link IFA_ADDRESS is the other side's.
+  const bytes = attributes.get(ifa.local) ?? attributes.get(ifa.address);
+  if (bytes === undefined || (bytes.length !== 4 && bytes.length !== 16)) return undefined;
+  return { ip: ipFromBytes(bytes), length: data.getUint8(1), ifindex: data.getUint32(4, true) };
+}
+
+const rta = { destination: 1, oif: 4, gateway: 5, table: 15 } as const;
+const mainTable = 254;
+const bootProtocol = 3;
+const unicast = 1;
+const linkScope = 253;
+const clonedFlag = 0x200;
+
+export interface RouteMessage {
+  /** undefined = default route. */
+  readonly destination: Prefix | undefined;
+  readonly gateway: Ip | undefined;
+  readonly ifindex: number | undefined;
+  /** No hop between: IPv4 scope `link`; IPv6, which has no scopes, without gateway. */
+  readonly isOnLink: boolean;
+}
+
+/** RTM_NEWROUTE of a default route in the main table; EEXIST if there is one. */
+export function encodeDefaultRoute(gateway: Ip, ifindex: number): Uint8Array {
+  const w = new Writer();
+  w.message(routeType.newRoute, create, () => {
+    w.u8(familyNumber(gateway.family));
+    for (const byte of [0, 0, 0, mainTable, bootProtocol, 0, unicast]) w.u8(byte);
+    w.u32(0);
+    w.bytesAttribute(rta.gateway, ipToBytes(gateway));
+    w.u32Attribute(rta.oif, ifindex);
+  });
+  return w.finish();
+}
+
+/** RTM_GETADDR or RTM_GETROUTE of everything, all families. */
+export function encodeDump(what: 'addresses' | 'routes'): Uint8Array {
+  const w = new Writer();
+  const type = what === 'addresses' ? routeType.getAddress : routeType.getRoute;
+  w.message(type, messageFlag.request | messageFlag.dump, () =>
+    w.bytes(new Uint8Array(what === 'addresses' ? 8 : 12)),
+  );
+  return w.finish();
+}
+
+/** Decodes RTM_NEWROUTE; undefined for what is not an IP unicast route of the main table. */
+export function decodeRoute(payload: Uint8Array): RouteMessage | undefined {
+  const data = view(payload);
+  const attributes = decodeAttributes(payload, 12);
+  const family = data.getUint8(0) === 2 ? 4 : data.getUint8(0) === 10 ? 6 : undefined;
+  const table = u32Of(attributes.get(rta.table)) ?? data.getUint8(4);
+  const isCloned = (data.getUint32(8, true) & clonedFlag) !== 0;
+  if (family === undefined || table !== mainTable || data.getUint8(7) !== unicast || isCloned)
+    return undefined;
+  const length = data.getUint8(1);
+  const base = ipFromBytes(attributes.get(rta.destination) ?? new Uint8Array(widthOf(family) / 8));
+  const gateway = attributes.get(rta.gateway);
+  return {
+    destination: length === 0 ? undefined : { base, length },
+    gateway: gateway === undefined ? undefined : ipFromBytes(gateway),
+    ifindex: u32Of(attributes.get(rta.oif)),
+    isOnLink: family === 4 ? data.getUint8(6) === linkScope : gateway === undefined,
+  };
+}
+
+/** True if a message ends a dump that a change interrupted, so that it has to be asked for again. */
+export function isInterrupted(message: Message): boolean {
+  return (message.flags & messageFlag.dumpInterrupted) !== 0;
+}

@@ -1,0 +1,126 @@
+/*
+ * The kernel worker's thread: runs the verbs of Kernel in the order in which they come, each a few system calls, and
+ * watches the kernel's notifications. Started by openKernel. It owns all netlink sockets; its thread is the only one
+ * that ever enters another namespace.
+ */
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import { parentPort, workerData } from 'node:worker_threads';
+import { Seam } from '../base/seam.ts';
+import { attach } from './attach.ts';
+import { changeElements } from './elements.ts';
+import { asKernelError } from './errno.ts';
+import type { NamespacePath } from './kernel.ts';
+import { linux, loadLibc } from './libc.ts';
+import { openNft } from './libnftables.ts';
+import {
+  delAddress,
+  dumpAddresses,
+  dumpLinks,
+  dumpRoutes,
+  ensureAddress,
+  ensureBridge,
+  setLink,
+} from './links.ts';
+import {
+  createNamespace,
+  hasNamespace,
+  inNamespace,
+  type NamespaceContext,
+  openHome,
+  openSocketIn,
+  removeNamespace,
+} from './namespaces.ts';
+import { NetlinkSocket, newSocketContext } from './netlinkSocket.ts';
+import type { Call, Operations, WorkerMessage, WorkerStart } from './protocol.ts';
+import { Reaper } from './reaper.ts';
+import { getSysctl, setSysctl } from './sysctl.ts';
+import { openWatcher } from './watcher.ts';
+
+/** Linux 6.3 brought NFT_MSG_DESTROYSETELEM. */
+function hasDestroy(): boolean {
+  const [major = 0, minor = 0] = release().split('.').map(Number.parseFloat);
+  return major > 6 || (major === 6 && minor >= 3);
+}
+
+function makeOperations(context: NamespaceContext, reaper: Reaper): Operations {
+  const { seam, sockets } = context;
+  const host = new NetlinkSocket(sockets, linux.NETLINK_ROUTE);
+  const netfilter = new NetlinkSocket(sockets, linux.NETLINK_NETFILTER);
+  const runNft = openNft();
+  const destroys = hasDestroy();
+  const withSocket = <T>(path: NamespacePath, work: (socket: NetlinkSocket) => T): T => {
+    if (path === undefined) return work(host);
+    using socket = openSocketIn(context, path);
+    return work(socket);
+  };
+  return {
+    createNamespace: (path) => createNamespace(context, path),
+    removeNamespace: (path) => removeNamespace(context, path),
+    hasNamespace: (path) => hasNamespace(seam, path),
+    ensureBridge: (spec) => ensureBridge(host, spec),
+    ensureAddress: (link, address, path) => withSocket(path, (s) => ensureAddress(s, link, address)),
+    delAddress: (link, address, path) => withSocket(path, (s) => delAddress(s, link, address)),
+    setLink: (link, change, path) => withSocket(path, (s) => setLink(s, link, change)),
+    delLink: (name) => reaper.delLink(name),
+    attach: (spec) => attach(context, host, spec),
+    links: (path) => withSocket(path, dumpLinks),
+    addresses: (path) => withSocket(path, dumpAddresses),
+    routes: (path) => withSocket(path, dumpRoutes),
+    getSysctl: (key, path) => inNamespace(context, path, () => getSysctl(seam, key)),
+    setSysctl: (key, value, path) => inNamespace(context, path, () => setSysctl(seam, key, value)),
+    nft: (commands, options = {}) =>
+      inNamespace(context, options.namespace, () => {
+        seam.step('kernel nft');
+        return runNft(commands, options.isJson === true);
+      }),
+    changeElements: (batch) => changeElements(netfilter, batch, destroys),
+  };
+}
+
+function start(): void {
+  if (parentPort === null) throw new Error('kernelWorker runs in a worker thread only');
+  const port = parentPort;
+  const { seam: shared } = workerData as WorkerStart;
+  const seam = new Seam(shared.plan, shared.shared);
+  // The kernel names the thread in its notices of ruleset changes: unique, so that own ones can be told. At most 15 bytes.
+  writeFileSync('/proc/thread-self/comm', `linkspan-${randomBytes(3).toString('hex')}`);
+  const libc = loadLibc();
+  const sockets = newSocketContext(libc, seam);
+  const reaper = new Reaper(sockets);
+  const post = (message: WorkerMessage): void => port.postMessage(message);
+  const watcher = openWatcher(sockets, (events) => {
+    for (const event of events) reaper.observe(event);
+    post({ type: 'events', events });
+  });
+  const operations = makeOperations({ libc, seam, home: openHome(), sockets }, reaper);
+  port.on('message', (call: Call) => {
+    answer(operations, call, post);
+    // Under load the port is served before the event loop looks at the sockets.
+    watcher.drain();
+  });
+  post({ type: 'ready' });
+}
+
+function answer(
+  operations: Operations,
+  { id, verb, args }: Call,
+  post: (message: WorkerMessage) => void,
+): void {
+  const fail = (error: unknown): void => {
+    const { message, code } = asKernelError(verb, error);
+    post({ type: 'failure', id, failure: { message, code } });
+  };
+  try {
+    const run = operations[verb] as (...args: readonly unknown[]) => unknown;
+    const value = run(...args);
+    if (value instanceof Promise)
+      value.then((settled: unknown) => post({ type: 'result', id, value: settled }), fail);
+    else post({ type: 'result', id, value });
+  } catch (error) {
+    fail(error);
+  }
+}
+
+start();

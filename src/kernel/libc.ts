@@ -1,0 +1,110 @@
+/*
+ * The libc calls that Node has no words for, through koffi: sockets of families that Node does not know, namespaces,
+ * mounts. Everything else (open, close, stat, /proc) is node:fs. All of Linkspan's foreign calls are in this file and
+ * in libnftables.ts; a wrong type here is a crash of the process.
+ * A buffer is passed by address for the length of a call: synchronous calls keep it alive, `sendLater` retains it.
+ */
+import koffi from 'koffi';
+import { errnoName } from './errno.ts';
+import { KernelError } from './kernel.ts';
+
+/** Constants of x86-64 and arm64 (the generic ABI); see socket(2), unshare(2), mount(2). */
+export const linux = {
+  AF_NETLINK: 16,
+  SOCK_RAW: 3,
+  SOCK_CLOEXEC: 0x80000,
+  NETLINK_ROUTE: 0,
+  NETLINK_NETFILTER: 12,
+  SOL_SOCKET: 1,
+  SO_SNDBUFFORCE: 32,
+  SO_RCVBUFFORCE: 33,
+  SOL_NETLINK: 270,
+  NETLINK_ADD_MEMBERSHIP: 1,
+  NETLINK_CAP_ACK: 10,
+  NETLINK_EXT_ACK: 11,
+  MSG_DONTWAIT: 0x40,
+  CLONE_NEWNET: 0x40000000,
+  MS_BIND: 0x1000,
+  MNT_DETACH: 2,
+} as const;
+
+type IntCall = (...args: (number | string | Uint8Array | null)[]) => number;
+
+/** Calls return -1 on failure; `check` turns that into a KernelError. */
+export interface Libc {
+  readonly socket: (family: number, type: number, protocol: number) => number;
+  readonly bind: (fd: number, address: Uint8Array, length: number) => number;
+  readonly setsockopt: (
+    fd: number,
+    level: number,
+    option: number,
+    value: Uint8Array,
+    length: number,
+  ) => number;
+  readonly send: (fd: number, bytes: Uint8Array, length: number, flags: number) => number;
+  readonly recv: (fd: number, bytes: Uint8Array, length: number, flags: number) => number;
+  readonly unshare: (flags: number) => number;
+  readonly setns: (fd: number, type: number) => number;
+  readonly mount: (source: string, target: string, type: null, flags: number, data: null) => number;
+  readonly umount2: (target: string, flags: number) => number;
+  readonly mkfifo: (path: string, mode: number) => number;
+  /** errno of this thread's last failed call. */
+  readonly errno: () => number;
+  /** Sends from a thread of libuv's pool and resolves with send's result; `bytes` stays referenced meanwhile. */
+  readonly sendLater: (fd: number, bytes: Uint8Array) => Promise<number>;
+  /** Calls `onReadable` whenever `fd` has something to read, until disposed. Must stay referenced: koffi closes a collected one. */
+  readonly poll: (fd: number, onReadable: () => void) => Disposable;
+}
+
+export function loadLibc(): Libc {
+  const lib = koffi.load(null);
+  const call = (definition: string): IntCall => lib.func(definition) as IntCall;
+  const sendFunction = lib.func('intptr_t send(int, void *, size_t, int)');
+  return {
+    socket: call('int socket(int, int, int)'),
+    bind: call('int bind(int, void *, uint32_t)'),
+    setsockopt: call('int setsockopt(int, int, int, void *, uint32_t)'),
+    send: sendFunction as IntCall,
+    recv: call('intptr_t recv(int, void *, size_t, int)'),
+    unshare: call('int unshare(int)'),
+    setns: call('int setns(int, int)'),
+    mount: call('int mount(const char *, const char *, const char *, unsigned long, void *)'),
+    umount2: call('int umount2(const char *, int)'),
+    mkfifo: call('int mkfifo(const char *, unsigned int)'),
+    errno: () => koffi.errno(),
+    sendLater: (fd, bytes) => sendFromPool(sendFunction.async as AsyncSend, fd, bytes),
+    poll: (fd, onReadable) => {
+      const handle = koffi.node.poll(fd, { readable: true }, onReadable);
+      return {
+        [Symbol.dispose]: () => {
+          handle.stop();
+          handle.close();
+        },
+      };
+    },
+  };
+}
+
+type AsyncSend = (
+  fd: number,
+  bytes: Uint8Array,
+  length: number,
+  flags: number,
+  done: (error: Error | null, result: number) => void,
+) => void;
+
+function sendFromPool(send: AsyncSend, fd: number, bytes: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) => {
+    send(fd, bytes, bytes.length, 0, (error, result) => {
+      // Naming `bytes` here keeps it alive until the call is over.
+      if (error !== null) reject(error);
+      else if (bytes.length > 0) resolve(result);
+    });
+  });
+}
+
+/** `result`, unless it is negative: then throws the thread's errno. */
+export function check(libc: Libc, operation: string, result: number): number {
+  if (result < 0) throw new KernelError(operation, errnoName(libc.errno()));
+  return result;
+}

@@ -1,0 +1,118 @@
+/*
+ * Links, addresses and routes of one namespace, over a netlink socket that is in it. Synchronous, for a worker.
+ */
+import {
+  decodeAddress,
+  decodeLink,
+  decodeRoute,
+  encodeAddress,
+  encodeDelLink,
+  encodeDump,
+  encodeGetLink,
+  encodeLinkDump,
+  encodeNewLink,
+  encodeSetLink,
+  type LinkMessage,
+  routeType,
+} from '../codec/netlink/route.ts';
+import type { IpWithLength } from '../net/prefix.ts';
+import { hasErrno } from './errno.ts';
+import { type Address, type BridgeSpec, KernelError, type Link, type Route } from './kernel.ts';
+import type { NetlinkSocket } from './netlinkSocket.ts';
+
+export function linkOf(message: LinkMessage): Link {
+  const { ifindex, name, kind, isUp, mtuBytes, mac, master, alias } = message;
+  return { ifindex, name, kind, isUp, mtuBytes, mac, master, alias };
+}
+
+/** ENODEV if there is none of that name. */
+export function getLink(socket: NetlinkSocket, name: string): Link {
+  const request = { operation: `RTM_GETLINK ${name}`, message: encodeGetLink({ name }) };
+  return socket.get(request, routeType.newLink, ({ payload }) => linkOf(decodeLink(payload)));
+}
+
+export function findLink(socket: NetlinkSocket, name: string): Link | undefined {
+  try {
+    return getLink(socket, name);
+  } catch (error) {
+    if (hasErrno(error, 'ENODEV')) return undefined;
+    throw error;
+  }
+}
+
+export function dumpLinks(socket: NetlinkSocket): readonly Link[] {
+  const request = { operation: 'RTM_GETLINK dump', message: encodeLinkDump() };
+  return socket.dump(request, routeType.newLink, (payload) => linkOf(decodeLink(payload)));
+}
+
+export function dumpAddresses(socket: NetlinkSocket): readonly Address[] {
+  const request = { operation: 'RTM_GETADDR dump', message: encodeDump('addresses') };
+  return socket.dump(request, routeType.newAddress, decodeAddress);
+}
+
+export function dumpRoutes(socket: NetlinkSocket): readonly Route[] {
+  const request = { operation: 'RTM_GETROUTE dump', message: encodeDump('routes') };
+  return socket.dump(request, routeType.newRoute, decodeRoute);
+}
+
+/** Creates the bridge up, or brings one with the same owner mark to what `spec` says. EEXIST if another has the name. */
+export function ensureBridge(socket: NetlinkSocket, spec: BridgeSpec): number {
+  const found = findLink(socket, spec.name);
+  if (found !== undefined) return adoptBridge(socket, found, spec);
+  const { name, mtuBytes, mac, alias } = spec;
+  const [created, marked] = socket.exchange([
+    {
+      operation: `RTM_NEWLINK bridge ${name}`,
+      message: encodeNewLink({ name, mtuBytes, mac, isUp: true, isNewBridge: true }),
+    },
+    { operation: `RTM_NEWLINK alias ${name}`, message: encodeSetLink({ name, alias }) },
+  ]);
+  if (created !== undefined) throw created;
+  try {
+    if (marked !== undefined) throw marked;
+    return getLink(socket, name).ifindex;
+  } catch (error) {
+    socket.run({ operation: `RTM_DELLINK ${name}`, message: encodeDelLink({ name }) });
+    throw error;
+  }
+}
+
+function adoptBridge(socket: NetlinkSocket, found: Link, spec: BridgeSpec): number {
+  const { name, mtuBytes, mac, alias } = spec;
+  if (found.kind !== 'bridge' || found.alias !== alias)
+    throw new KernelError(`ensure bridge ${name}`, 'EEXIST', 'a link of that name is there');
+  const { ifindex } = found;
+  const isSame = found.isUp && found.mtuBytes === mtuBytes && found.mac === mac;
+  if (!isSame)
+    socket.run({
+      operation: `RTM_NEWLINK repair ${name}`,
+      message: encodeSetLink({ ifindex, isUp: true, mtuBytes, mac }),
+    });
+  return ifindex;
+}
+
+export function ensureAddress(socket: NetlinkSocket, link: string, address: IpWithLength): void {
+  const { ifindex } = getLink(socket, link);
+  const [failure] = socket.exchange([
+    { operation: `RTM_NEWADDR ${link}`, message: encodeAddress('new', { ...address, ifindex }) },
+  ]);
+  if (failure !== undefined && failure.code !== 'EEXIST') throw failure;
+}
+
+/** Success if the address or the link is gone. */
+export function delAddress(socket: NetlinkSocket, link: string, address: IpWithLength): void {
+  const ifindex = findLink(socket, link)?.ifindex;
+  if (ifindex === undefined) return;
+  const [failure] = socket.exchange([
+    { operation: `RTM_DELADDR ${link}`, message: encodeAddress('del', { ...address, ifindex }) },
+  ]);
+  if (failure !== undefined && !hasErrno(failure, 'EADDRNOTAVAIL', 'ENODEV')) throw failure;
+}
+
+export function setLink(
+  socket: NetlinkSocket,
+  name: string,
+  change: { readonly isUp?: boolean; readonly mtuBytes?: number },
+): void {
+  socket.run({ operation: `RTM_NEWLINK set ${name}`, message: encodeSetLink({ name, ...change }) });
+}

@@ -1,0 +1,131 @@
+/*
+ * Network namespaces as bind-mounted nsfs files, and work inside them. Synchronous, for a worker thread: between
+ * entering and leaving nothing may be awaited, and a thread that cannot get back takes the process down, since
+ * everything it did next would happen in the wrong place. Contract: setns(2), network_namespaces(7).
+ */
+import { closeSync, openSync, statfsSync, unlinkSync } from 'node:fs';
+import type { Seam } from '../base/seam.ts';
+import { encodeSetLink } from '../codec/netlink/route.ts';
+import { asKernelError, hasErrno } from './errno.ts';
+import { KernelError, type NamespacePath } from './kernel.ts';
+import { check, type Libc, linux } from './libc.ts';
+import { NetlinkSocket, type SocketContext } from './netlinkSocket.ts';
+
+/** statfs(2) f_type of nsfs (linux/magic.h). */
+const nsfsMagic = 0x6e736673;
+/** Not /proc/self, which is the main thread's. */
+const ownNamespace = '/proc/thread-self/ns/net';
+
+/** The daemon's own namespace, to come back to. Open one per thread before it enters any other. */
+export interface Home extends Disposable {
+  readonly fd: number;
+}
+
+export function openHome(): Home {
+  const fd = openSync(ownNamespace, 'r');
+  return { fd, [Symbol.dispose]: () => closeSync(fd) };
+}
+
+function returnHome(libc: Libc, home: Home): void {
+  if (libc.setns(home.fd, linux.CLONE_NEWNET) === 0) return;
+  process.stderr.write('linkspand: cannot return to the own network namespace, aborting\n');
+  process.kill(process.pid, 'SIGABRT');
+  // The signal may go to another thread: this one must do nothing more.
+  for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+}
+
+export interface NamespaceContext {
+  readonly libc: Libc;
+  readonly seam: Seam;
+  readonly home: Home;
+  readonly sockets: SocketContext;
+}
+
+/** Runs `work` with this thread inside the namespace at `path`; undefined runs it here. ENOENT, EINVAL if it is none. */
+export function inNamespace<T>(context: NamespaceContext, path: NamespacePath, work: (fd: number) => T): T {
+  const { libc, home, seam } = context;
+  if (path === undefined) return work(home.fd);
+  const fd = openNamespace(seam, path);
+  try {
+    seam.step(`kernel setns ${path}`);
+    check(libc, `setns ${path}`, libc.setns(fd, linux.CLONE_NEWNET));
+    try {
+      return work(fd);
+    } finally {
+      returnHome(libc, home);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function openNamespace(seam: Seam, path: string): number {
+  try {
+    seam.step(`kernel open ${path}`);
+    return openSync(path, 'r');
+  } catch (error) {
+    throw asKernelError(`open ${path}`, error);
+  }
+}
+
+/** A netlink socket inside the namespace at `path` (undefined = here); it stays in there. */
+export function openSocketIn(context: NamespaceContext, path: NamespacePath): NetlinkSocket {
+  return inNamespace(context, path, () => new NetlinkSocket(context.sockets, linux.NETLINK_ROUTE));
+}
+
+export function hasNamespace(seam: Seam, path: string): boolean {
+  seam.step(`kernel statfs ${path}`);
+  try {
+    return statfsSync(path).type === nsfsMagic;
+  } catch (error) {
+    const kernelError = asKernelError(`statfs ${path}`, error);
+    if (hasErrno(kernelError, 'ENOENT', 'ENOTDIR')) return false;
+    throw kernelError;
+  }
+}
+
+/** Creates a namespace with lo up and binds it to `path`. A plain file left there by a crash is taken over. */
+export function createNamespace(context: NamespaceContext, path: string): void {
+  const { libc, seam, home } = context;
+  const operation = `create namespace ${path}`;
+  if (hasNamespace(seam, path)) throw new KernelError(operation, 'EEXIST');
+  using undo = new DisposableStack();
+  try {
+    seam.step(`kernel open ${path}`);
+    closeSync(openSync(path, 'a', 0o444));
+    undo.defer(() => unlinkSync(path));
+    seam.step('kernel unshare');
+    check(libc, 'unshare', libc.unshare(linux.CLONE_NEWNET));
+    try {
+      seam.step(`kernel mount ${path}`);
+      check(libc, `mount ${path}`, libc.mount(ownNamespace, path, null, linux.MS_BIND, null));
+      undo.defer(() => void libc.umount2(path, linux.MNT_DETACH));
+      using socket = new NetlinkSocket(context.sockets, linux.NETLINK_ROUTE);
+      socket.run({ operation: 'RTM_NEWLINK lo up', message: encodeSetLink({ ifindex: 1, isUp: true }) });
+    } finally {
+      returnHome(libc, home);
+    }
+  } catch (error) {
+    throw asKernelError(operation, error);
+  }
+  undo.move();
+}
+
+/** Unmounts and unlinks; success if already gone. */
+export function removeNamespace(context: NamespaceContext, path: string): void {
+  const { libc, seam } = context;
+  try {
+    seam.step(`kernel umount ${path}`);
+    check(libc, `umount ${path}`, libc.umount2(path, linux.MNT_DETACH));
+  } catch (error) {
+    // EINVAL: not a mount point.
+    if (!hasErrno(error, 'EINVAL', 'ENOENT', 'ENOTDIR')) throw asKernelError(`umount ${path}`, error);
+  }
+  try {
+    seam.step(`kernel unlink ${path}`);
+    unlinkSync(path);
+  } catch (error) {
+    const kernelError = asKernelError(`unlink ${path}`, error);
+    if (!hasErrno(kernelError, 'ENOENT', 'ENOTDIR')) throw kernelError;
+  }
+}

@@ -1,0 +1,151 @@
+/*
+ * The Kernel of the main thread: forwards every verb to the kernel worker and its events to listeners. Nothing here
+ * blocks; the main thread's one foreign call is mkfifo.
+ */
+import { stat } from 'node:fs/promises';
+import { Worker } from 'node:worker_threads';
+import { Events } from '../base/events.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Seam } from '../base/seam.ts';
+import { type Kernel, KernelError, type KernelEvents } from './kernel.ts';
+import { check, loadLibc } from './libc.ts';
+import type { KernelEvent, Verb, VerbArguments, VerbResult, WorkerMessage, WorkerStart } from './protocol.ts';
+
+const bundled = import.meta.url.endsWith('.ts') ? './kernelWorker.ts' : './kernelWorker.js';
+const workerUrl = new URL(bundled, import.meta.url);
+
+/** Small, because an idle worker keeps what it once had. A dump of 1000 links needs some 2 MB. */
+const resourceLimits = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 } as const;
+
+interface Pending {
+  readonly verb: Verb;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: KernelError) => void;
+}
+
+class WorkerLink {
+  readonly events: Events<KernelEvents> = new Events();
+  readonly ready: Promise<void>;
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, Pending>();
+  readonly #logger: Logger;
+  readonly #becomeReady: () => void;
+  readonly #failReady: (error: Error) => void;
+  #nextId = 1;
+  #death: KernelError | undefined;
+
+  constructor(seam: Seam, logger: Logger) {
+    this.#logger = logger;
+    const ready = Promise.withResolvers<void>();
+    this.ready = ready.promise;
+    this.#becomeReady = ready.resolve;
+    this.#failReady = ready.reject;
+    const workerData: WorkerStart = { seam: seam.workerData };
+    this.#worker = new Worker(workerUrl, { name: 'kernel', workerData, resourceLimits });
+    this.#worker.on('message', (message: WorkerMessage) => this.#receive(message));
+    this.#worker.on('error', (error) => this.#die(error));
+    this.#worker.on('exit', () => this.#die(new Error('the kernel worker ended')));
+  }
+
+  call<V extends Verb>(verb: V, args: VerbArguments<V>): Promise<VerbResult<V>> {
+    if (this.#death !== undefined) return Promise.reject(this.#death);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { verb, resolve: resolve as (value: unknown) => void, reject });
+      this.#worker.postMessage({ id, verb, args });
+    });
+  }
+
+  #receive(message: WorkerMessage): void {
+    switch (message.type) {
+      case 'ready':
+        this.#becomeReady();
+        break;
+      case 'result':
+        this.#take(message.id)?.resolve(message.value);
+        break;
+      case 'failure': {
+        const { code, message: text } = message.failure;
+        this.#take(message.id)?.reject(rebuild(code, text));
+        break;
+      }
+      case 'events':
+        for (const event of message.events) this.#emit(event);
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
+  }
+
+  #emit(event: KernelEvent): void {
+    if (event.name === 'overrun') this.#logger.warn({}, 'kernel notifications were lost');
+    this.events.emit(event.name, event.value);
+  }
+
+  #die(cause: unknown): void {
+    if (this.#death !== undefined) return;
+    const text = cause instanceof Error ? cause.message : String(cause);
+    this.#death = new KernelError('kernel worker', 'EPIPE', text);
+    this.#failReady(this.#death);
+    if (this.#pending.size > 0) this.#logger.error({ cause: text }, 'the kernel worker died');
+    for (const pending of this.#pending.values()) pending.reject(this.#death);
+    this.#pending.clear();
+  }
+
+  async close(): Promise<void> {
+    this.#death ??= new KernelError('kernel worker', 'EPIPE', 'closed');
+    for (const pending of this.#pending.values()) pending.reject(this.#death);
+    this.#pending.clear();
+    await this.#worker.terminate();
+  }
+}
+
+/** A KernelError whose message is complete already. */
+function rebuild(code: string, message: string): KernelError {
+  const error = new KernelError('', code);
+  error.message = message;
+  return error;
+}
+
+/**
+ * Starts the kernel worker; resolves when it is ready to work, about 60 ms later. Dispose ends it: what is in the
+ * kernel stays. Rejects with a KernelError where the worker cannot start (not root, koffi missing).
+ */
+export async function openKernel(options: { readonly seam: Seam; readonly logger: Logger }): Promise<Kernel> {
+  // Makes libuv start its pool from this thread. Its threads keep the network namespace of the thread that starts
+  // them for ever: started by a worker inside a container's namespace, they would do all file work from in there.
+  await stat('/');
+  const libc = loadLibc();
+  const link = new WorkerLink(options.seam, options.logger);
+  await link.ready;
+  return {
+    events: link.events,
+    createNamespace: (...args) => link.call('createNamespace', args),
+    removeNamespace: (...args) => link.call('removeNamespace', args),
+    hasNamespace: (...args) => link.call('hasNamespace', args),
+    ensureBridge: (...args) => link.call('ensureBridge', args),
+    ensureAddress: (...args) => link.call('ensureAddress', args),
+    delAddress: (...args) => link.call('delAddress', args),
+    setLink: (...args) => link.call('setLink', args),
+    delLink: (...args) => link.call('delLink', args),
+    attach: (...args) => link.call('attach', args),
+    links: (...args) => link.call('links', args),
+    addresses: (...args) => link.call('addresses', args),
+    routes: (...args) => link.call('routes', args),
+    getSysctl: (...args) => link.call('getSysctl', args),
+    setSysctl: (...args) => link.call('setSysctl', args),
+    nft: (...args) => link.call('nft', args),
+    changeElements: (...args) => link.call('changeElements', args),
+    makeFifo: (path) => {
+      options.seam.step(`kernel mkfifo ${path}`);
+      check(libc, `mkfifo ${path}`, libc.mkfifo(path, 0o600));
+    },
+    [Symbol.asyncDispose]: () => link.close(),
+  };
+}

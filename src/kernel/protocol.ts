@@ -1,0 +1,42 @@
+/*
+ * What the main thread and the kernel worker tell each other, by structured clone.
+ */
+import type { FaultPlan } from '../base/seam.ts';
+import type { Kernel, KernelEvents } from './kernel.ts';
+
+/** The verbs that cross the thread boundary; `makeFifo` is synchronous and does not. */
+export type Verb = Exclude<keyof Kernel, 'events' | 'makeFifo' | typeof Symbol.asyncDispose>;
+
+export type VerbArguments<V extends Verb> = Parameters<Kernel[V]>;
+export type VerbResult<V extends Verb> = Awaited<ReturnType<Kernel[V]>>;
+
+/** A verb is synchronous, except for deleting a link, which waits for the kernel without holding the others up. */
+export type Operations = {
+  readonly [V in Verb]: (...args: VerbArguments<V>) => VerbResult<V> | Promise<VerbResult<V>>;
+};
+
+export interface WorkerStart {
+  readonly seam: { readonly plan: FaultPlan | undefined; readonly shared: SharedArrayBuffer };
+}
+
+export type Call = {
+  readonly [V in Verb]: { readonly id: number; readonly verb: V; readonly args: VerbArguments<V> };
+}[Verb];
+
+/** A KernelError in parts: structured clone keeps neither the class nor its fields. */
+export interface Failure {
+  readonly message: string;
+  readonly code: string;
+}
+
+type EventNamed<N extends string> = N extends string
+  ? { readonly name: N; readonly value: KernelEvents[N] }
+  : never;
+
+export type KernelEvent = EventNamed<'link' | 'address' | 'route' | 'ruleset' | 'overrun'>;
+
+export type WorkerMessage =
+  | { readonly type: 'ready' }
+  | { readonly type: 'result'; readonly id: number; readonly value: unknown }
+  | { readonly type: 'failure'; readonly id: number; readonly failure: Failure }
+  | { readonly type: 'events'; readonly events: readonly KernelEvent[] };

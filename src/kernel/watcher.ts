@@ -1,0 +1,122 @@
+/*
+ * Kernel notifications of the worker's own namespace: links, addresses, routes (rtnetlink) and ruleset generations
+ * (nf_tables). Lost ones (ENOBUFS) become one `overrun`, after which everything has to be compared again.
+ */
+import { closeSync, readFileSync } from 'node:fs';
+import { controlType, decodeMessages, type Message } from '../codec/netlink/core.ts';
+import { decodeGeneration, netfilterGroup, netfilterType } from '../codec/netlink/netfilter.ts';
+import { decodeAddress, decodeLink, decodeRoute, routeGroups, routeType } from '../codec/netlink/route.ts';
+import { errnoName } from './errno.ts';
+import { type Libc, linux } from './libc.ts';
+import { linkOf } from './links.ts';
+import { openNetlinkFd, type SocketContext, setOption } from './netlinkSocket.ts';
+import type { KernelEvent } from './protocol.ts';
+
+/** Room for some 8000 notifications while the worker is busy. The kernel takes it only if privileged. */
+const receiveBufferBytes = 8 << 20;
+
+function decodeLinkEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent | undefined {
+  const message = decodeLink(payload);
+  // Family PF_BRIDGE tells of a bridge port, also with RTM_DELLINK when a link only leaves its bridge.
+  return message.family === 0 ? { name: 'link', value: { action, link: linkOf(message) } } : undefined;
+}
+
+function decodeAddressEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent | undefined {
+  const address = decodeAddress(payload);
+  return address === undefined ? undefined : { name: 'address', value: { action, address } };
+}
+
+function decodeRouteEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent | undefined {
+  return decodeRoute(payload) === undefined ? undefined : { name: 'route', value: { action } };
+}
+
+function decodeRouteMessage({ type, payload }: Message): KernelEvent | undefined {
+  switch (type) {
+    case routeType.newLink:
+      return decodeLinkEvent('new', payload);
+    case routeType.delLink:
+      return decodeLinkEvent('del', payload);
+    case routeType.newAddress:
+      return decodeAddressEvent('new', payload);
+    case routeType.delAddress:
+      return decodeAddressEvent('del', payload);
+    case routeType.newRoute:
+      return decodeRouteEvent('new', payload);
+    case routeType.delRoute:
+      return decodeRouteEvent('del', payload);
+    case controlType.overrun:
+      return { name: 'overrun', value: null };
+    default:
+      return undefined;
+  }
+}
+
+/** The name of the calling thread, which the kernel puts into its notices of ruleset changes. */
+function ownThreadName(): string {
+  return readFileSync('/proc/thread-self/comm', 'utf8').trimEnd();
+}
+
+function decodeNetfilterMessage(ownName: string, message: Message): KernelEvent | undefined {
+  if (message.type !== netfilterType.newGeneration) return undefined;
+  const { generation, processName } = decodeGeneration(message.payload);
+  return { name: 'ruleset', value: { generation, processName, isOwn: processName === ownName } };
+}
+
+export interface Watcher extends Disposable {
+  /** Takes in what has arrived without waiting for the event loop to say so. */
+  drain(): void;
+}
+
+interface Source {
+  readonly fd: number;
+  readonly decode: (message: Message) => KernelEvent | undefined;
+}
+
+function readSource({ libc, buffer }: SocketContext, source: Source, events: KernelEvent[]): void {
+  for (;;) {
+    const n = libc.recv(source.fd, buffer, buffer.length, linux.MSG_DONTWAIT);
+    if (n < 0) {
+      if (errnoName(libc.errno()) !== 'ENOBUFS') return;
+      events.push({ name: 'overrun', value: null });
+      continue;
+    }
+    for (const message of decodeMessages(buffer.subarray(0, n))) {
+      const event = source.decode(message);
+      if (event !== undefined) events.push(event);
+    }
+  }
+}
+
+function openSources(libc: Libc): readonly Source[] {
+  const route = openNetlinkFd(libc, linux.NETLINK_ROUTE, routeGroups);
+  const netfilter = openNetlinkFd(libc, linux.NETLINK_NETFILTER);
+  for (const fd of [route, netfilter])
+    setOption(libc, fd, linux.SOL_SOCKET, linux.SO_RCVBUFFORCE, receiveBufferBytes);
+  setOption(libc, netfilter, linux.SOL_NETLINK, linux.NETLINK_ADD_MEMBERSHIP, netfilterGroup);
+  const ownName = ownThreadName();
+  return [
+    { fd: route, decode: decodeRouteMessage },
+    { fd: netfilter, decode: (message) => decodeNetfilterMessage(ownName, message) },
+  ];
+}
+
+/** Calls `onEvents` with what arrived, in order per source, never with an empty list. */
+export function openWatcher(
+  context: SocketContext,
+  onEvents: (events: readonly KernelEvent[]) => void,
+): Watcher {
+  const sources = openSources(context.libc);
+  const drain = (): void => {
+    const events: KernelEvent[] = [];
+    for (const source of sources) readSource(context, source, events);
+    if (events.length > 0) onEvents(events);
+  };
+  const polls = sources.map(({ fd }) => context.libc.poll(fd, drain));
+  return {
+    drain,
+    [Symbol.dispose]: () => {
+      for (const poll of polls) poll[Symbol.dispose]();
+      for (const { fd } of sources) closeSync(fd);
+    },
+  };
+}
