@@ -3,25 +3,49 @@
  * store under `daemon`, made at the first start.
  */
 import { newId } from '../base/ids.ts';
+import type { ForwardingRecord } from '../firewall/forwarding.ts';
 import type { Store } from '../store/store.ts';
 
-export interface Identity {
+interface IdentityRecord {
   /** 64 hex digits. */
   readonly id: string;
-  /** This daemon switched net.ipv4.ip_forward on; foreign forwarding is dropped while that holds. */
-  readonly switchedForwarding: boolean;
+  /** Families that this daemon switched forwarding on for, and in which boot of the machine. */
+  readonly forwarding?: ForwardingRecord;
 }
 
 const key = 'daemon';
 
-export async function readIdentity(store: Store): Promise<Identity> {
-  const entry = await store.get(key);
-  if (entry !== undefined) return entry.value as Identity;
-  const identity: Identity = { id: newId<'daemon'>(), switchedForwarding: false };
-  await writeIdentity(store, identity);
-  return identity;
-}
+export class Identity {
+  readonly #store: Store;
+  #record: IdentityRecord;
 
-export async function writeIdentity(store: Store, identity: Identity): Promise<void> {
-  await store.txn({ write: [{ key, put: identity }] });
+  private constructor(store: Store, record: IdentityRecord) {
+    this.#store = store;
+    this.#record = record;
+  }
+
+  static async open(store: Store): Promise<Identity> {
+    const entry = await store.get(key);
+    if (entry !== undefined) return new Identity(store, entry.value as IdentityRecord);
+    const identity = new Identity(store, { id: newId<'daemon'>() });
+    await identity.#save(identity.#record);
+    return identity;
+  }
+
+  get id(): string {
+    return this.#record.id;
+  }
+
+  get forwarding(): ForwardingRecord | undefined {
+    return this.#record.forwarding;
+  }
+
+  saveForwarding(forwarding: ForwardingRecord): Promise<void> {
+    return this.#save({ ...this.#record, forwarding });
+  }
+
+  async #save(record: IdentityRecord): Promise<void> {
+    await this.#store.txn({ write: [{ key, put: record }] });
+    this.#record = record;
+  }
 }

@@ -1,0 +1,153 @@
+/*
+ * The composition root: opens every part in order and hands each what it needs. Disposing the result closes them in
+ * reverse; containers, their networks and containerd (while containers run) go on.
+ */
+import { chmodSync, mkdirSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { ApiServer } from '../api/docker/apiServer.ts';
+import { createApiServer } from '../api/docker/server.ts';
+import { systemClock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Seam } from '../base/seam.ts';
+import { type LocalContainers, openContainers } from '../engine/containers/containers.ts';
+import type { Engine, EngineInfo } from '../engine/engine.ts';
+import { EventLog } from '../engine/events.ts';
+import { dropOrphans } from '../engine/networks/recover.ts';
+import { LinkspanError } from '../errors/linkspanError.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { openKernel } from '../kernel/openKernel.ts';
+import { openRuntime } from '../runtime/containerd/openRuntime.ts';
+import { readSpecHost } from '../runtime/oci/specHost.ts';
+import type { Runtime } from '../runtime/runtime.ts';
+import { openSqliteStore } from '../store/sqliteStore.ts';
+import type { DaemonConfig, ListenAddress } from './config.ts';
+import { type NetworkHalf, openNetworkHalf } from './engineNetworks.ts';
+import { findGroupId } from './groups.ts';
+import { Identity } from './identity.ts';
+
+export interface DaemonDependencies {
+  readonly config: DaemonConfig;
+  readonly logger: Logger;
+  readonly seam: Seam;
+}
+
+export const version = '0.1.0';
+
+function infoOf(config: DaemonConfig, identity: Identity, runtime: Runtime): () => Promise<EngineInfo> {
+  const { cgroupVersion } = readSpecHost(config.cgroupParent);
+  return async () => {
+    const versions = await runtime.versions();
+    return {
+      id: identity.id,
+      name: hostname(),
+      dataRoot: config.dataRoot,
+      containerdVersion: versions.containerd,
+      runcVersion: versions.runc,
+      cgroupDriver: 'cgroupfs',
+      cgroupVersion,
+      warnings: [],
+      isDebug: config.logLevel === 'debug',
+      labels: config.labels,
+    };
+  };
+}
+
+function openContainerHalf(
+  deps: DaemonDependencies,
+  parts: Pick<Engine, 'images' | 'events'> & {
+    store: Awaited<ReturnType<typeof openSqliteStore>>;
+    runtime: Runtime;
+    kernel: Kernel;
+    half: NetworkHalf;
+  },
+): Promise<LocalContainers> {
+  const { config, logger } = deps;
+  const { store, runtime, images, events, half, kernel } = parts;
+  return openContainers({
+    store,
+    runtime,
+    images,
+    events,
+    network: half.network,
+    clock: systemClock,
+    logger,
+    host: readSpecHost(config.cgroupParent),
+    makeFifo: (path) => kernel.makeFifo(path),
+    dataFolder: join(config.dataRoot, 'containers'),
+    fifoFolder: join(config.execRoot, 'containers'),
+    hostsPath: '/etc/hosts',
+    resolvConfPath: '/etc/resolv.conf',
+    hostname: () => hostname(),
+  });
+}
+
+async function listen(
+  api: ApiServer,
+  address: ListenAddress,
+  config: DaemonConfig,
+  logger: Logger,
+): Promise<void> {
+  if (address.type === 'tcp') {
+    logger.info({ address: await api.listen({ host: address.host, port: address.port }) }, 'listening');
+    return;
+  }
+  const gid = findGroupId(config.group ?? 'linkspan');
+  if (gid === undefined && config.group !== undefined)
+    throw new LinkspanError('requestInvalid', `there is no group ${config.group}`);
+  const socket = { socketPath: address.path, mode: 0o660, ...(gid === undefined ? {} : { gid }) };
+  logger.info({ address: await api.listen(socket) }, 'listening');
+}
+
+function makeRoots(config: DaemonConfig): void {
+  for (const [folder, mode] of [
+    [config.dataRoot, 0o710],
+    [config.execRoot, 0o711],
+  ] as const) {
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, mode);
+  }
+}
+
+/** Resolves when the API answers. Rejects, with everything closed again, when a part cannot be opened. */
+export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDisposable> {
+  const { config, logger, seam } = deps;
+  await using parts = new AsyncDisposableStack();
+  makeRoots(config);
+  // The store first: its lock keeps a second daemon from touching anything of this data root.
+  const store = parts.use(await openSqliteStore(join(config.dataRoot, 'state.db'), seam));
+  const { dataRoot, execRoot, containerd } = config;
+  const [kernel, runtime] = await Promise.all([
+    openKernel({ seam, logger }),
+    openRuntime({ dataRoot, execRoot, seam, logger, ...(containerd === undefined ? {} : { address: containerd }) }),
+  ]);
+  const images = {} as Engine['images'];
+  parts.use(kernel);
+  parts.use(runtime);
+  const identity = await Identity.open(store);
+  const events = new EventLog();
+  const half = await openNetworkHalf({ config, kernel, store, identity, events, logger });
+  parts.defer(() => half.firewall.stop());
+  const containers = parts.use(
+    await openContainerHalf(deps, { store, runtime, images, events, kernel, half }),
+  );
+  await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
+  const engine: Engine = {
+    networks: half.networks,
+    containers,
+    images,
+    events,
+    info: infoOf(config, identity, runtime),
+  };
+  const api = parts.use(
+    createApiServer({
+      engine,
+      logger,
+      clock: systemClock,
+      conditions: () => half.firewall.conditions,
+      build: { version, gitCommit: '', buildTime: '' },
+    }),
+  );
+  for (const address of config.listen) await listen(api, address, config, logger);
+  return parts.move();
+}

@@ -1,0 +1,106 @@
+/*
+ * Wires the network half of the engine: firewall, drivers, records, the predefined networks.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { createBridgeDriver } from '../drivers/bridge/bridge.ts';
+import { chooseDefaultBridge, probeDocker } from '../drivers/bridge/defaultBridge.ts';
+import { parseOwnerMark } from '../drivers/bridge/ownerMark.ts';
+import { createHostDriver } from '../drivers/host/host.ts';
+import type { Driver } from '../drivers/interface.ts';
+import { createNoneDriver } from '../drivers/none/none.ts';
+import type { EventLog } from '../engine/events.ts';
+import { ContainerNetwork } from '../engine/networks/containerNetwork.ts';
+import { LocalNetworks } from '../engine/networks/networks.ts';
+import { NetworkTable } from '../engine/networks/networkTable.ts';
+import { recoverNetworks } from '../engine/networks/recover.ts';
+import { Sandboxes } from '../engine/networks/sandboxes.ts';
+import { createFirewall, type Firewall } from '../firewall/firewall.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import type { IpWithLength } from '../net/prefix.ts';
+import type { Store } from '../store/store.ts';
+import type { DaemonConfig } from './config.ts';
+import type { Identity } from './identity.ts';
+import { bridgeRequest, hostRequest, noneRequest } from './predefined.ts';
+
+export interface NetworkHalf {
+  readonly table: NetworkTable;
+  readonly networks: LocalNetworks;
+  /** What containers are handed. */
+  readonly network: ContainerNetwork;
+  readonly firewall: Firewall;
+}
+
+export interface NetworkHalfDependencies {
+  readonly config: DaemonConfig;
+  readonly kernel: Kernel;
+  readonly store: Store;
+  readonly identity: Identity;
+  readonly events: EventLog;
+  readonly logger: Logger;
+}
+
+/** IPv4 address of a bridge that is there and is not ours; undefined otherwise. */
+async function foreignAddress(
+  kernel: Kernel,
+  name: string,
+  daemonId: string,
+): Promise<IpWithLength | undefined> {
+  const link = (await kernel.links()).find((candidate) => candidate.name === name);
+  if (link === undefined || parseOwnerMark(link.alias)?.daemonId === daemonId) return undefined;
+  return (await kernel.addresses()).find(({ ifindex, ip }) => ifindex === link.ifindex && ip.family === 4);
+}
+
+async function ensurePredefined(networks: LocalNetworks, deps: NetworkHalfDependencies): Promise<void> {
+  const { config, kernel, identity } = deps;
+  await networks.ensurePredefined(hostRequest);
+  await networks.ensurePredefined(noneRequest);
+  if (config.bridge === 'none') return;
+  const bridge = chooseDefaultBridge(await probeDocker(await kernel.links(), identity.id), config.bridge);
+  const existing = await foreignAddress(kernel, bridge, identity.id);
+  await networks.ensurePredefined(bridgeRequest(config, bridge, existing));
+}
+
+/** Everything is in the kernel when it resolves, but for containers: those come next. The caller stops the firewall. */
+export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<NetworkHalf> {
+  const { config, kernel, store, identity, events, logger } = deps;
+  const namespaceFolder = join(config.execRoot, 'netns');
+  mkdirSync(namespaceFolder, { recursive: true, mode: 0o755 });
+  const firewall = createFirewall({
+    kernel,
+    logger,
+    options: {
+      integratesForeign: config.firewallIntegration === 'auto',
+      switchesForwarding: config.ipForward,
+      guardsForwarding: !config.ipForwardNoDrop,
+      forwarding: identity.forwarding,
+      saveForwarding: (record) => identity.saveForwarding(record),
+    },
+  });
+  await firewall.start();
+  const all = [
+    createBridgeDriver({ kernel, firewall, logger, daemonId: identity.id }),
+    createHostDriver(),
+    createNoneDriver(),
+  ];
+  const drivers: ReadonlyMap<string, Driver> = new Map(all.map((driver) => [driver.name, driver]));
+  const table = new NetworkTable(store);
+  await table.load();
+  const common = { table, drivers, kernel, events, logger };
+  const networks = new LocalNetworks({
+    ...common,
+    clock: systemClock,
+    poolSources: config.poolSources,
+    resolvConfPath: '/etc/resolv.conf',
+    defaultOptions: config.networkOptions,
+  });
+  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork: (ref) => networks.get(ref) });
+  const recover = { table, networks, drivers, kernel, logger, namespaceFolder };
+  await recoverNetworks(recover);
+  await ensurePredefined(networks, deps);
+  const { hostGatewayIps } = config;
+  const network = new ContainerNetwork({ table, networks, sandboxes, recover, hostGatewayIps });
+  return { table, networks, network, firewall };
+}
