@@ -44,10 +44,18 @@ function hasDestroy(): boolean {
   return major > 6 || (major === 6 && minor >= 3);
 }
 
-function makeOperations(context: NamespaceContext, reaper: Reaper): Operations {
-  const { seam, sockets } = context;
-  const host = new NetlinkSocket(sockets, linux.NETLINK_ROUTE);
-  const netfilter = new NetlinkSocket(sockets, linux.NETLINK_NETFILTER);
+/** The sockets in the worker's own namespace. */
+interface OwnSockets {
+  readonly host: NetlinkSocket;
+  readonly netfilter: NetlinkSocket;
+}
+
+function makeOperations(
+  context: NamespaceContext,
+  { host, netfilter }: OwnSockets,
+  reaper: Reaper,
+): Operations {
+  const { seam } = context;
   const runNft = openNft();
   const destroys = hasDestroy();
   const withSocket = <T>(path: NamespacePath, work: (socket: NetlinkSocket) => T): T => {
@@ -86,16 +94,28 @@ function start(): void {
   const seam = new Seam(shared.plan, shared.shared);
   // The kernel names the thread in its notices of ruleset changes: unique, so that own ones can be told. At most 15 bytes.
   writeFileSync('/proc/thread-self/comm', `linkspan-${randomBytes(3).toString('hex')}`);
+  const post = (message: WorkerMessage): void => port.postMessage(message);
   const libc = loadLibc();
   const sockets = newSocketContext(libc, seam);
-  const reaper = new Reaper(sockets);
-  const post = (message: WorkerMessage): void => port.postMessage(message);
-  const watcher = openWatcher(sockets, (events) => {
-    for (const event of events) reaper.observe(event);
-    post({ type: 'events', events });
-  });
-  const operations = makeOperations({ libc, seam, home: openHome(), sockets }, reaper);
-  port.on('message', (call: Call) => {
+  const open = new DisposableStack();
+  const home = open.use(openHome());
+  const host = open.use(new NetlinkSocket(sockets, linux.NETLINK_ROUTE));
+  const netfilter = open.use(new NetlinkSocket(sockets, linux.NETLINK_NETFILTER));
+  const reaper = open.use(new Reaper(sockets));
+  const watcher = open.use(
+    openWatcher(sockets, (events) => {
+      for (const event of events) reaper.observe(event);
+      post({ type: 'events', events });
+    }),
+  );
+  const operations = makeOperations({ libc, seam, home, sockets }, { host, netfilter }, reaper);
+  port.on('message', (call: Call | 'close') => {
+    if (call === 'close') {
+      port.close();
+      // Without waiting for deletes that the kernel has yet to acknowledge: their sockets go with the process's exit.
+      open.dispose();
+      return;
+    }
     answer(operations, call, post);
     // Under load the port is served before the event loop looks at the sockets.
     watcher.drain();

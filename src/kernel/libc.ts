@@ -74,9 +74,16 @@ export function loadLibc(): Libc {
     errno: () => koffi.errno(),
     sendLater: (fd, bytes) => sendFromPool(sendFunction.async as AsyncSend, fd, bytes),
     poll: (fd, onReadable) => {
-      const handle = koffi.node.poll(fd, { readable: true }, onReadable);
+      // Koffi calls from outside any callback scope, after which Node does not run what promises have queued: a
+      // continuation would wait for the next event of another kind. An immediate follows at once and has a scope.
+      let isOpen = true;
+      const read = (): void => {
+        if (isOpen) onReadable();
+      };
+      const handle = koffi.node.poll(fd, { readable: true }, () => void setImmediate(read));
       return {
         [Symbol.dispose]: () => {
+          isOpen = false;
           handle.stop();
           handle.close();
         },

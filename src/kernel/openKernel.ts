@@ -41,7 +41,13 @@ class WorkerLink {
     this.#becomeReady = ready.resolve;
     this.#failReady = ready.reject;
     const workerData: WorkerStart = { seam: seam.workerData };
-    this.#worker = new Worker(workerUrl, { name: 'kernel', workerData, resourceLimits });
+    this.#worker = new Worker(workerUrl, {
+      name: 'kernel',
+      workerData,
+      resourceLimits,
+      // Sockets are opened by libc and closed by node:fs, which this bookkeeping would warn of.
+      trackUnmanagedFds: false,
+    });
     this.#worker.on('message', (message: WorkerMessage) => this.#receive(message));
     this.#worker.on('error', (error) => this.#die(error));
     this.#worker.on('exit', () => this.#die(new Error('the kernel worker ended')));
@@ -102,7 +108,9 @@ class WorkerLink {
     this.#death ??= new KernelError('kernel worker', 'EPIPE', 'closed');
     for (const pending of this.#pending.values()) pending.reject(this.#death);
     this.#pending.clear();
-    await this.#worker.terminate();
+    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
+    this.#worker.postMessage('close');
+    await ended;
   }
 }
 

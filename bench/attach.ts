@@ -1,0 +1,101 @@
+/*
+ * What one endpoint costs: a sandbox, its veth pair in a bridge, address, default route, port flags, one set element.
+ * Prints medians in milliseconds as JSON. Run inside scripts/lane: it makes links in the namespace it starts in.
+ */
+import { readFileSync } from 'node:fs';
+import { silentLogger } from '../src/base/logger.ts';
+import { openSeam } from '../src/base/seam.ts';
+import type { AttachSpec, ElementBatch } from '../src/kernel/kernel.ts';
+import { openKernel } from '../src/kernel/openKernel.ts';
+import { type Ip, ipFromBytes } from '../src/net/ip.ts';
+import { randomMac } from '../src/net/mac.ts';
+
+const rounds = Number(process.argv[2] ?? 200);
+const subnetLength = 16;
+const gateway = addressOf(1);
+
+function addressOf(host: number): Ip {
+  return ipFromBytes(Uint8Array.of(10, 99, host >> 8, host & 0xff));
+}
+
+function specOf(round: number): AttachSpec {
+  return {
+    sandbox: `/run/netns/bench${round}`,
+    hostName: `veth${round}`,
+    bridge: 'bench0',
+    alias: 'bench',
+    mtuBytes: 1500,
+    isHairpin: true,
+    isIsolated: false,
+    peerName: 'eth0',
+    peerMac: randomMac(),
+    addresses: [{ ip: addressOf(round + 2), length: subnetLength }],
+    gateways: [gateway],
+  };
+}
+
+function elementOf(op: 'add' | 'destroy', { hostName, peerMac, addresses }: AttachSpec): ElementBatch {
+  const ip = addresses[0]?.ip ?? gateway;
+  const key = [
+    { type: 'ifname', name: hostName },
+    { type: 'mac', mac: peerMac },
+    { type: 'ip', ip },
+  ] as const;
+  return { family: 'inet', table: 'bench', changes: [{ op, element: { set: 'sources', key } }] };
+}
+
+function quantilesOf(samples: readonly number[]): { readonly median: number; readonly p90: number } {
+  const sorted = samples.toSorted((a, b) => a - b);
+  const at = (part: number): number => Number((sorted[Math.floor(sorted.length * part)] ?? 0).toFixed(3));
+  return { median: at(0.5), p90: at(0.9) };
+}
+
+async function timed(samples: number[], work: () => Promise<void>): Promise<void> {
+  const start = performance.now();
+  await work();
+  samples.push(performance.now() - start);
+}
+
+function residentMb(): number {
+  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) / 1024);
+}
+
+const residentBefore = residentMb();
+await using kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
+const residentAfter = residentMb();
+await kernel.ensureBridge({ name: 'bench0', mtuBytes: 1500, alias: 'bench', mac: randomMac() });
+await kernel.ensureAddress('bench0', { ip: gateway, length: subnetLength });
+await kernel.nft('table inet bench { set sources { type ifname . ether_addr . ipv4_addr; }; }');
+
+const namespace: number[] = [];
+const attach: number[] = [];
+const element: number[] = [];
+const whole: number[] = [];
+const detach: number[] = [];
+for (let round = 0; round < rounds; round++) {
+  const spec = specOf(round);
+  await timed(whole, async () => {
+    await timed(namespace, () => kernel.createNamespace(spec.sandbox));
+    await timed(attach, () => kernel.attach(spec));
+    await timed(element, () => kernel.changeElements(elementOf('add', spec)));
+  });
+  await timed(detach, async () => {
+    await kernel.changeElements(elementOf('destroy', spec));
+    await kernel.delLink(spec.hostName);
+  });
+  await kernel.removeNamespace(spec.sandbox);
+}
+await kernel.nft('delete table inet bench');
+await kernel.delLink('bench0');
+
+const result = {
+  rounds,
+  unit: 'ms',
+  namespace: quantilesOf(namespace),
+  attach: quantilesOf(attach),
+  element: quantilesOf(element),
+  whole: quantilesOf(whole),
+  detachUntilEvent: quantilesOf(detach),
+  kernelWorkerMb: residentAfter - residentBefore,
+};
+process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
