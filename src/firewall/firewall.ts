@@ -239,7 +239,11 @@ class NftFirewall implements Firewall {
     this.#stopping = new AbortController();
     const { events } = this.#kernel;
     const listeners = new DisposableStack();
-    listeners.use(events.on('ruleset', () => this.#scheduleCheck()));
+    listeners.use(
+      events.on('ruleset', ({ isOwn }) => {
+        if (!isOwn) this.#scheduleCheck();
+      }),
+    );
     listeners.use(events.on('overrun', () => this.#scheduleCheck()));
     listeners.use(
       events.on('link', ({ action, link }) => {

@@ -169,9 +169,20 @@ class BridgeDriver implements Driver {
 
   async sweep(actual: Parameters<Driver['sweep']>[0], keep: Parameters<Driver['sweep']>[1]): Promise<void> {
     const kept = new Set([...keep.networks, ...keep.endpoints].map(({ id }) => id));
+    const names = new Set(keep.endpoints.map(({ hostInterfaceName }) => hostInterfaceName));
+    const ourBridges = new Set(
+      actual.links
+        .filter((link) => parseOwnerMark(link.alias)?.daemonId === this.#daemonId)
+        .map(({ ifindex }) => ifindex),
+    );
+    // The mark follows the creation by a moment: a port of our bridge without one is an attach that was cut short.
+    const isUnmarkedPort = ({ name, kind, alias, master }: Link): boolean =>
+      kind === 'veth' && alias === undefined && ourBridges.has(master ?? 0) && !names.has(name);
     const stray = actual.links.filter((link) => {
       const mark = parseOwnerMark(link.alias);
-      return mark?.daemonId === this.#daemonId && !kept.has(mark.objectId);
+      return mark === undefined
+        ? isUnmarkedPort(link)
+        : mark.daemonId === this.#daemonId && !kept.has(mark.objectId);
     });
     for (const link of stray) this.#logger.warn({ link: link.name }, 'removed a link without an owner');
     // Endpoints before bridges; deletions wait for RCU, so together.
@@ -183,7 +194,13 @@ class BridgeDriver implements Driver {
 
   #owns(link: Link, networkId: string): boolean {
     const mark = parseOwnerMark(link.alias);
-    return mark?.daemonId === this.#daemonId && mark.objectId === networkId;
+    if (mark === undefined) return this.#isHalfMade(link, networkId);
+    return mark.daemonId === this.#daemonId && mark.objectId === networkId;
+  }
+
+  /** The mark follows the creation by a moment; the MAC comes with it. */
+  #isHalfMade(link: Link, networkId: string): boolean {
+    return link.alias === undefined && link.mac === bridgeMac(this.#daemonId, networkId);
   }
 
   async #ensureBridge(
@@ -192,6 +209,10 @@ class BridgeDriver implements Driver {
     existing: Link | undefined,
   ): Promise<void> {
     const { bridge, mtuBytes } = options;
+    if (existing !== undefined && this.#isHalfMade(existing, network.id)) {
+      await this.#kernel.delLink(bridge);
+      return this.#ensureBridge(network, options, undefined);
+    }
     const isOurs = existing === undefined || this.#owns(existing, network.id);
     if (isOurs) {
       await this.#kernel.ensureBridge({
