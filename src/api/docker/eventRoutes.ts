@@ -46,6 +46,9 @@ const namedTypes = [
   'volume',
 ];
 
+/** Stamps are finer than the clock that `now` is read from, so an event may seem to come up to this much later. */
+const clockGrainNs = 1_000_000n;
+
 /** Longer timers fire at once. */
 const maxSleepMs = 2 ** 31 - 1;
 
@@ -132,7 +135,7 @@ export const eventRoutes: Routes = (app, { deps }) => {
       );
     const lines = new JsonLines(reply);
     const show = (event: EngineEvent): void => {
-      if ((until === undefined || event.timeNs <= until) && matchesEvent(filters, event))
+      if ((until === undefined || event.timeNs < until + clockGrainNs) && matchesEvent(filters, event))
         lines.writeText(eventLine(event));
     };
     return await lines.run(async () => {

@@ -95,6 +95,14 @@ export function struct<T extends object>(
   };
 }
 
+/** Where V8 says that it stopped, and where Go does. */
+const places: readonly (readonly [RegExp, string])[] = [
+  [/':' after/, 'after object key'],
+  [/'}' after/, 'after object key:value pair'],
+  [/']' after/, 'after array element'],
+  [/property name/, 'looking for beginning of object key string'],
+];
+
 /** V8's complaint about a text in Go's words. */
 function syntaxText(source: string, message: string): string {
   if (/end of JSON|Unterminated/.test(message)) return 'invalid JSON: unexpected EOF';
@@ -103,15 +111,7 @@ function syntaxText(source: string, message: string): string {
   const character =
     position === undefined ? /token '(.)'/u.exec(message)?.[1] : source.slice(Number(position))[0];
   if (character === undefined) return 'invalid JSON: unexpected EOF';
-  const place = /property name/.test(message)
-    ? 'looking for beginning of object key string'
-    : /'}' after/.test(message)
-      ? 'after object key:value pair'
-      : /']' after/.test(message)
-        ? 'after array element'
-        : /':' after/.test(message)
-          ? 'after object key'
-          : 'looking for beginning of value';
+  const place = places.find(([words]) => words.test(message))?.[1] ?? 'looking for beginning of value';
   return `invalid JSON: invalid character '${character}' ${place}`;
 }
 

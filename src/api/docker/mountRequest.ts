@@ -2,7 +2,7 @@
  * Mounts as users write them: `-v source:target[:options]`, `--mount` and `--tmpfs`, into the engine's. Named and
  * anonymous volumes are refused. Texts are those of Engine 28.
  */
-import { isAbsolute, normalize } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import type { MountSpec } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { HostConfigBody, MountBody } from './containerBody.ts';
@@ -29,7 +29,7 @@ export function parseBind(text: string): MountSpec {
   if (rest.length > 0 || source === '' || target === '') throw problem('');
   if (target === undefined) throw refuseVolume(text);
   if (!isAbsolute(target)) throw problem(`: invalid mount path: '${target}' mount path must be absolute`);
-  if (normalize(target) === '/') throw problem(": invalid specification: destination can't be '/'");
+  if (resolve('/', target) === '/') throw problem(": invalid specification: destination can't be '/'");
   const words = options === '' ? [] : options.split(',');
   const unknown = words.find(
     (word) => word !== 'ro' && !ignoredOptions.includes(word) && !propagations.includes(word),
@@ -40,8 +40,8 @@ export function parseBind(text: string): MountSpec {
   const propagation = words.find((word) => propagations.includes(word));
   return {
     type: 'bind',
-    source: normalize(source),
-    target: normalize(target),
+    source: resolve('/', source),
+    target: resolve('/', target),
     isReadOnly: words.includes('ro'),
     ...(propagation !== undefined && { propagation }),
     createSource: true,
@@ -67,7 +67,7 @@ function toMount(mount: MountBody): MountSpec {
   if (mount.Target === '') throw problem('field Target must not be empty');
   if (!isAbsolute(mount.Target))
     throw problem(`invalid mount path: '${mount.Target}' mount path must be absolute`);
-  const target = normalize(mount.Target);
+  const target = resolve('/', mount.Target);
   if (target === '/') throw problem("invalid specification: destination can't be '/'");
   if (mount.Type === 'tmpfs') {
     if (mount.Source !== '') throw problem('field Source must not be specified');
@@ -85,7 +85,7 @@ function toMount(mount: MountBody): MountSpec {
     throw new LinkspanError('notImplemented', 'non-recursive bind mounts are not supported yet');
   return {
     type: 'bind',
-    source: normalize(mount.Source),
+    source: resolve('/', mount.Source),
     target,
     isReadOnly: mount.ReadOnly,
     ...(Propagation !== '' && { propagation: Propagation }),
@@ -99,7 +99,7 @@ export function toMounts(config: HostConfigBody): readonly MountSpec[] {
     ...(config.Binds ?? []).map(parseBind),
     ...(config.Mounts ?? []).map(toMount),
     ...Object.entries(config.Tmpfs).map(
-      ([target, options]): MountSpec => ({ type: 'tmpfs', target: normalize(target), options }),
+      ([target, options]): MountSpec => ({ type: 'tmpfs', target: resolve('/', target), options }),
     ),
   ];
   const seen = new Set<string>();

@@ -33,16 +33,16 @@ async function readAll(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+/** Docker's answer to a Content-Type header that cannot be read. */
+export function malformedContentType(given: string | undefined): LinkspanError {
+  const why = (given ?? '') === '' ? 'no media type' : 'expected slash after first token';
+  return new LinkspanError('requestInvalid', `malformed Content-Type header (${given ?? ''}): mime: ${why}`);
+}
+
 function checkContentType(given: string | undefined): void {
   const mediaType = (given ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   if (mediaType === 'application/json') return;
-  if (!/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(mediaType))
-    throw new LinkspanError(
-      'requestInvalid',
-      mediaType === ''
-        ? 'malformed Content-Type header (): mime: no media type'
-        : `malformed Content-Type header (${given}): mime: expected slash after first token`,
-    );
+  if (!/^[\w!#$&^.+-]+\/[\w!#$&^.+-]+$/.test(mediaType)) throw malformedContentType(given);
   throw new LinkspanError(
     'requestInvalid',
     `unsupported Content-Type header (${given}): must be 'application/json'`,

@@ -19,7 +19,7 @@ import { hijackRoutes, isHijackPath, serveUpgrade } from './hijackRoutes.ts';
 import { imageRoutes } from './imageRoutes.ts';
 import { listenOn } from './listenSocket.ts';
 import { networkRoutes } from './networkRoutes.ts';
-import { maxJsonBytes } from './requestBody.ts';
+import { malformedContentType, maxJsonBytes } from './requestBody.ts';
 import { systemRoutes } from './systemRoutes.ts';
 import { checkVersion, splitVersion } from './versions.ts';
 
@@ -49,7 +49,9 @@ function addHooks(app: FastifyInstance, context: ApiContext): void {
     if (!request.is404) checkVersion(context.versionOf(request.raw));
   });
   app.setErrorHandler(async (error, request, reply) => {
-    const { status, message } = errorReply(error, logger, `${request.method} ${request.url}`);
+    const isMalformedType = (error as { code?: unknown }).code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE';
+    const shown = isMalformedType ? malformedContentType(request.headers['content-type']) : error;
+    const { status, message } = errorReply(shown, logger, `${request.method} ${request.url}`);
     return await reply.code(status).type('application/json').send({ message });
   });
   app.setNotFoundHandler(

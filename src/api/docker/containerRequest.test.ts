@@ -1,0 +1,221 @@
+/*
+ * The bodies in testdata/cliBodies.json are what docker CLI 28.2.2 sends at API 1.50 for
+ * `run --rm busybox echo hi` and for a `run` with every option that we support.
+ */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { toContainerRequest } from './containerRequest.ts';
+import { networkCreateBody, toNetworkRequest } from './networkShapes.ts';
+
+interface RunBody {
+  readonly HostConfig: Readonly<Record<string, unknown>>;
+}
+
+const bodies = JSON.parse(
+  readFileSync(join(import.meta.dirname, 'testdata/cliBodies.json'), 'utf8'),
+) as Readonly<Record<'runDefault' | 'runFull', RunBody> & Record<'networkDefault' | 'networkFull', unknown>>;
+
+const plain = { aliases: [], links: [], driverOptions: {}, gatewayPriority: 0 };
+
+function hostConfig(change: Readonly<Record<string, unknown>>): unknown {
+  return { ...bodies.runDefault, HostConfig: { ...bodies.runDefault.HostConfig, ...change } };
+}
+
+test('a plain run is on the default network, with the image’s everything', () => {
+  const { spec, warnings } = toContainerRequest(bodies.runDefault);
+  assert.deepEqual(warnings, []);
+  assert.deepEqual(spec.command, ['echo', 'hi']);
+  assert.ok(!('entrypoint' in spec) && !('hostname' in spec) && !('shmSizeBytes' in spec));
+  assert.deepEqual(spec.networkMode, { type: 'networks' });
+  assert.deepEqual(spec.attachments, [{ network: 'bridge', ...plain }]);
+  assert.ok(spec.isAutoRemove);
+});
+
+test('a run with every supported option arrives whole', () => {
+  const { spec } = toContainerRequest(bodies.runFull);
+  assert.deepEqual(spec.attachments, [
+    {
+      network: 'n1',
+      ipv4: '10.99.0.9',
+      mac: '02:00:00:00:00:09',
+      aliases: ['x'],
+      links: [],
+      driverOptions: {},
+      gatewayPriority: 3,
+    },
+    { network: 'n2', ...plain },
+  ]);
+  assert.deepEqual(spec.mounts, [
+    { type: 'bind', source: '/srv/x', target: '/io', isReadOnly: true, createSource: true },
+    { type: 'bind', source: '/srv/y', target: '/io2', isReadOnly: false, createSource: false },
+    { type: 'tmpfs', target: '/t', options: 'size=1m' },
+  ]);
+  const { attachments: _attachments, mounts: _mounts, ...rest } = spec;
+  assert.deepEqual(rest, {
+    image: 'busybox',
+    entrypoint: ['/bin/sh'],
+    command: ['-c', 'sleep 1'],
+    env: ['A=b'],
+    workingDir: '/tmp',
+    user: '1:2',
+    hostname: 'h1',
+    groupAdd: ['5'],
+    isTty: false,
+    isStdinOpen: false,
+    isStdinOnce: false,
+    attach: { stdin: false, stdout: false, stderr: false },
+    labels: { l: 'm' },
+    annotations: {},
+    stopSignal: 'INT',
+    stopTimeoutS: 3,
+    exposedPorts: ['80/tcp'],
+    isAutoRemove: false,
+    isPrivileged: true,
+    isReadOnlyRootfs: true,
+    hasInit: true,
+    capAdd: ['CAP_NET_ADMIN'],
+    capDrop: ['ALL'],
+    securityOptions: [],
+    sysctls: { 'net.ipv4.ip_forward': '1' },
+    shmSizeBytes: 1048576,
+    extraHosts: ['h:1.2.3.4'],
+    dns: ['9.9.9.9'],
+    dnsSearch: [],
+    dnsOptions: [],
+    networkMode: { type: 'networks' },
+    networkModeText: 'n1',
+    pidMode: '',
+    ipcMode: '',
+    utsMode: '',
+    cgroupNamespace: '',
+  });
+});
+
+for (const [field, value] of [
+  ['Memory', 1],
+  ['NanoCpus', 1],
+  ['CpuShares', 2],
+  ['PidsLimit', 5],
+  ['RestartPolicy', { Name: 'always' }],
+  ['LogConfig', { Type: 'syslog' }],
+  ['LogConfig', { Type: 'json-file', Config: { 'max-size': '1m' } }],
+  ['VolumesFrom', ['x']],
+  ['Binds', ['vol:/x']],
+  ['Mounts', [{ Type: 'volume', Source: 'v', Target: '/x' }]],
+  ['PortBindings', { '80/tcp': [{ HostPort: '80' }] }],
+  ['PublishAllPorts', true],
+  ['Devices', [{ PathOnHost: '/dev/null' }]],
+  ['Ulimits', [{ Name: 'nofile' }]],
+  ['UsernsMode', 'keep-id'],
+  ['Links', ['a:b']],
+  ['Isolation', 'hyperv'],
+  ['OomKillDisable', true],
+  ['MaskedPaths', []],
+] as const) {
+  test(`HostConfig.${field} ${JSON.stringify(value)} is refused by name`, () => {
+    assert.throws(() => toContainerRequest(hostConfig({ [field]: value })), { code: 'notImplemented' });
+  });
+}
+
+for (const [field, value] of [
+  ['RestartPolicy', { Name: '' }],
+  ['LogConfig', { Type: 'json-file', Config: null }],
+  ['PidsLimit', -1],
+  ['UsernsMode', 'host'],
+  ['MemorySwap', -1],
+  ['SomethingNew', true],
+] as const) {
+  test(`HostConfig.${field} ${JSON.stringify(value)} passes`, () => {
+    toContainerRequest(hostConfig({ [field]: value }));
+  });
+}
+
+test('a health check and a volume are refused, an empty one is not', () => {
+  const withConfig = (change: object): unknown => ({ ...bodies.runDefault, ...change });
+  assert.throws(() => toContainerRequest(withConfig({ Healthcheck: { Test: ['CMD', 'x'] } })), /Healthcheck/);
+  assert.throws(() => toContainerRequest(withConfig({ Volumes: { '/x': {} } })), /Volumes/);
+  toContainerRequest(withConfig({ Healthcheck: { Test: ['NONE'] }, Volumes: null }));
+});
+
+test('published ports are dropped with a warning in host network mode only', () => {
+  const ports = { PortBindings: { '80/tcp': [{ HostPort: '80' }] } };
+  const { warnings, spec } = toContainerRequest(hostConfig({ ...ports, NetworkMode: 'host' }));
+  assert.deepEqual(warnings, ['Published ports are discarded when using host network mode']);
+  assert.deepEqual(spec.networkMode, { type: 'host' });
+});
+
+test('a shared network has no settings of its own', () => {
+  const shared = { ...(hostConfig({ NetworkMode: 'container:w1' }) as object), NetworkingConfig: null };
+  const { spec } = toContainerRequest(shared);
+  assert.deepEqual(spec.networkMode, { type: 'container', container: 'w1' });
+  assert.deepEqual(spec.attachments, []);
+  for (const [change, what] of [
+    [{ Hostname: 'h' }, 'hostname and the network mode'],
+    [{ ExposedPorts: { '80/tcp': {} } }, 'port exposing and the container type network mode'],
+  ] as const) {
+    assert.throws(() => toContainerRequest({ ...shared, ...change }), {
+      code: 'containerConfigInvalid',
+      message: `conflicting options: ${what}`,
+    });
+  }
+  assert.throws(
+    () => toContainerRequest(hostConfig({ NetworkMode: 'container:' })),
+    /invalid container format/,
+  );
+});
+
+test('networks come in order, the one of NetworkMode first', () => {
+  const { spec } = toContainerRequest({
+    Image: 'x',
+    HostConfig: { NetworkMode: 'b' },
+    NetworkingConfig: { EndpointsConfig: { a: {}, b: { Aliases: ['z'] }, c: null } },
+  });
+  assert.deepEqual(
+    spec.attachments.map(({ network }) => network),
+    ['b', 'a', 'c'],
+  );
+});
+
+for (const [settings, message] of [
+  [
+    { IPAMConfig: { IPv4Address: '1.2.3' } },
+    'invalid config for network bridge: invalid endpoint settings:\ninvalid IPv4 address: 1.2.3',
+  ],
+  [{ MacAddress: 'zz' }, 'invalid config for network bridge: invalid MAC address zz'],
+] as const) {
+  test(`endpoint settings ${JSON.stringify(settings)} are refused`, () => {
+    const json = { Image: 'x', NetworkingConfig: { EndpointsConfig: { default: settings } } };
+    assert.throws(() => toContainerRequest(json), { code: 'addressInvalid', message });
+  });
+}
+
+test('no body is no container', () => {
+  assert.throws(() => toContainerRequest(undefined), /config cannot be empty/);
+});
+
+test('network create bodies of the CLI become requests', () => {
+  const full = toNetworkRequest(networkCreateBody(bodies.networkFull, ''));
+  assert.deepEqual(full, {
+    name: 'n2',
+    driver: 'bridge',
+    isInternal: true,
+    isAttachable: false,
+    isIngress: false,
+    isConfigOnly: false,
+    ipamDriver: 'default',
+    ipamOptions: {},
+    pools: [
+      {
+        subnet: '10.77.0.0/24',
+        ipRange: '10.77.0.128/25',
+        gateway: '10.77.0.254',
+        auxAddresses: { r: '10.77.0.129' },
+      },
+    ],
+    options: { 'com.docker.network.driver.mtu': '1400' },
+    labels: { a: 'b' },
+  });
+  assert.deepEqual(toNetworkRequest(networkCreateBody(bodies.networkDefault, '')).pools, []);
+});
