@@ -82,10 +82,17 @@ export class ContainerTable {
     return live;
   }
 
-  /** Changes a record in memory at once, and durably when it resolves. */
+  /** Changes a record in memory at once, and durably when it resolves. A refused write takes the change back. */
   async update(live: LiveContainer, change: Partial<Container>): Promise<void> {
-    live.record = { ...live.record, ...change };
-    await this.#write(live.record);
+    const before = live.record;
+    const next = { ...before, ...change };
+    live.record = next;
+    try {
+      await this.#write(next);
+    } catch (error) {
+      if (live.record === next) live.record = before;
+      throw error;
+    }
   }
 
   /** Forgets a container and its name. */

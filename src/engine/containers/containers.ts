@@ -17,7 +17,7 @@ import { ContainerTable } from './containerTable.ts';
 import { Creator } from './creator.ts';
 import type { ContainersContext, ContainersDependencies } from './dependencies.ts';
 import { Ender } from './ender.ts';
-import { readText, updateHosts, writeInPlace, ownNames } from './etcFiles.ts';
+import { ownNames, readText, updateHosts, writeInPlace } from './etcFiles.ts';
 import { Execs } from './execs.ts';
 import type { ContainerEnd, LiveContainer } from './liveContainer.ts';
 import { checkName } from './names.ts';

@@ -5,10 +5,10 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { newId } from '../../base/ids.ts';
-import { checkSpecOptions } from '../../runtime/oci/spec.ts';
+import { timestamp } from '../../base/timestamp.ts';
 import type { Image } from '../../runtime/images/images.ts';
+import { checkSpecOptions } from '../../runtime/oci/spec.ts';
 import { type Container, type ContainerId, type ContainerSpec, zeroTime } from '../model.ts';
-import { timestamp } from '../timestamp.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { checkContainerSpec } from './createChecks.ts';
 import type { ContainersContext } from './dependencies.ts';

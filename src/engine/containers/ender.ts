@@ -5,10 +5,10 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
 import type { Container } from '../model.ts';
-import { timestamp } from '../timestamp.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { fifoFolderOf } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
@@ -69,32 +69,37 @@ export class Ender {
     return { exitCode: unknownExitCode, exitedAt: timestamp(clock) };
   }
 
-  /** Called with the mutex held. `startedAt` names the run, so that an older run's end is not taken for this one's. */
+  /**
+   * Called with the mutex held. `startedAt` names the run, so that an older run's end is not taken for this one's.
+   * When it throws it can be called again, and goes on where it stood.
+   */
   async ended(live: LiveContainer, startedAt: string, status: ExitStatus): Promise<void> {
-    if (!live.isRunning || live.record.startedAt !== startedAt) return;
-    const { clock, events, table, runtime, logger } = this.#context;
+    if (live.record.startedAt !== startedAt || live.settledRun === startedAt) return;
+    if (live.isRunning) await this.#processEnded(live, status);
+    const removes = live.record.spec.isAutoRemove && !live.isRestarting;
+    await this.#releaseNetwork(live);
+    await this.#twice(live, () => this.#context.table.update(live, removes ? { state: 'removing' } : {}));
+    live.settledRun = startedAt;
+    live.announceExit();
+    if (removes) await this.#finishRemoval(live);
+    else await this.#twice(live, () => this.#context.runtime.deleteTask(live.id));
+  }
+
+  /** The last output, then the news. */
+  async #processEnded(live: LiveContainer, { exitCode, exitedAt }: ExitStatus): Promise<void> {
+    const { clock, events } = this.#context;
     const { io } = live;
     live.io = undefined;
     if (io !== undefined) {
       await settlesWithin(io.drained(), drainLimitMs, clock);
       await io.finish();
     }
-    const { exitCode, exitedAt } = status;
-    const removes = live.record.spec.isAutoRemove && !live.isRestarting;
+    const ranMs = Date.parse(exitedAt) - Date.parse(live.record.startedAt);
     live.record = { ...live.record, state: 'exited', pid: 0, exitCode, finishedAt: exitedAt };
     emitContainerEvent(events, live.record, 'die', {
       exitCode: String(exitCode),
-      execDuration: String(Math.max(0, Math.floor((Date.parse(exitedAt) - Date.parse(startedAt)) / 1000))),
+      execDuration: String(Math.max(0, Math.floor(ranMs / 1000))),
     });
-    await this.#releaseNetwork(live);
-    await table.update(live, removes ? { state: 'removing' } : {});
-    live.announceExit();
-    if (removes) await this.#finishRemoval(live);
-    else {
-      await runtime.deleteTask(live.id).catch((error: unknown) => {
-        logger.warn({ container: live.id, error }, 'could not delete an ended task; the next start will');
-      });
-    }
   }
 
   /** Sends a signal to the first process. Throws containerState if it does not run. */
@@ -137,7 +142,7 @@ export class Ender {
     return true;
   }
 
-  /** Called with the mutex held: a container that does not run. Idempotent. */
+  /** Called with the mutex held: a container that does not run. Idempotent; a failure leaves it `dead`. */
   async remove(live: LiveContainer): Promise<void> {
     if (this.#context.table.find(live.id) === undefined) return;
     await this.#context.table.update(live, { state: 'removing' });
@@ -146,7 +151,19 @@ export class Ender {
 
   /** A record that says `removing` goes away for good; also after a restart of the daemon. */
   async #finishRemoval(live: LiveContainer): Promise<void> {
-    const { runtime, network, table, events, dataFolder } = this.#context;
+    try {
+      await this.#twice(live, () => this.#removeEverything(live));
+    } catch (error) {
+      // Not durable: the intent stays, and the next daemon finishes it.
+      live.record = { ...live.record, state: 'dead' };
+      throw error;
+    }
+    emitContainerEvent(this.#context.events, live.record, 'destroy');
+    live.announceRemoval();
+  }
+
+  async #removeEverything(live: LiveContainer): Promise<void> {
+    const { runtime, network, table, dataFolder } = this.#context;
     const { record } = live;
     const { io } = live;
     live.io = undefined;
@@ -160,8 +177,6 @@ export class Ender {
       rm(fifoFolderOf(this.#context, record.id), { recursive: true, force: true }),
     ]);
     await table.delete(live);
-    emitContainerEvent(events, record, 'destroy');
-    live.announceRemoval();
   }
 
   /** Network and sandbox down; what fails is left to the next start of the daemon, which sweeps. */
@@ -169,11 +184,24 @@ export class Ender {
     const { network, logger } = this.#context;
     if (!ownsNetwork(live.record)) return;
     try {
-      await network.release(live.record);
+      await this.#twice(live, () => network.release(live.record));
     } catch (error) {
       logger.error({ container: live.id, error }, 'could not take down the network of a container');
     }
     live.record = withoutSandbox(live.record);
+  }
+
+  /** Steps of a teardown can be repeated: what fails once gets a second chance, so that a hiccup leaves nothing behind. */
+  async #twice(live: LiveContainer, step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#context.logger.warn(
+        { container: live.id, error },
+        'a step of a teardown failed; trying once more',
+      );
+      await step();
+    }
   }
 
   /** A frozen process takes no signal. */

@@ -16,6 +16,8 @@ export class LiveContainer {
   io: ProcessIo | undefined;
   /** A stop that a start follows: the end of the run does not remove the container. */
   isRestarting = false;
+  /** `startedAt` of the last run whose end has been worked through. */
+  settledRun: string | undefined;
   #exit = Promise.withResolvers<ContainerEnd>();
   readonly #removal = Promise.withResolvers<ContainerEnd>();
 

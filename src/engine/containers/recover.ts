@@ -6,8 +6,8 @@
 import { readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { timestamp } from '../../base/timestamp.ts';
 import type { RuntimeContainer } from '../../runtime/runtime.ts';
-import { timestamp } from '../timestamp.ts';
 import { zeroTime } from '../model.ts';
 import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';

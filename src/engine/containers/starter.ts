@@ -4,22 +4,22 @@
  * error and an exit code in its record.
  */
 import { existsSync, mkdirSync } from 'node:fs';
+import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { parseIpWithLength } from '../../net/prefix.ts';
 import { formatIp } from '../../net/ip.ts';
+import { parseIpWithLength } from '../../net/prefix.ts';
 import { buildSpec, type SpecNetwork } from '../../runtime/oci/spec.ts';
 import { resolveUser } from '../../runtime/oci/users.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
 import type { Container, Endpoint, Sandbox } from '../model.ts';
-import { timestamp } from '../timestamp.ts';
 import { emitContainerEvent } from './containerEvents.ts';
+import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { formatHosts, formatResolvConf, ownNames, readText, writeInPlace } from './etcFiles.ts';
 import type { LiveContainer } from './liveContainer.ts';
-import { openContainerIo } from './containerIo.ts';
 import { findPeer, ownsNetwork } from './sharing.ts';
 import { ownHostname, specOptionsOf } from './specValues.ts';
-import { translateStartError } from './startError.ts';
+import { type StartFailure, translateStartError } from './startError.ts';
 
 /** What a start has settled about the surroundings of the process. */
 interface Surroundings {
@@ -84,9 +84,20 @@ export class Starter {
     } catch (error) {
       await this.#undo(live, undo);
       const failure = translateStartError(error, before.process.args[0] ?? '', 128);
-      const { exitCode } = failure;
-      await this.#context.table.update(live, { state: before.state, exitCode, error: failure.error.message });
+      await this.#recordFailure(live, before, failure);
       throw failure.error;
+    }
+  }
+
+  /** As it was before, with why it did not start. A refused write leaves `starting`, which the next daemon undoes. */
+  async #recordFailure(live: LiveContainer, before: Container, failure: StartFailure): Promise<void> {
+    const { exitCode, error } = failure;
+    const change = { state: before.state, exitCode, error: error.message };
+    try {
+      await this.#context.table.update(live, change);
+    } catch (cause) {
+      live.record = { ...live.record, ...change };
+      this.#context.logger.error({ container: live.id, error: cause }, 'could not record a failed start');
     }
   }
 

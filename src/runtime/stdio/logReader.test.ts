@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { systemClock } from '../../base/clock.ts';
+import { parseTimestamp, timestamp } from '../../base/timestamp.ts';
 import { encodeLogRecord } from './logFormat.ts';
 import { readLog } from './logReader.ts';
 import { LogWriter } from './logWriter.ts';
 import type { LogQuery, LogRecord } from './stdio.ts';
-import { parseTimestamp, timestamp } from './timestamp.ts';
 
 const all: LogQuery = { stdout: true, stderr: true, isFollow: false };
 const never = new AbortController().signal;

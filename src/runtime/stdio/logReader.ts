@@ -3,10 +3,10 @@
  * `tail` counts records of both streams before the other conditions hold, as Docker does.
  */
 import { type FileHandle, open } from 'node:fs/promises';
+import { parseTimestamp } from '../../base/timestamp.ts';
 import { decodeLogRecord } from './logFormat.ts';
 import type { LogWriter } from './logWriter.ts';
 import type { LogQuery, LogRecord } from './stdio.ts';
-import { parseTimestamp } from './timestamp.ts';
 
 const blockBytes = 64 * 1024;
 const newline = 0x0a;

@@ -6,8 +6,8 @@ import { close, openSync, write } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import { Events } from '../../base/events.ts';
+import { timestamp } from '../../base/timestamp.ts';
 import { encodeLogRecord, LineSplitter } from './logFormat.ts';
-import { timestamp } from './timestamp.ts';
 
 const writeAsync = promisify(write);
 const closeAsync = promisify(close);

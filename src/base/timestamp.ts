@@ -1,7 +1,7 @@
 /*
  * RFC 3339 times with nanoseconds, trailing zeros cut, as Docker prints them in logs and inspect.
  */
-import type { Clock } from '../../base/clock.ts';
+import type { Clock } from './clock.ts';
 
 /** `2026-11-24T04:16:06.123456789Z`; the digits below a millisecond come from the monotonic clock. */
 export function timestamp(clock: Clock): string {
