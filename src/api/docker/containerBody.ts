@@ -18,7 +18,7 @@ export interface MountBody {
   readonly TmpfsOptions: { readonly SizeBytes: number; readonly Mode: number };
 }
 
-export interface PortBindingBody {
+interface PortBindingBody {
   readonly HostIp: string;
   readonly HostPort: string;
 }

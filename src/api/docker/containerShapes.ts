@@ -197,7 +197,7 @@ export function inspectShape(
 }
 
 /** The COMMAND column: words with a space are quoted. */
-export function commandText(args: readonly string[]): string {
+function commandText(args: readonly string[]): string {
   const [path = '', ...rest] = args;
   return [path, ...rest.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
 }

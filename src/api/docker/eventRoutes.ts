@@ -58,7 +58,7 @@ function scopeOf(event: EngineEvent): string {
 }
 
 /** One line. `timeNano` does not fit a JavaScript number, so it is put in as text. */
-export function eventLine(event: EngineEvent): string {
+function eventLine(event: EngineEvent): string {
   const { type, action, actorId, attributes, timeNs } = event;
   const isLegacy = type === 'container' || type === 'image';
   const fields = {
@@ -106,7 +106,7 @@ function matchesAction(filters: Filters, action: string): boolean {
 }
 
 /** True if every filter takes the event. */
-export function matchesEvent(filters: Filters, event: EngineEvent): boolean {
+function matchesEvent(filters: Filters, event: EngineEvent): boolean {
   return (
     matchesAction(filters, event.action) &&
     matchesExactly(filters, 'type', event.type) &&

@@ -63,7 +63,7 @@ async function selectImages({ deps }: ApiContext, filters: Filters): Promise<rea
 }
 
 /** `X-Registry-Auth` is base64url JSON. Anything that is none counts as no credentials, as with Docker. */
-export function parseRegistryAuth(header: string | undefined): RegistryCredentials {
+function parseRegistryAuth(header: string | undefined): RegistryCredentials {
   let fields: Readonly<Record<string, unknown>>;
   try {
     fields = JSON.parse(Buffer.from(header ?? '', 'base64url').toString('utf8')) as typeof fields;

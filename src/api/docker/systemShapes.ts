@@ -43,7 +43,7 @@ export function versionShape(build: BuildInfo, info: EngineInfo): Shape {
 }
 
 /** `PRETTY_NAME` and `VERSION_ID` of os-release(5). */
-export function parseOsRelease(text: string): { readonly name: string; readonly version: string } {
+function parseOsRelease(text: string): { readonly name: string; readonly version: string } {
   const valueOf = (key: string): string =>
     (new RegExp(`^${key}=(.*)$`, 'm').exec(text)?.[1] ?? '').replace(/^(["'])(.*)\1$/, '$2');
   return { name: valueOf('PRETTY_NAME') || 'Linux', version: valueOf('VERSION_ID') };

@@ -12,7 +12,7 @@ export function splitVersion(url: string): { readonly version: string; readonly 
 }
 
 /** Negative, zero or positive as `a` is older than, equal to or newer than `b`. Missing parts count as 0. */
-export function compareVersions(a: string, b: string): number {
+function compareVersions(a: string, b: string): number {
   const partsOfA = a.split('.').map(Number);
   const partsOfB = b.split('.').map(Number);
   for (let i = 0; i < Math.max(partsOfA.length, partsOfB.length); i++) {

@@ -47,7 +47,9 @@ export class FakeContainers implements Containers {
 
   get(ref: string): Container {
     const name = ref.replace(/^\//, '');
-    const found = this.list().find((one) => one.id === ref || one.name === name || one.id.startsWith(ref));
+    const all = this.list();
+    const found =
+      all.find((one) => one.id === ref || one.name === name) ?? all.find(({ id }) => id.startsWith(ref));
     if (found === undefined) throw new LinkspanError('containerNotFound', `No such container: ${ref}`);
     return found;
   }

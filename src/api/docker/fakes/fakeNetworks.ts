@@ -50,7 +50,9 @@ export class FakeNetworks implements Networks {
   }
 
   get(ref: string): Network {
-    const found = this.all.find(({ id, name }) => id === ref || name === ref || id.startsWith(ref));
+    const found =
+      this.all.find(({ id, name }) => id === ref || name === ref) ??
+      this.all.find(({ id }) => id.startsWith(ref));
     if (found === undefined) throw new LinkspanError('networkNotFound', `network ${ref} not found`);
     return found;
   }
