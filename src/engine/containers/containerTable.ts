@@ -2,6 +2,7 @@
  * The containers that exist, in memory and in the store (`containers/<id>`), and who may use which name. A name is
  * taken synchronously, so that two requests never get the same one; the store follows.
  */
+import { parseTimestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Store } from '../../store/store.ts';
 import { lookUp } from '../lookup.ts';
@@ -9,6 +10,11 @@ import type { Container, ContainerId } from '../model.ts';
 import { LiveContainer } from './liveContainer.ts';
 
 const prefix = 'containers/';
+
+/** Trailing zeros are cut from timestamps, so their texts have no order. */
+function createdMs(record: Container): number {
+  return parseTimestamp(record.createdAt);
+}
 
 export class ContainerTable {
   readonly #store: Store;
@@ -30,7 +36,7 @@ export class ContainerTable {
 
   /** Newest first, as `ps` shows them. */
   list(): readonly LiveContainer[] {
-    return [...this.#live.values()].sort((a, b) => (a.record.createdAt < b.record.createdAt ? 1 : -1));
+    return [...this.#live.values()].sort((a, b) => createdMs(b.record) - createdMs(a.record));
   }
 
   find(id: ContainerId): LiveContainer | undefined {
