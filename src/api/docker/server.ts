@@ -35,6 +35,9 @@ const allRoutes = [
   absentRoutes,
 ];
 
+/** Registry credentials come in a header, filters in the path. */
+const maxHeaderBytes = 128 * 1024;
+
 const notFoundMessage = 'page not found';
 
 function addHooks(app: FastifyInstance, context: ApiContext): void {
@@ -72,6 +75,13 @@ function addHooks(app: FastifyInstance, context: ApiContext): void {
 function createApp(versions: WeakMap<IncomingMessage, string>): FastifyInstance {
   const app = Fastify({
     exposeHeadRoutes: false,
+    // Routes have no JSON schemas (requestBody.ts checks bodies), so the compilers for them, 8 MB, stay unloaded.
+    schemaController: {
+      compilersFactory: {
+        buildValidator: () => () => () => true,
+        buildSerializer: () => () => JSON.stringify,
+      },
+    },
     bodyLimit: maxJsonBytes,
     // Image names and tags are longer than the default of 100.
     routerOptions: { maxParamLength: 4096 },
@@ -109,6 +119,7 @@ class DockerApiServer implements ApiServer {
         // An image may take longer to come in than any limit, and an idle client may come back after hours.
         requestTimeout: 0,
         keepAliveTimeout: 0,
+        maxHeaderSize: maxHeaderBytes,
         shouldUpgradeCallback: (request) =>
           request.method === 'POST' &&
           request.headers.upgrade?.toLowerCase() === 'tcp' &&
