@@ -43,8 +43,8 @@ export class ContainerTable {
     return this.#live.get(id);
   }
 
-  /** By full id, name or id prefix. Codes containerNotFound, containerAmbiguous. */
-  get(ref: string): LiveContainer {
+  /** By full id, name or id prefix; undefined if there is none. Code containerAmbiguous. */
+  findByRef(ref: string): LiveContainer | undefined {
     const byId = new Map<string, LiveContainer>(this.#live);
     const found = lookUp(ref, byId, (name) => {
       const id = this.#names.get(name.startsWith('/') ? name.slice(1) : name);
@@ -55,7 +55,14 @@ export class ContainerTable {
     if (found.matches > 1) {
       throw new LinkspanError('containerAmbiguous', `multiple IDs found with provided prefix: ${ref}`);
     }
-    throw new LinkspanError('containerNotFound', `No such container: ${ref}`);
+    return undefined;
+  }
+
+  /** By full id, name or id prefix. Codes containerNotFound, containerAmbiguous. */
+  get(ref: string): LiveContainer {
+    const found = this.findByRef(ref);
+    if (found === undefined) throw new LinkspanError('containerNotFound', `No such container: ${ref}`);
+    return found;
   }
 
   isNameTaken(name: string): boolean {

@@ -40,12 +40,12 @@ export class Creator {
     const wantedName = name === undefined || name === '' ? undefined : checkName(name);
     const image = await images.get(given.image);
     checkContainerSpec(given);
-    const { spec, peer } = this.#resolvePeer(given);
+    const spec = this.#resolvePeer(given);
     const process = resolveProcess(spec, image.config);
     const id = newId<'container'>();
     const hostname = ownHostname(id, spec, this.#context.hostname);
     checkSpecOptions(toSpecOptions(id, spec, process, hostname), host);
-    if (peer === undefined) await network.validate(spec);
+    if (spec.networkMode.type !== 'container') await network.validate(spec);
     const folder = join(this.#context.dataFolder, id);
     const record: Container = {
       id,
@@ -62,7 +62,6 @@ export class Creator {
       finishedAt: zeroTime,
       restartCount: 0,
       ...ownPaths(folder),
-      ...(peer === undefined ? {} : pathsOf(peer.record)),
       logPath: join(folder, `${id}-json.log`),
     };
     return await this.#make(record, image, folder);
@@ -84,22 +83,19 @@ export class Creator {
     return live;
   }
 
-  /** `container:NAME` becomes `container:ID`, so that it survives a rename; its /etc files are then the peer's. */
-  #resolvePeer(spec: ContainerSpec): { readonly spec: ContainerSpec; readonly peer?: LiveContainer } {
-    if (spec.networkMode.type !== 'container') return { spec };
-    const peer = this.#context.table.get(spec.networkMode.container);
+  /**
+   * `container:NAME` becomes `container:ID`, so that it survives a rename. One that does not exist is the start's
+   * error: a 404 at create would make the docker CLI believe that the image is missing.
+   */
+  #resolvePeer(spec: ContainerSpec): ContainerSpec {
+    if (spec.networkMode.type !== 'container') return spec;
+    const peer = this.#context.table.findByRef(spec.networkMode.container);
+    if (peer === undefined) return spec;
     const container: ContainerId = peer.id;
     return {
-      spec: {
-        ...spec,
-        networkMode: { type: 'container', container },
-        networkModeText: `container:${container}`,
-      },
-      peer,
+      ...spec,
+      networkMode: { type: 'container', container },
+      networkModeText: `container:${container}`,
     };
   }
-}
-
-function pathsOf({ hostsPath, hostnamePath, resolvConfPath }: Container): EtcPaths {
-  return { hostsPath, hostnamePath, resolvConfPath };
 }

@@ -43,7 +43,8 @@ export class LiveContainer {
   }
 
   get end(): ContainerEnd {
-    return { exitCode: this.record.exitCode, error: this.record.error };
+    // A refused start is told to whoever started; Docker's wait has the exit code only.
+    return { exitCode: this.record.exitCode, error: '' };
   }
 
   /** Tells those who wait that the run has ended; its record says how. */

@@ -76,7 +76,13 @@ export class Starter {
   async #startStopped(live: LiveContainer): Promise<void> {
     const before = live.record;
     const peer = findPeer(this.#context.table, before);
-    await this.#context.table.update(live, { state: 'starting', error: '', exitCode: 0 });
+    await this.#context.table.update(live, {
+      state: 'starting',
+      error: '',
+      exitCode: 0,
+      // Whose network it is, his are the files.
+      ...(peer === undefined ? {} : etcPathsOf(peer)),
+    });
     const undo = new AsyncDisposableStack();
     try {
       await this.#run(live, peer, undo);
@@ -220,6 +226,10 @@ function makeBindSources(mounts: Container['spec']['mounts']): void {
       mkdirSync(mount.source, { recursive: true, mode: 0o755 });
     }
   }
+}
+
+function etcPathsOf({ hostsPath, hostnamePath, resolvConfPath }: Container): Partial<Container> {
+  return { hostsPath, hostnamePath, resolvConfPath };
 }
 
 /** The same error with Docker's words before its text; the code stays. */
