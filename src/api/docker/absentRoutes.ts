@@ -18,7 +18,6 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
   ],
   'Building images': [
     ['POST', '/build'],
-    ['POST', '/build/prune'],
     ['POST', '/build/cancel'],
   ],
   'Committing a container to an image': [['POST', '/commit']],

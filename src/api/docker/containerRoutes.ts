@@ -43,6 +43,25 @@ async function listContainers({ deps }: ApiContext, query: Query): Promise<reado
   );
 }
 
+/** `linux/amd64` of what a user writes: `amd64`, `x86_64`, `linux/aarch64`, with a variant or without. */
+function normalPlatform(text: string): string {
+  const names: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' };
+  const parts = text.toLowerCase().split('/');
+  const [os = 'linux', arch = ''] = parts.length === 1 ? ['linux', ...parts] : parts;
+  return `${os}/${names[arch] ?? arch}`;
+}
+
+/** Throws code imageNotFound, upon which the CLI pulls, if the image that is there is for another platform. */
+async function checkPlatform({ deps }: ApiContext, ref: string, platform: string): Promise<void> {
+  if (platform === '') return;
+  const { os, architecture } = await deps.engine.images.get(ref);
+  if (normalPlatform(platform) !== `${os}/${architecture}`)
+    throw new LinkspanError(
+      'imageNotFound',
+      `image with reference ${ref} was found but its platform (${os}/${architecture}) does not match the specified platform (${platform})`,
+    );
+}
+
 async function pruneContainers({ deps }: ApiContext, query: Query): Promise<unknown> {
   const { containers } = deps.engine;
   const filters = parseFilters(textOf(query, 'filters'), pruneFilters);
@@ -92,6 +111,7 @@ const changeRoutes: Routes = (app, context) => {
   app.post('/containers/create', async (request, reply) => {
     const query = queryOf(request);
     const wanted = toContainerRequest(await readJson(request.raw));
+    await checkPlatform(context, wanted.spec.image, textOf(query, 'platform'));
     const name = textOf(query, 'name');
     const created = await containers.create(wanted.spec, name === '' ? undefined : name);
     return await reply

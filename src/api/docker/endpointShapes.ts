@@ -115,6 +115,11 @@ export function addressFields(endpoint: Endpoint | undefined): {
   };
 }
 
+/** Networks without an interface (host, none) have no address of the link either. */
+export function macOf(endpoint: Endpoint): string {
+  return endpoint.interfaceName === '' ? '' : (endpoint.mac ?? '');
+}
+
 /** One container on one network, as it is now. `endpoint` is undefined while the container does not run. */
 export interface Attachment {
   readonly request: AttachmentRequest;
@@ -134,7 +139,7 @@ export function attachmentShape(
     IPAMConfig: ipamShape(request),
     Links: orNull(request.links),
     Aliases: orNull(request.aliases),
-    MacAddress: endpoint?.mac ?? (endpoint === undefined ? (request.mac ?? '') : ''),
+    MacAddress: endpoint === undefined ? (request.mac ?? '') : macOf(endpoint),
     DriverOpts: Object.keys(request.driverOptions).length === 0 ? null : request.driverOptions,
     GwPriority: request.gatewayPriority,
     NetworkID: network?.id ?? '',

@@ -24,6 +24,11 @@ import { parseRfc3339 } from './timestamps.ts';
 
 const listFilters = ['before', 'dangling', 'label', 'label!', 'reference', 'since', 'until'];
 
+interface ImageUser {
+  readonly id: string;
+  readonly isRunning: boolean;
+}
+
 /** `*` and `?` as in a shell, for names of the form `repository[:tag]`; `*` stops at slashes. */
 function matchesReference(pattern: string, tag: string): boolean {
   const source = pattern
@@ -143,17 +148,41 @@ async function load(context: ApiContext, request: FastifyRequest, reply: Fastify
   });
 }
 
-async function remove({ deps }: ApiContext, ref: string, query: Query): Promise<unknown> {
-  const { images, containers } = deps.engine;
-  const done = await images.remove(ref, {
-    isForced: boolOf(query, 'force'),
-    usersOf: (imageId) =>
-      containers
-        .list()
-        .filter((container) => container.imageId === imageId)
-        .map((container) => ({ id: container.id, isRunning: isUp(container) })),
+function usersOf({ deps }: ApiContext, imageId: string): readonly ImageUser[] {
+  return deps.engine.containers
+    .list()
+    .filter((container) => container.imageId === imageId)
+    .map((container) => ({ id: container.id, isRunning: isUp(container) }));
+}
+
+async function removeImage(context: ApiContext, ref: string, isForced: boolean): Promise<readonly unknown[]> {
+  const done = await context.deps.engine.images.remove(ref, {
+    isForced,
+    usersOf: (imageId) => usersOf(context, imageId),
   });
   return done.map((step) => ('untagged' in step ? { Untagged: step.untagged } : { Deleted: step.deleted }));
+}
+
+/** Untagged images, or with `dangling=false` every image, as long as no container was made from it. */
+async function pruneImages(context: ApiContext, query: Query): Promise<unknown> {
+  const { images } = context.deps.engine;
+  const filters = parseFilters(textOf(query, 'filters'), ['dangling', 'label', 'label!', 'until']);
+  const isDangling = booleanFilter(filters, 'dangling') ?? true;
+  const until = untilFilter(filters, context.deps.clock.nowMs());
+  const chosen = (await images.list()).filter(
+    (image) =>
+      (!isDangling || image.tags.length === 0) &&
+      usersOf(context, image.id).length === 0 &&
+      matchesLabels(filters, image.config.labels) &&
+      (until === undefined || (parseRfc3339(image.createdAt) ?? 0n) < until),
+  );
+  const deleted: unknown[] = [];
+  let reclaimedBytes = 0;
+  for (const image of chosen) {
+    deleted.push(...(await removeImage(context, image.id, true)));
+    reclaimedBytes += image.sizeBytes;
+  }
+  return { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimedBytes };
 }
 
 /** `name/json` → [`name`, `json`]. */
@@ -200,7 +229,7 @@ export const imageRoutes: Routes = (app, context) => {
 
   app.post('/images/*', async (request, reply) => {
     const [name, word] = splitLastWord(paramOf(request, '*'));
-    if (name === '' && word === 'prune') throw absent('removing unused images (POST /images/prune)');
+    if (name === '' && word === 'prune') return await pruneImages(context, queryOf(request));
     if (name !== '' && word === 'push') throw absent('pushing images (POST /images/{name}/push)');
     if (name !== '' && word === 'tag') {
       const query = queryOf(request);
@@ -212,5 +241,10 @@ export const imageRoutes: Routes = (app, context) => {
     return await reply;
   });
 
-  app.delete('/images/*', (request) => remove(context, paramOf(request, '*'), queryOf(request)));
+  app.delete('/images/*', (request) =>
+    removeImage(context, paramOf(request, '*'), boolOf(queryOf(request), 'force')),
+  );
+
+  // Nothing is ever built, so there is no cache: `docker system prune` asks for this too.
+  app.post('/build/prune', () => ({ CachesDeleted: null, SpaceReclaimed: 0 }));
 };

@@ -3,6 +3,7 @@
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Endpoint, Network, NetworkRequest, Pool, PoolRequest } from '../../engine/model.ts';
+import { macOf } from './endpointShapes.ts';
 import { bool, type Decoder, list, map, pointer, struct, text } from './goJson.ts';
 
 interface IpamConfig {
@@ -104,7 +105,7 @@ function attachedShape(endpoint: Endpoint): Record<string, unknown> {
   return {
     Name: endpoint.containerName,
     EndpointID: endpoint.id,
-    MacAddress: endpoint.mac ?? '',
+    MacAddress: macOf(endpoint),
     IPv4Address: endpoint.ipv4 ?? '',
     IPv6Address: endpoint.ipv6 ?? '',
   };

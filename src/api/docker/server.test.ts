@@ -111,7 +111,6 @@ for (const [method, url] of [
   ['POST', '/containers/x/update'],
   ['POST', '/containers/x/checkpoints'],
   ['GET', '/images/search'],
-  ['POST', '/images/prune'],
   ['POST', '/images/a/b/push'],
   ['DELETE', '/containers/x?link=1'],
 ] as const) {
@@ -290,6 +289,27 @@ test('a missing image is a 404 that makes the CLI pull', async () => {
   const answer = await call('POST', '/containers/create', { Image: 'nosuch:1' });
   assert.equal(answer.status, 404);
   assert.deepEqual(answer.json, { message: 'No such image: nosuch:1' });
+});
+
+test('an image for another platform counts as missing', async () => {
+  const create = (platform: string): Promise<Answer> =>
+    call('POST', `/containers/create?platform=${encodeURIComponent(platform)}`, { Image: 'busybox' });
+  assert.equal((await create('linux/amd64')).status, 201);
+  assert.equal((await create('x86_64')).status, 201);
+  const other = await create('linux/arm64/v8');
+  assert.equal(other.status, 404);
+  assert.match(other.text, /its platform \(linux\/amd64\) does not match the specified platform/);
+  await call('POST', '/containers/prune');
+});
+
+test('prune takes unused images, by default only untagged ones', async () => {
+  const url = '/images/prune?filters={"dangling":["false"]}';
+  assert.deepEqual((await call('POST', '/images/prune')).json, { ImagesDeleted: null, SpaceReclaimed: 0 });
+  const pruned = (await call('POST', url)).json as { ImagesDeleted: unknown[]; SpaceReclaimed: number };
+  assert.equal(pruned.ImagesDeleted.length, 2);
+  assert.equal(pruned.SpaceReclaimed, 1984162);
+  const cache = await call('POST', '/build/prune');
+  assert.deepEqual(cache.json, { CachesDeleted: null, SpaceReclaimed: 0 });
 });
 
 test('images: list, inspect, history, tag and remove, with slashes in names', async () => {
