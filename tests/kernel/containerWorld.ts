@@ -2,7 +2,6 @@
  * A world for container tests: a private containerd, the engine's containers over it, and a network that makes empty
  * namespaces. The image has no layers; the machine's static busybox is bound in.
  */
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +13,8 @@ import { MemoryStore } from '../../src/engine/containers/fakes.ts';
 import type { SandboxNetwork } from '../../src/engine/containers/ports.ts';
 import { EventLog } from '../../src/engine/events.ts';
 import type { Container, ContainerSpec, SandboxId } from '../../src/engine/model.ts';
+import type { Kernel } from '../../src/kernel/kernel.ts';
+import { openKernel } from '../../src/kernel/openKernel.ts';
 import { type ContainerdRuntime, openRuntime } from '../../src/runtime/containerd/openRuntime.ts';
 import type { Image, ImageStore } from '../../src/runtime/images/images.ts';
 import { readSpecHost } from '../../src/runtime/oci/specHost.ts';
@@ -77,18 +78,24 @@ export const plainSpec: ContainerSpec = {
 
 /** Empty namespaces, as `--network none` has. */
 class NoNetwork implements SandboxNetwork {
-  validate(): void {}
+  readonly #kernel: Kernel;
 
-  prepare(container: Container): ReturnType<SandboxNetwork['prepare']> {
-    if (container.spec.networkMode.type === 'host') return Promise.resolve({ sandbox: undefined });
-    const name = container.id.slice(0, 12);
-    execFileSync('ip', ['netns', 'add', name]);
-    return Promise.resolve({ sandbox: { id: name as SandboxId, path: `/run/netns/${name}` } });
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
   }
 
-  release({ sandbox }: Container): Promise<void> {
-    if (sandbox !== undefined) execFileSync('ip', ['netns', 'del', sandbox.id]);
-    return Promise.resolve();
+  validate(): void {}
+
+  async prepare(container: Container): ReturnType<SandboxNetwork['prepare']> {
+    if (container.spec.networkMode.type === 'host') return { sandbox: undefined };
+    const id = container.id.slice(0, 12) as SandboxId;
+    const path = `/run/netns/${id}`;
+    await this.#kernel.createNamespace(path);
+    return { sandbox: { id, path } };
+  }
+
+  async release({ sandbox }: Container): Promise<void> {
+    if (sandbox !== undefined) await this.#kernel.removeNamespace(sandbox.path);
   }
 
   forget(): Promise<void> {
@@ -116,6 +123,7 @@ export class ContainerWorld implements AsyncDisposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'lsw-'));
   readonly store: MemoryStore = new MemoryStore();
   readonly events: EventLog = new EventLog();
+  #kernel: Kernel | undefined;
   #runtime: ContainerdRuntime | undefined;
   #containers: LocalContainers | undefined;
 
@@ -134,17 +142,19 @@ export class ContainerWorld implements AsyncDisposable {
     const dataRoot = join(this.folder, 'data');
     const execRoot = join(this.folder, 'run');
     for (const path of [dataRoot, execRoot]) mkdirSync(path, { recursive: true });
+    const kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
+    this.#kernel = kernel;
     this.#runtime = await openRuntime({ dataRoot, execRoot, seam: openSeam(), logger: silentLogger });
     this.#containers = await openContainers({
       store: this.store,
       runtime: this.#runtime,
       images,
       events: this.events,
-      network: new NoNetwork(),
+      network: new NoNetwork(kernel),
       clock: systemClock,
       logger: silentLogger,
       host: readSpecHost(),
-      makeFifo: (path) => void execFileSync('mkfifo', [path]),
+      makeFifo: (path) => kernel.makeFifo(path),
       dataFolder: join(dataRoot, 'containers'),
       fifoFolder: join(execRoot, 'containers'),
       hostsPath: '/etc/hosts',
@@ -158,6 +168,7 @@ export class ContainerWorld implements AsyncDisposable {
   async close(): Promise<void> {
     await this.#containers?.[Symbol.asyncDispose]();
     await this.#runtime?.[Symbol.asyncDispose]();
+    await this.#kernel?.[Symbol.asyncDispose]();
   }
 
   async create(args: readonly string[], name: string, change: Partial<ContainerSpec> = {}): Promise<string> {
