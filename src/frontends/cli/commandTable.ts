@@ -1,0 +1,40 @@
+/*
+ * All commands, and the order and grouping in which help shows them.
+ */
+import type { Command } from './command.ts';
+import { containerCommands } from './containers/index.ts';
+import { imageCommands } from './images/index.ts';
+import { networkCommands } from './networks/index.ts';
+import { completionCommand } from './system/completion.ts';
+import { systemCommands } from './system/index.ts';
+
+export interface Group {
+  readonly name: string;
+  readonly summary: string;
+}
+
+export const groups: readonly Group[] = [
+  { name: 'container', summary: 'Manage containers' },
+  { name: 'image', summary: 'Manage images' },
+  { name: 'network', summary: 'Manage networks' },
+  { name: 'system', summary: 'Manage Linkspan' },
+];
+
+/** Shown first in the program's help, in this order. */
+export const commonPaths: readonly string[] = ['run', 'exec', 'ps', 'pull', 'images', 'version', 'info'];
+
+export const commands: readonly Command[] = [
+  ...containerCommands,
+  ...imageCommands,
+  ...networkCommands,
+  ...systemCommands,
+  completionCommand(() => commands),
+];
+
+/** Docker's commands that Linkspan does not have yet; named so that the refusal can say so. */
+export const absentPaths: ReadonlySet<string> = new Set(
+  (
+    'build push login logout search builder checkpoint context manifest plugin trust volume config node secret ' +
+    'service stack swarm commit cp diff export save stats update'
+  ).split(' '),
+);

@@ -1,0 +1,71 @@
+/*
+ * `inspect` output: the objects as one indented JSON array, or one template over each. Templates see typed values
+ * first (a missing map key is "no value") and, where a field is unknown, plain JSON (a missing key is an error), as in
+ * Docker; so an unknown field fails and an optional one does not.
+ */
+import { CliError, silentExit } from './cliError.ts';
+import type { Io } from './io.ts';
+import { dockerShape } from './template/dockerShape.ts';
+import { compileTemplate, type Template } from './template/evaluator.ts';
+import { TemplateError } from './template/lexer.ts';
+import { toTyped, toUntyped } from './template/values.ts';
+import { indentJson, parseJson } from './text/goJson.ts';
+
+/** Shared by every `inspect` flag table. */
+export const formatUsage =
+  "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates";
+
+function compile(format: string): Template {
+  try {
+    return compileTemplate(format === 'json' ? '{{json .}}' : format);
+  } catch (error) {
+    if (error instanceof TemplateError) throw new CliError(`template parsing error: ${error.message}`);
+    throw error;
+  }
+}
+
+function runTemplate(template: Template, json: unknown): string {
+  try {
+    return template.run(toTyped(json, dockerShape, 'inspect'));
+  } catch (error) {
+    if (!(error instanceof TemplateError)) throw error;
+  }
+  try {
+    return template.run(toUntyped(json), { failsOnMissingKey: true });
+  } catch (error) {
+    if (error instanceof TemplateError) throw new CliError(`template parsing error: ${error.message}`);
+    throw error;
+  }
+}
+
+/** The output for the JSON texts of the objects found. Throws CliError for a template that does not fit. */
+export function formatInspection(texts: readonly string[], format: string): string {
+  if (format === '') return `${texts.length === 0 ? '[]' : indentJson(`[${texts.join(',')}]`)}\n`;
+  const template = compile(format);
+  const lines = texts.map((text) => `${runTemplate(template, parseJson(text))}\n`);
+  // Docker ends the output with a newline even when nothing was found.
+  return lines.length === 0 ? '\n' : lines.join('');
+}
+
+/** Fetches each name's JSON, prints what was found, then the failures; exit code 1 if any failed. */
+export async function inspectAll(
+  io: Io,
+  names: readonly string[],
+  format: string,
+  fetch: (name: string) => Promise<string>,
+): Promise<void> {
+  const texts: string[] = [];
+  const failures: string[] = [];
+  for (const name of names) {
+    try {
+      texts.push((await fetch(name)).trim());
+    } catch (error) {
+      if (!(error instanceof CliError)) throw error;
+      failures.push(error.message);
+    }
+  }
+  io.out(formatInspection(texts, format));
+  if (failures.length === 0) return;
+  io.err(`${failures.join('\n')}\n`);
+  throw silentExit(1);
+}
