@@ -37,7 +37,7 @@ const image = {
 const images = { chainId: () => '', get: () => Promise.resolve(image) } as unknown as ImageStore;
 
 /** A container of busybox with nothing set. */
-export const plainSpec: ContainerSpec = {
+const plainSpec: ContainerSpec = {
   image: 'busybox',
   env: ['PATH=/bin'],
   groupAdd: [],

@@ -67,6 +67,27 @@ test('the account files of an image are read once for containers that have never
   assert.equal(runtime.log.filter((line) => line.startsWith('read')).length, 4);
 });
 
+test('attach replays the log first when asked to, and ends there without a stream', async () => {
+  await using stand = await openStand();
+  const { containers, runtime } = stand;
+  runtime.scripts.set('nice', { stdout: 'so far\n' });
+  const id = await stand.create('nice', 'c1');
+  await containers.start(id);
+  const want = { stdin: false, stdout: true, stderr: true, withLogs: true };
+  const query = { stdout: true, stderr: true, isFollow: true };
+  for await (const { data } of containers.logs(id, query, new AbortController().signal)) {
+    assert.equal(data.toString(), 'so far\n');
+    break;
+  }
+  const past = await containers.attach(id, { ...want, isStream: false });
+  assert.equal(await text(past.stdout ?? assert.fail()), 'so far\n');
+  assert.equal(await text(past.stderr ?? assert.fail()), '');
+  const live = await containers.attach(id, { ...want, isStream: true });
+  const output = text(live.stdout ?? assert.fail());
+  await containers.kill(id, 'KILL');
+  assert.equal(await output, 'so far\n');
+});
+
 test('--rm: gone after its end, for those who wait too', async () => {
   await using stand = await openStand();
   const { containers } = stand;

@@ -6,7 +6,7 @@ import type { Container } from '../model.ts';
 import type { ContainerTable } from './containerTable.ts';
 
 /** Docker's word for a state in messages. */
-export function stateWord(state: Container['state']): string {
+function stateWord(state: Container['state']): string {
   return state === 'starting' ? 'created' : state;
 }
 

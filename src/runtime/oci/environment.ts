@@ -4,7 +4,7 @@
  */
 
 /** PATH of a container whose image sets none. */
-export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 function nameOf(entry: string): string {
   const end = entry.indexOf('=');

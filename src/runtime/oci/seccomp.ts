@@ -5,7 +5,7 @@
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 
-export type SeccompAction = `SCMP_ACT_${string}`;
+type SeccompAction = `SCMP_ACT_${string}`;
 
 export interface SeccompArg {
   readonly index: number;
@@ -15,7 +15,7 @@ export interface SeccompArg {
 }
 
 /** A condition: every field given must hold to include, and any field that holds excludes. */
-export interface SeccompCondition {
+interface SeccompCondition {
   readonly caps?: readonly string[] | null;
   readonly arches?: readonly string[] | null;
   /** `4.8`: the running kernel is at least this. */

@@ -22,9 +22,10 @@ import { parseSecurityOptions } from './security.ts';
 import type { ProcessUser } from './users.ts';
 
 /** Hidden from containers (Docker Engine 28). */
-export const maskedPaths: readonly string[] = [
+const maskedPaths: readonly string[] = [
   '/proc/asound',
   '/proc/acpi',
+  '/proc/interrupts',
   '/proc/kcore',
   '/proc/keys',
   '/proc/latency_stats',
@@ -37,7 +38,7 @@ export const maskedPaths: readonly string[] = [
 ];
 
 /** Read-only in containers. */
-export const readonlyPaths: readonly string[] = [
+const readonlyPaths: readonly string[] = [
   '/proc/bus',
   '/proc/fs',
   '/proc/irq',
