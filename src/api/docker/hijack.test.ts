@@ -77,6 +77,17 @@ test('stdin that is sent before the start arrives, and FIN ends it', async () =>
   assert.equal(await client.untilEnd(), head('multiplexed-stream') + frame(1, 'abc\n'));
 });
 
+test('a process that ends before its stdin frees the connection once the client closes', async () => {
+  const id = await create(['exit', '0']);
+  using client = new RawClient(server.socketPath);
+  client.send(post(`/containers/${id}/attach?stdin=1&stdout=1&stream=1`, upgrade));
+  await client.until(/\r\n\r\n/);
+  await start(id);
+  await client.untilEnd();
+  client.send('nobody reads this').finish();
+  await client.untilClosed();
+});
+
 test('stdin in the packet of the request is not lost', async () => {
   const id = await create(['cat']);
   await start(id);

@@ -94,5 +94,8 @@ export async function joinStreams(connection: Duplex, streams: AttachStreams, is
   } finally {
     if (!connection.destroyed) connection.end();
     streams.close();
+    // What the client still sends is dropped: a connection that nobody reads would never see its end.
+    connection.unpipe();
+    connection.resume();
   }
 }

@@ -88,6 +88,14 @@ export class RawClient implements Disposable {
     return this.text;
   }
 
+  /** Resolves once both sides have ended. */
+  async untilClosed(): Promise<void> {
+    if (this.#socket.closed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#socket.once('close', () => resolve());
+    await promise;
+  }
+
   /** What came, one character a byte. */
   get text(): string {
     return this.#received.toString('latin1');
