@@ -127,16 +127,25 @@ export const plain: ContainerSpec = {
   cgroupNamespace: '',
 };
 
-/** Time stands still: only a sleep of no time ends. */
+/** Time stands still: only a sleep of no time ends, and all others when `wake` is called. */
 class TestClock implements Clock {
+  readonly #sleepers = new Set<() => void>();
+
   nowMs(): number {
     return systemClock.nowMs();
   }
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (ms === 0) return Promise.resolve();
-    const { promise, reject } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#sleepers.add(resolve);
     signal?.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
     return promise;
+  }
+
+  wake(): void {
+    for (const wake of this.#sleepers) wake();
+    this.#sleepers.clear();
   }
 }
 
@@ -146,7 +155,7 @@ export class Stand implements AsyncDisposable {
   readonly store: MemoryStore = new MemoryStore();
   readonly runtime: FakeRuntime = new FakeRuntime();
   readonly network: FakeNetwork = new FakeNetwork();
-  readonly clock: Clock = new TestClock();
+  readonly clock: TestClock = new TestClock();
   /** Of the daemon that was opened last. */
   faults: Faults = new Faults();
   readonly actions: string[] = [];

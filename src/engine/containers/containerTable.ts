@@ -65,6 +65,11 @@ export class ContainerTable {
     return found;
   }
 
+  /** True for a container, and for one that is being created. */
+  isInUse(id: string): boolean {
+    return this.#live.has(id as ContainerId) || [...this.#names.values()].some((owner) => owner === id);
+  }
+
   isNameTaken(name: string): boolean {
     return this.#names.has(name);
   }

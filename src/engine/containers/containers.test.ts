@@ -400,6 +400,19 @@ test('a new daemon adopts, finishes, undoes and cleans', async () => {
   await containers.start('half');
 });
 
+test('what the dead daemon\u2019s last requests make late is found at the second look', async () => {
+  await using stand = await openStand();
+  const { runtime } = stand;
+  const id = await stand.create('nice', 'half');
+  runtime.prepared.add('late');
+  const stdio = { stdin: undefined, stdout: undefined, stderr: undefined, isTerminal: false };
+  await runtime.createTask(id, { args: ['nice'] }, stdio);
+  stand.clock.wake();
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([...runtime.prepared], [id]);
+  assert.deepEqual([...runtime.tasks], []);
+});
+
 test('prune removes what does not run and is wanted', async () => {
   await using stand = await openStand();
   const { containers, runtime } = stand;

@@ -28,7 +28,7 @@ export const unknownExitCode = 255;
 
 export class Ender {
   readonly #context: ContainersContext;
-  /** Fires when the daemon lets go: runs are left to the next one. */
+  /** The daemon lets go: runs are left to the next one. */
   readonly #closing = new AbortController();
 
   constructor(context: ContainersContext) {
@@ -37,6 +37,11 @@ export class Ender {
 
   close(): void {
     this.#closing.abort();
+  }
+
+  /** Fires with `close`. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
   }
 
   /** Follows a run to its end. Does not throw. */

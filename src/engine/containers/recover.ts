@@ -8,12 +8,15 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { timestamp } from '../../base/timestamp.ts';
 import type { RuntimeContainer } from '../../runtime/runtime.ts';
-import { zeroTime } from '../model.ts';
+import { type ContainerId, zeroTime } from '../model.ts';
 import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { type Ender, unknownExitCode } from './ender.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { ownsNetwork } from './sharing.ts';
+
+/** Longer than containerd needs to finish or undo a request whose client has died. */
+const secondLookMs = 1_500;
 
 type Task = NonNullable<RuntimeContainer['task']>;
 
@@ -40,12 +43,14 @@ export class Recovery {
       }),
     );
     await this.#removeOrphans([...tasks.keys()]);
+    await this.#removeFolders();
     await network.sweep(
       table
         .list()
         .filter(({ isRunning }) => isRunning)
         .map(({ record }) => record),
     );
+    void this.#lookAgain();
   }
 
   async #recoverOne(live: LiveContainer, task: Task | undefined): Promise<void> {
@@ -98,19 +103,43 @@ export class Recovery {
     logger.info({ container: live.id, pid: task.pid }, 'adopted a running container');
   }
 
-  /** Snapshots, tasks and folders without a record: a create or a removal was cut short. */
+  /** Snapshots and tasks without a record: a create or a removal was cut short. */
   async #removeOrphans(runtimeIds: readonly string[]): Promise<void> {
-    const { runtime, table, dataFolder, fifoFolder, logger } = this.#context;
-    const known = new Set<string>(table.list().map(({ id }) => id));
-    const orphans = runtimeIds.filter((id) => !known.has(id));
-    for (const id of orphans) {
+    const { runtime, table, logger } = this.#context;
+    for (const id of runtimeIds.filter((id) => !table.isInUse(id))) {
       logger.info({ container: id }, 'removing a container that has no record');
       await runtime.remove(id);
     }
+  }
+
+  async #removeFolders(): Promise<void> {
+    const { table, dataFolder, fifoFolder } = this.#context;
     for (const folder of [dataFolder, fifoFolder]) {
       for (const name of readdirSync(folder)) {
-        if (!known.has(name)) await rm(join(folder, name), { recursive: true, force: true });
+        if (!table.isInUse(name)) await rm(join(folder, name), { recursive: true, force: true });
       }
+    }
+  }
+
+  /**
+   * What the last daemon had asked for when it was killed may still have been under way at the first look: a task
+   * that appears afterwards belongs to nobody. Does not throw.
+   */
+  async #lookAgain(): Promise<void> {
+    const { runtime, table, mutex, clock, logger } = this.#context;
+    try {
+      await clock.sleep(secondLookMs, this.#ender.closing);
+      const found = await runtime.list();
+      await this.#removeOrphans(found.map(({ id }) => id));
+      for (const { id, task } of found) {
+        const live = table.find(id as ContainerId);
+        if (live === undefined || task === undefined) continue;
+        await mutex.run(id, async () => {
+          if (live.record.state === 'created' || live.record.state === 'exited') await runtime.deleteTask(id);
+        });
+      }
+    } catch (error) {
+      if (!this.#ender.closing.aborted) logger.warn({ error }, 'the second look after the start failed');
     }
   }
 }
