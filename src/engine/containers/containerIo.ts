@@ -22,7 +22,12 @@ export function openContainerIo(context: ContainersContext, record: Container): 
     hasStdin: spec.isStdinOpen,
     isStdinOnce: spec.isStdinOnce,
     outputs: ['stdout', 'stderr'],
-    log: new LogWriter(logPath, context.clock),
+    log: new LogWriter(logPath, context.clock, (error) => {
+      context.logger.error(
+        { container: id, error },
+        'the log of a container cannot be written; lines are lost',
+      );
+    }),
     makeFifo: context.makeFifo,
     closeStdin: () => {
       context.runtime.closeStdin(id).catch((error: unknown) => {

@@ -153,12 +153,11 @@ export class LocalContainers implements Containers, AsyncDisposable {
     if (live.record.state === 'removing' && !options.isForced) {
       throw conflict(`removal of container ${ref} is already in progress`);
     }
-    if (live.isRunning && !options.isForced) throw conflict(cannotRemove(live.record));
-    if (live.isRunning) await this.#ender.killAndWait(live);
-    await this.#exclusive(live, async () => {
-      if (live.isRunning) throw conflict(cannotRemove(live.record));
-      await this.#ender.remove(live);
-    });
+    while (!(await this.#removeStopped(live))) {
+      // Running, or started while this waited for its turn.
+      if (!options.isForced) throw conflict(cannotRemove(live.record));
+      await this.#ender.killAndWait(live);
+    }
     this.#execs.forget(live.id);
   }
 
@@ -281,12 +280,25 @@ export class LocalContainers implements Containers, AsyncDisposable {
     writeInPlace(record.hostsPath, updateHosts(readText(record.hostsPath), addresses, names));
   }
 
+  /** False if it runs. Success if somebody else removed it meanwhile. */
+  #removeStopped(live: LiveContainer): Promise<boolean> {
+    return this.#context.mutex.run(live.id, async () => {
+      if (live.isRunning) return false;
+      await this.#ender.remove(live);
+      return true;
+    });
+  }
+
   #get(ref: string): LiveContainer {
     return this.#context.table.get(ref);
   }
 
+  /** One at a time, and not on a container that is gone when its turn comes. */
   #exclusive<T>(live: LiveContainer, work: () => Promise<T>): Promise<T> {
-    return this.#context.mutex.run(live.id, work);
+    return this.#context.mutex.run(live.id, () => {
+      this.#context.table.get(live.id);
+      return work();
+    });
   }
 
   #checkRunning(live: LiveContainer): void {

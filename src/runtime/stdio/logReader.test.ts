@@ -75,7 +75,7 @@ test('tail finds its line wherever the blocks fall', async () => {
 
 test('following sees every line until the log is closed, and a rest without a newline', async () => {
   using folder = temporaryFolder();
-  const log = new LogWriter(join(folder.path, 'log'), systemClock);
+  const log = new LogWriter(join(folder.path, 'log'), systemClock, assert.ifError);
   log.append('stdout', Buffer.from('before\n'));
   const seen = texts(readLog(log.path, { ...all, isFollow: true }, log, never));
   for (let i = 0; i < 50; i += 1) {
@@ -90,7 +90,7 @@ test('following sees every line until the log is closed, and a rest without a ne
 
 test('following ends when the reader leaves', async () => {
   using folder = temporaryFolder();
-  const log = new LogWriter(join(folder.path, 'log'), systemClock);
+  const log = new LogWriter(join(folder.path, 'log'), systemClock, assert.ifError);
   const leave = new AbortController();
   const seen = texts(readLog(log.path, { ...all, isFollow: true }, log, leave.signal));
   setImmediate(() => leave.abort());

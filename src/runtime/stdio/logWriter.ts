@@ -32,11 +32,16 @@ export class LogWriter {
   #writing: Promise<void> | undefined;
   #isClosing = false;
   #isClosed = false;
-  #failure: unknown;
+  readonly #onFailure: (error: unknown) => void;
+  #hasFailed = false;
 
-  /** Opens (and makes, mode 0640) the file at `path` for appending. */
-  constructor(path: string, clock: Clock) {
+  /**
+   * Opens (and makes, mode 0640) the file at `path` for appending. `onFailure` is told once when the disk refuses
+   * (ENOSPC): what cannot be written is dropped, so that the process goes on.
+   */
+  constructor(path: string, clock: Clock, onFailure: (error: unknown) => void) {
     this.path = path;
+    this.#onFailure = onFailure;
     this.#clock = clock;
     this.#fd = openSync(path, 'a', 0o640);
   }
@@ -44,11 +49,6 @@ export class LogWriter {
   /** True until `close` has written the last line: the file may still grow. */
   get isOpen(): boolean {
     return !this.#isClosed;
-  }
-
-  /** What the disk said when it refused (ENOSPC); lines are dropped from then on. */
-  get failure(): unknown {
-    return this.#failure;
   }
 
   /** Takes output; false when the disk is behind, until the `drain` event. */
@@ -92,7 +92,8 @@ export class LogWriter {
           at += (await writeAsync(this.#fd, text, at, text.length - at, null)).bytesWritten;
         }
       } catch (error) {
-        this.#failure = error;
+        if (!this.#hasFailed) this.#onFailure(error);
+        this.#hasFailed = true;
       }
       this.events.emit('change', null);
       this.events.emit('drain', null);
