@@ -147,6 +147,8 @@ export interface Kernel extends AsyncDisposable {
   delLink(name: string): Promise<void>;
   /** Creates and configures one endpoint in three groups of system calls. Undoes what it did when one fails. */
   attach(spec: AttachSpec): Promise<void>;
+  /** Sends one gratuitous ARP (IPv4) from `link`. Best effort: changes nothing, and alone among the verbs does not pass the seam. */
+  announce(link: string, mac: Mac, ip: Ip, namespace?: NamespacePath): Promise<void>;
 
   links(namespace?: NamespacePath): Promise<readonly Link[]>;
   addresses(namespace?: NamespacePath): Promise<readonly Address[]>;

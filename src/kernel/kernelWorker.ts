@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Seam } from '../base/seam.ts';
+import { announce } from './announce.ts';
 import { attach } from './attach.ts';
 import { changeElements } from './elements.ts';
 import { asKernelError } from './errno.ts';
@@ -73,6 +74,7 @@ function makeOperations(
     setLink: (link, change, path) => withSocket(path, (s) => setLink(s, link, change)),
     delLink: (name) => reaper.delLink(name),
     attach: (spec) => attach(context, host, spec),
+    announce: (link, mac, ip, path) => announce(context, link, mac, ip, path),
     links: (path) => withSocket(path, dumpLinks),
     addresses: (path) => withSocket(path, dumpAddresses),
     routes: (path) => withSocket(path, dumpRoutes),

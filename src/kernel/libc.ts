@@ -11,6 +11,7 @@ import { KernelError } from './kernel.ts';
 /** Constants of x86-64 and arm64 (the generic ABI); see socket(2), unshare(2), mount(2). */
 export const linux = {
   AF_NETLINK: 16,
+  AF_PACKET: 17,
   SOCK_RAW: 3,
   SOCK_CLOEXEC: 0x80000,
   NETLINK_ROUTE: 0,

@@ -143,6 +143,7 @@ export async function openKernel(options: { readonly seam: Seam; readonly logger
     setLink: (...args) => link.call('setLink', args),
     delLink: (...args) => link.call('delLink', args),
     attach: (...args) => link.call('attach', args),
+    announce: (...args) => link.call('announce', args),
     links: (...args) => link.call('links', args),
     addresses: (...args) => link.call('addresses', args),
     routes: (...args) => link.call('routes', args),

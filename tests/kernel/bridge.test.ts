@@ -12,8 +12,9 @@ import { formatOwnerMark } from '../../src/drivers/bridge/ownerMark.ts';
 import type { DriverNetwork } from '../../src/drivers/interface.ts';
 import { createFirewall } from '../../src/firewall/firewall.ts';
 import { type Kernel, KernelError } from '../../src/kernel/kernel.ts';
+import { randomMac } from '../../src/net/mac.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
-import { expectOpen, openWorld, run } from './bridgeWorld.ts';
+import { expectOpen, openWorld, reaches, run, until } from './bridgeWorld.ts';
 
 interface ShownLink {
   readonly ifname: string;
@@ -123,6 +124,19 @@ test('a bridge that somebody deleted, or gave another address, is made right at 
   run('host', 'ip', 'address', 'replace', '10.7.7.7/24', 'dev', 'brx');
   await world.driver.ensureNetwork(network);
   assert.deepEqual(ipv4Of(showLink('brx')), ['172.18.0.1/16']);
+});
+
+test('peers that remember another MAC for an address learn the new one within a second or two', async () => {
+  await using world = await openWorld();
+  const network = await world.createNetwork('172.18.0.0/16');
+  await world.runContainer('w1', network);
+  const w2 = await world.runContainer('w2', network);
+  await expectOpen(['w1', w2.address], ['host', w2.address]);
+  await world.driver.detach(network, w2.endpoint);
+  await world.driver.attach(network, { ...w2.endpoint, mac: randomMac() }, w2.path);
+  await until('host and peer reach the address again', async () =>
+    (await Promise.all([reaches('w1', w2.address), reaches('host', w2.address)])).every(Boolean),
+  );
 });
 
 test('removal leaves nothing, and is success when everything is gone already', async () => {

@@ -50,7 +50,7 @@ test('parseBridgeOptions has Docker’s defaults', () => {
     hostAddresses: {},
     bindingAddress: undefined,
     trustedInterfaces: [],
-    announcements: 0,
+    announcements: { count: 3, intervalMs: 1000 },
     isDefaultBridge: false,
   });
 });
@@ -88,7 +88,7 @@ test('parseBridgeOptions reads every label', () => {
     hostAddresses: { 4: parseIp('192.0.2.7'), 6: parseIp('2001:db8::7') },
     bindingAddress: parseIp('127.0.0.1'),
     trustedInterfaces: ['eth1', 'vxlan.1'],
-    announcements: 0,
+    announcements: { count: 0, intervalMs: 200 },
     isDefaultBridge: true,
   });
 });
@@ -135,7 +135,6 @@ for (const [name, value, text] of [
     'value for option com.docker.network.advertise_addr_nmsgs "x" must be an integer',
   ],
   [label.announceInterval, '99', 'com.docker.network.advertise_addr_ms must be in the range 100 to 2000'],
-  [label.announcements, '3', 'unsolicited ARP messages after an attach are not there yet'],
   [
     'com.docker.network.bridge.mtu',
     '1',

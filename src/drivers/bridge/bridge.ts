@@ -25,6 +25,7 @@ type BridgeKernel = Pick<
   | 'setLink'
   | 'delLink'
   | 'attach'
+  | 'announce'
   | 'links'
   | 'addresses'
   | 'setSysctl'
@@ -161,6 +162,7 @@ class BridgeDriver implements Driver {
       addresses: endpoint.addresses,
       gateways: network.isInternal ? [] : endpoint.gateways,
     });
+    this.#announceLater(endpoint, sandboxPath, options.announcements);
   }
 
   async detach(_network: DriverNetwork, endpoint: DriverEndpoint): Promise<void> {
@@ -228,6 +230,25 @@ class BridgeDriver implements Driver {
     const wanted = bridgeAddresses(network, options);
     if (existing !== undefined && isOurs) await this.#dropOtherAddresses(existing, wanted);
     for (const address of wanted) await this.#kernel.ensureAddress(bridge, address);
+  }
+
+  /**
+   * Peers may remember another MAC for the address: a container that had it before. The first message may fall to a
+   * port that is not forwarding yet, hence the repetitions. Nobody waits for them; what fails is not tried again.
+   */
+  #announceLater(
+    { interfaceName, mac, addresses }: DriverEndpoint,
+    sandboxPath: string,
+    { count, intervalMs }: BridgeOptions['announcements'],
+  ): void {
+    const announce = (): void => {
+      for (const { ip } of addresses)
+        if (ip.family === 4)
+          this.#kernel.announce(interfaceName, mac, ip, sandboxPath).catch((error: unknown) => {
+            this.#logger.debug({ err: error, sandbox: sandboxPath }, 'could not announce an address');
+          });
+    };
+    for (let i = 0; i < count; i++) setTimeout(announce, i * intervalMs).unref();
   }
 
   /** A container must not give the host a route by a router advertisement. */

@@ -26,8 +26,8 @@ export interface BridgeOptions {
   readonly bindingAddress: Ip | undefined;
   /** Links from which published ports answer on the container's own address. */
   readonly trustedInterfaces: readonly string[];
-  /** Unsolicited ARP messages after an attach. */
-  readonly announcements: number;
+  /** Gratuitous ARPs after an attach. */
+  readonly announcements: { readonly count: number; readonly intervalMs: number };
   readonly isDefaultBridge: boolean;
 }
 
@@ -148,14 +148,11 @@ function parseInterfacePrefix(labels: Labels): string {
   return isValid ? name : refuse(bridgeLabels.interfacePrefix, name, 'not a valid interface name');
 }
 
-/**
- * How many unsolicited ARP messages an attach sends. We send none yet: 0 is what we do, anything else that a user
- * asks for is refused, and without the option peers learn of a new address by asking for it.
- */
-function parseAnnouncements(labels: Labels): number {
+/** How many gratuitous ARPs an attach sends, and how far apart. Docker's ranges, defaults (3, 1 s) and texts. */
+function parseAnnouncements(labels: Labels): BridgeOptions['announcements'] {
   const countText = labels[bridgeLabels.announcements];
   const intervalText = labels[bridgeLabels.announceInterval];
-  const count = parseInteger(countText ?? '0');
+  const count = parseInteger(countText ?? '3');
   if (count === undefined)
     return invalid(
       `value for option ${bridgeLabels.announcements} ${JSON.stringify(countText)} must be an integer`,
@@ -168,12 +165,10 @@ function parseAnnouncements(labels: Labels): number {
     );
   if (intervalMs < 100 || intervalMs > 2000)
     return invalid(`${bridgeLabels.announceInterval} must be in the range 100 to 2000`);
-  if (count > 0)
-    throw new LinkspanError('notImplemented', 'unsolicited ARP messages after an attach are not there yet');
-  return count;
+  return { count, intervalMs };
 }
 
-/** Throws code driverOptionInvalid, networkConfigInvalid or notImplemented, with Docker's texts where it has one. */
+/** Throws code driverOptionInvalid or networkConfigInvalid, with Docker's texts where it has one. */
 export function parseBridgeOptions(
   network: Pick<DriverNetwork, 'id' | 'isInternal' | 'options'>,
 ): BridgeOptions {
