@@ -19,8 +19,7 @@ export type FlagType =
   | 'filter'
   | 'network'
   | 'mount'
-  | 'ulimit'
-  | 'gpu-request';
+  | 'ulimit';
 
 function integerProblem(value: string, go: string, pattern: RegExp): string | undefined {
   return pattern.test(value) ? undefined : `strconv.${go}: parsing ${JSON.stringify(value)}: invalid syntax`;
@@ -50,7 +49,13 @@ export function checkFlagValue(type: FlagType, value: string): string | undefine
       return durationPattern.test(value) ? undefined : `time: invalid duration ${JSON.stringify(value)}`;
     case 'filter':
       return value === '' || value.includes('=') ? undefined : `invalid argument "${value}"`;
-    default:
+    case 'string':
+    case 'list':
+    case 'strings':
+    case 'map':
+    case 'network':
+    case 'mount':
+    case 'ulimit':
       return undefined;
   }
 }

@@ -33,10 +33,10 @@ export function processIo(): Io {
       return process.stdin as ReadStream;
     },
     get isInTerminal() {
-      return process.stdin.isTTY === true;
+      return process.stdin.isTTY;
     },
-    isOutTerminal: process.stdout.isTTY === true,
-    isErrTerminal: process.stderr.isTTY === true,
+    isOutTerminal: process.stdout.isTTY,
+    isErrTerminal: process.stderr.isTTY,
     env: process.env,
     nowMs: () => Date.now(),
     size: () => sizeOf(process.stdout),

@@ -98,19 +98,21 @@ function showHelp(io: Io, words: readonly string[]): void {
   else throw new CliError(`unknown help topic: ${path}`);
 }
 
-/** The command that the words name, or undefined when help was what they asked for (and it was printed). */
-function locate(io: Io, words: readonly string[]): Found | undefined {
+type Wanted = Found | { readonly help: readonly string[] };
+
+/** The command that the words name, or the topic that help was asked for. */
+function locate(words: readonly string[]): Wanted {
   const [first = '', second = '', ...rest] = words;
-  if (first === '' || first === '--help') return void showHelp(io, []);
-  if (first === 'help') return void showHelp(io, words.slice(1));
+  if (first === '' || first === '--help') return { help: [] };
+  if (first === 'help') return { help: words.slice(1) };
   const group = groups.find(({ name }) => name === first);
   if (group === undefined) {
     const command = findCommand(first);
     if (command === undefined) throw unknownCommand(first, '');
     return { command, path: first, rest: words.slice(1) };
   }
-  if (second === '' || second === '--help' || second === '-h') return void showHelp(io, [first]);
-  if (second === 'help') return void showHelp(io, [first, ...rest]);
+  if (second === '' || second === '--help' || second === '-h') return { help: [first] };
+  if (second === 'help') return { help: [first, ...rest] };
   const path = `${first} ${second}`;
   const command = findCommand(path);
   if (command === undefined) throw unknownCommand(path, first);
@@ -146,8 +148,8 @@ async function runWords(argv: readonly string[], io: Io): Promise<void> {
   const global = parseGlobal(argv);
   if (global.flags.bool('version')) return io.out(`Linkspan version ${clientVersion}\n`);
   if (global.flags.bool('help')) return showHelp(io, global.args);
-  const found = locate(io, global.args);
-  if (found === undefined) return;
+  const found = locate(global.args);
+  if ('help' in found) return showHelp(io, found.help);
   const { flags, args } = parseCommandLine(found);
   const { command, path } = found;
   if (flags.bool('help')) return showHelp(io, path.split(' '));

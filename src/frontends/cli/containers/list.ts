@@ -5,6 +5,7 @@ import { type Command, noArguments } from '../command.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { tableFormatUsage } from '../networks/list.ts';
+import { formatValue } from '../template/values.ts';
 import { formatLocalTime } from '../text/goTime.ts';
 import { ellipsis, formatLabels, formatListing, type Listing, usesField } from '../text/listing.ts';
 import { formatDuration, formatSize } from '../text/units.ts';
@@ -93,7 +94,7 @@ function listing(isTruncated: boolean, hasSize: boolean, nowMs: number): Listing
       State: (row) => row.State,
       Status: (row) => row.Status,
     },
-    methods: { Label: (row, name) => row.Labels?.[String(name)] ?? '' },
+    methods: { Label: (row, name) => row.Labels?.[formatValue(name)] ?? '' },
   };
 }
 

@@ -4,6 +4,7 @@
 import { type Command, noArguments } from '../command.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
+import { formatValue } from '../template/values.ts';
 import { formatGoTime } from '../text/goTime.ts';
 import { formatLabels, formatListing, type Listing } from '../text/listing.ts';
 
@@ -45,7 +46,7 @@ function listing(isTruncated: boolean): Listing<NetworkRow> {
       Labels: (row) => formatLabels(row.Labels),
       CreatedAt: (row) => formatGoTime(row.Created),
     },
-    methods: { Label: (row, name) => row.Labels?.[String(name)] ?? '' },
+    methods: { Label: (row, name) => row.Labels?.[formatValue(name)] ?? '' },
   };
 }
 

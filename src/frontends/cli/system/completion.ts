@@ -24,15 +24,17 @@ const nameQueries: Readonly<Record<string, string>> = {
 };
 
 function kindsOf(command: Command): string[] {
-  switch (command.completes) {
-    case undefined:
-      return [];
+  const { completes } = command;
+  if (completes === undefined) return [];
+  switch (completes) {
     case 'object':
       return ['container', 'network', 'image'];
     case 'networkThenContainer':
       return ['network', 'container'];
-    default:
-      return [command.completes];
+    case 'container':
+    case 'network':
+    case 'image':
+      return [completes];
   }
 }
 

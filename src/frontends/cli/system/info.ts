@@ -25,9 +25,8 @@ interface Info {
 }
 
 function line(depth: number, name: string, value: unknown): string {
-  return value === undefined || value === null || value === ''
-    ? ''
-    : `${' '.repeat(depth)}${name}: ${String(value)}\n`;
+  const isShown = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+  return isShown && value !== '' ? `${' '.repeat(depth)}${name}: ${value}\n` : '';
 }
 
 function commitOf(value: unknown): string {

@@ -5,7 +5,7 @@
 import { templateFunctions, typeNameOf } from './functions.ts';
 import { TemplateError } from './lexer.ts';
 import { type Command, type Node, type Operand, type Pipeline, parseTemplate } from './parser.ts';
-import { formatValue, GoStruct, type GoValue, isTruthy } from './values.ts';
+import { formatValue, GoStruct, type GoValue, isTruthy, sortedKeys } from './values.ts';
 
 export interface TemplateOptions {
   /** Fail on a missing map key, in place of printing `<no value>`. */
@@ -74,7 +74,9 @@ function walkNode(node: Node, dot: GoValue, scope: Scope, out: string[]): Flow {
     case 'break':
     case 'continue':
       return node.type;
-    default:
+    case 'if':
+    case 'with':
+    case 'range':
       return walkControl(node, dot, scope, out);
   }
 }
@@ -99,8 +101,7 @@ function entriesOf(value: GoValue): [GoValue, GoValue][] | undefined {
   if (value === undefined || value === null) return [];
   if (Array.isArray(value)) return value.map((item: GoValue, i) => [i, item]);
   if (typeof value === 'number') return Array.from({ length: value }, (_, i) => [i, i]);
-  if (value instanceof Map)
-    return [...value.keys()].sort().map((key: string) => [key, value.get(key) as GoValue]);
+  if (value instanceof Map) return sortedKeys(value).map((key) => [key, value.get(key) as GoValue]);
   return undefined;
 }
 
@@ -196,7 +197,9 @@ function evaluateOperand(operand: Operand, dot: GoValue, scope: Scope): GoValue 
       return dot;
     case 'function':
       return callFunction(operand, [], { operands: [operand], source: operand.name }, dot, scope, []);
-    default:
+    case 'field':
+    case 'variable':
+    case 'pipeline':
       return evaluateFields(operand, dot, scope, []);
   }
 }

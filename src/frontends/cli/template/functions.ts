@@ -50,7 +50,7 @@ function lengthOf(value: GoValue): number {
   );
 }
 
-function sliceOf(value: GoValue, from: GoValue = 0, to: GoValue = undefined): GoValue {
+function sliceOf(value: GoValue, from: GoValue = 0, to?: GoValue): GoValue {
   if (typeof value !== 'string' && !Array.isArray(value))
     throw new Error(`error calling slice: can't slice item of type ${typeNameOf(value)}`);
   const end = to === undefined ? value.length : Number(to);

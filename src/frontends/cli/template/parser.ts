@@ -191,7 +191,12 @@ class ActionParser {
         const { names, at } = this.#chain();
         return { type: 'pipeline', pipeline, names, at: at ?? token.at };
       }
-      default:
+      case 'assign':
+      case 'close':
+      case 'comma':
+      case 'declare':
+      case 'pipe':
+      case 'space':
         return this.fail(`unexpected ${JSON.stringify(token.text)} in ${context}`);
     }
   }

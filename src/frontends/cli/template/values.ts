@@ -83,6 +83,11 @@ function formatField(value: GoValue): string {
   return value === undefined ? '<nil>' : formatValue(value);
 }
 
+/** Keys in the order in which Go ranges over a map and prints one. */
+export function sortedKeys(map: GoMap): string[] {
+  return [...map.keys()].sort((a, b) => (a < b ? -1 : 1));
+}
+
 /** The text of a value as Go's %v prints it. */
 export function formatValue(value: GoValue): string {
   if (value === undefined) return '<no value>';
@@ -90,9 +95,9 @@ export function formatValue(value: GoValue): string {
   if (typeof value === 'function') return formatValue(value());
   if (Array.isArray(value)) return `[${value.map(formatField).join(' ')}]`;
   if (value instanceof Map) {
-    const keys = [...value.keys()].sort();
-    return `map[${keys.map((key) => `${key}:${formatField(value.get(key) as GoValue)}`).join(' ')}]`;
+    const keys = sortedKeys(value);
+    return `map[${keys.map((key) => `${key}:${formatField(value.get(key))}`).join(' ')}]`;
   }
   if (value instanceof GoStruct) return `{${[...value.fields.values()].map(formatField).join(' ')}}`;
-  return String(value as string | number | bigint | boolean);
+  return `${value as string}`;
 }

@@ -9,7 +9,7 @@ interface Rules {
 }
 
 function widthOfText(text: string): number {
-  return [...text].length;
+  return Array.from(text).length;
 }
 
 /** Aligns tab-separated lines. The text after a line's last tab is not padded. */

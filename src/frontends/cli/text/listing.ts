@@ -6,7 +6,7 @@ import { CliError } from '../cliError.ts';
 import { compileTemplate } from '../template/evaluator.ts';
 import { templateFunctions } from '../template/functions.ts';
 import { TemplateError } from '../template/lexer.ts';
-import { GoStruct, type GoValue } from '../template/values.ts';
+import { formatValue, GoStruct, type GoValue } from '../template/values.ts';
 import { alignColumns } from './columns.ts';
 import { encodeGoJson } from './goJson.ts';
 
@@ -40,7 +40,7 @@ function headerStruct<T>(listing: Listing<T>): GoStruct {
     name,
     // The header of `.Label "com.x"` is the label's name.
     (...args) =>
-      args.length > 0 ? headerOfLabel(String(args[0])) : (listing.headers[name] ?? name.toUpperCase()),
+      args.length > 0 ? headerOfLabel(formatValue(args[0])) : (listing.headers[name] ?? name.toUpperCase()),
   ]);
   return new GoStruct(listing.typeName, new Map(fields));
 }
@@ -89,7 +89,7 @@ export function usesField(format: string, name: string): boolean {
 
 /** Cuts to `length` characters, the last an ellipsis, as Docker's tables do. */
 export function ellipsis(text: string, length: number): string {
-  const characters = [...text];
+  const characters = Array.from(text);
   return characters.length <= length ? text : `${characters.slice(0, length - 1).join('')}…`;
 }
 

@@ -1,0 +1,100 @@
+/*
+ * Our CLI and the stock docker CLI, both against the same stub daemon: same stdout, same exit code, same requests,
+ * and the same stderr once the program's name is taken out. Skipped where no docker binary is on PATH.
+ */
+import assert from 'node:assert/strict';
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { differentialCases } from './differentialCases.ts';
+import { type StubDaemon, startStubDaemon } from './stubDaemon.ts';
+import { stubReplies } from './stubReplies.ts';
+
+function hasDocker28(): boolean {
+  try {
+    const env = { ...process.env, DOCKER_HOST: 'unix:///nonexistent' };
+    return execFileSync('docker', ['--version'], { env, encoding: 'utf8' }).includes('version 28.');
+  } catch {
+    return false;
+  }
+}
+
+interface Outcome {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number;
+  readonly requests: readonly string[];
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'linkspan-cli-'));
+const socket = join(folder, 's.sock');
+let daemon: StubDaemon;
+
+function run(command: string, args: readonly string[]): Promise<Outcome> {
+  daemon.requests.length = 0;
+  const env = {
+    PATH: process.env['PATH'],
+    HOME: folder,
+    TZ: 'UTC',
+    DOCKER_HOST: `unix://${socket}`,
+    FOO: 'from env',
+  };
+  const { promise, resolve } = Promise.withResolvers<Outcome>();
+  const child = execFile(
+    command,
+    args,
+    { env, encoding: 'utf8', timeout: 20_000 },
+    (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+      resolve({ stdout, stderr, code, requests: [...daemon.requests] });
+    },
+  );
+  child.stdin?.end();
+  return promise;
+}
+
+/** Both programs' texts in one form. */
+function neutral(text: string): string {
+  return text
+    .replaceAll(/\blinkspan\b/g, 'docker')
+    .replaceAll(/^exit status 1\n/gm, '')
+    .replaceAll(/^time="[^"]*" level=\w+ msg=.*\n/gm, '');
+}
+
+/** Requests that only one of them makes to find out what the other learns from the next answer. */
+const lookups = [/^GET \/networks\/[^ ]+$/, /^GET \/containers\/[^ ]+\/json$/, /^GET \/info$/];
+
+function comparable(requests: readonly string[], isStrict: boolean): unknown[] {
+  return requests
+    .filter((line) => isStrict || !lookups.some((pattern) => pattern.test(line)))
+    .map((line) => {
+      const [method, url = '', ...body] = line.split(' ');
+      const text = body.join(' ');
+      return { method, url, body: text.startsWith('{') ? (JSON.parse(text) as unknown) : text };
+    });
+}
+
+const root = join(import.meta.dirname, '../../..');
+const skip = hasDocker28() ? false : 'no docker CLI 28 on PATH';
+
+before(async () => {
+  daemon = await startStubDaemon(socket, stubReplies);
+});
+after(async () => {
+  await daemon[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true });
+});
+
+for (const { args, ignores = [] } of differentialCases) {
+  test(`like docker: ${args.join(' ')}`, { skip }, async () => {
+    const theirs = await run('docker', args);
+    const ours = await run(process.execPath, [join(root, 'src/frontends/cli/main.ts'), ...args]);
+    if (!ignores.includes('stdout')) assert.equal(neutral(ours.stdout), neutral(theirs.stdout), 'stdout');
+    if (!ignores.includes('stderr')) assert.equal(neutral(ours.stderr), neutral(theirs.stderr), 'stderr');
+    assert.equal(ours.code, theirs.code, 'exit code');
+    if (!ignores.includes('requests'))
+      assert.deepEqual(comparable(ours.requests, false), comparable(theirs.requests, false), 'requests');
+  });
+}

@@ -1,0 +1,236 @@
+/*
+ * Test support: the command lines that are compared with the stock docker CLI, and what may differ in each.
+ */
+
+export interface DifferentialCase {
+  readonly args: readonly string[];
+  readonly ignores?: readonly ('stdout' | 'stderr' | 'requests')[];
+}
+
+const plain: readonly string[] = `
+network ls
+network list -q
+network ls --no-trunc
+network ls --filter driver=bridge --filter name=x --filter driver=host
+network ls --format json
+network ls --format {{.ID}}:{{.IPv4}}:{{.Internal}}:{{.CreatedAt}}:{{.Labels}}
+network ls --format {{.Foo}}
+network ls --format {{
+network ls --format {{nofunc}}
+network ls --foo
+network ls -z
+network ls x
+network create
+network create n
+network create -d macvlan -o parent=eth0 --label a=b --label c --internal --attachable n
+network create --subnet 10.0.0.0/24 --ip-range 10.0.0.128/25 --gateway 10.0.0.1 --aux-address r=10.0.0.9 n
+network create --subnet 10.0.0.0/24 --subnet fd00::/64 --gateway fd00::1 --ipv6 --ipv4=false n
+network create --subnet=10.0.0.0/24,10.1.0.0/24 n
+network create --ip-range 10.0.0.0/24 n
+network create --subnet 10.0.0.0/8 --subnet 10.1.0.0/16 n
+network create --subnet 10.0.0.0/24 --gateway 10.1.0.1 n
+network create --subnet 10.0.0.0/24 --subnet 10.1.0.0/24 --gateway 10.0.0.1 --gateway 10.0.0.2 n
+network create --subnet 10.0.0.0/24 --subnet 10.1.0.0/24 --ip-range 10.0.0.0/25 --ip-range 10.0.0.0/26 n
+network create --subnet 10.0.0.0/24 --aux-address a=10.9.0.1 n
+network create --subnet bad --gateway 10.0.0.1 n
+network create --config-from c --scope swarm --ipam-driver d --ipam-opt a=b n
+network inspect mynet
+network inspect nope
+network inspect mynet nope
+network inspect -f {{.Name}} mynet
+network inspect -f {{json_.Labels}} mynet
+network inspect -f {{.Nope}} mynet
+network inspect -f {{.IPAM.Nope}} mynet
+network inspect -f {{range_.IPAM.Config}}{{.Subnet}}{{end}} mynet
+network inspect -f {{range_$k,$v:=.Containers}}{{$v.Name}}={{$v.IPv4Address}}{{end}} mynet
+network inspect -f {{.Labels.zip}}/{{index_.Labels_"zip"}}/{{.Labels.a}} mynet
+network inspect -v mynet
+network rm nope mynet
+network remove mynet
+network rm -f nope
+network prune -f
+network prune -f --filter until=24h
+network connect mynet web
+network connect --ip 172.18.0.9 --alias a --alias b,c --driver-opt x=y --gw-priority -3 --link l:m mynet web
+network connect mynet
+network disconnect -f mynet web
+network foo
+foo
+run
+run --name
+run -d busybox
+run -d --rm --name x busybox a -b --c
+run busybox sh -c x
+run --rm busybox
+run -i busybox cat
+run -a stdout busybox
+run -it busybox
+run --name missingcommand busybox nosuch
+run --rm --restart always busybox
+run -d -a stdout busybox
+create busybox
+create --pull nope busybox
+create --network n1 --network n1 busybox
+create --network n1 --network host busybox
+create --network name=n1,alias=A,ip=1.2.3.4,gw-priority=3,driver-opt=a=b,mac-address=02:42:ac:11:00:02 --network n2 busybox
+create --network name=n1,zip=1 busybox
+create --network alias=x busybox
+create --network name=n1,ip=1.2.3.4 --ip 1.2.3.5 busybox
+create --net=host -h hh --domainname d busybox
+create --network container:web busybox
+create --network none busybox
+create --network n1 --ip 1.2.3.4 --ip6 fd00::2 --network-alias z --net-alias y --link-local-ip 169.254.1.1 --mac-address 02:42:ac:11:00:03 busybox
+create -p 80:81 -p 127.0.0.1:90-91:90-91/udp -p 7000-7005:70 -p [::1]:5:6 -p 99 -P --expose 7 --expose 20-22/udp busybox
+create -p published=80,target=8080,protocol=udp busybox
+create -p x busybox
+create -p 1-3:1-2 busybox
+create -p 80:99999 busybox
+create --expose 1:2 busybox
+create -v /a:/b:ro -v vol:/x -v /anon --tmpfs /t:size=1m --tmpfs /u busybox
+create --mount type=bind,src=/q,dst=/w,ro --mount type=volume,src=v,dst=/v,volume-nocopy --mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777 busybox
+create --mount type=bind,src=/q busybox
+create --mount type=bind,zip=1,dst=/a busybox
+create --mount foo busybox
+create -e A=b -e FOO -e NOTSET --env C= -l x=y -l z --label-file /nonexistent busybox
+create -e A=b -e FOO -e NOTSET --env C= -l x=y -l z busybox
+create -m 64m --memory-swap -1 --memory-reservation 1.5g --cpus 1.5 -c 512 --cpuset-cpus 0-1 --pids-limit 5 --oom-score-adj -5 --shm-size 64m busybox
+create --ulimit nofile=10:20 --ulimit core=0 --device /dev/null --device /dev/a:/dev/b:r --group-add g --security-opt no-new-privileges busybox
+create --cap-add net_admin --cap-add CAP_SYS_TIME --cap-drop all --privileged --read-only --init --user 1:2 -w /w busybox
+create --dns 1.1.1.1 --dns-search x --dns-option ndots:1 --add-host a:1.2.3.4 --add-host b=fd00::1 --add-host c:host-gateway busybox
+create --add-host bad busybox
+create --add-host a:bad busybox
+create --sysctl net.a=1 --annotation a=b --storage-opt size=1 --log-driver json-file --log-opt max-size=1m busybox
+create --restart on-failure:3 --stop-signal HUP --stop-timeout 4 --entrypoint /e --cgroupns host --ipc host --pid host --uts host --userns host busybox
+create --entrypoint= busybox x
+create --restart always:x busybox
+create --health-cmd true --health-interval 3s --health-retries 2 --health-timeout 1m30s --health-start-period 1s busybox
+create --no-healthcheck busybox
+create --no-healthcheck --health-cmd x busybox
+create --platform linux/amd64 --name n --runtime runc busybox
+create -a foo busybox
+create -itd busybox
+create -m x busybox
+create --cpus x busybox
+create --ulimit x busybox
+ps
+ps -a
+ps -aq
+ps -l
+ps -n 3
+ps -n x
+ps -s
+ps --no-trunc
+ps --filter name=a --filter status=exited --format {{.Names}}
+ps --format json
+ps --format {{.ID}}|{{.Image}}|{{.Command}}|{{.CreatedAt}}|{{.Ports}}|{{.State}}|{{.Status}}|{{.Labels}}|{{.Mounts}}|{{.LocalVolumes}}|{{.Networks}}
+ps --format {{.Size}}
+ps --format {{.Foo}}
+ps --format {{upper_.Names}}-{{.Names|title}}-{{join_(split_.Names_"e")_"."}}-{{truncate_.ID_4}}-{{pad_.Names_1_2}}
+ps --format {{if_eq_.Names_"web"}}W{{else_if_eq_.Names_"job"}}J{{end}}{{with_.Ports}}P{{end}}
+ps --format {{printf_"%-10s|%q|%5s"_.Names_.State_.Names}}
+ps --format {{len_.Names}}{{slice_.Names_1_2}}{{not_true}}{{and_1_0}}{{or_0_"x"}}
+ps --format {{.Label_"x"}}
+container ls -a
+container list
+inspect web
+inspect nope
+inspect web nope
+inspect -s web
+inspect -f {{.State.Running}} web
+inspect -f {{.State.Nope}} web
+inspect -f {{.Config.Env}} web
+inspect -f {{json_.Config.Entrypoint}}{{.Config.Entrypoint}} web
+inspect -f {{range_.NetworkSettings.Networks}}{{.IPAddress}}{{end}} web
+inspect -f {{if_.State.Health}}h{{else}}none{{end}} web
+inspect -f {{(index_(index_.NetworkSettings.Ports_"80/tcp")_0).HostPort}} web
+inspect -f {{index_.Config.Env_5}} web
+inspect -f {{index_.Config.Labels_"x"}}{{.HostConfig.Memory}} web
+inspect -f {{.Name}} web web
+inspect --type network mynet
+inspect --type zip web
+inspect --type image busybox
+container inspect nope
+container inspect -f {{println_.Name}} web
+image inspect nope
+start web
+start nope
+start web nope
+stop web
+stop -t 2 web nope
+stop --time 2 -s HUP web
+restart -t 0 web
+kill -s HUP web
+kill web
+pause web
+unpause web
+wait web
+rm web
+rm -fv web
+rm nope
+rm -f nope
+rename web www
+rename web
+top web
+top web -o pid
+port web
+port web 80
+port web 80/tcp
+port web 91
+logs web
+logs -n 5 -t --details web
+logs --since 2026-11-24T04:00:00Z --until 2026-11-24T04:00:00.5Z web
+logs --since nonsense web
+logs nope
+exec web ls -l
+exec -e A=b -e FOO -u root -w /x --privileged web ls
+exec -d web ls
+exec web
+exec -it web ls
+container prune -f
+images
+images -q
+images -a --no-trunc --digests
+images --format json
+images --filter dangling=true busy*
+images --format {{.Repository}}:{{.Tag}}@{{.Digest}}
+image ls
+rmi busybox
+rmi -f --no-prune busybox
+rmi nope
+tag busybox mine:1
+tag busybox reg:5000/a/b
+tag busybox UPPER
+image rm busybox
+image prune -f
+image prune -af --filter until=1h
+history busybox
+history --no-trunc busybox
+history -q busybox
+history -H=false busybox
+history --format json busybox
+pull busybox
+pull -q busybox:1
+pull busybox@sha256:f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6
+pull -a busybox:1
+pull UPPER
+import - mine:1
+import -c CMD_["sh"] -m hello /nonexistent mine
+load -i /nonexistent
+load
+events --since 1 --until 2
+events --format {{.Type}}/{{.Action}}/{{.Actor.ID}}/{{.TimeNano}}/{{.Actor.Attributes.name}}
+events --format json
+events --filter type=container --filter container=web
+events --format {{json_.}}
+info --format {{.ContainersRunning}}
+info --format {{.Nope}}
+help foo
+--foo
+`
+  .trim()
+  .split('\n');
+
+/** `_` stands for a space inside a template. */
+export const differentialCases: readonly DifferentialCase[] = plain.map((line) => ({
+  args: line.split(' ').map((word) => (/\{\{|^CMD_/.test(word) ? word.replaceAll('_', ' ') : word)),
+}));

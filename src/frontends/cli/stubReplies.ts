@@ -1,0 +1,259 @@
+/*
+ * Test support: answers of a daemon for `startStubDaemon`, in the shapes of API 1.50. Not part of the program.
+ */
+import { frame, type StubRoutes } from './stubDaemon.ts';
+
+const netId = 'a1'.repeat(32);
+const webId = 'c0ffee'.repeat(10) + 'abcd';
+const jobId = 'd00d'.repeat(16);
+const imageId = `sha256:${'e5'.repeat(32)}`;
+
+const mynet = {
+  Name: 'mynet',
+  Id: netId,
+  Created: '2026-11-24T04:00:00.123456789Z',
+  Scope: 'local',
+  Driver: 'bridge',
+  EnableIPv4: true,
+  EnableIPv6: false,
+  IPAM: { Driver: 'default', Options: {}, Config: [{ Subnet: '172.18.0.0/16', Gateway: '172.18.0.1' }] },
+  Internal: false,
+  Attachable: false,
+  Ingress: false,
+  ConfigFrom: { Network: '' },
+  ConfigOnly: false,
+  Containers: {
+    [webId]: {
+      Name: 'web',
+      EndpointID: 'ee'.repeat(32),
+      MacAddress: '02:42:ac:12:00:02',
+      IPv4Address: '172.18.0.2/16',
+      IPv6Address: '',
+    },
+  },
+  Options: {},
+  Labels: { a: 'b', 'com.example.role': 'x<y' },
+};
+
+const bridge = { ...mynet, Name: 'bridge', Id: 'b2'.repeat(32), Containers: {}, Labels: {} };
+
+const web = {
+  Id: webId,
+  Names: ['/web'],
+  Image: 'busybox',
+  ImageID: imageId,
+  Command: "sh -c 'while :; do echo tick; sleep 1; done'",
+  Created: 1795470905,
+  Ports: [
+    { IP: '127.0.0.1', PrivatePort: 80, PublicPort: 18080, Type: 'tcp' },
+    { PrivatePort: 90, Type: 'tcp' },
+    { PrivatePort: 91, Type: 'tcp' },
+    { IP: '::', PrivatePort: 70, PublicPort: 70, Type: 'udp' },
+    { IP: '::', PrivatePort: 71, PublicPort: 71, Type: 'udp' },
+  ],
+  Labels: { x: 'y', b: '' },
+  State: 'running',
+  Status: 'Up 3 minutes',
+  HostConfig: { NetworkMode: 'mynet' },
+  NetworkSettings: { Networks: { mynet: { NetworkID: netId }, lab: { NetworkID: 'x' } } },
+  Mounts: [{ Type: 'bind', Source: '/srv/a/very/long/path', Destination: '/io', Mode: '', RW: true }],
+  SizeRw: 1234567,
+  SizeRootFs: 22345678,
+};
+
+const job = {
+  ...web,
+  Id: jobId,
+  Names: ['/job'],
+  Image: imageId,
+  Ports: [],
+  Command: 'true',
+  Labels: {},
+  State: 'exited',
+  Status: 'Exited (3) 2 hours ago',
+  NetworkSettings: { Networks: {} },
+  Mounts: [],
+};
+
+const webInspect = {
+  Id: webId,
+  Created: '2026-11-23T21:55:05.753080823Z',
+  Path: 'sh',
+  Args: ['-c', 'echo <&>'],
+  State: {
+    Status: 'running',
+    Running: true,
+    Paused: false,
+    Restarting: false,
+    OOMKilled: false,
+    Dead: false,
+    Pid: 28383,
+    ExitCode: 0,
+    Error: '',
+    StartedAt: '2026-11-23T21:55:06.187520493Z',
+    FinishedAt: '0001-01-01T00:00:00Z',
+  },
+  Image: imageId,
+  Name: '/web',
+  RestartCount: 0,
+  Driver: 'overlayfs',
+  Platform: 'linux',
+  ExecIDs: null,
+  HostConfig: {
+    Binds: ['/srv/x:/io'],
+    NetworkMode: 'mynet',
+    Memory: 67108864,
+    AutoRemove: false,
+    CapAdd: null,
+  },
+  Mounts: [],
+  Config: {
+    Hostname: 'h1',
+    Env: ['A=b', 'PATH=/bin'],
+    Cmd: ['sh'],
+    Image: 'busybox',
+    Tty: false,
+    OpenStdin: false,
+    Entrypoint: null,
+    Labels: { x: 'y' },
+  },
+  NetworkSettings: {
+    SandboxID: 'aa',
+    Ports: { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '18080' }], '90/tcp': null },
+    IPAddress: '',
+    Networks: { mynet: { IPAMConfig: null, Aliases: null, IPAddress: '172.18.0.2', IPPrefixLen: 16 } },
+  },
+};
+
+const image = {
+  Id: imageId,
+  ParentId: '',
+  RepoTags: ['busybox:latest'],
+  RepoDigests: [`busybox@sha256:${'f6'.repeat(32)}`],
+  Created: 1790000000,
+  Size: 4426751,
+  SharedSize: -1,
+  Containers: -1,
+  Labels: null,
+};
+const dangling = { ...image, Id: `sha256:${'a7'.repeat(32)}`, RepoTags: [], RepoDigests: [], Size: 999999 };
+
+const event = {
+  status: 'start',
+  id: webId,
+  Type: 'container',
+  Action: 'start',
+  Actor: { ID: webId, Attributes: { name: 'web', image: 'busybox' } },
+  scope: 'local',
+  time: 1795470905,
+  timeNano: 1795470905123456789n,
+};
+const eventText = JSON.stringify(event, (_key, value: unknown) =>
+  typeof value === 'bigint' ? `#${value}#` : value,
+);
+const eventLine = `${eventText.replace(/"#(\d+)#"/, '$1')}\n`;
+
+const created = { status: 201, body: { Id: webId, Warnings: ['a warning'] } };
+const missing = (what: string): { status: number; body: unknown } => ({
+  status: 404,
+  body: { message: what },
+});
+
+/** Every answer that the tests of the CLI need. */
+export const stubReplies: StubRoutes = {
+  'GET /networks': { body: [mynet, bridge, { ...mynet, Name: 'n10' }, { ...mynet, Name: 'n2' }] },
+  'GET /networks/mynet': { body: mynet },
+  'GET /networks/nope': missing('network nope not found'),
+  'DELETE /networks/nope': missing('network nope not found'),
+  'DELETE /networks/mynet': { status: 204 },
+  'POST /networks/create': { status: 201, body: { Id: netId, Warning: '' } },
+  'POST /networks/mynet/connect': {},
+  'POST /networks/mynet/disconnect': {},
+  'POST /networks/prune': { body: { NetworksDeleted: ['n2', 'n10'] } },
+  'POST /containers/create': created,
+  'POST /containers/create?name=missingcommand': {
+    status: 201,
+    body: { Id: 'missingcommand', Warnings: [] },
+  },
+  'POST /containers/missingcommand/start': {
+    status: 400,
+    body: { message: 'failed to create task: exec: "nosuch": executable file not found in $PATH' },
+  },
+  'POST /containers/missingcommand/wait': { body: { StatusCode: 127 } },
+  'POST /containers/missingcommand/attach': { stream: Buffer.alloc(0) },
+  [`POST /containers/${webId}/attach`]: { stream: Buffer.concat([frame(1, 'out\n'), frame(2, 'err\n')]) },
+  [`POST /containers/${webId}/start`]: { status: 204 },
+  [`POST /containers/${webId}/wait`]: { body: { StatusCode: 3 } },
+  'GET /containers/json': { body: [web, job] },
+  'GET /containers/web/json': { body: webInspect },
+  [`GET /containers/${webId}/json`]: { body: webInspect },
+  'GET /containers/nope/json': missing('No such container: nope'),
+  'GET /images/nope/json': missing('No such image: nope'),
+  'GET /images/busybox/json': { body: { ...image, Config: { Cmd: ['sh'], Env: null } } },
+  'GET /volumes/nope': missing('no such volume'),
+  'GET /containers/web/top': {
+    body: { Titles: ['UID', 'PID', 'CMD'], Processes: [['root', '12', 'sh -c x']] },
+  },
+  'POST /containers/web/start': { status: 204 },
+  'POST /containers/web/stop': { status: 204 },
+  'POST /containers/web/restart': { status: 204 },
+  'POST /containers/web/kill': { status: 204 },
+  'POST /containers/web/pause': { status: 204 },
+  'POST /containers/web/unpause': { status: 204 },
+  'POST /containers/web/rename': { status: 204 },
+  'POST /containers/web/wait': { body: { StatusCode: 3 } },
+  'POST /containers/nope/stop': missing('No such container: nope'),
+  'POST /containers/nope/start': missing('No such container: nope'),
+  'DELETE /containers/web': { status: 204 },
+  'DELETE /containers/nope': missing('No such container: nope'),
+  'POST /containers/prune': { body: { ContainersDeleted: [jobId], SpaceReclaimed: 12345 } },
+  [`GET /containers/${webId}/logs`]: {
+    body: `${frame(1, 'one\n').toString('latin1')}${frame(2, 'two\n').toString('latin1')}`,
+  },
+  'POST /containers/web/exec': { status: 201, body: { Id: 'execid' } },
+  'POST /exec/execid/start': { stream: frame(1, 'ran\n') },
+  'GET /exec/execid/json': { body: { ID: 'execid', Running: false, ExitCode: 7 } },
+  'GET /images/json': { body: [image, dangling] },
+  'GET /images/busybox/history': {
+    body: [
+      {
+        Id: imageId,
+        Created: 1790000000,
+        CreatedBy: '/bin/sh -c #(nop)  CMD ["sh"]',
+        Size: 0,
+        Tags: ['x'],
+        Comment: '',
+      },
+      {
+        Id: '<missing>',
+        Created: 1790000000,
+        CreatedBy: 'ADD a-very-long-file-name-for-this-layer in / ',
+        Size: 4426751,
+        Tags: null,
+        Comment: 'c',
+      },
+    ],
+  },
+  'POST /images/busybox/tag': { status: 201 },
+  'DELETE /images/busybox': { body: [{ Untagged: 'busybox:latest' }, { Deleted: imageId }] },
+  'DELETE /images/nope': missing('No such image: nope:latest'),
+  'POST /images/prune': {
+    body: { ImagesDeleted: [{ Untagged: 'a:b' }, { Deleted: imageId }], SpaceReclaimed: 4426751 },
+  },
+  'POST /images/load': { body: '{"stream":"Loaded image: busybox:latest\\n"}\n' },
+  'POST /images/create': {
+    body: [
+      { status: 'Pulling from library/busybox', id: 'latest' },
+      { status: 'Pulling fs layer', progressDetail: {}, id: 'aaaa' },
+      { status: 'Downloading', progressDetail: { current: 10, total: 100 }, id: 'aaaa' },
+      { status: 'Pull complete', progressDetail: {}, id: 'aaaa' },
+      { status: `Digest: sha256:${'f6'.repeat(32)}` },
+    ]
+      .map((each) => `${JSON.stringify(each)}\r\n`)
+      .join(''),
+  },
+  'GET /events': { body: eventLine },
+  'GET /info': {
+    body: { ID: 'i', Containers: 2, ContainersRunning: 1, Name: 'host', NCPU: 2, MemTotal: 4e9 },
+  },
+};
