@@ -11,6 +11,6 @@ test('an announcement is a broadcast ARP request for the sender’s own address'
   // As tcpdump shows: "Announcement (Request) who-has 172.17.0.2 tell 172.17.0.2, length 28".
   assert.equal(
     Buffer.from(encodeAnnouncement(mac, ip)).toString('hex'),
-    `ffffffffffff0242ac1100020806${'0001080006040001'}0242ac110002ac110002${'000000000000'}ac110002`,
+    'ffffffffffff0242ac110002080600010800060400010242ac110002ac110002000000000000ac110002',
   );
 });

@@ -15,10 +15,8 @@ import type { KernelEvent } from './protocol.ts';
 /** Room for some 8000 notifications while the worker is busy. The kernel takes it only if privileged. */
 const receiveBufferBytes = 8 << 20;
 
-function decodeLinkEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent | undefined {
-  const message = decodeLink(payload);
-  // Family PF_BRIDGE tells of a bridge port, also with RTM_DELLINK when a link only leaves its bridge.
-  return message.family === 0 ? { name: 'link', value: { action, link: linkOf(message) } } : undefined;
+function decodeLinkEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent {
+  return { name: 'link', value: { action, link: linkOf(decodeLink(payload)) } };
 }
 
 function decodeAddressEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent | undefined {
@@ -72,19 +70,43 @@ interface Source {
   readonly decode: (message: Message) => KernelEvent | undefined;
 }
 
-function readSource({ libc, buffer }: SocketContext, source: Source, events: KernelEvent[]): void {
+/** Messages in order, where the state of a link replaces an earlier one that nobody has seen: an attach causes ten. */
+class Arrivals {
+  readonly #messages: (Message | undefined)[] = [];
+  readonly #latest = new Map<number, number>();
+
+  add(message: Message): void {
+    if (message.type === routeType.newLink || message.type === routeType.delLink) {
+      const { family, ifindex } = decodeLinkHeader(message.payload);
+      // Family PF_BRIDGE tells of a bridge port, also with RTM_DELLINK when a link only leaves its bridge.
+      if (family !== 0) return;
+      const earlier = this.#latest.get(ifindex);
+      if (message.type === routeType.newLink && earlier !== undefined) this.#messages[earlier] = undefined;
+      if (message.type === routeType.newLink) this.#latest.set(ifindex, this.#messages.length);
+      else this.#latest.delete(ifindex);
+    }
+    // A copy: the next receive overwrites the buffer.
+    this.#messages.push({ ...message, payload: Uint8Array.from(message.payload) });
+  }
+
+  decode(source: Source): KernelEvent[] {
+    return this.#messages
+      .map((message) => (message === undefined ? undefined : source.decode(message)))
+      .filter((event) => event !== undefined);
+  }
+}
+
+function readSource({ libc, buffer }: SocketContext, source: Source): KernelEvent[] {
+  const arrivals = new Arrivals();
+  let isOverrun = false;
   for (;;) {
     const n = libc.recv(source.fd, buffer, buffer.length, linux.MSG_DONTWAIT);
-    if (n < 0) {
-      if (errnoName(libc.errno()) !== 'ENOBUFS') return;
-      events.push({ name: 'overrun', value: null });
-      continue;
-    }
-    for (const message of decodeMessages(buffer.subarray(0, n))) {
-      const event = source.decode(message);
-      if (event !== undefined) events.push(event);
-    }
+    if (n >= 0) for (const message of decodeMessages(buffer.subarray(0, n))) arrivals.add(message);
+    else if (errnoName(libc.errno()) === 'ENOBUFS') isOverrun = true;
+    else break;
   }
+  const events = arrivals.decode(source);
+  return isOverrun ? [...events, { name: 'overrun', value: null }] : events;
 }
 
 function openSources(libc: Libc): readonly Source[] {
@@ -107,8 +129,7 @@ export function openWatcher(
 ): Watcher {
   const sources = openSources(context.libc);
   const drain = (): void => {
-    const events: KernelEvent[] = [];
-    for (const source of sources) readSource(context, source, events);
+    const events = sources.flatMap((source) => readSource(context, source));
     if (events.length > 0) onEvents(events);
   };
   const polls = sources.map(({ fd }) => context.libc.poll(fd, drain));
