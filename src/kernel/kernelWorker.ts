@@ -114,8 +114,7 @@ function start(): void {
   port.on('message', (call: Call | 'close') => {
     if (call === 'close') {
       port.close();
-      // Without waiting for deletes that the kernel has yet to acknowledge: their sockets go with the process's exit.
-      open.dispose();
+      void reaper.settle().then(() => open.dispose());
       return;
     }
     answer(operations, call, post);

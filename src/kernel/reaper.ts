@@ -6,6 +6,7 @@
  * (IFLA_GROUP) and deleted by one request with one barrier.
  */
 import { randomInt } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Seam } from '../base/seam.ts';
 import { encodeDelLink, encodeSetLink } from '../codec/netlink/route.ts';
 import { asKernelError, hasErrno } from './errno.ts';
@@ -31,6 +32,7 @@ export class Reaper implements Disposable {
   /** Sent, waiting for their notification; several callers may wait for one name. */
   readonly #awaited = new Map<string, Set<Pending>>();
   #isFlushDue = false;
+  readonly #sends = new Set<Promise<void>>();
 
   /** Opens its sockets in the calling thread's namespace. */
   constructor(context: SocketContext) {
@@ -81,7 +83,8 @@ export class Reaper implements Disposable {
     }
     for (const pending of batch) this.#await(pending);
     const message = encodeDelLink(batch.length === 1 ? { name: only.name } : { group });
-    void this.#send(socket, message, batch);
+    const send = this.#send(socket, message, batch).finally(() => this.#sends.delete(send));
+    this.#sends.add(send);
   }
 
   /** Passes the seam and puts the links into `group` if they are several; settles those that fail or are gone. */
@@ -97,7 +100,7 @@ export class Reaper implements Disposable {
     return stepped.filter((pending, i) => {
       const outcome = outcomes[i];
       if (outcome === undefined) return true;
-      this.#settle(pending, outcome);
+      this.#complete(pending, outcome);
       return false;
     });
   }
@@ -117,7 +120,7 @@ export class Reaper implements Disposable {
     this.#awaited.set(pending.name, waiting.add(pending));
   }
 
-  #settle(pending: Pending, outcome: KernelError | undefined): void {
+  #complete(pending: Pending, outcome: KernelError | undefined): void {
     if (outcome === undefined || hasErrno(outcome, 'ENODEV')) pending.resolve();
     else pending.reject(outcome);
   }
@@ -133,10 +136,18 @@ export class Reaper implements Disposable {
     // Those whose notification came are resolved already; after an overrun it may never come.
     for (const pending of batch) {
       this.#awaited.get(pending.name)?.delete(pending);
-      this.#settle(pending, outcome);
+      this.#complete(pending, outcome);
     }
     this.#idle.push(socket);
     if (this.#queue.length > 0) this.#flushSoon();
+  }
+
+  /** Resolves when nothing is under way: koffi cannot have its thread end before its calls have. */
+  async settle(): Promise<void> {
+    while (this.#queue.length > 0 || this.#sends.size > 0) {
+      await Promise.all(this.#sends);
+      await nextTurn();
+    }
   }
 
   [Symbol.dispose](): void {

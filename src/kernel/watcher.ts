@@ -5,7 +5,14 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { controlType, decodeMessages, type Message } from '../codec/netlink/core.ts';
 import { decodeGeneration, netfilterGroup, netfilterType } from '../codec/netlink/netfilter.ts';
-import { decodeAddress, decodeLink, decodeRoute, routeGroups, routeType } from '../codec/netlink/route.ts';
+import {
+  decodeAddress,
+  decodeLink,
+  decodeLinkHeader,
+  decodeRoute,
+  routeGroups,
+  routeType,
+} from '../codec/netlink/route.ts';
 import { errnoName } from './errno.ts';
 import { type Libc, linux } from './libc.ts';
 import { linkOf } from './links.ts';
