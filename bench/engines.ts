@@ -49,6 +49,7 @@ function commandLine(name: EngineName, folder: string): readonly string[] {
   const socket = `unix://${folder}/sock`;
   if (name === 'podman') return ['podman', 'system', 'service', '--time=0', socket];
   const program = name === 'docker' ? 'dockerd' : join(root, 'bin/linkspand');
+  const cgroup = ['--cgroup-parent', `/${process.env['LINKSPAN_LANE_CGROUP'] ?? 'linkspan-bench'}`];
   const roots = ['--data-root', `${folder}/data`, '--exec-root', `/run/bench-${name}`];
   return [
     program,

@@ -4,7 +4,7 @@
  * were taken from. LINKSPAN_COMPAT_ENGINE picks them: `docker`, `linkspan`, `dockerd`, or several with commas.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { createRunner, eventually, type Runner, type Transcript } from './command.ts';
@@ -64,7 +64,8 @@ function makeFolder(): string {
   return mkdtempSync('/run/compat/e');
 }
 
-const cgroupParent = `/linkspan-compat-${process.pid}`;
+/** Removed by the lane at its end. */
+const cgroupParent = `/${process.env['LINKSPAN_LANE_CGROUP'] ?? 'linkspan-compat'}`;
 
 function commandLine(engine: Engine, folder: string, extra: readonly string[]): readonly string[] {
   const program = engine.kind === 'dockerd' ? 'dockerd' : join(root, 'bin/linkspand');
@@ -141,8 +142,15 @@ export async function startDaemon(engine: Engine, extra: readonly string[] = [])
   const name = engine.cli === 'docker' ? 'docker' : 'linkspan';
   const cli = runner([...inHost('A'), engine.cli, '-H', `unix://${socketPath}`], name);
   const isReference = engine.kind === 'dockerd';
-  await start();
-  await cli(['load', '-i', busyboxImage()], { stdout: /Loaded image: busybox:latest/ });
+  try {
+    await start();
+    await cli(['load', '-i', busyboxImage()], { stdout: /Loaded image: busybox:latest/ });
+  } catch (error) {
+    await kill('SIGKILL');
+    stopContainerd(join(folder, 'exec'));
+    removeHosts();
+    throw error;
+  }
   return {
     engine,
     isReference,
@@ -165,7 +173,6 @@ export async function startDaemon(engine: Engine, extra: readonly string[] = [])
       await kill('SIGTERM');
       stopContainerd(join(folder, 'exec'));
       removeHosts();
-      removeCgroups();
     },
   };
 }
@@ -209,19 +216,4 @@ export function processes(): readonly { readonly pid: number; readonly command: 
         return [];
       }
     });
-}
-
-/** The lane does not hide the machine's cgroups, so ours are removed by hand, innermost first. */
-function removeCgroups(): void {
-  const remove = (path: string): void => {
-    try {
-      for (const entry of readdirSync(path, { withFileTypes: true }))
-        if (entry.isDirectory()) remove(join(path, entry.name));
-      rmdirSync(path);
-    } catch {
-      // not there, or still busy: then a later run's clean-up meets it
-    }
-  };
-  const top = '/sys/fs/cgroup';
-  for (const folder of ['.', ...readdirSync(top)]) remove(join(top, folder, cgroupParent));
 }
