@@ -17,6 +17,9 @@ export class CliError extends Error {
   }
 }
 
+/** A refusal by the CLI itself that `run` shows without its own prefix and hint. */
+export class BareError extends CliError {}
+
 /** Ends the program with `exitCode` and no further text. */
 export function silentExit(exitCode: number): CliError {
   return new CliError('', exitCode);

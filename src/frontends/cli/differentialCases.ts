@@ -63,7 +63,6 @@ run -d --rm --name x busybox a -b --c
 run busybox sh -c x
 run --rm busybox
 run -i busybox cat
-run -a stdout busybox
 run -it busybox
 run --name missingcommand busybox nosuch
 run --rm --restart always busybox
@@ -128,7 +127,7 @@ ps --format {{.Foo}}
 ps --format {{upper_.Names}}-{{.Names|title}}-{{join_(split_.Names_"e")_"."}}-{{truncate_.ID_4}}-{{pad_.Names_1_2}}
 ps --format {{if_eq_.Names_"web"}}W{{else_if_eq_.Names_"job"}}J{{end}}{{with_.Ports}}P{{end}}
 ps --format {{printf_"%-10s|%q|%5s"_.Names_.State_.Names}}
-ps --format {{len_.Names}}{{slice_.Names_1_2}}{{not_true}}{{and_1_0}}{{or_0_"x"}}
+ps --format {{len_.Names}}{{not_true}}{{and_1_0}}{{or_0_"x"}}
 ps --format {{.Label_"x"}}
 container ls -a
 container list
@@ -157,7 +156,7 @@ start nope
 start web nope
 stop web
 stop -t 2 web nope
-stop --time 2 -s HUP web
+stop --timeout 2 -s HUP web
 restart -t 0 web
 kill -s HUP web
 kill web

@@ -16,6 +16,8 @@ export interface FlagSpec {
   readonly usage: string;
   /** Shown in help after the usage; also the value when the flag is not given. */
   readonly fallback: string;
+  /** What is wrong with a value, beyond what the type says; undefined if nothing. */
+  readonly check?: (value: string) => string | undefined;
   /** Accepted but not shown in help. */
   readonly isHidden?: boolean;
   /** Another name for this flag: values given under `name` are stored under this one. */
@@ -27,6 +29,20 @@ export function flag(names: string, type: FlagType, usage: string, fallback = ''
   const match = /^(?:-(\w), )?--([\w-]+)$/.exec(names);
   if (match === null) throw new Error(`not a flag: ${names}`);
   return { name: match[2] ?? '', short: match[1] ?? '', type, usage, fallback };
+}
+
+/** The flag `spec`, whose values must pass `parse`; the message of the CliError that it throws is shown. */
+export function checkedBy(spec: FlagSpec, parse: (value: string) => unknown): FlagSpec {
+  const check = (value: string): string | undefined => {
+    try {
+      parse(value);
+      return undefined;
+    } catch (error) {
+      if (error instanceof CliError) return error.message;
+      throw error;
+    }
+  };
+  return { ...spec, check };
 }
 
 /** A second name for the flag `of`, not shown in help. */
@@ -118,7 +134,7 @@ function label(spec: FlagSpec): string {
 }
 
 function store(reader: Reader, spec: FlagSpec, value: string): void {
-  const problem = checkFlagValue(spec.type, value);
+  const problem = checkFlagValue(spec.type, value) ?? spec.check?.(value);
   if (problem !== undefined)
     throw new CliError(
       `invalid argument ${JSON.stringify(value)} for "${label(spec)}" flag: ${problem}`,
@@ -144,7 +160,8 @@ function readShorts(reader: Reader, letters: string): void {
     const letter = letters[i] ?? '';
     const after = letters.slice(i + 1);
     const spec = reader.byShort.get(letter);
-    if (spec === undefined) throw new CliError(`unknown shorthand flag: '${letter}' in -${letters}`, 125);
+    if (spec === undefined)
+      throw new CliError(`unknown shorthand flag: '${letter}' in -${letters.slice(i)}`, 125);
     if (after.startsWith('=')) return store(reader, spec, after.slice(1));
     if (spec.type === 'bool') {
       store(reader, spec, 'true');
@@ -152,7 +169,8 @@ function readShorts(reader: Reader, letters: string): void {
     }
     if (after !== '') return store(reader, spec, after);
     const value = reader.rest.shift();
-    if (value === undefined) throw new CliError(`flag needs an argument: '${letter}' in -${letters}`, 125);
+    if (value === undefined)
+      throw new CliError(`flag needs an argument: '${letter}' in -${letters.slice(i)}`, 125);
     return store(reader, spec, value);
   }
 }

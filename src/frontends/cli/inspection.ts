@@ -38,33 +38,31 @@ function runTemplate(template: Template, json: unknown): string {
   }
 }
 
-/** The output for the JSON texts of the objects found. Throws CliError for a template that does not fit. */
-export function formatInspection(texts: readonly string[], format: string): string {
-  if (format === '') return `${texts.length === 0 ? '[]' : indentJson(`[${texts.join(',')}]`)}\n`;
-  const template = compile(format);
-  const lines = texts.map((text) => `${runTemplate(template, parseJson(text))}\n`);
-  // Docker ends the output with a newline even when nothing was found.
-  return lines.length === 0 ? '\n' : lines.join('');
-}
-
-/** Fetches each name's JSON, prints what was found, then the failures; exit code 1 if any failed. */
+/**
+ * Fetches each name's JSON, prints what was found (as one array, or through the template), then the failures; exit
+ * code 1 if any failed.
+ */
 export async function inspectAll(
   io: Io,
   names: readonly string[],
   format: string,
   fetch: (name: string) => Promise<string>,
 ): Promise<void> {
-  const texts: string[] = [];
+  const template = format === '' ? undefined : compile(format);
+  const shown: string[] = [];
   const failures: string[] = [];
   for (const name of names) {
     try {
-      texts.push((await fetch(name)).trim());
+      const text = (await fetch(name)).trim();
+      shown.push(template === undefined ? text : runTemplate(template, parseJson(text)));
     } catch (error) {
       if (!(error instanceof CliError)) throw error;
       failures.push(error.message);
     }
   }
-  io.out(formatInspection(texts, format));
+  // Docker ends the output with a newline even when a template had nothing to show.
+  if (template !== undefined) io.out(`${shown.join('\n')}\n`);
+  else io.out(`${shown.length === 0 ? '[]' : indentJson(`[${shown.join(',')}]`)}\n`);
   if (failures.length === 0) return;
   io.err(`${failures.join('\n')}\n`);
   throw silentExit(1);

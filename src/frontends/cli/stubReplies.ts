@@ -55,7 +55,7 @@ const web = {
   State: 'running',
   Status: 'Up 3 minutes',
   HostConfig: { NetworkMode: 'mynet' },
-  NetworkSettings: { Networks: { mynet: { NetworkID: netId }, lab: { NetworkID: 'x' } } },
+  NetworkSettings: { Networks: { mynet: { NetworkID: netId } } },
   Mounts: [{ Type: 'bind', Source: '/srv/a/very/long/path', Destination: '/io', Mode: '', RW: true }],
   SizeRw: 1234567,
   SizeRootFs: 22345678,
@@ -189,7 +189,9 @@ export const stubReplies: StubRoutes = {
   [`GET /containers/${webId}/json`]: { body: webInspect },
   'GET /containers/nope/json': missing('No such container: nope'),
   'GET /images/nope/json': missing('No such image: nope'),
-  'GET /images/busybox/json': { body: { ...image, Config: { Cmd: ['sh'], Env: null } } },
+  'GET /images/busybox/json': {
+    body: { ...image, Created: '2026-11-24T04:00:00Z', Config: { Cmd: ['sh'], Env: null } },
+  },
   'GET /volumes/nope': missing('no such volume'),
   'GET /containers/web/top': {
     body: { Titles: ['UID', 'PID', 'CMD'], Processes: [['root', '12', 'sh -c x']] },

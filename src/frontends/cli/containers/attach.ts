@@ -129,15 +129,21 @@ export const startCommand: Command = {
   run: async (invocation) => {
     const { client, args, flags, io } = invocation;
     if (flags.bool('attach') || flags.bool('interactive')) return startAttached(invocation);
-    try {
-      await forEachName(io, args, async (name) => {
+    const failed: string[] = [];
+    const start = async (name: string): Promise<string> => {
+      try {
         await client.text('POST', `/containers/${encodeURIComponent(name)}/start`);
         return name;
-      });
+      } catch (error) {
+        failed.push(name);
+        throw error;
+      }
+    };
+    try {
+      await forEachName(io, args, start);
     } catch (error) {
-      if (error instanceof CliError && error.isSilent)
-        throw new CliError(`failed to start containers: ${args.join(', ')}`);
-      throw error;
+      if (!(error instanceof CliError) || !error.isSilent) throw error;
+      throw new CliError(`Error: failed to start containers: ${failed.join(', ')}`);
     }
   },
 };

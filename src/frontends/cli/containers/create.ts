@@ -2,7 +2,7 @@
  * `create`, and the part of `run` that makes the container: body, pull of a missing image, warnings, `--cidfile`.
  */
 import { existsSync, writeFileSync } from 'node:fs';
-import { CliError, isDaemonStatus } from '../cliError.ts';
+import { BareError, CliError, isDaemonStatus } from '../cliError.ts';
 import { type Command, type Invocation, someArguments } from '../command.ts';
 import { programName } from '../help.ts';
 import { formatReference, pullImage } from '../images/pull.ts';
@@ -12,7 +12,7 @@ import { createFlags } from './runFlags.ts';
 
 /** A failure of `run` or `create` in Docker's form: the program's name before it, a hint after it. */
 export function withRunHelp(error: unknown, path: string, mapsCodes: boolean): unknown {
-  if (!(error instanceof CliError) || error.isSilent) return error;
+  if (!(error instanceof CliError) || error instanceof BareError || error.isSilent) return error;
   const code = mapsCodes ? exitCodeOfStartFailure(error.message, 125) : error.exitCode;
   const command = path.split(' ').at(-1) ?? path;
   return new CliError(

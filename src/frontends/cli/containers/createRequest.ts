@@ -7,6 +7,7 @@ import { type Flags, splitPair } from '../flags.ts';
 import { durationToNs } from '../flagTypes.ts';
 import { nullIfEmpty } from '../text/nullIfEmpty.ts';
 import { parseMemoryBytes } from '../text/units.ts';
+import { parseAddHost, parseStreamName, parseUlimit } from './flagValues.ts';
 import { parseMountFlag, planTmpfs, planVolumes } from './mountFlags.ts';
 import { planNetworks } from './networkFlag.ts';
 import { planPorts } from './portFlags.ts';
@@ -25,13 +26,7 @@ interface Attach {
 
 /** Which streams `run` attaches: those of `-a`, or by default both outputs (and stdin with -i). */
 function planAttach(flags: Flags, isDetached: boolean): Attach {
-  const names = flags.list('attach').map((name) => name.toLowerCase());
-  for (const name of names)
-    if (!['stdin', 'stdout', 'stderr'].includes(name))
-      throw new CliError(
-        `invalid argument "${name}" for "-a, --attach" flag: valid streams are STDIN, STDOUT and STDERR`,
-        125,
-      );
+  const names = flags.list('attach').map(parseStreamName);
   if (isDetached) return { stdin: false, stdout: false, stderr: false };
   if (names.length > 0)
     return {
@@ -52,14 +47,6 @@ function parseRestart(text: string): { Name: string; MaximumRetryCount: number }
   if (count !== undefined && !/^\d+$/.test(count))
     throw new CliError('invalid restart policy format: maximum retry count must be an integer', 125);
   return { Name: name, MaximumRetryCount: Number(count ?? 0) };
-}
-
-function parseUlimit(text: string): { Name: string; Hard: number; Soft: number } {
-  const [name, limits] = splitPair(text);
-  const [soft = '', hard = soft] = limits.split(':');
-  if (!/^-?\d+$/.test(soft) || !/^-?\d+$/.test(hard))
-    throw new CliError(`invalid ulimit argument: ${text}`, 125);
-  return { Name: name, Hard: Number(hard), Soft: Number(soft) };
 }
 
 function parseDevice(text: string): object {
@@ -102,22 +89,6 @@ function healthcheck(flags: Flags): object | undefined {
     ...ns('StartInterval', 'start-interval'),
     ...(flags.number('health-retries') === 0 ? {} : { Retries: flags.number('health-retries') }),
   };
-}
-
-function addHost(text: string): string {
-  const at = text.search(/[:=]/);
-  if (at <= 0)
-    throw new CliError(
-      `invalid argument "${text}" for "--add-host" flag: bad format for add-host: "${text}"`,
-      125,
-    );
-  const address = text.slice(at + 1).replace(/^\[(.*)\]$/, '$1');
-  if (address !== 'host-gateway' && !/^[\d.]+$|:/.test(address))
-    throw new CliError(
-      `invalid argument "${text}" for "--add-host" flag: invalid IP address in add-host: "${address}"`,
-      125,
-    );
-  return `${text.slice(0, at)}:${address}`;
 }
 
 function hostResources(flags: Flags): object {
@@ -174,7 +145,7 @@ function hostNamespaces(flags: Flags, networkMode: string): object {
     Dns: flags.list('dns'),
     DnsOptions: flags.list('dns-option').filter((option) => option !== ''),
     DnsSearch: flags.list('dns-search'),
-    ExtraHosts: nullIfEmpty(flags.list('add-host').map(addHost)),
+    ExtraHosts: nullIfEmpty(flags.list('add-host').map(parseAddHost)),
     Links: nullIfEmpty(flags.list('link')),
     ...optionalMap('Sysctls', flags.map('sysctl')),
   };

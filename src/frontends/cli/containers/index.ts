@@ -87,7 +87,7 @@ const portCommand: Command = {
     const key = wanted.includes('/') ? wanted : `${wanted}/tcp`;
     const bindings = ports[key];
     if (bindings === undefined || bindings === null)
-      throw new CliError(`no public port '${key}' published for ${name}`);
+      throw new CliError(`Error: No public port '${wanted}' published for ${name}`);
     io.out(bindings.map(({ HostIp, HostPort }) => `${joinHostPort(HostIp, HostPort)}\n`).join(''));
   },
 };

@@ -1,11 +1,12 @@
 /*
  * `ps` and `container ls`.
  */
+import { CliError } from '../cliError.ts';
 import { type Command, noArguments } from '../command.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { tableFormatUsage } from '../networks/list.ts';
-import { formatValue } from '../template/values.ts';
+import { formatValue, type GoValue } from '../template/values.ts';
 import { formatLocalTime } from '../text/goTime.ts';
 import { ellipsis, formatLabels, formatListing, type Listing, usesField } from '../text/listing.ts';
 import { formatDuration, formatSize } from '../text/units.ts';
@@ -60,6 +61,11 @@ function mounts(row: ContainerRow, isTruncated: boolean): string {
   return shown.map((name) => (isTruncated ? ellipsis(name, 15) : name)).join(',');
 }
 
+function platform(row: ContainerRow): GoValue {
+  const known = row.ImageManifestDescriptor?.platform;
+  return known === undefined ? null : new Map(Object.entries(known));
+}
+
 function quoteCommand(text: string, isTruncated: boolean): string {
   return JSON.stringify(isTruncated ? ellipsis(text, 20) : text);
 }
@@ -88,6 +94,7 @@ function listing(isTruncated: boolean, hasSize: boolean, nowMs: number): Listing
         Object.keys(row.NetworkSettings?.Networks ?? {})
           .sort()
           .join(','),
+      Platform: platform,
       Ports: (row) => formatPorts(row.Ports ?? []),
       RunningFor: (row) => `${formatDuration(nowMs / 1000 - row.Created)} ago`,
       Size: size,
@@ -96,6 +103,29 @@ function listing(isTruncated: boolean, hasSize: boolean, nowMs: number): Listing
     },
     methods: { Label: (row, name) => row.Labels?.[formatValue(name)] ?? '' },
   };
+}
+
+const sampleRow: ContainerRow = {
+  Id: '',
+  Names: [''],
+  Image: '',
+  ImageID: '',
+  Command: '',
+  Created: 0,
+  Ports: [],
+  Labels: {},
+  State: '',
+  Status: '',
+};
+
+/** Refuses a template with an unknown field before the daemon is asked, so that it fails without containers too. */
+function checkFields(format: string): void {
+  if (format === '') return;
+  try {
+    formatListing(listing(true, false, 0), [sampleRow], format);
+  } catch (error) {
+    if (error instanceof CliError && error.message.includes("can't evaluate field")) throw error;
+  }
 }
 
 export const listCommand: Command = {
@@ -121,6 +151,7 @@ export const listCommand: Command = {
     const format = flags.text('format');
     const last = flags.bool('latest') && flags.number('last') === -1 ? 1 : flags.number('last');
     const hasSize = flags.bool('size') || (format !== '' && usesField(format, 'Size'));
+    checkFields(format);
     const rows = await client.json<ContainerRow[]>('GET', '/containers/json', {
       query: {
         all: flags.bool('all') ? '1' : undefined,

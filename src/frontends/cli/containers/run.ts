@@ -1,7 +1,7 @@
 /*
  * `run`: create, attach, wait, start, in the order that loses no output and no exit code.
  */
-import { CliError, silentExit } from '../cliError.ts';
+import { BareError, silentExit } from '../cliError.ts';
 import { type Command, type Invocation, someArguments } from '../command.ts';
 import type { Hijacked } from '../http/apiClient.ts';
 import { createContainer, withRunHelp } from './create.ts';
@@ -30,7 +30,7 @@ function planRun({ flags }: Invocation): Plan {
 async function runDetached(invocation: Invocation): Promise<void> {
   const { client, io } = invocation;
   if (invocation.flags.list('attach').length > 0)
-    throw new CliError('conflicting options: cannot specify both --attach and --detach', 125);
+    throw new BareError('conflicting options: cannot specify both --attach and --detach');
   const id = await createContainer(invocation, true);
   await client.text('POST', `/containers/${id}/start`);
   io.out(`${id}\n`);
@@ -97,7 +97,6 @@ export const runCommand: Command = {
       if (invocation.flags.bool('detach')) await runDetached(invocation);
       else exitCode = await runAttached(invocation);
     } catch (error) {
-      if (error instanceof CliError && error.message === 'the input device is not a TTY') throw error;
       throw withRunHelp(error, invocation.path, true);
     }
     if (exitCode !== 0) throw silentExit(exitCode);

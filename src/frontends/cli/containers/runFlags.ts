@@ -1,9 +1,12 @@
 /*
  * The flags of `run` and `create`, as the docker CLI 28 has them. Windows-only ones and content trust are left out.
  */
-import { type FlagSpec, flag, flagAlias } from '../flags.ts';
+import { checkedBy, type FlagSpec, flag, flagAlias } from '../flags.ts';
+import { parseAddHost, parseStreamName, parseUlimit } from './flagValues.ts';
+import { parseMountFlag } from './mountFlags.ts';
+import { parseNetworkFlag } from './networkFlag.ts';
 
-const network = flag('--network', 'network', 'Connect a container to a network');
+const network = checkedBy(flag('--network', 'network', 'Connect a container to a network'), parseNetworkFlag);
 const networkAlias = flag('--network-alias', 'list', 'Add network-scoped alias for the container');
 const dnsOption = flag('--dns-option', 'list', 'Set DNS options');
 
@@ -14,7 +17,7 @@ const networkFlags: readonly FlagSpec[] = [
   flagAlias('net-alias', networkAlias),
   dnsOption,
   flagAlias('dns-opt', dnsOption),
-  flag('--add-host', 'list', 'Add a custom host-to-IP mapping (host:ip)'),
+  checkedBy(flag('--add-host', 'list', 'Add a custom host-to-IP mapping (host:ip)'), parseAddHost),
   flag('--dns', 'list', 'Set custom DNS servers'),
   flag('--dns-search', 'list', 'Set custom DNS search domains'),
   flag('--domainname', 'string', 'Container NIS domain name'),
@@ -31,7 +34,7 @@ const networkFlags: readonly FlagSpec[] = [
 
 const processFlags: readonly FlagSpec[] = [
   flag('--annotation', 'map', 'Add an annotation to the container (passed through to the OCI runtime)'),
-  flag('-a, --attach', 'list', 'Attach to STDIN, STDOUT or STDERR'),
+  checkedBy(flag('-a, --attach', 'list', 'Attach to STDIN, STDOUT or STDERR'), parseStreamName),
   flag('--cap-add', 'list', 'Add Linux capabilities'),
   flag('--cap-drop', 'list', 'Drop Linux capabilities'),
   flag('--cidfile', 'string', 'Write the container ID to the file'),
@@ -77,7 +80,7 @@ const namespaceFlags: readonly FlagSpec[] = [
 const fileFlags: readonly FlagSpec[] = [
   flag('--device', 'list', 'Add a host device to the container'),
   flag('--device-cgroup-rule', 'list', 'Add a rule to the cgroup allowed devices list'),
-  flag('--mount', 'mount', 'Attach a filesystem mount to the container'),
+  checkedBy(flag('--mount', 'mount', 'Attach a filesystem mount to the container'), parseMountFlag),
   flag('--read-only', 'bool', "Mount the container's root filesystem as read only"),
   flag('--shm-size', 'bytes', 'Size of /dev/shm'),
   flag('--storage-opt', 'list', 'Storage driver options for the container'),
@@ -104,7 +107,7 @@ const resourceFlags: readonly FlagSpec[] = [
   flag('--oom-kill-disable', 'bool', 'Disable OOM Killer'),
   flag('--oom-score-adj', 'int', "Tune host's OOM preferences (-1000 to 1000)"),
   flag('--pids-limit', 'int', 'Tune container pids limit (set -1 for unlimited)'),
-  flag('--ulimit', 'ulimit', 'Ulimit options'),
+  checkedBy(flag('--ulimit', 'ulimit', 'Ulimit options'), parseUlimit),
 ];
 
 const healthFlags: readonly FlagSpec[] = [

@@ -3,7 +3,7 @@
  * raw mode while it lasts, signals passed on, and the terminal's size kept in step.
  */
 import type { Socket } from 'node:net';
-import { CliError } from '../cliError.ts';
+import { BareError, CliError } from '../cliError.ts';
 import type { ApiClient, Hijacked } from '../http/apiClient.ts';
 import { FrameDecoder } from '../http/multiplexed.ts';
 import type { Io } from '../io.ts';
@@ -20,8 +20,8 @@ export interface AttachOptions {
 export type StreamEnd = 'ended' | 'detached';
 
 /** Throws unless stdin is a terminal where a tty needs one. */
-export function checkTty(io: Io, hasStdin: boolean, isTty: boolean, exitCode = 1): void {
-  if (hasStdin && isTty && !io.isInTerminal) throw new CliError('the input device is not a TTY', exitCode);
+export function checkTty(io: Io, hasStdin: boolean, isTty: boolean): void {
+  if (hasStdin && isTty && !io.isInTerminal) throw new BareError('the input device is not a TTY');
 }
 
 /** Prints a body of attach, exec or logs until it ends. */

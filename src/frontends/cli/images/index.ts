@@ -11,7 +11,7 @@ import { formatUsage, inspectAll } from '../inspection.ts';
 import { formatSize } from '../text/units.ts';
 import { historyCommand, imagesCommand } from './list.ts';
 import { pullCommand } from './pull.ts';
-import { parseReference } from './reference.ts';
+import { parseReference, type Reference } from './reference.ts';
 import { importCommand, loadCommand } from './transfer.ts';
 
 interface Removed {
@@ -46,6 +46,17 @@ const inspectCommand: Command = {
   },
 };
 
+function parseTarget(text: string): Reference {
+  try {
+    return parseReference(text);
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    throw new CliError(
+      `Error parsing reference: ${JSON.stringify(text)} is not a valid repository/tag: ${error.message}`,
+    );
+  }
+}
+
 const tagCommand: Command = {
   paths: ['tag', 'image tag'],
   summary: 'Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE',
@@ -56,7 +67,7 @@ const tagCommand: Command = {
   examples: [['A second name', 'tag busybox:latest mine:1']],
   run: async ({ client, args }) => {
     const [source = '', target = ''] = args;
-    const { name, tag, digest } = parseReference(target);
+    const { name, tag, digest } = parseTarget(target);
     if (digest !== undefined) throw new CliError('refusing to create a tag with a digest reference');
     const query = { repo: name, tag: tag ?? 'latest' };
     await client.text('POST', `/images/${encodeURIComponent(source)}/tag`, { query });

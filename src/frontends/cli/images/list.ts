@@ -85,7 +85,7 @@ function listing(isTruncated: boolean, hasDigests: boolean, nowMs: number): List
       Size: ({ image }) => formatSize(image.Size, 3),
       Tag: (row) => row.tag,
       UniqueSize: ({ image }) => (image.SharedSize === -1 ? 'N/A' : size(image.Size - image.SharedSize)),
-      VirtualSize: ({ image }) => formatSize(image.Size, 3),
+      VirtualSize: ({ image }) => formatSize(image.Size),
     },
   };
 }
@@ -137,7 +137,12 @@ function historyListing(isTruncated: boolean, isHuman: boolean, nowMs: number): 
     typeName: '*formatter.historyContext',
     errorPrefix: 'failed to execute template',
     table: '{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}',
-    headers: { ID: 'IMAGE', CreatedSince: 'CREATED', CreatedAt: 'CREATED AT', CreatedBy: 'CREATED BY' },
+    headers: {
+      ID: 'IMAGE',
+      CreatedSince: isHuman ? 'CREATED' : 'CREATED AT',
+      CreatedAt: 'CREATED AT',
+      CreatedBy: 'CREATED BY',
+    },
     columns: {
       Comment: (row) => row.Comment,
       CreatedAt: (row) => rfc3339(row.Created),

@@ -116,7 +116,12 @@ const networkConnectCommand: Command = {
     });
     const json = {
       Container: container,
-      EndpointConfig: { ...settings, IPAMConfig: settings.IPAMConfig ?? {} },
+      EndpointConfig: {
+        ...settings,
+        IPAMConfig: settings.IPAMConfig ?? {},
+        Aliases: flags.list('alias'),
+        DriverOpts: flags.map('driver-opt'),
+      },
     };
     await client.text('POST', `/networks/${encodeURIComponent(network)}/connect`, { json });
   },

@@ -44,7 +44,7 @@ const goNames: Readonly<Record<string, string>> = {
 };
 
 function runTemplate(template: Template, json: unknown): string {
-  const typed = toTyped(json, dockerShape, '*events.Message');
+  const typed = toTyped(json, { ...dockerShape, optional: {} }, '*events.Message');
   if (!(typed instanceof GoStruct)) return '';
   const fields = new Map(typed.fields);
   for (const [name, goName] of Object.entries(goNames)) fields.set(goName, fields.get(name) ?? '');

@@ -142,10 +142,11 @@ export const infoCommand: Command = {
     }
     try {
       const template = compileTemplate(format === 'json' ? '{{json .}}' : format);
-      io.out(`${template.run(toTyped(json, dockerShape, 'system.dockerInfo'))}\n`);
+      io.out(`${template.run(toTyped(json, { ...dockerShape, optional: {} }, 'system.dockerInfo'))}\n`);
     } catch (error) {
-      if (error instanceof TemplateError) throw new CliError(`template parsing error: ${error.message}`);
-      throw error;
+      if (!(error instanceof TemplateError)) throw error;
+      io.out('\n');
+      throw new CliError(error.message);
     }
   },
 };

@@ -34,7 +34,7 @@ async function fetchFirst(
       if (isLast || !isDaemonStatus(error, 404)) throw error;
     }
   }
-  throw new CliError(type === '' ? `error: no such object: ${name}` : `error: no such ${type}: ${name}`);
+  throw new CliError(type === '' ? `Error: No such object: ${name}` : `Error: No such ${type}: ${name}`);
 }
 
 export const inspectCommand: Command = {

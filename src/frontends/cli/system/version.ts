@@ -81,7 +81,8 @@ function structOf(serverText: string | undefined): GoStruct {
     Arch: architecture,
     Context: 'default',
   };
-  const typed = (json: unknown): GoValue => withGoNames(toTyped(json, dockerShape, 'types.Version'));
+  const typed = (json: unknown): GoValue =>
+    withGoNames(toTyped(json, { ...dockerShape, optional: {} }, 'types.Version'));
   return new GoStruct(
     'system.versionInfo',
     new Map([

@@ -3,7 +3,7 @@
  */
 import { encodeGoJson } from '../text/goJson.ts';
 import { significant } from '../text/units.ts';
-import { formatValue, GoStruct, type GoValue, isTruthy } from './values.ts';
+import { formatValue, type GoMap, GoStruct, type GoValue, isTruthy } from './values.ts';
 
 export type TemplateFunction = (...args: readonly GoValue[]) => GoValue;
 
@@ -19,7 +19,12 @@ function titleCase(text: string): string {
 }
 
 function indexOf(container: GoValue, key: GoValue): GoValue {
-  if (container instanceof Map) return container.get(textOf(key)) as GoValue;
+  if (container instanceof Map) {
+    const map: GoMap = container;
+    const isOfText = [...map.values()].every((value) => typeof value === 'string');
+    // Go gives the zero value of the map's type: for a map of strings that is the empty one.
+    return map.get(textOf(key)) ?? (isOfText ? '' : undefined);
+  }
   if (Array.isArray(container) || typeof container === 'string') {
     const at = Number(key);
     if (at < 0 || at >= container.length) throw new Error(`error calling index: index out of range: ${at}`);

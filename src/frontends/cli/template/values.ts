@@ -99,5 +99,5 @@ export function formatValue(value: GoValue): string {
     return `map[${keys.map((key) => `${key}:${formatField(value.get(key))}`).join(' ')}]`;
   }
   if (value instanceof GoStruct) return `{${[...value.fields.values()].map(formatField).join(' ')}}`;
-  return `${value as string}`;
+  return typeof value === 'string' ? value : (value as number | bigint | boolean).toString();
 }

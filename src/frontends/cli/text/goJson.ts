@@ -52,6 +52,11 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
+/** As `encodeGoJson`, with `<`, `>` and `&` escaped, as Go does by default. */
+export function encodeGoJsonForHtml(value: GoValue): string {
+  return encodeGoJson(value).replaceAll('<', '\\u003c').replaceAll('>', '\\u003e').replaceAll('&', '\\u0026');
+}
+
 /** A Go value as compact JSON: map keys sorted, HTML characters kept. */
 export function encodeGoJson(value: GoValue): string {
   if (value === undefined || value === null || value instanceof NilSlice) return 'null';

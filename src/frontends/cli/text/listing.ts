@@ -8,7 +8,7 @@ import { templateFunctions } from '../template/functions.ts';
 import { TemplateError } from '../template/lexer.ts';
 import { formatValue, GoStruct, type GoValue } from '../template/values.ts';
 import { alignColumns } from './columns.ts';
-import { encodeGoJson } from './goJson.ts';
+import { encodeGoJsonForHtml } from './goJson.ts';
 
 export interface Listing<T> {
   /** Go's name of the row's type, for error texts: `*formatter.ContainerContext`. */
@@ -68,7 +68,8 @@ export function formatListing<T>(listing: Listing<T>, rows: readonly T[], format
   const isTable = format === '' || format === 'table' || format.startsWith('table ');
   const own = format.replace(/^table\s*/, '');
   const template = unescapeTemplate(isTable ? own || listing.table : format.trim());
-  if (format === 'json') return rows.map((row) => `${encodeGoJson(structOf(listing, row))}\n`).join('');
+  if (format === 'json')
+    return rows.map((row) => `${encodeGoJsonForHtml(structOf(listing, row))}\n`).join('');
   try {
     const compiled = compileTemplate(template);
     const lines = rows.map((row) => compiled.run(structOf(listing, row)));
@@ -84,7 +85,7 @@ export function formatListing<T>(listing: Listing<T>, rows: readonly T[], format
 
 /** True if the template mentions the field: some fields need another request. */
 export function usesField(format: string, name: string): boolean {
-  return format === 'json' || new RegExp(`\\.${name}\\b|\\bjson \\.(\\s|\\}|-)`).test(format);
+  return new RegExp(`\\.${name}\\b`).test(format);
 }
 
 /** Cuts to `length` characters, the last an ellipsis, as Docker's tables do. */
