@@ -51,16 +51,7 @@ function commandLine(name: EngineName, folder: string): readonly string[] {
   const program = name === 'docker' ? 'dockerd' : join(root, 'bin/linkspand');
   const cgroup = ['--cgroup-parent', `/${process.env['LINKSPAN_LANE_CGROUP'] ?? 'linkspan-bench'}`];
   const roots = ['--data-root', `${folder}/data`, '--exec-root', `/run/bench-${name}`];
-  return [
-    program,
-    ...roots,
-    '--pidfile',
-    `${folder}/pid`,
-    '-H',
-    socket,
-    '--cgroup-parent',
-    '/linkspan-bench',
-  ];
+  return [program, ...roots, '--pidfile', `${folder}/pid`, '-H', socket, ...cgroup];
 }
 
 async function isUp(socketPath: string): Promise<boolean> {
