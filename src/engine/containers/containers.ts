@@ -254,11 +254,6 @@ export class LocalContainers implements Containers, AsyncDisposable {
     return this.#execs.get(id);
   }
 
-  /** Ids of a container's execs that have not ended, for inspect. */
-  execIds(container: ContainerId): readonly string[] {
-    return this.#execs.idsOf(container);
-  }
-
   execStart(
     id: string,
     options: { readonly isDetached: boolean; readonly isTty: boolean },

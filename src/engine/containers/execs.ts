@@ -67,13 +67,6 @@ export class Execs {
     return this.#get(id).exec;
   }
 
-  /** Ids of a container's execs that have not ended, oldest first. */
-  idsOf(container: ContainerId): readonly string[] {
-    return [...this.#execs.values()]
-      .filter(({ exec }) => exec.containerId === container && exec.state !== 'exited')
-      .map(({ exec }) => exec.id);
-  }
-
   /** Forgets those of a container that is gone. */
   forget(container: ContainerId): void {
     for (const { exec } of [...this.#execs.values()]) {
