@@ -52,6 +52,8 @@ export interface Runtime extends AsyncDisposable {
   /** Task (killed if alive), record and snapshot; success if already gone. */
   remove(id: string): Promise<void>;
   list(): Promise<readonly RuntimeContainer[]>;
+  /** Ends processes that requests of a daemon before this one left half-made, so that no list shows them. */
+  sweep(): Promise<void>;
   /**
    * A regular file of the container's root file system, as the container would see it (absolute path inside; symbolic
    * links are followed inside the root only), without mounting it: for /etc/passwd and /etc/group. Undefined if there

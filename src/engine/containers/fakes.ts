@@ -120,6 +120,11 @@ export class FakeRuntime implements Runtime {
     );
   }
 
+  sweep(): Promise<void> {
+    this.log.push('sweep');
+    return Promise.resolve();
+  }
+
   readRootfsFile(_id: string, path: string): Promise<Buffer | undefined> {
     this.log.push(`read ${path}`);
     const text = this.files.get(path);

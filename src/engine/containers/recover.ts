@@ -43,6 +43,7 @@ export class Recovery {
       }),
     );
     await this.#removeOrphans([...tasks.keys()]);
+    await runtime.sweep();
     await this.#removeFolders();
     await network.sweep(
       table
@@ -129,6 +130,7 @@ export class Recovery {
     const { runtime, table, mutex, clock, logger } = this.#context;
     try {
       await clock.sleep(secondLookMs, this.#ender.closing);
+      await runtime.sweep();
       const found = await runtime.list();
       await this.#removeOrphans(found.map(({ id }) => id));
       for (const { id, task } of found) {

@@ -10,12 +10,13 @@ import type { Logger } from '../../base/logger.ts';
 import type { Seam } from '../../base/seam.ts';
 import { messageOf } from '../../errors/linkspanError.ts';
 import type { OciSpec, Runtime, RuntimeContainer, RuntimeEvents, StdioPaths } from '../runtime.ts';
-import { type ContainerdClient, openClient } from './client.ts';
+import { type ContainerdClient, containerdNamespace, openClient } from './client.ts';
 import { connect, supervise } from './connection.ts';
 import { findProgram, openDaemonProcess } from './daemonProcess.ts';
 import { type Any, type Process, snapshotKind, taskStatus } from './messages.ts';
 import { layerDirectories, readLayeredFile } from './rootfs.ts';
 import { toLinkspanError, unless } from './status.ts';
+import { endStrays } from './strays.ts';
 import { deleteTask, type ProcessRef, waitProcess } from './tasks.ts';
 import { formatTimestamp } from './timestamp.ts';
 
@@ -99,7 +100,9 @@ function guard<Arguments extends readonly unknown[], Result>(
 export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRuntime> {
   const { seam, logger } = options;
   const daemon = options.address === undefined ? openDaemonProcess(options) : undefined;
-  const client = await openClient(options.address ?? daemon?.address ?? '', seam);
+  const address = options.address ?? daemon?.address ?? '';
+  const client = await openClient(address, seam);
+  const shims = { namespace: containerdNamespace, address, logger };
   try {
     await connect(client, daemon);
   } catch (error) {
@@ -152,7 +155,34 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
       await client.call('Containers.Update', { container, update_mask: { paths: ['spec'] } });
   }
 
+  /** Containers whose task this process is asking for: not yet in any list, and no strays. */
+  const creating = new Set<string>();
+
   async function createTask(id: string, spec: OciSpec, stdio: StdioPaths): Promise<{ readonly pid: number }> {
+    creating.add(id);
+    try {
+      return await createTaskOnce(id, spec, stdio);
+    } catch (error) {
+      // The bundle of a lost shim is in the way: only a failure pays for looking.
+      const ended = await endStrays({ ...shims, isKnown: (other) => other !== id });
+      if (ended.length === 0) throw error;
+      return await createTaskOnce(id, spec, stdio);
+    } finally {
+      creating.delete(id);
+    }
+  }
+
+  async function sweep(): Promise<void> {
+    const { tasks } = await client.call('Tasks.List', {});
+    const known = new Set(tasks.map(({ id }) => id));
+    await endStrays({ ...shims, isKnown: (id) => known.has(id) || creating.has(id) });
+  }
+
+  async function createTaskOnce(
+    id: string,
+    spec: OciSpec,
+    stdio: StdioPaths,
+  ): Promise<{ readonly pid: number }> {
     const [{ mounts }] = await Promise.all([
       client.call('Snapshots.Mounts', { snapshotter, key: id }),
       putRecord(id, spec),
@@ -224,6 +254,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     prepare: guard(prepare),
     remove: guard(remove),
     list: guard(list),
+    sweep: guard(sweep),
     readRootfsFile: guard(readRootfsFile),
     usage: guard(async (id) => ({
       writableBytes: Number((await client.call('Snapshots.Usage', { snapshotter, key: id })).size),
