@@ -6,12 +6,15 @@ import { basename } from 'node:path';
 import type { Logger } from '../base/logger.ts';
 import { Seam } from '../base/seam.ts';
 import { LinkspanError, messageOf } from '../errors/linkspanError.ts';
+import { releaseStartupPages } from '../kernel/startupPages.ts';
 import { type DaemonConfig, isUsageEnd, readConfig } from './config.ts';
 import { startDaemon } from './daemon.ts';
 import { obeyFaultFile } from './faults.ts';
 import { type DaemonLogger, openLogger } from './logger.ts';
 import { takePidfile } from './pidfile.ts';
 
+/** By then what start-up began (workers, connections) has come to rest. */
+const settledAfterMs = 1000;
 /** How long a clean end may take before the process goes anyway. */
 const endTimeoutMs = 10_000;
 
@@ -50,6 +53,7 @@ async function run(config: DaemonConfig, args: readonly string[], logger: Daemon
   process.on('SIGHUP', () => reload(args, logger));
   const daemon = await startDaemon({ config, logger, seam });
   logger.info({ pid: process.pid }, 'ready');
+  setTimeout(releaseStartupPages, settledAfterMs).unref();
   const signal = await end;
   logger.info({ signal }, 'ending; containers go on');
   setTimeout(() => process.exit(1), endTimeoutMs).unref();

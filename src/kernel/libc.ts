@@ -27,9 +27,10 @@ export const linux = {
   CLONE_NEWNET: 0x40000000,
   MS_BIND: 0x1000,
   MNT_DETACH: 2,
+  MADV_DONTNEED: 4,
 } as const;
 
-type IntCall = (...args: (number | string | Uint8Array | null)[]) => number;
+type IntCall = (...args: (number | bigint | string | Uint8Array | null)[]) => number;
 
 /** Calls return -1 on failure; `check` turns that into a KernelError. */
 export interface Libc {
@@ -49,6 +50,7 @@ export interface Libc {
   readonly mount: (source: string, target: string, type: null, flags: number, data: null) => number;
   readonly umount2: (target: string, flags: number) => number;
   readonly mkfifo: (path: string, mode: number) => number;
+  readonly madvise: (address: bigint, length: bigint, advice: number) => number;
   /** errno of this thread's last failed call. */
   readonly errno: () => number;
   /** Sends from a thread of libuv's pool and resolves with send's result; `bytes` stays referenced meanwhile. */
@@ -72,6 +74,7 @@ export function loadLibc(): Libc {
     mount: call('int mount(const char *, const char *, const char *, unsigned long, void *)'),
     umount2: call('int umount2(const char *, int)'),
     mkfifo: call('int mkfifo(const char *, unsigned int)'),
+    madvise: call('int madvise(uintptr_t, size_t, int)'),
     errno: () => koffi.errno(),
     sendLater: (fd, bytes) => sendFromPool(sendFunction.async as AsyncSend, fd, bytes),
     poll: (fd, onReadable) => {
