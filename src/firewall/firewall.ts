@@ -77,8 +77,9 @@ class NftFirewall implements Firewall {
   #forwarding: ForwardingRecord | undefined;
   #bootId = '';
   #forwardedFamilies: readonly ForwardingFamily[] = [];
-  /** What the last look at other firewalls was made for: bridges and families as text. */
+  /** What the last look at other firewalls was made for. */
   #integratedFor = '';
+  #usesZone = false;
   #listeners: DisposableStack | undefined;
   #stopping = new AbortController();
   #needsMark = false;
@@ -172,8 +173,10 @@ class NftFirewall implements Firewall {
     return distinct(all);
   }
 
+  /** Where no zone needs each bridge, only the first network and the first of a family call for another look. */
   #integrationKey(): string {
-    return [...this.#bridges().toSorted(), ...this.#families()].join(' ');
+    const bridges = this.#usesZone ? this.#bridges().toSorted() : [String(this.#bridges().length > 0)];
+    return [...bridges, ...this.#families()].join(' ');
   }
 
   #guarded(): readonly ForwardingFamily[] {
@@ -200,11 +203,10 @@ class NftFirewall implements Firewall {
   /** Other firewalls: a failure there is a condition, not ours. */
   #integrate(): Promise<void> {
     return this.#mutex.run('foreign', async () => {
-      const key = this.#integrationKey();
       try {
         this.#settle(await this.#integration.reconcile(this.#bridges(), this.#families()));
         await this.#keeper.setOptions({ marksAccepted: this.#needsMark });
-        this.#integratedFor = key;
+        this.#integratedFor = this.#integrationKey();
       } catch (error) {
         this.#report('foreign', [
           {
@@ -219,6 +221,7 @@ class NftFirewall implements Firewall {
 
   #settle(result: IntegrationResult): void {
     this.#needsMark = result.needsMark;
+    this.#usesZone = result.usesZone;
     this.#report(
       'foreign',
       result.obstacles.map(({ chain, text }) => ({

@@ -33,6 +33,8 @@ export interface Obstacle {
 export interface IntegrationResult {
   /** True while some foreign chain must see our mark, whether by our rule or by one of the operator's. */
   readonly needsMark: boolean;
+  /** True while bridges have to be told one by one (firewalld's zone). */
+  readonly usesZone: boolean;
   readonly obstacles: readonly Obstacle[];
 }
 
@@ -133,10 +135,15 @@ export function createIntegration(options: IntegrationOptions): Integration {
   async function settleNft(
     bridges: readonly string[],
     families: readonly LegacyFamily[],
-  ): Promise<{ readonly drops: number; readonly obstacles: readonly Obstacle[] }> {
+  ): Promise<{
+    readonly drops: number;
+    readonly usesZone: boolean;
+    readonly obstacles: readonly Obstacle[];
+  }> {
     const listing = await listChains();
     const obstacles: Obstacle[] = [];
     let drops = 0;
+    let hasZone = false;
     for (const chain of foreignForwardChains(listing, table)) {
       const drop: ForwardDrop = {
         family: chain.family as ForeignFamily,
@@ -147,11 +154,12 @@ export function createIntegration(options: IntegrationOptions): Integration {
       const { rules } = await listChain(kernel, drop);
       if (!isDropping(chain, rules)) continue;
       const usesZone = isFirewalld(drop);
-      if (!usesZone) drops++;
+      if (usesZone) hasZone = true;
+      else drops++;
       const obstacle = usesZone ? await settleFirewalld(drop, bridges) : await settleChain(drop, listing);
       if (obstacle !== undefined) obstacles.push(obstacle);
     }
-    return { drops, obstacles };
+    return { drops, usesZone: hasZone, obstacles };
   }
 
   async function settleLegacy(family: LegacyFamily): Promise<{ isDropping: boolean; obstacle?: Obstacle }> {
@@ -186,7 +194,7 @@ export function createIntegration(options: IntegrationOptions): Integration {
     bridges: readonly string[],
     families: readonly LegacyFamily[],
   ): Promise<IntegrationResult> {
-    if (bridges.length === 0) return { needsMark: false, obstacles: [] };
+    if (bridges.length === 0) return { needsMark: false, usesZone: false, obstacles: [] };
     const nft = await settleNft(bridges, families);
     const obstacles = [...nft.obstacles];
     let needsMark = nft.drops > 0;
@@ -195,7 +203,7 @@ export function createIntegration(options: IntegrationOptions): Integration {
       needsMark ||= legacy.isDropping;
       if (legacy.obstacle !== undefined) obstacles.push(legacy.obstacle);
     }
-    return { needsMark, obstacles };
+    return { needsMark, usesZone: nft.usesZone, obstacles };
   }
 
   async function remove(bridges: readonly string[]): Promise<void> {
