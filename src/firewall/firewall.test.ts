@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { Clock } from '../base/clock.ts';
+import { Events } from '../base/events.ts';
+import { silentLogger } from '../base/logger.ts';
+import type { KernelEvents } from '../kernel/kernel.ts';
 import { parseIp } from '../net/ip.ts';
 import { formatPrefix, parsePrefix, prefixOf } from '../net/prefix.ts';
 import { compareElements, planElementChanges } from './difference.ts';
@@ -8,6 +12,7 @@ import { formatData, formatKey, planForeignBridge, planNetwork } from './element
 import { decodeMessage, encodeCall } from './foreign/dbus.ts';
 import { acceptsMark, extensionPointOf, foreignForwardChains, isDropping } from './foreign/forwardDrop.ts';
 import { readLegacyFilter } from './foreign/legacyRule.ts';
+import { createFirewall } from './firewall.ts';
 import { guardedBy } from './forwarding.ts';
 import type { FirewallNetwork, FirewallSubnet } from './network.ts';
 import { type Listing, readListing } from './nftJson.ts';
@@ -246,4 +251,40 @@ test('only forwarding that we switched on in this boot is guarded', () => {
   assert.deepEqual(guardedBy({ bootId: 'a', families: [4] }, 'a'), [4]);
   assert.deepEqual(guardedBy({ bootId: 'a', families: [4] }, 'b'), []);
   assert.deepEqual(guardedBy(undefined, 'b'), []);
+});
+
+test('what raises no event is found by the slow compare, until the firewall is stopped', async () => {
+  const waits: { readonly ms: number; readonly end: () => void }[] = [];
+  const clock: Clock = {
+    nowMs: () => 0,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        waits.push({ ms, end: () => resolve() });
+        signal?.addEventListener('abort', () => reject(new Error('stopped')));
+      }),
+  };
+  let listings = 0;
+  const kernel: Parameters<typeof createFirewall>[0]['kernel'] = {
+    events: new Events<KernelEvents>(),
+    links: () => Promise.resolve([]),
+    getSysctl: () => Promise.resolve('1'),
+    setSysctl: () => Promise.resolve(),
+    changeElements: () => Promise.resolve(),
+    nft: (commands) => {
+      if (commands.startsWith('list table')) listings++;
+      return Promise.resolve('{"nftables": []}');
+    },
+  };
+  const firewall = createFirewall({ kernel, logger: silentLogger, clock });
+  await firewall.start();
+  const before = listings;
+  assert.deepEqual(
+    waits.map(({ ms }) => ms),
+    [60_000],
+  );
+  waits[0]?.end();
+  while (waits.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(listings > before);
+  await firewall.stop();
+  assert.equal(waits.length, 2);
 });

@@ -61,6 +61,8 @@ export interface Firewall {
 /** Changes by others are looked at after this time, or after ten times what the last look took, to bound its share. */
 const settleMs = 20;
 const restFactor = 10;
+/** A full compare whatever happens: legacy iptables and sysctls raise no events. */
+const slowCheckMs = 60_000;
 
 const distinct = (families: readonly ForwardingFamily[]): readonly ForwardingFamily[] =>
   ([4, 6] as const).filter((family) => families.includes(family));
@@ -257,6 +259,7 @@ class NftFirewall implements Firewall {
       }),
     );
     this.#listeners = listeners;
+    void this.#checkSlowly(this.#stopping.signal);
   }
 
   #scheduleCheck(): void {
@@ -273,6 +276,21 @@ class NftFirewall implements Firewall {
     } finally {
       this.#isCheckDue = false;
     }
+    await this.#checkQuietly();
+  }
+
+  async #checkSlowly(signal: AbortSignal): Promise<void> {
+    try {
+      for (;;) {
+        await this.#clock.sleep(slowCheckMs, signal);
+        await this.#checkQuietly();
+      }
+    } catch {
+      // Stopped.
+    }
+  }
+
+  async #checkQuietly(): Promise<void> {
     try {
       await this.check();
     } catch (error) {
