@@ -63,6 +63,8 @@ const settleMs = 20;
 const restFactor = 10;
 /** A full compare whatever happens: legacy iptables and sysctls raise no events. */
 const slowCheckMs = 60_000;
+/** While firewalld's zone could not be had: firewalld may be starting, and tells nobody when it is done. */
+const zoneRetryMs = 2000;
 
 const distinct = (families: readonly ForwardingFamily[]): readonly ForwardingFamily[] =>
   ([4, 6] as const).filter((family) => families.includes(family));
@@ -86,6 +88,7 @@ class NftFirewall implements Firewall {
   #stopping = new AbortController();
   #needsMark = false;
   #isCheckDue = false;
+  #isRetryDue = false;
   #lastCheckMs = 0;
 
   constructor(
@@ -224,6 +227,8 @@ class NftFirewall implements Firewall {
   #settle(result: IntegrationResult): void {
     this.#needsMark = result.needsMark;
     this.#usesZone = result.usesZone;
+    const isRefused = result.usesZone && result.obstacles.length > 0;
+    if (isRefused && !this.#isRetryDue) void this.#retry(this.#stopping.signal);
     this.#report(
       'foreign',
       result.obstacles.map(({ chain, text }) => ({
@@ -288,6 +293,18 @@ class NftFirewall implements Firewall {
     } catch {
       // Stopped.
     }
+  }
+
+  async #retry(signal: AbortSignal): Promise<void> {
+    this.#isRetryDue = true;
+    try {
+      await this.#clock.sleep(zoneRetryMs, signal);
+    } catch {
+      return;
+    } finally {
+      this.#isRetryDue = false;
+    }
+    await this.#checkQuietly();
   }
 
   async #checkQuietly(): Promise<void> {

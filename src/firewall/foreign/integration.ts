@@ -154,7 +154,7 @@ export function createIntegration(options: IntegrationOptions): Integration {
       const { rules } = await listChain(kernel, drop);
       if (!isDropping(chain, rules)) continue;
       const usesZone = isFirewalld(drop);
-      if (usesZone) hasZone = true;
+      if (usesZone) hasZone = isAllowed;
       else drops++;
       const obstacle = usesZone ? await settleFirewalld(drop, bridges) : await settleChain(drop, listing);
       if (obstacle !== undefined) obstacles.push(obstacle);
