@@ -18,6 +18,7 @@ import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/openKernel.ts';
 import { openRuntime } from '../runtime/containerd/openRuntime.ts';
+import { openImages } from '../runtime/images/openImages.ts';
 import { readSpecHost } from '../runtime/oci/specHost.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openSqliteStore } from '../store/sqliteStore.ts';
@@ -119,11 +120,17 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const { dataRoot, execRoot, containerd } = config;
   const [kernel, runtime] = await Promise.all([
     openKernel({ seam, logger }),
-    openRuntime({ dataRoot, execRoot, seam, logger, ...(containerd === undefined ? {} : { address: containerd }) }),
+    openRuntime({
+      dataRoot,
+      execRoot,
+      seam,
+      logger,
+      ...(containerd === undefined ? {} : { address: containerd }),
+    }),
   ]);
-  const images = {} as Engine['images'];
   parts.use(kernel);
   parts.use(runtime);
+  const images = await openImages({ client: runtime.client, seam });
   const identity = await Identity.open(store);
   const events = new EventLog();
   const half = await openNetworkHalf({ config, kernel, store, identity, events, logger });

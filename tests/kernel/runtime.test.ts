@@ -205,7 +205,6 @@ test('containerd killed: it comes back, waits settle, exec works', async () => {
 });
 
 test('a pid file that names another process is not believed', async () => {
-  const pid = readFileSync(pidPath, 'utf8');
   await runtime[Symbol.asyncDispose]();
   assert.ok(!existsSync(pidPath), 'an idle containerd ends');
   for (const forged of ['0', '1', String(process.pid), '-1', 'x']) {
