@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { unlistedSkips, type AllowedSkip } from '../tests/arch/skips.ts';
+import { type AllowedSkip, unlistedSkips } from '../tests/arch/skips.ts';
 import type { ReportLine } from './countReporter.ts';
 
 interface Totals {

@@ -111,7 +111,7 @@ export async function openSqliteStore(path: string, seam: Seam): Promise<Store> 
   if (greeting.reason === 'locked')
     throw new LinkspanError(
       'daemonRunning',
-      `another linkspand is running on this data root: ${path} is locked`,
+      `another daemon is running on this data root: ${path} is locked`,
     );
   throw new LinkspanError('store', `cannot open the store ${path}: ${greeting.text}`);
 }

@@ -4,7 +4,7 @@
  * were taken from. LINKSPAN_COMPAT_ENGINE picks them: `docker`, `linkspan`, `dockerd`, or several with commas.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { createRunner, eventually, type Runner, type Transcript } from './command.ts';

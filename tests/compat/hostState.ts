@@ -3,7 +3,7 @@
  * namespace and overlay mounts, shims, containerd's containers and snapshots, cgroups.
  */
 import { readFileSync } from 'node:fs';
-import { processes, type Daemon } from './daemonFixture.ts';
+import { type Daemon, processes } from './daemonFixture.ts';
 
 export interface HostState {
   readonly links: readonly string[];

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { hasCode } from '../../src/errors/linkspanError.ts';
 import type { ContainerSpec } from '../../src/engine/model.ts';
+import { hasCode } from '../../src/errors/linkspanError.ts';
 import { ContainerWorld } from './containerWorld.ts';
 
 const never = new AbortController().signal;

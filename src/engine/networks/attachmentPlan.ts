@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { newId } from '../../base/ids.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
+import { type Ip, parseIp } from '../../net/ip.ts';
 import { type Mac, parseMac, randomMac } from '../../net/mac.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
 import type { AttachmentRequest, Container, Endpoint, Network } from '../model.ts';
@@ -168,10 +168,4 @@ export function gatewayProvider(planned: readonly PlannedAttachment[]): PlannedA
       (a, b) =>
         b.request.gatewayPriority - a.request.gatewayPriority || (a.network.name < b.network.name ? -1 : 1),
     )[0];
-}
-
-/** `172.18.0.2` of a record; undefined without one. */
-export function plainAddress(endpoint: Endpoint): string | undefined {
-  const ip = parseIpWithLength(endpoint.ipv4 ?? '')?.ip;
-  return ip === undefined ? undefined : formatIp(ip);
 }

@@ -95,7 +95,6 @@ export function ellipsis(text: string, length: number): string {
 }
 
 /** Names of the functions that templates may use, for completion and documents. */
-export const listingFunctionNames: readonly string[] = Object.keys(templateFunctions);
 
 /** `a=b,c=d`, in the order of keys. */
 export function formatLabels(labels: Readonly<Record<string, string>> | null | undefined): string {
