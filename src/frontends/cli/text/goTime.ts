@@ -45,11 +45,6 @@ export function formatNanoTime(unixNano: bigint): string {
   return `${shifted}.${String(unixNano % 1_000_000_000n).padStart(9, '0')}${zone}`;
 }
 
-/** Seconds since 1970 of an RFC 3339 stamp with up to nine fraction digits; NaN if malformed. */
-export function parseRfc3339(text: string): number {
-  return Date.parse(text.replace(/(\.\d{3})\d+/, '$1')) / 1000;
-}
-
 /**
  * What the API takes for `since` and `until`: a number of seconds with nine fraction digits. Accepts a duration back
  * from now (`10m`), seconds (`1700000000.5`), a date, or a date and time with or without a zone (local if without).

@@ -4,7 +4,6 @@
  */
 import { CliError } from '../cliError.ts';
 import { compileTemplate } from '../template/evaluator.ts';
-import { templateFunctions } from '../template/functions.ts';
 import { TemplateError } from '../template/lexer.ts';
 import { formatValue, GoStruct, type GoValue } from '../template/values.ts';
 import { alignColumns } from './columns.ts';
