@@ -233,7 +233,7 @@ export interface Acknowledgement {
  */
 export function decodeAcknowledgement(message: Message): Acknowledgement {
   const data = view(message.payload);
-  const errno = -data.getInt32(0, true);
+  const errno = 0 - data.getInt32(0, true);
   if ((message.flags & ackTlvs) === 0) return { errno, text: undefined };
   const requestBytes = (message.flags & capped) === 0 ? padded(data.getUint32(4, true)) : headerBytes;
   return { errno, text: stringOf(decodeAttributes(message.payload, 4 + requestBytes).get(1)) };
