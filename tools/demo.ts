@@ -75,9 +75,6 @@ function showReachability(): void {
   heading('Containers of two networks do not');
   type(`linkspan exec app ping -c 1 -W 1 ${db}`, 'failure');
   say('  (isolated, as it should be)');
-  type('linkspan network connect back app');
-  type(`linkspan exec app ping -c 1 -W 1 ${db}`);
-  type('linkspan network disconnect back app');
 }
 
 async function showOutside(): Promise<void> {
