@@ -32,7 +32,7 @@ const mynet = {
     },
   },
   Options: {},
-  Labels: { a: 'b', 'com.example.role': 'x<y' },
+  Labels: { a: 'x<y' },
 };
 
 const bridge = { ...mynet, Name: 'bridge', Id: 'b2'.repeat(32), Containers: {}, Labels: {} };
@@ -51,7 +51,7 @@ const web = {
     { IP: '::', PrivatePort: 70, PublicPort: 70, Type: 'udp' },
     { IP: '::', PrivatePort: 71, PublicPort: 71, Type: 'udp' },
   ],
-  Labels: { x: 'y', b: '' },
+  Labels: { x: 'y' },
   State: 'running',
   Status: 'Up 3 minutes',
   HostConfig: { NetworkMode: 'mynet' },
