@@ -22,6 +22,7 @@ function execBody({ flags, args, io }: Invocation): Record<string, unknown> {
     AttachStdin: !isDetached && flags.bool('interactive'),
     AttachStderr: !isDetached,
     AttachStdout: !isDetached,
+    Detach: isDetached,
     DetachKeys: flags.text('detach-keys'),
     Env: readEnvironment(flags.list('env-file'), flags.list('env'), io.env),
     WorkingDir: flags.text('workdir'),

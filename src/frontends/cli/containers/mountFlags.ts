@@ -53,10 +53,10 @@ function setMountField(mount: Mount, key: string, value: string): void {
     case 'bind-recursive':
       return setRecursive(mount, value);
     case 'volume-nocopy':
-      mount.VolumeOptions = { ...mount.VolumeOptions, NoCopy: parseFlagBool(value, key) };
+      mount.VolumeOptions = { ...mount.VolumeOptions, NoCopy: parseFlagBool(value, key), DriverConfig: {} };
       return;
     case 'volume-subpath':
-      mount.VolumeOptions = { ...mount.VolumeOptions, Subpath: value };
+      mount.VolumeOptions = { ...mount.VolumeOptions, Subpath: value, DriverConfig: {} };
       return;
     case 'tmpfs-size':
       mount.TmpfsOptions = { ...mount.TmpfsOptions, SizeBytes: sizeOf(value, key) };
