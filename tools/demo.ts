@@ -85,7 +85,7 @@ async function showOutside(): Promise<void> {
   });
   const web = addressOf('web');
   type(`nsenter --net=/run/netns/outside -- ip route replace 172.16.0.0/12 via 192.0.2.11`);
-  type(`nsenter --net=/run/netns/outside -- busybox wget -T 1 -qO- http://${web}/etc/hostname`, 'failure');
+  type(`nsenter --net=/run/netns/outside -- busybox nc -w 1 ${web} 80`, 'failure');
 }
 
 function showTopology(): void {

@@ -3,6 +3,7 @@
  * down as the ip, nft and iptables commands that would make the same. Used by the demo; changes nothing.
  */
 import { execFileSync } from 'node:child_process';
+import { openNft } from '../src/kernel/libnftables.ts';
 
 export interface Attachment {
   readonly container: string;
@@ -126,7 +127,7 @@ export function readTopology(networks: readonly string[], outsideAddress: string
     hostAddress: address === undefined ? '' : `${address.local}/${address.prefixlen}`,
     outsideAddress,
     networks: networks.map(readNetwork),
-    nftElements: parseNftElements(read('nft', 'list', 'table', 'inet', 'linkspan')),
+    nftElements: parseNftElements(openNft()('list table inet linkspan', false)),
   };
 }
 
