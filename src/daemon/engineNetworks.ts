@@ -96,7 +96,12 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     resolvConfPath: '/etc/resolv.conf',
     defaultOptions: config.networkOptions,
   });
-  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork: (ref) => networks.get(ref) });
+  const sandboxes = new Sandboxes({
+    ...common,
+    namespaceFolder,
+    getNetwork: (ref) => networks.get(ref),
+    followers: [],
+  });
   const recover = { table, networks, drivers, kernel, logger, namespaceFolder };
   await recoverNetworks(recover);
   await ensurePredefined(networks, deps);

@@ -109,6 +109,10 @@ export interface Endpoint {
   /** The network's gateway, without length; shown even where another endpoint has the default route. */
   readonly ipv4Gateway?: string;
   readonly ipv6Gateway?: string;
+  /** Families whose default route in the sandbox goes through this endpoint. */
+  readonly defaultRoutes: readonly (4 | 6)[];
+  /** What a resolver knows the container by on this network; the first is the name that PTR answers. */
+  readonly dnsNames: readonly string[];
 }
 
 /** A container's network namespace. */

@@ -1,8 +1,8 @@
 /*
  * Attachments at the edge: Docker's EndpointSettings (Engine API 1.50) and the engine's requests and endpoints.
  */
-import { shortId } from '../../base/ids.ts';
 import type { AttachmentRequest, Container, Endpoint, Network } from '../../engine/model.ts';
+import { dnsNamesOf } from '../../engine/networks/dnsNames.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type IpFamily, parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
@@ -86,12 +86,6 @@ function ipamShape(request: AttachmentRequest): Record<string, unknown> | null {
   };
 }
 
-/** The names that a resolver knows a container by on a user-defined network, without repeats. */
-function dnsNames(container: Container, request: AttachmentRequest): readonly string[] {
-  const names = [container.name, ...request.aliases, shortId(container.id), container.spec.hostname ?? ''];
-  return [...new Set(names.filter((name) => name !== ''))];
-}
-
 /** The addresses of an endpoint, split from their lengths; empty where there is none. */
 export function addressFields(endpoint: Endpoint | undefined): {
   readonly EndpointID: string;
@@ -144,6 +138,6 @@ export function attachmentShape(
     GwPriority: request.gatewayPriority,
     NetworkID: network?.id ?? '',
     ...addressFields(endpoint),
-    DNSNames: isUserDefined ? dnsNames(container, request) : null,
+    DNSNames: isUserDefined ? (endpoint?.dnsNames ?? dnsNamesOf(container, request.aliases)) : null,
   };
 }

@@ -10,6 +10,7 @@ import { type Ip, parseIp } from '../../net/ip.ts';
 import { type Mac, parseMac, randomMac } from '../../net/mac.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
 import type { AttachmentRequest, Container, Endpoint, Network } from '../model.ts';
+import { dnsNamesOf } from './dnsNames.ts';
 import { toDriverNetwork } from './driverValues.ts';
 import { getDriver } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
@@ -109,7 +110,7 @@ export class AttachmentPlanner {
     this.#getNetwork = getNetwork;
   }
 
-  /** Leases addresses for every request, all or none. */
+  /** Leases addresses for every request, all or none, and gives the default route to one of them. */
   plan(container: Container, requests: readonly AttachmentRequest[]): readonly PlannedAttachment[] {
     const planned: PlannedAttachment[] = [];
     const names = new Set<string>();
@@ -119,7 +120,10 @@ export class AttachmentPlanner {
       for (const one of planned) this.giveBack(one);
       throw error;
     }
-    return planned;
+    const provider = gatewayProvider(planned);
+    return planned.map((one) =>
+      one === provider ? { ...one, endpoint: { ...one.endpoint, defaultRoutes: [4] } } : one,
+    );
   }
 
   /** Returns the lease of an attachment whose record was not written. */
@@ -152,6 +156,8 @@ export class AttachmentPlanner {
       mac: (request.mac === undefined ? undefined : parseMac(request.mac)) ?? randomMac(),
       ...(ip === undefined ? {} : { ipv4: this.#table.withLength(network.id, ip) }),
       ...(gateway === undefined ? {} : { ipv4Gateway: gateway }),
+      defaultRoutes: [],
+      dnsNames: network.isPredefined ? [] : dnsNamesOf(container, request.aliases),
     };
     return { network, driver, request, endpoint, before };
   }
@@ -161,7 +167,7 @@ export class AttachmentPlanner {
  * Which attachment gives the default route: the highest gateway priority, then the network's name in order; internal
  * networks never do. Docker Engine 28's order for one address family.
  */
-export function gatewayProvider(planned: readonly PlannedAttachment[]): PlannedAttachment | undefined {
+function gatewayProvider(planned: readonly PlannedAttachment[]): PlannedAttachment | undefined {
   return planned
     .filter(({ endpoint }) => endpoint.ipv4Gateway !== undefined)
     .toSorted(

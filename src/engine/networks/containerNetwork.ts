@@ -95,5 +95,6 @@ export class ContainerNetwork implements SandboxNetwork {
       running: new Set(running.map(({ id }) => id)),
       sandboxPaths: new Set(running.flatMap(({ sandbox }) => sandbox?.path ?? [])),
     });
+    await this.#deps.sandboxes.adopt(running);
   }
 }

@@ -28,11 +28,11 @@ export function toDriverNetwork(network: Network): DriverNetwork {
   };
 }
 
-/** `gateways`: the default routes that this endpoint provides; empty unless it was chosen for that. */
-export function toDriverEndpoint(
-  endpoint: Endpoint & Required<Pick<Endpoint, 'mac'>>,
-  gateways: readonly Ip[],
-): DriverEndpoint {
+export function toDriverEndpoint(endpoint: Endpoint & Required<Pick<Endpoint, 'mac'>>): DriverEndpoint {
+  const gateways = endpoint.defaultRoutes.flatMap((family): readonly Ip[] => {
+    const text = family === 4 ? endpoint.ipv4Gateway : endpoint.ipv6Gateway;
+    return text === undefined ? [] : [mustBe(parseIp(text), text)];
+  });
   const addresses: IpWithLength[] = [endpoint.ipv4, endpoint.ipv6].flatMap((text) =>
     text === undefined ? [] : mustBe(parseIpWithLength(text), text),
   );

@@ -4,6 +4,7 @@
  * refused write is taken back by the caller.
  * Keys: `networks/<id>`, `endpoints/<id>`.
  */
+import { Events } from '../../base/events.ts';
 import { AddressPool } from '../../ipam/addressPool.ts';
 import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
 import { type Prefix, parseIpWithLength, parsePrefix } from '../../net/prefix.ts';
@@ -47,7 +48,13 @@ function addressesOf(endpoint: Endpoint): readonly Ip[] {
   return [endpoint.ipv4, endpoint.ipv6].flatMap((text) => parseIpWithLength(text ?? '')?.ip ?? []);
 }
 
+export interface NetworkTableEvents extends Record<string, unknown> {
+  /** An endpoint's record changed; undefined = there was none, there is none. After the memory, before the store. */
+  readonly endpoint: { readonly before: Endpoint | undefined; readonly after: Endpoint | undefined };
+}
+
 export class NetworkTable {
+  readonly events: Events<NetworkTableEvents> = new Events();
   readonly #store: Store;
   readonly #networks = new Map<NetworkId, LiveNetwork>();
   readonly #byName = new Map<string, NetworkId>();
@@ -213,11 +220,13 @@ export class NetworkTable {
   }
 
   #insertEndpoint(endpoint: Endpoint): void {
+    const before = this.#find(endpoint.id);
     this.#networks.get(endpoint.networkId)?.endpoints.set(endpoint.id, endpoint);
     this.#networkOf.set(endpoint.id, endpoint.networkId);
     const siblings = this.#byContainer.get(endpoint.containerId) ?? new Set();
     this.#byContainer.set(endpoint.containerId, siblings.add(endpoint.id));
     for (const ip of addressesOf(endpoint)) this.takeAddress(endpoint.networkId, ip);
+    this.events.emit('endpoint', { before, after: endpoint });
   }
 
   /** Out of the tables; the addresses stay with the caller. */
@@ -227,6 +236,7 @@ export class NetworkTable {
     const siblings = this.#byContainer.get(endpoint.containerId);
     siblings?.delete(endpoint.id);
     if (siblings?.size === 0) this.#byContainer.delete(endpoint.containerId);
+    this.events.emit('endpoint', { before: endpoint, after: undefined });
   }
 
   #dropEndpoint(endpoint: Endpoint): void {

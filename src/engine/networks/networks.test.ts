@@ -15,6 +15,7 @@ import { openSqliteStore } from '../../store/sqliteStore.ts';
 import type { Store } from '../../store/store.ts';
 import { EventLog } from '../events.ts';
 import type { AttachmentRequest, Container, NetworkRequest } from '../model.ts';
+import type { SandboxFollower } from './follower.ts';
 import { LocalNetworks } from './networks.ts';
 import { NetworkTable } from './networkTable.ts';
 import { dropOrphans, recoverEndpoints, recoverNetworks } from './recover.ts';
@@ -70,7 +71,8 @@ const attachment = (network: string, more: Partial<AttachmentRequest> = {}): Att
   ...more,
 });
 
-const container = (name: string): Container => ({ id: newId<'container'>(), name }) as unknown as Container;
+const container = (name: string): Container =>
+  ({ id: newId<'container'>(), name, spec: {} }) as unknown as Container;
 
 async function world(path?: string) {
   const folder = path ?? mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
@@ -98,7 +100,23 @@ async function world(path?: string) {
     defaultOptions: {},
   });
   const namespaceFolder = folder;
-  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork: (ref) => networks.get(ref) });
+  const following: string[] = [];
+  const follower: SandboxFollower = {
+    apply: ({ container: { name }, attachments }) => {
+      following.push(`${name}: ${attachments.map(({ network }) => network.name).join(' ')}`);
+      return following.at(-1)?.startsWith('unlucky') === true
+        ? Promise.reject(new Error('cannot follow'))
+        : Promise.resolve();
+    },
+    release: ({ name }) => Promise.resolve(void following.push(`${name} released`)),
+    adopt: (states) => Promise.resolve(void following.push(`adopted ${states.length}`)),
+  };
+  const sandboxes = new Sandboxes({
+    ...common,
+    namespaceFolder,
+    getNetwork: (ref) => networks.get(ref),
+    followers: [follower],
+  });
   return {
     ...common,
     networks,
@@ -106,6 +124,7 @@ async function world(path?: string) {
     driver,
     store,
     namespaces,
+    following,
     namespaceFolder,
     folder,
     async [Symbol.asyncDispose]() {
@@ -280,6 +299,37 @@ test('an attach that fails half-way is taken back in reverse', async () => {
   ]);
   assert.deepEqual(w.namespaces, []);
   assert.equal((await w.store.list('endpoints/')).entries.length, 0);
+});
+
+test('followers hear of a sandbox after its endpoints and before they go; one that fails takes them back', async () => {
+  await using w = await world();
+  await w.networks.create(request('n1'));
+  const c = container('c');
+  const { sandbox } = await w.sandboxes.create(c, [attachment('n1')], true);
+  assert.ok(sandbox);
+  await w.sandboxes.adopt([{ ...c, sandbox }]);
+  await w.sandboxes.release({ ...c, sandbox });
+  assert.deepEqual(w.following, ['c: n1', 'adopted 1', 'c released']);
+  await assert.rejects(w.sandboxes.create(container('unlucky'), [attachment('n1')], true), /cannot follow/);
+  assert.deepEqual(w.following.slice(3), ['unlucky: n1', 'unlucky released']);
+  assert.deepEqual(w.namespaces, []);
+  assert.deepEqual(w.driver.log.slice(-1), ['detach eth0 from n1']);
+});
+
+test('endpoints carry the names that a resolver knows, and a rename changes the first', async () => {
+  await using w = await world();
+  await w.networks.create(request('n1'));
+  const c = container('c');
+  const changes: string[] = [];
+  using _listening = w.table.events.on('endpoint', ({ before, after }) =>
+    changes.push(`${before?.dnsNames[0] ?? '-'} ${after?.dnsNames[0] ?? '-'}`),
+  );
+  await w.sandboxes.create(c, [attachment('n1', { aliases: ['web', 'c'] })], true);
+  await w.sandboxes.renamed(c, 'd');
+  assert.deepEqual(w.table.endpointsOfContainer(c.id)[0]?.dnsNames, ['d', 'web', c.id.slice(0, 12)]);
+  await w.sandboxes.release({ ...c, name: 'd' });
+  await w.sandboxes.forget(c);
+  assert.deepEqual(changes, ['- c', 'c d', 'd d', 'd -']);
 });
 
 test('a full pool says so, and a freed address can be had again', async () => {

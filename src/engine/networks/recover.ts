@@ -85,5 +85,5 @@ async function sweepLinks(deps: RecoverDependencies): Promise<void> {
 }
 
 function toKept(endpoint: Endpoint): readonly DriverEndpoint[] {
-  return endpoint.mac === undefined ? [] : [toDriverEndpoint({ ...endpoint, mac: endpoint.mac }, [])];
+  return endpoint.mac === undefined ? [] : [toDriverEndpoint({ ...endpoint, mac: endpoint.mac })];
 }

@@ -9,11 +9,12 @@ import type { Logger } from '../../base/logger.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import { type Ip, parseIp } from '../../net/ip.ts';
 import type { EventLog } from '../events.ts';
 import type { AttachmentRequest, Container, Endpoint, Network, Sandbox } from '../model.ts';
-import { AttachmentPlanner, gatewayProvider, type PlannedAttachment } from './attachmentPlan.ts';
+import { AttachmentPlanner, type PlannedAttachment } from './attachmentPlan.ts';
+import { renamedNames } from './dnsNames.ts';
 import { toDriverEndpoint, toDriverNetwork } from './driverValues.ts';
+import type { SandboxFollower, SandboxState } from './follower.ts';
 import { getDriver } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
 
@@ -26,14 +27,11 @@ export interface SandboxesDependencies {
   /** Folder of the bind-mounted namespaces. */
   readonly namespaceFolder: string;
   readonly getNetwork: (ref: string) => Network;
+  /** In the order in which they are applied. */
+  readonly followers: readonly SandboxFollower[];
 }
 
 type LiveEndpoint = PlannedAttachment['endpoint'];
-
-function gatewaysOf(one: PlannedAttachment, provider: PlannedAttachment | undefined): readonly Ip[] {
-  const gateway = one === provider ? parseIp(one.endpoint.ipv4Gateway ?? '') : undefined;
-  return gateway === undefined ? [] : [gateway];
-}
 
 export class Sandboxes {
   readonly #deps: SandboxesDependencies;
@@ -65,8 +63,12 @@ export class Sandboxes {
       await this.#deps.kernel.createNamespace(sandbox.path);
       for (const one of planned) {
         undo.defer(() => this.#detach(one.network, one.endpoint));
-        await this.#attach(one, gatewaysOf(one, gatewayProvider(planned)), sandbox);
+        await this.#attach(one, sandbox);
       }
+    }
+    for (const follower of this.#deps.followers) {
+      undo.defer(() => follower.release(container));
+      await follower.apply(this.stateOf({ ...container, ...(sandbox === undefined ? {} : { sandbox }) }));
     }
     undo.move();
     for (const { network } of planned) this.#emit('connect', network, container);
@@ -86,6 +88,8 @@ export class Sandboxes {
         failures.push(error);
       }
     };
+    for (const follower of this.#deps.followers.toReversed())
+      await attempt(() => follower.release(container));
     await Promise.all(attached.map((endpoint) => attempt(() => this.#detachRecord(endpoint))));
     const path = container.sandbox?.path;
     if (path !== undefined) await attempt(() => this.#deps.kernel.removeNamespace(path));
@@ -115,7 +119,28 @@ export class Sandboxes {
   /** Records follow a container's new name. */
   async renamed(container: Container, name: string): Promise<void> {
     const endpoints = this.#deps.table.endpointsOfContainer(container.id);
-    await this.#deps.table.putEndpoints(endpoints.map((endpoint) => ({ ...endpoint, containerName: name })));
+    await this.#deps.table.putEndpoints(
+      endpoints.map((endpoint) => ({
+        ...endpoint,
+        containerName: name,
+        dnsNames: renamedNames(endpoint.dnsNames, container.name, name),
+      })),
+    );
+  }
+
+  /** A container's sandbox as followers see it. */
+  stateOf(container: Container): SandboxState {
+    const attachments = this.#deps.table.endpointsOfContainer(container.id).flatMap((endpoint) => {
+      const network = this.#deps.table.find(endpoint.networkId);
+      return endpoint.state === 'attached' && network !== undefined ? [{ endpoint, network }] : [];
+    });
+    return { container, sandbox: container.sandbox, attachments };
+  }
+
+  /** After a restart: the followers take over what lives in `running` and drop the rest. */
+  async adopt(running: readonly Container[]): Promise<void> {
+    const states = running.map((container) => this.stateOf(container));
+    for (const follower of this.#deps.followers) await follower.adopt(states);
   }
 
   #newSandbox(): Sandbox {
@@ -123,12 +148,8 @@ export class Sandboxes {
     return { id, path: join(this.#deps.namespaceFolder, shortId(id)) };
   }
 
-  async #attach(one: PlannedAttachment, gateways: readonly Ip[], sandbox: Sandbox): Promise<void> {
-    await one.driver.attach(
-      toDriverNetwork(one.network),
-      toDriverEndpoint(one.endpoint, gateways),
-      sandbox.path,
-    );
+  async #attach(one: PlannedAttachment, sandbox: Sandbox): Promise<void> {
+    await one.driver.attach(toDriverNetwork(one.network), toDriverEndpoint(one.endpoint), sandbox.path);
     this.#deps.logger.info(
       {
         network: one.network.name,
@@ -143,7 +164,7 @@ export class Sandboxes {
   async #detach(network: Network, endpoint: LiveEndpoint): Promise<void> {
     await getDriver(this.#deps.drivers, network.driver).detach(
       toDriverNetwork(network),
-      toDriverEndpoint(endpoint, []),
+      toDriverEndpoint(endpoint),
     );
   }
 

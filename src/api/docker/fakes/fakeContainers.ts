@@ -323,6 +323,8 @@ export class FakeContainers implements Containers {
         networkId: id,
         containerId: container.id,
         containerName: container.name,
+        defaultRoutes: [],
+        dnsNames: [container.name],
         state: 'attached',
         interfaceName: `eth${index}`,
         hostInterfaceName: '',
