@@ -74,8 +74,8 @@ export function treesOf(hex: string): MessageTree[] {
     const type = little(rest.slice(8, 12));
     const body = rest.slice(32, length);
     const shape = shapes[type] ?? { fixedBytes: 0, holds: {} };
-    // Frames of a batch share numbers with link messages, but are 20 bytes long.
-    const fixed = body.length === 8 ? 8 : shape.fixedBytes * 2;
+    // Frames of a batch share numbers with link messages, but have only 4 bytes, all of them fixed.
+    const fixed = Math.min(shape.fixedBytes * 2, body.length);
     const attributes = sorted(branchesOf(body.slice(fixed), shape.holds));
     trees.push({ type, flags: little(rest.slice(12, 16)), fixed: body.slice(0, fixed), attributes });
     rest = rest.slice(Math.ceil(length / 8) * 8);
