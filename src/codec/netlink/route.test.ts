@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type Ip, parseIp } from '../../net/ip.ts';
+import { macFromBytes, parseMac } from '../../net/mac.ts';
+import { formatPrefix } from '../../net/prefix.ts';
+import { capturedBytes, capturedHex } from './captured.ts';
+import { decodeMessages } from './core.ts';
+import { type Branch, type MessageTree, treesOf } from './referenceTree.ts';
+import {
+  decodeAddress,
+  decodeLink,
+  decodeLinkHeader,
+  decodeRoute,
+  encodeAddress,
+  encodeDefaultRoute,
+  encodeDelLink,
+  encodeDump,
+  encodeGetLink,
+  encodeLinkDump,
+  encodeNewLink,
+  encodeSetLink,
+} from './route.ts';
+
+function ip(text: string): Ip {
+  const parsed = parseIp(text);
+  assert.ok(parsed, text);
+  return parsed;
+}
+
+function mac(text: string): ReturnType<typeof macFromBytes> {
+  const parsed = parseMac(text);
+  assert.ok(parsed, text);
+  return parsed;
+}
+
+function treeOf(hex: string): MessageTree {
+  const [tree] = treesOf(hex);
+  assert.ok(tree);
+  return tree;
+}
+
+/** Without the attributes at these paths; texts are cut, since iproute2 sends kinds without a terminating zero. */
+function comparable(branches: readonly Branch[], without: readonly string[], above = ''): unknown[] {
+  return branches
+    .filter(([type]) => !without.includes(`${above}${type}`))
+    .map(([type, value]) => [
+      type,
+      typeof value === 'string'
+        ? value.replace(/(00)+$/, '')
+        : comparable(value, without, `${above}${type}/`),
+    ]);
+}
+
+/** Numbers of queues, which iproute2 leaves to the kernel, and the peer's MTU, which it was not told. */
+const vethExtras = ['31', '32', '18/2/1/31', '18/2/1/32', '18/2/1/4'];
+/** iproute2 says kind `bridge_slave`, we slave kind `bridge`: the kernel asks the port's master and reads neither. */
+const portKinds = ['18/1', '18/4'];
+const ipv6Destination = ['1'];
+
+for (const [name, ours, without] of [
+  [
+    'newBridge',
+    encodeNewLink({ name: 'br0', mtuBytes: 1450, mac: mac('02:42:00:00:00:01'), isNewBridge: true }),
+  ],
+  ['setAlias', encodeSetLink({ ifindex: 2, alias: 'ls:net1' })],
+  ['setUp', encodeSetLink({ ifindex: 2, isUp: true })],
+  [
+    'newVeth',
+    encodeNewLink({
+      name: 'veth1',
+      mtuBytes: 1450,
+      master: 2,
+      vethPeer: { name: 'eth0', mac: mac('02:42:00:00:00:02'), mtuBytes: 1450, netnsFd: 4 },
+    }),
+    vethExtras,
+  ],
+  ['setPort', encodeSetLink({ ifindex: 3, bridgePort: { isHairpin: true, isIsolated: true } }), portKinds],
+  ['setGroup', encodeSetLink({ ifindex: 3, group: 77 })],
+  ['newAddress4', encodeAddress('new', { ip: ip('10.1.0.1'), length: 16, ifindex: 2 })],
+  ['newAddress6', encodeAddress('new', { ip: ip('fd00::1'), length: 64, ifindex: 2 })],
+  ['delAddress', encodeAddress('del', { ip: ip('10.1.0.1'), length: 16, ifindex: 2 })],
+  ['newRoute4', encodeDefaultRoute(ip('10.1.0.1'), 2)],
+  ['newRoute6', encodeDefaultRoute(ip('fd00::1'), 2), ipv6Destination],
+  ['delLink', encodeDelLink({ ifindex: 3 })],
+] as const) {
+  test(`a request as iproute2 sends it: ${name}`, () => {
+    const actual = treeOf(Buffer.from(ours).toString('hex'));
+    const captured = treeOf(capturedHex(name));
+    const strip = (tree: MessageTree): unknown[] => comparable(tree.attributes, without ?? []);
+    assert.deepEqual({ ...actual, attributes: strip(actual) }, { ...captured, attributes: strip(captured) });
+  });
+}
+
+test('a link as the kernel answers it', () => {
+  const [message] = decodeMessages(capturedBytes('link'));
+  assert.ok(message);
+  const link = decodeLink(message.payload);
+  assert.match(link.mac ?? '', /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/);
+  assert.deepEqual(
+    { ...link, mac: undefined },
+    {
+      family: 0,
+      ifindex: 3,
+      isUp: true,
+      name: 'veth1',
+      kind: 'veth',
+      mtuBytes: 1450,
+      mac: undefined,
+      master: 2,
+      alias: undefined,
+      group: 77,
+      bridgePort: { isHairpin: true, isIsolated: true },
+    },
+  );
+  assert.deepEqual(decodeLinkHeader(message.payload), { family: 0, ifindex: 3 });
+});
+
+test('dumps as the kernel answers them', () => {
+  const links = decodeMessages(capturedBytes('linkDump')).map(({ payload }) => decodeLink(payload));
+  assert.deepEqual(
+    links.map(({ name, kind, isUp, mtuBytes }) => ({ name, kind, isUp, mtuBytes })),
+    [
+      { name: 'lo', kind: undefined, isUp: false, mtuBytes: 65536 },
+      ...links.slice(1).map(({ name, kind, isUp, mtuBytes }) => ({ name, kind, isUp, mtuBytes })),
+    ],
+  );
+  const addresses = decodeMessages(capturedBytes('addressDump')).map(({ payload }) => decodeAddress(payload));
+  assert.deepEqual(addresses[0], { ip: ip('10.1.0.2'), length: 16, ifindex: 2 });
+});
+
+for (const [name, expected] of [
+  [
+    'routeDump4',
+    [
+      ['default', '10.1.0.1', 2, false],
+      ['10.1.0.0/16', undefined, 2, true],
+    ],
+  ],
+  ['routeDump6', [['fd00::/64', undefined, 2, true]]],
+] as const) {
+  test(`routes as the kernel answers them: ${name}`, () => {
+    const routes = decodeMessages(capturedBytes(name)).flatMap(({ payload }) => decodeRoute(payload) ?? []);
+    for (const [i, [destination, gateway, ifindex, isOnLink]] of expected.entries()) {
+      const route = routes[i];
+      assert.ok(route);
+      assert.deepEqual(
+        [
+          route.destination === undefined ? 'default' : formatPrefix(route.destination),
+          route.gateway,
+          route.ifindex,
+          route.isOnLink,
+        ],
+        [destination, gateway === undefined ? undefined : ip(gateway), ifindex, isOnLink],
+      );
+    }
+  });
+}
+
+/** As a plain object, which is what a decoder gives. */
+const plain = { noNullPrototype: true } as const;
+const anyMac = fc.uint8Array({ minLength: 6, maxLength: 6 }).map(macFromBytes);
+const anyName = fc.stringMatching(/^[a-z][a-z0-9]{0,14}$/);
+const anyAddress = fc.oneof(
+  fc.record(
+    {
+      ip: fc.bigInt({ min: 0n, max: (1n << 32n) - 1n }).map((bits): Ip => ({ family: 4, bits })),
+      length: fc.nat(32),
+      ifindex: fc.integer({ min: 1, max: 0x7fffffff }),
+    },
+    plain,
+  ),
+  fc.record(
+    {
+      ip: fc.bigInt({ min: 0n, max: (1n << 128n) - 1n }).map((bits): Ip => ({ family: 6, bits })),
+      length: fc.nat(128),
+      ifindex: fc.integer({ min: 1, max: 0x7fffffff }),
+    },
+    plain,
+  ),
+);
+
+function payloadOf(bytes: Uint8Array): Uint8Array {
+  const [message] = decodeMessages(bytes);
+  assert.ok(message);
+  return message.payload;
+}
+
+test('links survive encoding and decoding', () => {
+  const anyLink = fc.record(
+    {
+      ifindex: fc.nat(0x7fffffff),
+      name: anyName,
+      isUp: fc.boolean(),
+      mtuBytes: fc.integer({ min: 68, max: 65535 }),
+      mac: anyMac,
+      master: fc.integer({ min: 1, max: 0x7fffffff }),
+      alias: fc.string({ minLength: 1, maxLength: 40 }).filter((text) => !text.includes('\0')),
+      group: fc.integer({ min: 0, max: 0xffffffff }),
+      bridgePort: fc.record({ isHairpin: fc.boolean(), isIsolated: fc.boolean() }, plain),
+    },
+    plain,
+  );
+  fc.assert(
+    fc.property(anyLink, (link) => {
+      assert.deepEqual(decodeLink(payloadOf(encodeSetLink(link))), { ...link, family: 0, kind: undefined });
+    }),
+  );
+});
+
+test('addresses and default routes survive encoding and decoding', () => {
+  fc.assert(
+    fc.property(anyAddress, fc.constantFrom('new', 'del'), (address, op) => {
+      assert.deepEqual(decodeAddress(payloadOf(encodeAddress(op, address))), address);
+      assert.deepEqual(decodeRoute(payloadOf(encodeDefaultRoute(address.ip, address.ifindex))), {
+        destination: undefined,
+        gateway: address.ip,
+        ifindex: address.ifindex,
+        isOnLink: false,
+      });
+    }),
+  );
+});
+
+test('requests that ask: one link, and dumps of each kind', () => {
+  const get = treeOf(Buffer.from(encodeGetLink({ name: 'br0' })).toString('hex'));
+  assert.deepEqual([get.type, get.flags], [18, 1]);
+  assert.deepEqual(get.attributes, [
+    [3, '62723000'],
+    [29, '08000000'],
+  ]);
+  for (const [bytes, type] of [
+    [encodeLinkDump(), 18],
+    [encodeDump('addresses'), 22],
+    [encodeDump('routes'), 26],
+  ] as const) {
+    const tree = treeOf(Buffer.from(bytes).toString('hex'));
+    assert.deepEqual([tree.type, tree.flags], [type, 0x301]);
+    assert.match(tree.fixed, /^0+$/);
+  }
+});
