@@ -2,7 +2,7 @@
  * Named pipes between a container's shim and the daemon (fifo(7)). Only opening and making; who reads and writes
  * them is processIo.ts. All calls are on a tmpfs and take microseconds, so they are synchronous.
  */
-import { closeSync, constants, openSync, rmSync } from 'node:fs';
+import { constants, openSync, rmSync } from 'node:fs';
 
 /** Makes one FIFO with mode 0600; throws an error with an errno name in `code`. The kernel layer has the call. */
 export type MakeFifo = (path: string) => void;
@@ -22,27 +22,16 @@ export function openForReading(path: string): number {
   return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
 }
 
-/**
- * Opens for writing. While `keeperFd` is open the FIFO has a reader, so that writing before the real reader has
- * opened neither fails nor loses what was written: close it when the real reader is known to be there.
- */
-export function openForWriting(path: string): { readonly fd: number; readonly keeperFd: number } {
-  const keeperFd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
-  try {
-    return { fd: openSync(path, constants.O_WRONLY | constants.O_NONBLOCK), keeperFd };
-  } catch (error) {
-    closeSync(keeperFd);
-    throw error;
-  }
-}
+/** Why a FIFO cannot be opened for writing just now: no reader, no FIFO (any more), no descriptors left. */
+const passing: readonly (string | undefined)[] = ['ENXIO', 'ENOENT', 'EMFILE', 'ENFILE'];
 
-/** Opens for writing a FIFO whose reader was there before; undefined if it has gone (ENXIO) or there is no FIFO. */
-export function reopenForWriting(path: string): number | undefined {
+/** Opens for writing without waiting for a reader; undefined while there is none or it cannot be opened. */
+export function openForWriting(path: string): number | undefined {
   try {
     return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENXIO' || code === 'ENOENT') return undefined;
+    if (passing.includes(code)) return undefined;
     throw error;
   }
 }

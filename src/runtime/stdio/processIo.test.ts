@@ -90,9 +90,7 @@ test('20 MB out and 3 MB in arrive byte for byte, input before the process exist
   assert.deepEqual(stand.closed, [1]);
 });
 
-test('everybody who attaches sees the output, and the log has it too', {
-  todo: 'has hung once on a loaded machine',
-}, async () => {
+test('everybody who attaches sees the output, and the log has it too', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'linkspan-io-'));
   const log = new LogWriter(join(folder, 'log'), systemClock, assert.ifError);
   await using stand = openStand({ log, hasStdin: true });
@@ -204,4 +202,23 @@ test('a new daemon goes on with the streams of the old one', async () => {
   await second.drained();
   await second.finish();
   assert.equal((await output).toString(), 'after restart\n');
+});
+
+test('input and its end wait for a shim that opens its side late', async () => {
+  await using stand = openStand();
+  const { io } = stand;
+  const client = io.attach(everything);
+  const output = collect(client.stdout);
+  client.stderr?.resume();
+  const paths = io.open();
+  io.begin();
+  io.connected();
+  client.stdin?.end('first\n');
+  for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(stand.closed, []);
+  assert.equal(await shim('cat', paths), 0);
+  await io.drained();
+  await io.finish();
+  assert.equal((await output).toString(), 'first\n');
+  assert.deepEqual(stand.closed, [1]);
 });

@@ -1,46 +1,52 @@
 /*
  * The way into a process's standard input. Writers may come before the process exists: what they write waits, and so
- * does the end, because closing the pipe before the shim has opened it would lose what is in it.
+ * does the end, until the shim has opened its end. It may do that late: containerd/fifo opens a non-blocking reader in
+ * a goroutine, so a started process says nothing of it. A pipe written and closed before would lose what was in it,
+ * and the reader would then wait for a writer for ever.
  */
-import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { Writable } from 'node:stream';
-import { openForWriting, reopenForWriting } from './fifo.ts';
+import { openForWriting } from './fifo.ts';
 
 type Done = (error?: Error | null) => void;
+
+/** Nothing tells a writer that a FIFO's reader has come, so it looks again after this; nearly always it is there. */
+const readerPollMs = 2;
 
 export class StdinPipe {
   readonly #onEnd: () => void;
   readonly #waiting: { readonly chunk: Buffer; readonly done: Done }[] = [];
   #socket: Socket | undefined;
-  #keeperFd: number | undefined;
-  #isConnected = false;
+  #path: string | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  /** No more input is taken. */
   #isEnded = false;
+  /** Nothing that waits is wanted any more. */
+  #isClosed = false;
 
   /** `onEnd` is called once, when the pipe was closed by `end` and nothing is left in our hands. */
   constructor(onEnd: () => void) {
     this.#onEnd = onEnd;
   }
 
-  /** Opens the FIFO before the process is made. */
+  /** Names the FIFO, which exists, of a process that is to be made. */
   open(path: string): void {
-    const { fd, keeperFd } = openForWriting(path);
-    this.#keeperFd = keeperFd;
-    this.#use(fd);
+    this.#path = path;
   }
 
-  /** The process has started, so its shim has the other end. */
+  /** The process has started: its shim has the other end, or soon will. */
   connected(): void {
-    this.#isConnected = true;
-    this.#closeKeeper();
-    if (this.#isEnded) this.#endNow();
+    this.#retry = undefined;
+    if (this.#path === undefined || this.#socket !== undefined || this.#isClosed) return;
+    const fd = openForWriting(this.#path);
+    if (fd === undefined) this.#retry = setTimeout(() => this.connected(), readerPollMs);
+    else this.#use(fd);
   }
 
   /** Opens the FIFO of a process that was there before the daemon. */
   reopen(path: string): void {
-    const fd = reopenForWriting(path);
-    this.#isConnected = true;
-    if (fd === undefined) this.#isEnded = true;
+    const fd = openForWriting(path);
+    if (fd === undefined) this.close();
     else this.#use(fd);
   }
 
@@ -59,13 +65,14 @@ export class StdinPipe {
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    if (this.#isConnected) this.#endNow();
+    if (this.#socket !== undefined) this.#end(this.#socket);
   }
 
   /** Drops everything: the process is gone or was never made. */
   close(): void {
     this.#isEnded = true;
-    this.#closeKeeper();
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
     this.#socket?.destroy();
     for (const { done } of this.#waiting.splice(0)) done();
   }
@@ -75,26 +82,22 @@ export class StdinPipe {
     this.#socket = socket;
     // EPIPE: the process closed its stdin. Its writers are not told, as with any pipeline.
     socket.on('error', () => {});
-    for (const { chunk, done } of this.#waiting.splice(0)) this.#write(chunk, done);
+    for (const { chunk, done } of this.#waiting.splice(0)) socket.write(chunk, () => done());
+    if (this.#isEnded) this.#end(socket);
   }
 
   #write(chunk: Buffer, done: Done): void {
-    if (this.#socket === undefined && !this.#isEnded) this.#waiting.push({ chunk, done });
-    else if (this.#socket === undefined || this.#socket.destroyed || !this.#socket.writable) done();
-    else this.#socket.write(chunk, () => done());
+    const socket = this.#socket;
+    if (this.#isEnded || socket?.writable === false) done();
+    else if (socket === undefined) this.#waiting.push({ chunk, done });
+    else socket.write(chunk, () => done());
   }
 
-  #endNow(): void {
-    const socket = this.#socket;
-    if (socket === undefined || socket.destroyed) this.#onEnd();
+  #end(socket: Socket): void {
+    if (socket.destroyed) this.#onEnd();
     else {
       socket.once('close', () => this.#onEnd());
       socket.end(() => socket.destroy());
     }
-  }
-
-  #closeKeeper(): void {
-    if (this.#keeperFd !== undefined) closeSync(this.#keeperFd);
-    this.#keeperFd = undefined;
   }
 }
