@@ -2,7 +2,6 @@
  * Where the daemon cannot start it says why and touches nothing; where its containerd dies it brings it back.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { createRunner, eventually } from './command.ts';
@@ -16,13 +15,13 @@ const flags = (folder: string): readonly string[] => [
   ...['-H', `unix://${folder}/sock2`],
 ];
 
-/** A PATH with what the starter needs and no containerd. */
-function pathWithoutContainerd(): string {
-  const folder = '/run/compat/path';
-  mkdirSync(folder, { recursive: true });
-  for (const name of ['sh', 'dirname', 'readlink', 'find', 'mkdir', 'flock', 'runc'])
-    symlinkSync(`/usr/bin/${name === 'runc' ? '../sbin/runc' : name}`, join(folder, name));
-  return folder;
+/** Runs a command in a mount namespace in which no folder that programs are looked for in has an executable `name`. */
+function without(name: string, command: readonly string[]): readonly string[] {
+  const folders = '/usr/local/sbin /usr/local/bin /usr/sbin /usr/bin /sbin /bin';
+  const script =
+    `for folder in $(echo "$PATH" | tr : ' ') ${folders}; do ` +
+    `[ ! -e "$folder/$0" ] || mount --bind /dev/null "$folder/$0" || exit 99; done; exec "$@"`;
+  return ['unshare', '--mount', '--propagation', 'private', '--', 'sh', '-c', script, name, ...command];
 }
 
 function containerdPid(daemon: Daemon): number | undefined {
@@ -52,10 +51,21 @@ for (const engine of engines('docker').filter(({ kind }) => kind === 'linkspand'
       });
     });
 
-    test('without containerd it says so', { todo: 'the daemon also looks beyond PATH' }, async () => {
-      const run = createRunner([], [], { env: { PATH: pathWithoutContainerd() } });
-      await run(['sh', linkspand, ...flags('/run/compat/alone')], { exitCode: 1, stderr: /containerd/ });
-    });
+    for (const name of ['containerd', 'containerd-shim-runc-v2', 'runc']) {
+      test(`without ${name} it says so and leaves nothing running`, async () => {
+        const run = createRunner([], []);
+        const folder = `/run/compat/without-${name}`;
+        await run(without(name, [linkspand, ...flags(folder)]), {
+          exitCode: 1,
+          stderr: new RegExp(`\\b${name} not found in .*apt install containerd runc`),
+        });
+        assert.deepEqual(
+          processes().filter(({ command }) => command.includes(folder)),
+          [],
+        );
+        await run(['sh', '-c', `! ls ${folder}/sock2 ${folder}/pid2`], { stderr: /No such file/ });
+      });
+    }
 
     test('with a containerd that is not there it says so', async () => {
       const run = createRunner([], []);
