@@ -87,11 +87,39 @@ create -p 80:99999 busybox
 create --expose 1:2 busybox
 create -v /a:/b:ro -v vol:/x -v /anon --tmpfs /t:size=1m --tmpfs /u busybox
 create --mount type=bind,src=/q,dst=/w,ro --mount type=volume,src=v,dst=/v,volume-nocopy --mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1777 busybox
+create --mount type=volume,dst=/v,volume-driver=d,volume-opt=a=b,volume-opt=c,volume-label=k=v,volume-label=l busybox
+create --mount type=volume,dst=/v,volume-subpath=s,volume-nocopy=0 busybox
+create --mount src=v,dst=/v,readonly,volume-nocopy=maybe busybox
+create --mount type=bind,src=/q,dst=/w,bind-propagation=rshared,bind-recursive=readonly,readonly busybox
+create --mount type=bind,src=/q,dst=/w,bind-recursive=readonly busybox
+create --mount type=bind,src=/q,dst=/w,bind-recursive=writable busybox
+create --mount type=bind,src=/q,dst=/w,bind-recursive=zip busybox
+create --mount type=bind,src=/q,dst=/w,bind-recursive=writable,ro busybox
+create --mount type=bind,src=/q,dst=/w,bind-recursive=disabled,ro=0 busybox
+create --mount type=bind,src=/q,dst=/w,bind-recursive=readonly,ro,bind-propagation=rprivate busybox
+create --mount type=volume,dst=/w,image-subpath=a busybox
+create --mount type=tmpfs,dst=/w,tmpfs-mode= busybox
+create --mount type=bind,src=/q,dst=/w,bind-nonrecursive busybox
+create --mount type=bind,src=/q,dst=/w,ro=maybe busybox
+create --mount type=bind,src=/q,dst=/w,volume-nocopy busybox
+create --mount type=volume,dst=/w,bind-propagation=rshared busybox
+create --mount type=volume,dst=/w,tmpfs-size=1m busybox
+create --mount type=tmpfs,dst=/w,tmpfs-mode=9 busybox
+create --mount type=tmpfs,dst=/w,tmpfs-size=x busybox
+create --mount type=tmpfs,src=x,dst=/w busybox
+create --mount type=image,src=busybox,dst=/i,image-subpath=etc busybox
+create --mount type=zip,src=a,dst=/i busybox
+create --mount type=bind,src=./q,dst=/w,consistency=cached busybox
+create --mount type=bind,dst=/a,_src=/b busybox
+create --mount type=bind,src=/q,dst=/w,zip busybox
+create --volume-driver d --volumes-from web:ro -v ./a:/b -v a:/b:ro,nocopy busybox
 create --mount type=bind,src=/q busybox
 create --mount type=bind,zip=1,dst=/a busybox
 create --mount foo busybox
 create -e A=b -e FOO -e NOTSET --env C= -l x=y -l z --label-file /nonexistent busybox
 create -e A=b -e FOO -e NOTSET --env C= -l x=y -l z busybox
+create -e =x busybox
+create --env-file /nonexistent busybox
 create -m 64m --memory-swap -1 --memory-reservation 1.5g --cpus 1.5 -c 512 --cpuset-cpus 0-1 --pids-limit 5 --oom-score-adj -5 --shm-size 64m busybox
 create --ulimit nofile=10:20 --ulimit core=0 --device /dev/null --device /dev/a:/dev/b:r --group-add g --security-opt no-new-privileges busybox
 create --cap-add net_admin --cap-add CAP_SYS_TIME --cap-drop all --privileged --read-only --init --user 1:2 -w /w busybox
@@ -183,6 +211,10 @@ logs nope
 exec web ls -l
 exec -e A=b -e FOO -u root -w /x --privileged web ls
 exec -d web ls
+exec -d -t -w /x web ls
+exec --detach-keys ctrl-a -i web cat
+exec --env-file /nonexistent web ls
+exec -e =x web ls
 exec web
 exec -it web ls
 container prune -f

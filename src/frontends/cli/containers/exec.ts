@@ -3,28 +3,35 @@
  */
 import { CliError, DaemonError, silentExit } from '../cliError.ts';
 import { type Command, type Invocation } from '../command.ts';
-import { flag } from '../flags.ts';
+import { checkedBy, flag } from '../flags.ts';
 import { nullIfEmpty } from '../text/nullIfEmpty.ts';
+import { checkVariable } from './flagValues.ts';
 import { exitCodeOfStartFailure } from './exitStatus.ts';
 import { checkTty, followSize, runStream } from './streams.ts';
 import { readEnvironment } from './variableFiles.ts';
 
 const nothing: Disposable = { [Symbol.dispose]: () => {} };
 
-function execBody({ flags, args, io }: Invocation): Record<string, unknown> {
+/** The terminal's size, zero where there is none; only with `-t`. */
+function consoleSize({ flags, io }: Invocation): { readonly ConsoleSize?: readonly number[] } {
+  const size = io.size();
+  return flags.bool('tty') ? { ConsoleSize: [size?.rows ?? 0, size?.columns ?? 0] } : {};
+}
+
+function execBody(invocation: Invocation): Record<string, unknown> {
+  const { flags, args, io } = invocation;
   const isDetached = flags.bool('detach');
-  const size = flags.bool('tty') ? io.size() : undefined;
   return {
     User: flags.text('user'),
     Privileged: flags.bool('privileged'),
     Tty: flags.bool('tty'),
-    ...(size === undefined ? {} : { ConsoleSize: [size.rows, size.columns] }),
+    ...consoleSize(invocation),
     AttachStdin: !isDetached && flags.bool('interactive'),
     AttachStderr: !isDetached,
     AttachStdout: !isDetached,
     Detach: isDetached,
     DetachKeys: flags.text('detach-keys'),
-    Env: readEnvironment(flags.list('env-file'), flags.list('env'), io.env),
+    Env: readEnvironment(flags.list('env-file'), flags.list('env'), io.env, 1),
     WorkingDir: flags.text('workdir'),
     Cmd: nullIfEmpty(args.slice(1)),
   };
@@ -33,12 +40,7 @@ function execBody({ flags, args, io }: Invocation): Record<string, unknown> {
 async function runExec(invocation: Invocation, execId: string): Promise<number> {
   const { client, flags, io } = invocation;
   const isTty = flags.bool('tty');
-  const size = isTty ? io.size() : undefined;
-  const json = {
-    Detach: false,
-    Tty: isTty,
-    ...(size === undefined ? {} : { ConsoleSize: [size.rows, size.columns] }),
-  };
+  const json = { Detach: false, Tty: isTty, ...consoleSize(invocation) };
   const hijacked = await client.hijack(`/exec/${execId}/start`, { json });
   using _size = isTty && io.isOutTerminal ? followSize(client, io, `/exec/${execId}/resize`) : nothing;
   const options = { io, isTty, hasStdin: flags.bool('interactive'), detachKeys: flags.text('detach-keys') };
@@ -57,7 +59,7 @@ export const execCommand: Command = {
   flags: [
     flag('-d, --detach', 'bool', 'Detached mode: run command in the background'),
     flag('--detach-keys', 'string', 'Override the key sequence for detaching a container'),
-    flag('-e, --env', 'list', 'Set environment variables'),
+    checkedBy(flag('-e, --env', 'list', 'Set environment variables'), checkVariable),
     flag('--env-file', 'list', 'Read in a file of environment variables'),
     flag('-i, --interactive', 'bool', 'Keep STDIN open even if not attached'),
     flag('--privileged', 'bool', 'Give extended privileges to the command'),
@@ -77,7 +79,7 @@ export const execCommand: Command = {
       json: execBody(invocation),
     });
     if (flags.bool('detach')) {
-      const json = { Detach: true, Tty: flags.bool('tty') };
+      const json = { Detach: true, Tty: flags.bool('tty'), ...consoleSize(invocation) };
       await client.text('POST', `/exec/${Id}/start`, { json });
       return;
     }

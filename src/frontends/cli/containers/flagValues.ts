@@ -1,5 +1,5 @@
 /*
- * Values of `run` flags that are checked while flags are read: `--add-host`, `--ulimit`, `--attach`. Pure.
+ * Values of `run` flags that are checked while flags are read: `--add-host`, `--ulimit`, `--attach`, `--env`. Pure.
  */
 import { parseIp } from '../../../net/ip.ts';
 import { CliError } from '../cliError.ts';
@@ -29,4 +29,9 @@ export function parseStreamName(text: string): string {
   if (!['stdin', 'stdout', 'stderr'].includes(name))
     throw new CliError('valid streams are STDIN, STDOUT and STDERR');
   return name;
+}
+
+/** Throws CliError unless `text` begins with a variable's name. */
+export function checkVariable(text: string): void {
+  if (text === '' || text.startsWith('=')) throw new CliError(`invalid environment variable: ${text}`);
 }

@@ -14,6 +14,7 @@ interface Mount {
   Consistency?: string;
   BindOptions?: Record<string, unknown>;
   VolumeOptions?: Record<string, unknown>;
+  ImageOptions?: Record<string, unknown>;
   TmpfsOptions?: Record<string, unknown>;
 }
 
@@ -21,6 +22,27 @@ function parseFlagBool(value: string, key: string): boolean {
   if (['1', 't', 'true'].includes(value.toLowerCase())) return true;
   if (['0', 'f', 'false'].includes(value.toLowerCase())) return false;
   throw new CliError(`invalid value for ${key}: ${value}`, 125);
+}
+
+/** As Go leaves false out. */
+function whenTrue(key: string, isTrue: boolean): Record<string, true> {
+  return isTrue ? { [key]: true } : {};
+}
+
+/** Docker sends a driver's record with every option of a volume, empty where no driver is named. */
+function setVolumeOption(mount: Mount, change: Record<string, unknown>): void {
+  mount.VolumeOptions = { DriverConfig: {}, ...mount.VolumeOptions, ...change };
+}
+
+function setDriverConfig(mount: Mount, change: (before: Record<string, unknown>) => object): void {
+  const before = mount.VolumeOptions?.['DriverConfig'] as Record<string, unknown> | undefined;
+  setVolumeOption(mount, { DriverConfig: { ...before, ...change(before ?? {}) } });
+}
+
+/** `name=value` or a bare name added to a map that may not be there yet. */
+function withPair(map: unknown, text: string): Record<string, string> {
+  const [name, value] = splitPair(text);
+  return { ...(map as Record<string, string> | undefined), [name]: value };
 }
 
 function setMountField(mount: Mount, key: string, value: string): void {
@@ -39,7 +61,8 @@ function setMountField(mount: Mount, key: string, value: string): void {
       return;
     case 'readonly':
     case 'ro':
-      mount.ReadOnly = parseFlagBool(value, key);
+      if (parseFlagBool(value, key)) mount.ReadOnly = true;
+      else delete mount.ReadOnly;
       return;
     case 'consistency':
       mount.Consistency = value.toLowerCase();
@@ -48,20 +71,34 @@ function setMountField(mount: Mount, key: string, value: string): void {
       mount.BindOptions = { ...mount.BindOptions, Propagation: value.toLowerCase() };
       return;
     case 'bind-create-src':
-      mount.BindOptions = { ...mount.BindOptions, CreateMountpoint: parseFlagBool(value, key) };
+      mount.BindOptions = {
+        ...mount.BindOptions,
+        ...whenTrue('CreateMountpoint', parseFlagBool(value, key)),
+      };
+      return;
+    case 'bind-nonrecursive':
+      mount.BindOptions = { ...mount.BindOptions, ...whenTrue('NonRecursive', parseFlagBool(value, key)) };
       return;
     case 'bind-recursive':
       return setRecursive(mount, value);
     case 'volume-nocopy':
-      mount.VolumeOptions = { ...mount.VolumeOptions, NoCopy: parseFlagBool(value, key), DriverConfig: {} };
-      return;
+      return setVolumeOption(mount, whenTrue('NoCopy', parseFlagBool(value, key)));
     case 'volume-subpath':
-      mount.VolumeOptions = { ...mount.VolumeOptions, Subpath: value, DriverConfig: {} };
+      return setVolumeOption(mount, { Subpath: value });
+    case 'volume-label':
+      return setVolumeOption(mount, { Labels: withPair(mount.VolumeOptions?.['Labels'], value) });
+    case 'volume-driver':
+      return setDriverConfig(mount, () => ({ Name: value }));
+    case 'volume-opt':
+      return setDriverConfig(mount, ({ Options }) => ({ Options: withPair(Options, value) }));
+    case 'image-subpath':
+      mount.ImageOptions = { ...mount.ImageOptions, Subpath: value };
       return;
     case 'tmpfs-size':
       mount.TmpfsOptions = { ...mount.TmpfsOptions, SizeBytes: sizeOf(value, key) };
       return;
     case 'tmpfs-mode':
+      if (!/^[0-7]+$/.test(value)) throw new CliError(`invalid value for ${key}: ${value}`, 125);
       mount.TmpfsOptions = { ...mount.TmpfsOptions, Mode: Number.parseInt(value, 8) };
       return;
     default:
@@ -114,13 +151,32 @@ export function parseMountFlag(text: string): Mount {
     setMountField(mount, key, field.includes('=') ? value : 'true');
   }
   if (mount.Target === undefined) throw new CliError('target is required', 125);
-  if (mount.VolumeOptions !== undefined && mount.Type !== 'volume')
-    throw new CliError(`cannot mix 'volume-*' options with mount type '${mount.Type}'`, 125);
-  if (mount.BindOptions !== undefined && mount.Type !== 'bind')
-    throw new CliError(`cannot mix 'bind-*' options with mount type '${mount.Type}'`, 125);
-  if (mount.TmpfsOptions !== undefined && mount.Type !== 'tmpfs')
-    throw new CliError(`cannot mix 'tmpfs-*' options with mount type '${mount.Type}'`, 125);
+  checkMix(mount);
+  checkRecursive(mount);
   return mount;
+}
+
+const optionsOfType = {
+  volume: 'VolumeOptions',
+  image: 'ImageOptions',
+  bind: 'BindOptions',
+  tmpfs: 'TmpfsOptions',
+} as const;
+
+function checkMix(mount: Mount): void {
+  for (const [type, field] of Object.entries(optionsOfType))
+    if (mount[field] !== undefined && mount.Type !== type)
+      throw new CliError(`cannot mix '${type}-*' options with mount type '${mount.Type}'`, 125);
+}
+
+function checkRecursive({ BindOptions: options, ReadOnly }: Mount): void {
+  const name = options?.['ReadOnlyNonRecursive'] === true ? 'writable' : 'readonly';
+  if (name === 'readonly' && options?.['ReadOnlyForceRecursive'] !== true) return;
+  const needs = (what: string): CliError =>
+    new CliError(`option 'bind-recursive=${name}' requires '${what}' to be specified in conjunction`, 125);
+  if (ReadOnly !== true) throw needs('readonly');
+  if (name === 'readonly' && options?.['Propagation'] !== 'rprivate')
+    throw needs('bind-propagation=rprivate');
 }
 
 /** `-v` values: with a colon a bind (relative host paths made absolute), without one an anonymous volume. */

@@ -2,7 +2,7 @@
  * The flags of `run` and `create`, as the docker CLI 28 has them. Windows-only ones and content trust are left out.
  */
 import { checkedBy, type FlagSpec, flag, flagAlias } from '../flags.ts';
-import { parseAddHost, parseStreamName, parseUlimit } from './flagValues.ts';
+import { checkVariable, parseAddHost, parseStreamName, parseUlimit } from './flagValues.ts';
 import { parseMountFlag } from './mountFlags.ts';
 import { parseNetworkFlag } from './networkFlag.ts';
 
@@ -39,7 +39,7 @@ const processFlags: readonly FlagSpec[] = [
   flag('--cap-drop', 'list', 'Drop Linux capabilities'),
   flag('--cidfile', 'string', 'Write the container ID to the file'),
   flag('--entrypoint', 'string', 'Overwrite the default ENTRYPOINT of the image'),
-  flag('-e, --env', 'list', 'Set environment variables'),
+  checkedBy(flag('-e, --env', 'list', 'Set environment variables'), checkVariable),
   flag('--env-file', 'list', 'Read in a file of environment variables'),
   flag('--group-add', 'list', 'Add additional groups to join'),
   flag('--init', 'bool', 'Run an init inside the container that forwards signals and reaps processes'),

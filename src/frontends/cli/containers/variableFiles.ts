@@ -26,12 +26,12 @@ export function parseVariableLines(text: string, path: string): string[] {
   return entries;
 }
 
-function readLines(path: string): string[] {
+function readLines(path: string, exitCode: number): string[] {
   try {
     return parseVariableLines(readFileSync(path, 'utf8'), path);
   } catch (error) {
-    if (error instanceof CliError) throw error;
-    throw new CliError(`open ${path}: no such file or directory`, 125);
+    const text = error instanceof CliError ? error.message : `open ${path}: no such file or directory`;
+    throw new CliError(text, exitCode);
   }
 }
 
@@ -41,22 +41,24 @@ function withOwnValue(entry: string, env: NodeJS.ProcessEnv): string {
   return value === undefined ? entry : `${entry}=${value}`;
 }
 
-/** Files first, then flags, so that flags win. Null when there are none. */
+/**
+ * Files first, then flags, so that flags win. Null when there are none. `fileExitCode` is for a bad file: 125, as a
+ * bad flag, where a container is made, 1 in `exec`.
+ */
 export function readEnvironment(
   files: readonly string[],
   flags: readonly string[],
   env: NodeJS.ProcessEnv,
+  fileExitCode = 125,
 ): string[] | null {
-  for (const entry of flags)
-    if (entry === '' || entry.startsWith('='))
-      throw new CliError(`invalid environment variable: ${entry}`, 125);
-  const all = [...files.flatMap(readLines), ...flags].map((entry) => withOwnValue(entry, env));
+  const lines = files.flatMap((path) => readLines(path, fileExitCode));
+  const all = [...lines, ...flags].map((entry) => withOwnValue(entry, env));
   return all.length === 0 ? null : all;
 }
 
 /** Labels as an object; a bare key has an empty value. */
 export function readLabels(files: readonly string[], flags: readonly string[]): Record<string, string> {
-  const entries = [...files.flatMap(readLines), ...flags];
+  const entries = [...files.flatMap((path) => readLines(path, 125)), ...flags];
   return Object.fromEntries(
     entries.map((entry) => {
       const at = entry.indexOf('=');
