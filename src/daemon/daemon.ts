@@ -130,7 +130,12 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   ]);
   parts.use(kernel);
   parts.use(runtime);
-  const images = await openImages({ client: runtime.client, seam });
+  const images = await openImages({
+    client: runtime.client,
+    seam,
+    logger,
+    insecureRegistries: config.insecureRegistries,
+  });
   const identity = await Identity.open(store);
   const events = new EventLog();
   const half = await openNetworkHalf({ config, kernel, store, identity, events, logger });

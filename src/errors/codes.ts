@@ -93,8 +93,8 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   imageNotFound: 'notFound',
   imageInUse: 'conflict',
   imageInvalid: 'invalid',
-  registryRefused: 'forbidden',
-  registryUnreachable: 'unavailable',
+  registryRefused: 'internal',
+  registryUnreachable: 'internal',
   // requests
   requestInvalid: 'invalid',
   requestTooLarge: 'tooLarge',

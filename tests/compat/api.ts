@@ -20,9 +20,18 @@ function messageOf(body: string): string {
 }
 
 /** One request; `body` is sent as it is, with JSON's content type. */
-export function callApi(socketPath: string, method: string, path: string, body?: string): Promise<Answer> {
+export function callApi(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: string,
+  extraHeaders: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const headers = body === undefined ? {} : { 'Content-Type': 'application/json' };
+    const headers = {
+      ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+      ...extraHeaders,
+    };
     const call = request({ socketPath, method, path, headers, timeout: 20_000 }, (response) => {
       text(response).then((answer) => {
         resolve({ status: response.statusCode ?? 0, body: answer, message: messageOf(answer) });

@@ -87,10 +87,13 @@ function parseRegistryAuth(header: string | undefined): RegistryCredentials {
   };
 }
 
-/** `fromImage` and `tag` as one reference; a tag may be a digest. */
+/** `fromImage` and `tag` as one reference; a tag may be a digest. Without any, Docker pulls every tag. */
 function pullReference(query: Query): string {
   const [name, tag] = [textOf(query, 'fromImage'), textOf(query, 'tag')];
-  if (tag === '') return name;
+  if (tag === '') {
+    if (/[:@][^/]*$/.test(name)) return name;
+    throw absent('pulling every tag of a repository (POST /images/create without a tag)');
+  }
   return `${name}${tag.includes(':') ? '@' : ':'}${tag}`;
 }
 

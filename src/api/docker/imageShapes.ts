@@ -103,11 +103,12 @@ export function historyShape(image: Image): readonly Shape[] {
   }));
 }
 
-/** One line of a pull or load. */
-export function progressShape({ id, status, currentBytes, totalBytes }: ImageProgress): Shape {
+/** One line of a pull or load. Only lines about a layer have details; a terminal redraws those in place. */
+export function progressShape({ id, tag, status, currentBytes, totalBytes }: ImageProgress): Shape {
+  if (id === undefined) return { status, ...(tag !== undefined && { id: tag }) };
   const detail = {
     ...(currentBytes !== undefined && { current: currentBytes }),
     ...(totalBytes !== undefined && { total: totalBytes }),
   };
-  return { status, progressDetail: detail, ...(id !== undefined && { id }) };
+  return { status, progressDetail: detail, id };
 }

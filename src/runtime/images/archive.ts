@@ -1,211 +1,181 @@
 /*
- * Image archives: docker-save (manifest.json) and OCI layout (index.json) tars, plain or gzipped. Every regular file
- * goes into the content store under the lease, so that nothing is written to a path that an archive names; documents
- * are read back from there. Names that leave the archive, files that are not what their digest says and archives that
- * end early are refused with imageInvalid.
+ * Reads an image archive (docker save, or an OCI layout in a tar) in one pass and without touching the disk: blobs go
+ * straight into the content store under the lease, small documents are kept in memory. Nothing is written under a name
+ * that the archive chose; names are only keys. What the archive means is for load.ts.
  */
 import { posix } from 'node:path';
-import type { Readable, Writable } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import { extract } from 'tar-stream';
-import { messageOf } from '../../errors/linkspanError.ts';
+import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { type Extract, extract } from 'tar-stream';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import { InjectedFault } from '../../base/seam.ts';
+import { ContainerdError } from '../containerd/status.ts';
+import type { BlobLease } from './blobs.ts';
+import { readDocument } from './blobs.ts';
+import { type Compression, decompress, detectCompression } from './compression.ts';
+import { documentMaxBytes, invalid } from './manifest.ts';
 import type { ContainerdClient } from '../containerd/client.ts';
-import { type Blob, type BlobLease, readDocument } from './blobs.ts';
-import {
-  type BlobDescriptor,
-  hostPlatform,
-  invalid,
-  type Manifest,
-  mediaTypes,
-  parseIndex,
-  parseManifest,
-  parseSaved,
-  type SavedImage,
-  selectPlatform,
-} from './manifest.ts';
 
-/** An image found in an archive, its blobs stored. */
-export interface ArchivedImage {
-  readonly bytes: Uint8Array;
-  readonly mediaType: string;
-  readonly manifest: Manifest;
-  readonly digest?: string;
-  /** Names as the archive writes them. */
-  readonly tags: readonly string[];
+/** One entry of a tar: a header, and a stream of the bytes. */
+type Entry = Extract extends AsyncIterable<infer E> ? E : never;
+
+const entriesMax = 20_000;
+const documentsMaxBytes = 64 << 20;
+const linksMax = 8;
+
+export interface ArchiveBlob {
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly compression: Compression;
 }
 
-/** `source` as it is, or unpacked if it begins as gzip does (RFC 1952). */
-export async function* plainBytes(source: Readable): AsyncGenerator<Uint8Array> {
-  const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  const first = await chunks.next();
-  if (first.done === true) return;
-  async function* all(): AsyncGenerator<Uint8Array> {
-    yield first.value as Uint8Array;
-    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value;
-  }
-  if (first.value[0] !== 0x1f || first.value[1] !== 0x8b) {
-    yield* all();
-    return;
-  }
-  const gunzip = createGunzip();
-  const feeding = (async () => {
-    for await (const chunk of all())
-      if (!gunzip.write(chunk)) await new Promise((r) => gunzip.once('drain', r));
-    gunzip.end();
-  })().catch((error: unknown) => gunzip.destroy(error as Error));
-  yield* gunzip as AsyncIterable<Uint8Array>;
-  await feeding;
+type Item =
+  | { readonly kind: 'blob'; readonly blob: ArchiveBlob }
+  | { readonly kind: 'document'; readonly bytes: Buffer }
+  | { readonly kind: 'link'; readonly target: string };
+
+export interface Archive {
+  /** Names of everything in it. */
+  has(name: string): boolean;
+  /** A small file's bytes; throws imageInvalid if it is missing. */
+  document(name: string): Promise<Buffer>;
+  /** A stored blob; throws imageInvalid if it is missing. */
+  blob(name: string): ArchiveBlob;
 }
 
-/** The name of an entry within the archive; throws if it points outside. */
-function entryName(name: string): string {
-  const clean = posix.normalize(name).replace(/\/$/, '');
-  if (posix.isAbsolute(clean) || clean === '..' || clean.startsWith('../'))
-    throw invalid(`the archive names a path outside itself: ${JSON.stringify(name)}`);
+/** `./a/b/` as `a/b`; throws imageInvalid for a name that leads out of the archive. */
+export function entryName(name: string): string {
+  const clean = posix.normalize(name).replace(/\/+$/, '');
+  if (clean === '..' || clean.startsWith('../') || clean.startsWith('/') || name.split('/').includes('..'))
+    throw invalid(`the archive has an entry outside of its root: ${JSON.stringify(name).slice(0, 200)}`);
   return clean;
 }
 
-interface Contents {
-  readonly files: ReadonlyMap<string, Blob>;
+const digestName = /^blobs\/sha256\/([0-9a-f]{64})$/;
+
+/** A file that is read by us, not by containerd: everything small that is not a layer. */
+function isDocument(name: string): boolean {
+  return (
+    name.endsWith('.json') || ['oci-layout', 'repositories'].includes(name) || /(^|\/)VERSION$/.test(name)
+  );
 }
 
-/** Digest that an entry's name promises: `blobs/sha256/<hex>` and docker-save's `<hex>.json`. */
-function promisedDigest(name: string): string | undefined {
-  const hex = /^(?:blobs\/sha256\/)?([0-9a-f]{64})(?:\.json)?$/.exec(name)?.[1];
-  return hex === undefined ? undefined : `sha256:${hex}`;
+async function readSmall(entry: Entry, name: string): Promise<Buffer> {
+  if ((entry.header.size ?? 0) > documentMaxBytes)
+    throw invalid(`${name} is larger than ${documentMaxBytes} bytes, which no image needs`);
+  return await buffer(entry);
 }
 
-async function readEntries(source: Readable, lease: BlobLease): Promise<Contents> {
-  const files = new Map<string, Blob>();
-  const links = new Map<string, string>();
-  const tar = extract();
-  // To Node's types a streamx stream is no Writable; it behaves as one.
-  const sink = tar as unknown as Writable;
-  const feeding = (async () => {
-    for await (const chunk of plainBytes(source))
-      if (!sink.write(chunk)) await new Promise((resolve) => sink.once('drain', resolve));
-    sink.end();
-  })().catch((error: unknown) => void sink.destroy(error as Error));
-  for await (const entry of tar) {
-    const name = entryName(entry.header.name);
-    const { type, linkname } = entry.header;
-    if (type === 'file' || type === 'contiguous-file') {
-      const digest = promisedDigest(name);
-      files.set(
-        name,
-        await lease.write(entry as AsyncIterable<Uint8Array>, digest === undefined ? {} : { digest }),
-      );
-    } else {
-      entry.resume();
-      if ((type === 'symlink' || type === 'link') && linkname != null) {
-        const base = type === 'symlink' ? posix.dirname(name) : '.';
-        links.set(name, entryName(posix.join(base, linkname)));
-      }
+async function storeBlob(lease: BlobLease, entry: Entry, name: string): Promise<ArchiveBlob> {
+  let head = Buffer.alloc(0);
+  async function* watched(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of entry as AsyncIterable<Buffer>) {
+      if (head.length < 4) head = Buffer.concat([head, chunk.subarray(0, 4)]);
+      yield chunk;
     }
   }
-  await feeding;
-  for (const [name, target] of links) {
-    const blob = files.get(target);
-    if (blob !== undefined) files.set(name, blob);
+  const hex = digestName.exec(name)?.[1];
+  const source = hex === undefined ? {} : { digest: `sha256:${hex}` };
+  const sizeBytes = entry.header.size ?? 0;
+  const stored = await lease.write(watched(), { ...source, sizeBytes });
+  return { ...stored, compression: detectCompression(head) };
+}
+
+async function readEntry(lease: BlobLease, entry: Entry, name: string): Promise<Item | undefined> {
+  const { type, linkname } = entry.header;
+  switch (type) {
+    case 'directory':
+      return undefined;
+    case 'symlink':
+      // docker save of old engines: a layer that two images share is a link to the other's.
+      return { kind: 'link', target: entryName(posix.join(posix.dirname(name), linkname ?? '')) };
+    case 'link':
+      return { kind: 'link', target: entryName(linkname ?? '') };
+    case 'file':
+    case 'contiguous-file':
+      return isDocument(name)
+        ? { kind: 'document', bytes: await readSmall(entry, name) }
+        : { kind: 'blob', blob: await storeBlob(lease, entry, name) };
+    case 'block-device':
+    case 'character-device':
+    case 'fifo':
+    default:
+      throw invalid(`the archive has an entry of type ${type}, which no image has: ${name}`);
   }
-  return { files };
 }
 
-function need(contents: Contents, name: string): Blob {
-  const blob = contents.files.get(entryName(name));
-  if (blob === undefined) throw invalid(`the archive names ${JSON.stringify(name)} and does not hold it`);
-  return blob;
-}
-
-/** The document of a manifest that we make ourselves: docker-save and import have none. */
-export function writeManifest(manifest: Manifest): Omit<ArchivedImage, 'tags'> {
-  const toJson = ({ mediaType, digest, sizeBytes }: BlobDescriptor): object => ({
-    mediaType,
-    size: sizeBytes,
-    digest,
+async function readItems(lease: BlobLease, tar: Readable): Promise<Map<string, Item>> {
+  const items = new Map<string, Item>();
+  const parser = extract();
+  let failure: Error | undefined;
+  tar.on('error', (error) => {
+    failure = error;
+    parser.destroy(error);
   });
-  const document = {
-    schemaVersion: 2,
-    mediaType: mediaTypes.dockerManifest,
-    config: toJson(manifest.config),
-    layers: manifest.layers.map(toJson),
-  };
-  return { bytes: Buffer.from(JSON.stringify(document)), mediaType: mediaTypes.dockerManifest, manifest };
-}
-
-function fromSaved(contents: Contents, saved: SavedImage): ArchivedImage {
-  const toDescriptor = (name: string, mediaType: string): BlobDescriptor => ({
-    mediaType,
-    ...need(contents, name),
-  });
-  const manifest: Manifest = {
-    config: toDescriptor(saved.config, mediaTypes.dockerConfig),
-    layers: saved.layers.map((name) => toDescriptor(name, mediaTypes.dockerLayer)),
-  };
-  return { ...writeManifest(manifest), tags: saved.tags };
-}
-
-/** The image that a descriptor of an index leads to, through nested indexes. */
-async function followIndex(
-  client: ContainerdClient,
-  contents: Contents,
-  entry: BlobDescriptor,
-  depth = 0,
-): Promise<Omit<ArchivedImage, 'tags'>> {
-  if (depth > 3) throw invalid('the index nests too deep');
-  const { digest } = need(contents, `blobs/sha256/${entry.digest.replace('sha256:', '')}`);
-  const bytes = await readDocument(client, digest);
-  const manifest = parseManifest(bytes);
-  if (manifest !== undefined) {
-    for (const blob of [manifest.config, ...manifest.layers])
-      need(contents, `blobs/sha256/${blob.digest.replace('sha256:', '')}`);
-    return { bytes, mediaType: entry.mediaType || mediaTypes.ociManifest, manifest, digest };
+  tar.pipe(parser);
+  let documentBytes = 0;
+  try {
+    for await (const entry of parser) {
+      const name = entryName(entry.header.name);
+      const item = await readEntry(lease, entry, name);
+      entry.resume();
+      if (item === undefined) continue;
+      items.set(name, item);
+      if (item.kind === 'document') documentBytes += item.bytes.length;
+      if (items.size > entriesMax || documentBytes > documentsMaxBytes)
+        throw invalid('the archive has more entries than any image needs');
+    }
+  } catch (error) {
+    throw failure ?? error;
+  } finally {
+    tar.unpipe(parser);
+    tar.destroy();
   }
-  const chosen = selectPlatform(parseIndex(bytes), hostPlatform());
-  if (chosen === undefined) throw invalid('the archive holds no image for this platform');
-  return followIndex(client, contents, chosen, depth + 1);
+  return items;
 }
 
-async function fromLayout(
-  client: ContainerdClient,
-  contents: Contents,
-  index: Blob,
-): Promise<ArchivedImage[]> {
-  const images: ArchivedImage[] = [];
-  for (const entry of parseIndex(await readDocument(client, index.digest))) {
-    const name =
-      entry.annotations['io.containerd.image.name'] ?? entry.annotations['org.opencontainers.image.ref.name'];
-    images.push({ ...(await followIndex(client, contents, entry)), tags: name === undefined ? [] : [name] });
-  }
-  return images;
+/** Ours, containerd's and injected failures as they are; the rest is a broken archive. */
+export function explainArchive(error: unknown): unknown {
+  if (error instanceof LinkspanError || error instanceof ContainerdError || error instanceof InjectedFault)
+    return error;
+  return invalid(`the archive is truncated or not a tar: ${messageOf(error)}`, error);
 }
 
-/** Stores everything and says which images there are. Throws imageInvalid; the lease then takes all back. */
+/** Reads all of `tar`. Throws imageInvalid for what is truncated, hostile or no archive. */
 export async function readArchive(
   client: ContainerdClient,
-  source: Readable,
   lease: BlobLease,
-): Promise<readonly ArchivedImage[]> {
-  let contents: Contents;
-  try {
-    contents = await readEntries(source, lease);
-  } catch (error) {
-    if (
-      error instanceof Error &&
-      /unexpected end|invalid tar|incorrect header|premature|writable stream closed|checksum/i.test(
-        error.message,
-      )
-    )
-      throw invalid(`the archive is not a whole tar: ${messageOf(error)}`, error);
-    throw error;
+  source: Readable,
+): Promise<Archive> {
+  const items = await decompress(source)
+    .then((tar) => readItems(lease, tar))
+    .catch((error: unknown) => Promise.reject(explainArchive(error)));
+
+  function find(given: string): Item | undefined {
+    let name = entryName(given);
+    for (let links = 0; links <= linksMax; links++) {
+      const item = items.get(name);
+      if (item?.kind !== 'link') return item;
+      name = item.target;
+    }
+    throw invalid(`${given} is a chain of links in the archive`);
   }
-  const saved = contents.files.get('manifest.json');
-  if (saved !== undefined)
-    return parseSaved(await readDocument(client, saved.digest)).map((image) => fromSaved(contents, image));
-  const index = contents.files.get('index.json');
-  if (index === undefined)
-    throw invalid(
-      'the archive is no image: it holds neither manifest.json nor index.json; a root file system is taken by import',
-    );
-  return fromLayout(client, contents, index);
+
+  const missing = (name: string): Error =>
+    invalid(`the archive names ${JSON.stringify(name).slice(0, 200)} and does not have it`);
+
+  return {
+    has: (name) => find(name) !== undefined,
+    blob: (name) => {
+      const item = find(name);
+      if (item?.kind !== 'blob') throw missing(name);
+      return item.blob;
+    },
+    document: async (name) => {
+      const item = find(name);
+      if (item?.kind === 'document') return item.bytes;
+      if (item?.kind === 'blob') return await readDocument(client, item.blob.digest);
+      throw missing(name);
+    },
+  };
 }

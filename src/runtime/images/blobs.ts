@@ -20,6 +20,8 @@ export interface BlobSource {
   readonly digest?: string;
   readonly sizeBytes?: number;
   readonly labels?: Labels;
+  /** What is said if the bytes have another digest; a usual sentence if not given. */
+  readonly mismatchText?: string;
 }
 
 export interface Blob {
@@ -107,7 +109,10 @@ async function writeBlob(
 /** containerd says a wrong digest in its text only; `unexpected commit digest sha256:…, expected sha256:…`. */
 function explain(error: unknown, source: BlobSource): unknown {
   if (error instanceof ContainerdError && /unexpected commit digest/.test(error.message))
-    return invalid(`the content of ${source.digest} does not have that digest (${error.message})`, error);
+    return invalid(
+      source.mismatchText ?? `the content of ${source.digest} does not have that digest (${error.message})`,
+      error,
+    );
   return error;
 }
 

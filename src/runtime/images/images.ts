@@ -8,6 +8,8 @@ import type { Readable } from 'node:stream';
 export interface ImageProgress {
   /** Short layer id, or undefined for lines about the whole. */
   readonly id?: string;
+  /** The tag or digest that a line about the whole is about. */
+  readonly tag?: string;
   readonly status: string;
   readonly currentBytes?: number;
   readonly totalBytes?: number;

@@ -13,7 +13,20 @@ export const documentMaxBytes: number = 4 << 20;
 /** overlayfs takes no more lower directories in one page of mount options, nor does Docker. */
 const layersMax = 125;
 
-export const mediaTypes = {
+type MediaTypeName =
+  | 'dockerManifest'
+  | 'dockerIndex'
+  | 'dockerConfig'
+  | 'dockerLayer'
+  | 'dockerLayerGzip'
+  | 'ociManifest'
+  | 'ociIndex'
+  | 'ociConfig'
+  | 'ociLayer'
+  | 'ociLayerGzip'
+  | 'ociLayerZstd';
+
+export const mediaTypes: Readonly<Record<MediaTypeName, string>> = {
   dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
   dockerIndex: 'application/vnd.docker.distribution.manifest.list.v2+json',
   dockerConfig: 'application/vnd.docker.container.image.v1+json',
@@ -25,7 +38,7 @@ export const mediaTypes = {
   ociLayer: 'application/vnd.oci.image.layer.v1.tar',
   ociLayerGzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
   ociLayerZstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
-} as const;
+};
 
 export interface BlobDescriptor {
   readonly mediaType: string;
@@ -233,6 +246,11 @@ export function parsePlatform(given: string): Platform {
     architecture: aliases[architecture] ?? architecture,
     ...(variant === undefined ? {} : { variant }),
   };
+}
+
+/** `linux/arm64/v8` */
+export function formatPlatform({ os, architecture, variant }: Platform): string {
+  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 }
 
 /** The entry for `wanted`: same system and architecture, the wanted variant if it names one. */

@@ -1,18 +1,22 @@
 /*
- * The image store over containerd: load, import, tag, remove and look-up. Contract: images.ts. What is kept lives in
- * containerd; leases of an earlier daemon that died half-way are dropped at the start.
+ * The image store over containerd's content, diff, snapshots and images services. It keeps nothing itself but a cache
+ * of parsed configs, which cannot change since they are named by digest. Contract: images.ts.
  */
+import type { Readable } from 'node:stream';
+import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { Seam } from '../../base/seam.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ContainerdClient } from '../containerd/client.ts';
-import { toLinkspanError } from '../containerd/status.ts';
-import { plainBytes, readArchive, writeManifest } from './archive.ts';
-import { dropStaleLeases, withLease } from './blobs.ts';
-import { applyChanges } from './changes.ts';
-import type { Image, ImageStore } from './images.ts';
-import { chainIds, hostPlatform, type Manifest, mediaTypes, parsePlatform } from './manifest.ts';
-import { ImageRecords, type NamedImage } from './records.ts';
+import { toLinkspanError, unless } from '../containerd/status.ts';
+import { dropStaleLeases, readDocument, withLease } from './blobs.ts';
+import type { Image, ImageProgress, ImageStore } from './images.ts';
+import { importRootfs } from './importRootfs.ts';
+import { loadArchive } from './load.ts';
+import { chainIds, type ImageDetails, parseConfig } from './manifest.ts';
+import { type ImageName, listNames, putDangling, putName, recordOf, removeRecord } from './names.ts';
+import { canceled } from '../registry/registryClient.ts';
+import { pullImage } from './pull.ts';
 import {
   familiarReference,
   formatReference,
@@ -21,175 +25,241 @@ import {
   withDefaultTag,
 } from './reference.ts';
 import { planRemoval } from './removal.ts';
-import { type StoredImage, storeImage, type UnpackDependencies } from './unpack.ts';
+import type { StoredImage, UnpackDependencies } from './unpack.ts';
 
-export interface ImagesDependencies {
+export interface ImagesOptions {
+  /** Of `openRuntime`; stays the caller's. */
   readonly client: ContainerdClient;
+  readonly logger: Logger;
   readonly seam: Seam;
+  /** Registries that may be spoken to over plain HTTP: `host`, `host:port`. Loopback addresses always may. */
+  readonly insecureRegistries: readonly string[];
 }
 
-function notFound(ref: string): LinkspanError {
-  return new LinkspanError('imageNotFound', `No such image: ${ref}`);
+/** Everything of an image that a list shows, put together from its records. */
+interface Found {
+  readonly image: Image;
+  readonly names: readonly ImageName[];
 }
 
-/** The name in `ref`, with `latest` where it has no tag; undefined if it is no name. */
-function findReference(ref: string): Reference | undefined {
-  try {
-    return withDefaultTag(parseReference(ref));
-  } catch {
-    return undefined;
-  }
+function notFound(text: string): LinkspanError {
+  return new LinkspanError('imageNotFound', `No such image: ${text}`);
 }
 
-class ContainerdImages implements ImageStore {
-  readonly #client: ContainerdClient;
-  readonly #seam: Seam;
-  readonly #records: ImageRecords;
-  readonly #unpack: UnpackDependencies;
+function isTag(reference: Reference | undefined): reference is Reference {
+  return reference?.digest === undefined && reference?.tag !== undefined;
+}
 
-  constructor({ client, seam }: ImagesDependencies) {
-    this.#client = client;
-    this.#seam = seam;
-    this.#records = new ImageRecords(client);
-    this.#unpack = { client, unpacking: new KeyedMutex() };
+function toImage(names: readonly ImageName[], details: ImageDetails): Image {
+  const references = names.flatMap(({ reference }) => reference ?? []);
+  return {
+    ...details,
+    id: names[0]?.imageId ?? '',
+    tags: references.filter(isTag).map(familiarReference).sort(),
+    digests: references
+      .filter(({ digest }) => digest !== undefined)
+      .map(familiarReference)
+      .sort(),
+    sizeBytes: names[0]?.sizeBytes ?? 0,
+  };
+}
+
+const idPattern = /^(?:sha256:)?([0-9a-f]{1,64})$/;
+
+/** Opens the store and drops what an import left that a crash cut off. */
+export async function openImages(options: ImagesOptions): Promise<ImageStore> {
+  const { client, logger, seam, insecureRegistries } = options;
+  const deps: UnpackDependencies = { client, unpacking: new KeyedMutex() };
+  const naming = new KeyedMutex();
+  const known = new Map<string, ImageDetails>();
+  await dropStaleLeases(client).catch((error: unknown) => Promise.reject(toLinkspanError(error)));
+
+  async function detailsOf(id: string): Promise<ImageDetails | undefined> {
+    const cached = known.get(id);
+    if (cached !== undefined) return cached;
+    const bytes = await unless(readDocument(client, id), 'notFound');
+    if (bytes === undefined) return undefined;
+    const details = parseConfig(bytes);
+    known.set(id, details);
+    return details;
   }
 
-  async list(): Promise<readonly Image[]> {
-    return (await this.#records.list()).map(({ image }) => image);
-  }
-
-  chainId(image: Image): string {
-    return chainIds(image.diffIds).at(-1) ?? '';
-  }
-
-  async get(ref: string): Promise<Image> {
-    return (await this.#find(ref)).named.image;
-  }
-
-  pull(ref: string): Promise<Image> {
-    parseReference(ref);
-    return Promise.reject(
-      new LinkspanError(
-        'notImplemented',
-        `pulling from a registry is not there yet; load or import ${ref} instead`,
-      ),
-    );
-  }
-
-  load: ImageStore['load'] = (tar, onProgress) =>
-    guarded(() =>
-      withLease(this.#client, undefined, async (lease) => {
-        const loaded: string[] = [];
-        for (const archived of await readArchive(this.#client, tar, lease)) {
-          const stored = await storeImage(this.#unpack, lease, archived, (blob, isDone) => {
-            const id = blob.digest.slice(7, 19);
-            const currentBytes = isDone ? blob.sizeBytes : 0;
-            onProgress({ id, status: 'Loading layer', currentBytes, totalBytes: blob.sizeBytes });
-          });
-          const references = archived.tags.map((tag) => withDefaultTag(parseReference(tag)));
-          await this.#keep(stored, references);
-          loaded.push(...(references.length > 0 ? references.map(familiarReference) : [stored.id]));
-        }
-        return loaded;
+  async function findAll(): Promise<readonly Found[]> {
+    const byId = Map.groupBy(await listNames(client), ({ imageId }) => imageId);
+    for (const id of known.keys()) if (!byId.has(id)) known.delete(id);
+    const found = await Promise.all(
+      [...byId].map(async ([id, names]) => {
+        const details = await detailsOf(id);
+        if (details === undefined) logger.warn({ image: id }, 'an image has lost its config');
+        return details === undefined ? [] : [{ image: toImage(names, details), names }];
       }),
     );
-
-  import: ImageStore['import'] = (tar, options) =>
-    guarded(() => {
-      const reference = options.ref === undefined ? undefined : withDefaultTag(parseReference(options.ref));
-      const platform = options.platform === undefined ? hostPlatform() : parsePlatform(options.platform);
-      const config = applyChanges(options.changes);
-      return withLease(this.#client, undefined, async (lease) => {
-        const layer = await lease.write(plainBytes(tar));
-        const created = new Date().toISOString();
-        const document = {
-          ...platform,
-          created,
-          comment: options.message,
-          config,
-          rootfs: { type: 'layers', diff_ids: [layer.digest] },
-          history: [{ created, comment: options.message }],
-        };
-        const stored = await lease.write(Buffer.from(JSON.stringify(document)));
-        const manifest: Manifest = {
-          config: { mediaType: mediaTypes.ociConfig, ...stored },
-          layers: [{ mediaType: mediaTypes.dockerLayer, ...layer }],
-        };
-        const image = await storeImage(this.#unpack, lease, writeManifest(manifest));
-        await this.#keep(image, reference === undefined ? [] : [reference]);
-        return await this.get(image.id);
-      });
-    });
-
-  async tag(ref: string, target: string): Promise<void> {
-    const { named } = await this.#find(ref);
-    const reference = parseReference(target);
-    if (reference.digest !== undefined)
-      throw new LinkspanError('requestInvalid', 'refusing to create a tag with a digest reference');
-    this.#seam.step('image tag');
-    await this.#records.name(withDefaultTag(reference), named.image.id, named.manifest);
+    return found.flat().sort((a, b) => (a.image.createdAt < b.image.createdAt ? 1 : -1));
   }
 
-  remove: ImageStore['remove'] = async (ref, { isForced, usersOf }) => {
-    const { named, reference } = await this.#find(ref);
-    const { id } = named.image;
-    const plan = planRemoval({
-      imageId: id,
-      named: reference,
-      references: named.references,
-      users: usersOf(id),
-      isForced,
+  /** The image and, where `ref` was a name, that name. Names come before ids, as with Docker. */
+  async function find(ref: string): Promise<Found & { readonly named: Reference | undefined }> {
+    const all = await findAll();
+    const isFullId = /^(?:sha256:)?[0-9a-f]{64}$/.test(ref);
+    if (!isFullId && !ref.startsWith('sha256:')) {
+      const named = withDefaultTag(parseReference(ref));
+      // A name with tag and digest is found by its digest.
+      const wanted = formatReference(
+        named.digest === undefined ? named : { domain: named.domain, path: named.path, digest: named.digest },
+      );
+      const byName = all.find(({ names }) => names.some(({ recordName }) => recordName === wanted));
+      if (byName !== undefined) return { ...byName, named: parseReference(wanted) };
+    }
+    const prefix = idPattern.exec(ref)?.[1];
+    const byId =
+      prefix === undefined ? [] : all.filter(({ image }) => image.id.startsWith(`sha256:${prefix}`));
+    const [only] = byId;
+    if (only === undefined || byId.length > 1)
+      throw notFound(
+        isFullId || ref.startsWith('sha256:') ? ref : familiarReference(withDefaultTag(parseReference(ref))),
+      );
+    return { ...only, named: undefined };
+  }
+
+  async function getById(id: string): Promise<Image> {
+    const found = (await findAll()).find(({ image }) => image.id === id);
+    if (found === undefined) throw notFound(id);
+    return found.image;
+  }
+
+  /** Gives a stored image its names; without any it is kept as dangling. Runs under the lease that holds the image. */
+  async function register(stored: StoredImage, names: readonly Reference[]): Promise<void> {
+    const record = await recordOf(client, stored);
+    seam.step('image record');
+    await naming.run('names', async () => {
+      for (const name of names) await putName(client, name, record);
+      if (names.length > 0) return;
+      const hasName = (await listNames(client)).some(({ imageId }) => imageId === stored.id);
+      if (!hasName) await putDangling(client, record);
     });
-    this.#seam.step('image remove');
-    // The id keeps the image while its names go, so that a failure in between loses nothing.
-    await this.#records.keep(id, named.manifest);
-    for (const name of plan.untag) await this.#records.unname(name);
-    const untagged = plan.untag.map((name) => ({ untagged: familiarReference(name) }));
-    const isNamed = named.references.length > plan.untag.length;
-    if (!plan.isDeleted && !isNamed) return untagged;
-    await this.#records.drop(id);
-    return plan.isDeleted ? [...untagged, { deleted: id }] : untagged;
+  }
+
+  async function load(
+    tar: Readable,
+    onProgress: (progress: ImageProgress) => void,
+  ): Promise<readonly string[]> {
+    return await withLease(client, undefined, async (lease) => {
+      const loaded = await loadArchive(deps, lease, tar, onProgress);
+      for (const { stored, names } of loaded) await register(stored, names);
+      return loaded.flatMap(({ stored, names }) =>
+        names.length === 0 ? [stored.id] : names.map(familiarReference),
+      );
+    });
+  }
+
+  async function importTar(tar: Readable, wanted: Parameters<ImageStore['import']>[1]): Promise<Image> {
+    const name = wanted.ref === undefined ? undefined : withDefaultTag(parseReference(wanted.ref));
+    if (name?.digest !== undefined)
+      throw new LinkspanError('requestInvalid', 'cannot import digest reference');
+    return await withLease(client, undefined, async (lease) => {
+      const stored = await importRootfs(deps, lease, tar, wanted);
+      await register(stored, name === undefined ? [] : [name]);
+      return await getById(stored.id);
+    });
+  }
+
+  const pull: ImageStore['pull'] = async (ref, wanted, onProgress) => {
+    const given = withDefaultTag(parseReference(ref));
+    const { domain, path, tag: tagGiven, digest: digestGiven } = given;
+    // A digest says all; a tag beside it names nothing.
+    const reference = digestGiven === undefined ? given : { domain, path, digest: digestGiven };
+    const { platform, credentials = {}, signal = new AbortController().signal } = wanted;
+    const before = await listNames(client);
+    const image = await withLease(client, signal, async (lease) => {
+      const { stored, digest } = await pullImage(
+        deps,
+        lease,
+        reference,
+        {
+          credentials,
+          signal,
+          insecureRegistries,
+          isKnown: (id) => before.some(({ imageId }) => imageId === id),
+          ...(platform === undefined ? {} : { platform }),
+        },
+        onProgress,
+      );
+      const named = digestGiven === undefined && tagGiven !== undefined ? [reference] : [];
+      await register(stored, [...named, { domain, path, digest }]);
+      onProgress({ status: `Digest: ${digest}` });
+      const isCurrent = before.some(
+        ({ recordName, imageId }) => recordName === formatReference(reference) && imageId === stored.id,
+      );
+      const what = isCurrent ? 'Image is up to date' : 'Downloaded newer image';
+      onProgress({ status: `Status: ${what} for ${familiarReference(reference)}` });
+      return await getById(stored.id);
+    }).catch((error: unknown) => Promise.reject(signal.aborted ? canceled() : error));
+    return image;
   };
 
-  async #keep(stored: StoredImage, references: readonly Reference[]): Promise<void> {
-    this.#seam.step('image record');
-    if (references.length === 0) await this.#records.keep(stored.id, stored.manifest);
-    for (const reference of references) await this.#records.name(reference, stored.id, stored.manifest);
+  async function tag(ref: string, target: string): Promise<void> {
+    const reference = withDefaultTag(parseReference(target));
+    if (reference.digest !== undefined)
+      throw new LinkspanError('requestInvalid', 'refusing to create a tag with a digest reference');
+    await naming.run('names', async () => {
+      const [name] = (await find(ref)).names;
+      if (name === undefined) throw notFound(ref);
+      seam.step('image tag');
+      await putName(client, reference, name.record);
+    });
   }
 
-  /** By name, then by id or a prefix of one (`reference` undefined). */
-  async #find(
-    ref: string,
-  ): Promise<{ readonly named: NamedImage; readonly reference: Reference | undefined }> {
-    const all = await guarded(() => this.#records.list());
-    const reference = findReference(ref);
-    const wanted = reference === undefined ? '' : formatReference(reference);
-    const byName = all.find(
-      ({ references, image }) =>
-        references.some((other) => formatReference(other) === wanted) || image.digests.includes(ref),
+  /** Layers of `image` that no other image stands on, from the top down. */
+  function ownLayers(image: Image, all: readonly Found[]): readonly string[] {
+    const kept = new Set(
+      all.flatMap((other) => (other.image.id === image.id ? [] : chainIds(other.image.diffIds))),
     );
-    if (byName !== undefined) return { named: byName, reference };
-    const hex = ref.replace(/^sha256:/, '');
-    const byId = /^[0-9a-f]{1,64}$/.test(hex)
-      ? all.filter(({ image }) => image.id.startsWith(`sha256:${hex}`))
-      : [];
-    const [only] = byId;
-    if (only !== undefined && byId.length === 1) return { named: only, reference: undefined };
-    throw notFound(reference === undefined ? ref : familiarReference(reference));
+    return chainIds(image.diffIds)
+      .filter((chainId) => !kept.has(chainId))
+      .reverse();
   }
-}
 
-/** containerd's own failures leave as LinkspanError. */
-async function guarded<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    throw toLinkspanError(error);
-  }
-}
+  const remove: ImageStore['remove'] = (ref, { isForced, usersOf }) =>
+    naming.run('names', async () => {
+      const { image, names, named } = await find(ref);
+      const references = names.flatMap(({ reference }) => reference ?? []);
+      const users = usersOf(image.id);
+      const plan = planRemoval({ imageId: image.id, named, references, users, isForced });
+      const gone = new Set(plan.untag.map(formatReference));
+      const layers = plan.isDeleted ? ownLayers(image, await findAll()) : [];
+      const [first] = names;
+      seam.step('image remove');
+      if (!plan.isDeleted && gone.size === names.length && first !== undefined)
+        await putDangling(client, first.record);
+      const records = names
+        .map(({ recordName }) => recordName)
+        .filter((recordName) => plan.isDeleted || gone.has(recordName));
+      for (const recordName of records) await removeRecord(client, recordName, recordName === records.at(-1));
+      return [
+        ...plan.untag.map((reference) => ({ untagged: familiarReference(reference) })),
+        ...(plan.isDeleted ? [image.id, ...layers].map((deleted) => ({ deleted })) : []),
+      ];
+    });
 
-/** Opens the store and takes back what an earlier daemon left half-way. */
-export async function openImages(deps: ImagesDependencies): Promise<ImageStore> {
-  await dropStaleLeases(deps.client);
-  return new ContainerdImages(deps);
+  /** Failures of containerd leave as LinkspanError. */
+  const guard =
+    <A extends readonly unknown[], R>(work: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      try {
+        return await work(...args);
+      } catch (error) {
+        throw toLinkspanError(error);
+      }
+    };
+
+  return {
+    list: guard(async () => (await findAll()).map(({ image }) => image)),
+    chainId: (image) => chainIds(image.diffIds).at(-1) ?? '',
+    get: guard(async (ref) => (await find(ref)).image),
+    pull: guard(pull),
+    load: guard(load),
+    import: guard(importTar),
+    tag: guard(tag),
+    remove: guard(remove),
+  };
 }

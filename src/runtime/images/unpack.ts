@@ -10,6 +10,7 @@ import type { Descriptor } from '../containerd/messages.ts';
 import { ContainerdError, hasStatus, unless } from '../containerd/status.ts';
 import type { BlobLease } from './blobs.ts';
 import { readDocument } from './blobs.ts';
+import { readDiffId, rememberDiffId } from './diffIds.ts';
 import {
   type BlobDescriptor,
   chainIds,
@@ -52,6 +53,14 @@ interface Layer {
   readonly parent: string;
 }
 
+/** Throws imageInvalid if the layer's bytes are not those that the config names. */
+function checkDiffId(layer: Layer, diffId: string): void {
+  if (diffId !== layer.diffId)
+    throw invalid(
+      `layer ${layer.number} does not have the diff id that the config gives: ${diffId}, not ${layer.diffId}`,
+    );
+}
+
 async function applyLayer(deps: UnpackDependencies, lease: BlobLease, layer: Layer): Promise<void> {
   const { client } = deps;
   const key = `extract-${randomBytes(8).toString('hex')} ${layer.chainId}`;
@@ -69,10 +78,8 @@ async function applyLayer(deps: UnpackDependencies, lease: BlobLease, layer: Lay
         { ...options, deadlineMs: applyDeadlineMs },
       )
       .catch((error: unknown) => Promise.reject(explainApply(error, layer.number)));
-    if (applied.digest !== layer.diffId)
-      throw invalid(
-        `layer ${layer.number} does not have the diff id that the config gives: ${applied.digest}, not ${layer.diffId}`,
-      );
+    checkDiffId(layer, applied.digest);
+    await rememberDiffId(client, layer.blob.digest, layer.diffId);
     const done = await unless(
       client.call('Snapshots.Commit', { snapshotter, name: layer.chainId, key }, options),
       'alreadyExists',
@@ -86,13 +93,21 @@ async function applyLayer(deps: UnpackDependencies, lease: BlobLease, layer: Lay
   }
 }
 
-/** Makes the snapshots of all layers. `onLayer` hears of each layer, before (`isDone` false) and after. */
+/** Who hears of the layers, and holds them back. */
+export interface LayerWatch {
+  /** Resolves once the layer's blob is in the store; absent = all are. */
+  readonly arrived?: (blob: BlobDescriptor) => Promise<void>;
+  /** Of each layer, before it is unpacked (`isDone` false) and after. */
+  readonly onLayer?: (blob: BlobDescriptor, isDone: boolean) => void;
+}
+
+/** Makes the snapshots of all layers. */
 export async function unpackLayers(
   deps: UnpackDependencies,
   lease: BlobLease,
   manifest: Manifest,
   diffIds: readonly string[],
-  onLayer: (blob: BlobDescriptor, isDone: boolean) => void = () => {},
+  watch: LayerWatch = {},
 ): Promise<void> {
   if (manifest.layers.length !== diffIds.length)
     throw invalid(
@@ -102,11 +117,16 @@ export async function unpackLayers(
   for (const [i, blob] of manifest.layers.entries()) {
     const chainId = chain[i] ?? '';
     const layer = { blob, number: i + 1, diffId: diffIds[i] ?? '', chainId, parent: chain[i - 1] ?? '' };
+    await watch.arrived?.(blob);
+    lease.signal?.throwIfAborted();
     await deps.unpacking.run(chainId, async () => {
-      onLayer(blob, false);
-      if (!(await lease.holdSnapshot(snapshotter, chainId))) await applyLayer(deps, lease, layer);
+      watch.onLayer?.(blob, false);
+      // What is unpacked already came from another blob perhaps: this one must be what the config says all the same.
+      if (await lease.holdSnapshot(snapshotter, chainId))
+        checkDiffId(layer, await readDiffId(deps.client, blob.digest, layer.diffId));
+      else await applyLayer(deps, lease, layer);
     });
-    onLayer(blob, true);
+    watch.onLayer?.(blob, true);
   }
 }
 
@@ -131,12 +151,12 @@ export async function storeImage(
     readonly manifest: Manifest;
     readonly digest?: string;
   },
-  onLayer?: (blob: BlobDescriptor, isDone: boolean) => void,
+  watch?: LayerWatch,
 ): Promise<StoredImage> {
   const { manifest } = image;
   const configBytes = await readDocument(deps.client, manifest.config.digest);
   const details = parseConfig(configBytes);
-  await unpackLayers(deps, lease, manifest, details.diffIds, onLayer);
+  await unpackLayers(deps, lease, manifest, details.diffIds, watch);
   const top = chainIds(details.diffIds).at(-1);
   // The config keeps the snapshots, the manifest keeps config and layers (containerd's garbage collection labels).
   await lease.write(configBytes, {

@@ -1,0 +1,305 @@
+/*
+ * Pulling, from Debian's docker-registry and from registries that misbehave: what comes, what is said, and that
+ * nothing is left of what failed.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { after, before, describe, test } from 'node:test';
+import { callApi } from './api.ts';
+import { eventually } from './command.ts';
+import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { hostAddress, inHost } from './hosts.ts';
+import { type Filled, type Registries, startRegistries } from './registries.ts';
+
+const real = '127.0.0.1:5000';
+const faulty = '127.0.0.1:5001';
+
+/** Everything that an image could leave in containerd. */
+async function readContent(daemon: Daemon): Promise<Readonly<Record<string, string>>> {
+  const { socketPath, namespace } = daemon.containerd;
+  const list = async (...words: string[]): Promise<string> => {
+    const { stdout } = await daemon.host(['ctr', '-a', socketPath, '-n', namespace, ...words]);
+    return stdout.split('\n').toSorted().join('\n');
+  };
+  const [blobs, uploads, images, snapshots, leases] = await Promise.all([
+    list('content', 'ls', '-q'),
+    list('content', 'active'),
+    list('images', 'ls', '-q'),
+    list('snapshots', 'ls'),
+    list('leases', 'ls', '-q'),
+  ]);
+  return { blobs, uploads, images, snapshots, leases };
+}
+
+for (const engine of engines().filter(({ kind }) => kind === 'linkspand')) {
+  describe(`pull: ${engine.name}`, () => {
+    let daemon: Daemon;
+    let registries: Registries;
+    let filled: Filled;
+    let empty: unknown;
+
+    before(async () => {
+      daemon = await startDaemon(engine, ['--insecure-registry', `${hostAddress}:5000`]);
+      registries = await startRegistries();
+      filled = registries.fill('lib/six', '1');
+      empty = await readContent(daemon);
+    });
+    after(async () => {
+      registries[Symbol.dispose]();
+      await daemon[Symbol.asyncDispose]();
+    });
+
+    /** Removes what was pulled; afterwards the store is what it was. */
+    const assertNothingLeft = async (): Promise<void> => {
+      await eventually(async () => JSON.stringify(await readContent(daemon)) === JSON.stringify(empty), 5000);
+      assert.deepEqual(await readContent(daemon), empty, daemon.logTail());
+    };
+    const remove = (name: string): Promise<unknown> => daemon.cli(['rmi', name]);
+
+    test('an image comes in, layer by layer, with its digest', async () => {
+      const { stdout } = await daemon.cli(['pull', `${real}/lib/six:1`]);
+      const short = filled.layerDigests.map((digest) => digest.slice(7, 19));
+      assert.match(stdout, /^1: Pulling from lib\/six$|^1: Pulling from 127\.0\.0\.1:5000\/lib\/six$/m);
+      for (const id of short)
+        for (const status of ['Pulling fs layer', 'Verifying Checksum', 'Download complete', 'Pull complete'])
+          assert.ok(stdout.includes(`${id}: ${status}`), `${id}: ${status} in\n${stdout}`);
+      assert.match(stdout, new RegExp(`^Digest: ${filled.indexDigest}$`, 'm'));
+      assert.match(stdout, new RegExp(`^Status: Downloaded newer image for ${real}/lib/six:1$`, 'm'));
+      assert.match(stdout, new RegExp(`\n${real}/lib/six:1$`));
+    });
+
+    test('it shows its digest and runs', async () => {
+      const { cli } = daemon;
+      const name = `${real}/lib/six`;
+      await cli(['images', '--digests', '--format', '{{.Repository}}:{{.Tag}} {{.Digest}}', name], {
+        stdout: `${name}:1 ${filled.indexDigest}`,
+      });
+      await cli(['image', 'inspect', '-f', '{{json .RepoDigests}} {{.Id}}', `${name}:1`], {
+        stdout: `["${name}@${filled.indexDigest}"] ${filled.configDigest}`,
+      });
+      await cli(['run', '--rm', `${name}:1`, 'sh', '-c', 'wc -l < /layer0; wc -l < /layer4'], {
+        stdout: '1000\n5000',
+      });
+      await cli(['run', '--rm', `${name}@${filled.indexDigest}`, 'echo', 'by digest'], {
+        stdout: 'by digest',
+      });
+    });
+
+    test('pulled again it is up to date', async () => {
+      const { stdout } = await daemon.cli(['pull', `${real}/lib/six:1`]);
+      assert.match(stdout, /^Status: Image is up to date for /m);
+      assert.doesNotMatch(stdout, /Pulling fs layer|Download/);
+    });
+
+    test('layers that are here are not fetched again', async () => {
+      registries.fill('lib/twin', '1');
+      await remove(`${real}/lib/six:1`);
+      await assertNothingLeft();
+      await daemon.cli(['pull', '-q', `${real}/lib/six:1`], { stdout: `${real}/lib/six:1` });
+      const { stdout } = await daemon.cli(['pull', `${real}/lib/twin:1`]);
+      // The same image under another name: known, so nothing is said of its layers.
+      assert.match(stdout, /Status: Downloaded newer image for /);
+      assert.doesNotMatch(stdout, /Pulling fs layer/);
+      await remove(`${real}/lib/twin:1`);
+      await daemon.cli(['images', '-q', `${real}/lib/six`], { stdout: /^[0-9a-f]{12}$/ });
+      await remove(`${real}/lib/six:1`);
+      await assertNothingLeft();
+    });
+
+    test('run pulls what is missing', async () => {
+      const { stdout, stderr } = await daemon.cli(['run', '--rm', `${real}/lib/six:1`, 'echo', 'ran']);
+      assert.equal(stdout, 'ran');
+      assert.match(stderr, /^Unable to find image '127\.0\.0\.1:5000\/lib\/six:1' locally/);
+      assert.match(stderr, /Status: Downloaded newer image/);
+      await remove(`${real}/lib/six:1`);
+      await assertNothingLeft();
+    });
+
+    test('a terminal shows bars', async () => {
+      const words = `${engine.cli} -H unix://${daemon.socketPath} pull ${real}/lib/six:1`;
+      const { stdout } = await daemon.host(['script', '-qec', words, '/dev/null']);
+      assert.match(stdout, /Downloading +(\[=*> *\])? +[\d.]+[kM]?B\/[\d.]+[kM]?B/);
+      assert.match(stdout, /Extracting/);
+      assert.match(stdout, /Pull complete/);
+      await remove(`${real}/lib/six:1`);
+    });
+
+    test('by digest alone it has no tag', async () => {
+      const name = `${real}/lib/six@${filled.manifestDigest}`;
+      await daemon.cli(['pull', name], { stdout: new RegExp(`Digest: ${filled.manifestDigest}`) });
+      await daemon.cli(['images', '--format', '{{.Repository}} {{.Tag}}', '--no-trunc'], {
+        stdout: new RegExp(`^${real}/lib/six <none>$`, 'm'),
+      });
+      await remove(name);
+      await assertNothingLeft();
+    });
+
+    test('plain HTTP is spoken to a configured registry and to no other', async () => {
+      await daemon.cli(['pull', '-q', `${hostAddress}:5000/lib/six:1`], { exitCode: 0 });
+      await remove(`${hostAddress}:5000/lib/six:1`);
+      registries.seen.length = 0;
+      await daemon.cli(['pull', `${hostAddress}:5001/fault/none:1`], {
+        exitCode: 1,
+        stderr: new RegExp(`Get "https://${hostAddress}:5001/v2/": `),
+      });
+      assert.deepEqual(registries.seen, []);
+      await assertNothingLeft();
+    });
+
+    const refused: readonly { what: string; name: string; stderr: RegExp; status: number }[] = [
+      {
+        what: 'a tag that is not there',
+        name: `${real}/lib/six:2`,
+        stderr: /manifest for 127\.0\.0\.1:5000\/lib\/six:2 not found: manifest unknown: manifest unknown/,
+        status: 404,
+      },
+      {
+        what: 'a digest that is not there',
+        name: `${real}/lib/six@sha256:${'0'.repeat(64)}`,
+        stderr: /manifest for 127\.0\.0\.1:5000\/lib\/six@sha256:0+ not found: manifest unknown/,
+        status: 404,
+      },
+      {
+        what: 'a repository that may not be read',
+        name: `${faulty}/fault/denied:1`,
+        stderr:
+          /pull access denied for 127\.0\.0\.1:5001\/fault\/denied, repository does not exist or may require 'docker login': denied: requested access to the resource is denied/,
+        status: 404,
+      },
+      {
+        what: 'a registry that is not there',
+        name: '127.0.0.1:5999/x:1',
+        stderr:
+          /Get "http:\/\/127\.0\.0\.1:5999\/v2\/": dial tcp 127\.0\.0\.1:5999: connect: connection refused/,
+        status: 500,
+      },
+      {
+        what: 'a host that has no address',
+        name: 'nosuch.invalid/x:1',
+        stderr: /Get "https:\/\/nosuch\.invalid\/v2\/": dial tcp: lookup nosuch\.invalid.*: no such host/,
+        status: 500,
+      },
+      {
+        what: 'Docker Hub without a way to it',
+        name: 'nosuch:1',
+        stderr: /Get "https:\/\/registry-1\.docker\.io\/v2\/": dial tcp/,
+        status: 500,
+      },
+      {
+        what: 'an image for other machines only',
+        name: `${faulty}/fault/arch:1`,
+        stderr: /no matching manifest for linux\/\w+ in the manifest list entries/,
+        status: 404,
+      },
+      {
+        what: 'a manifest with another digest',
+        name: `${faulty}/fault/manifest:1`,
+        stderr: /manifest verification failed for digest sha256:[0-9a-f]{64}/,
+        status: 400,
+      },
+      {
+        what: 'a registry that wants a password',
+        name: '127.0.0.1:5004/fault/none:1',
+        stderr: /no basic auth credentials/,
+        status: 500,
+      },
+      {
+        what: 'a token that is not given',
+        name: '127.0.0.1:5002/private/x:1',
+        stderr: /unauthorized: authentication required/,
+        status: 500,
+      },
+    ];
+    for (const { what, name, stderr, status } of refused)
+      test(`${what} is an error`, async () => {
+        await daemon.cli(['pull', name], { exitCode: 1, stderr });
+        const [, image = '', tag = ''] = /^(.*?)[:@]((?:sha256:)?[^:/]+)$/.exec(name) ?? [];
+        const path = `/images/create?fromImage=${encodeURIComponent(image)}&tag=${encodeURIComponent(tag)}`;
+        const answer = await callApi(daemon.socketPath, 'POST', path);
+        assert.equal(answer.status, status, answer.body);
+        assert.match(answer.message, stderr);
+        await assertNothingLeft();
+      });
+
+    const broken: readonly { what: string; name: string; stderr: RegExp }[] = [
+      {
+        what: 'a layer with another digest',
+        name: 'digest',
+        stderr: /filesystem layer verification failed for digest sha256:[0-9a-f]{64}/,
+      },
+      { what: 'a layer that is too long', name: 'long', stderr: /is longer than the \d+ bytes/ },
+      {
+        what: 'a layer that always breaks off',
+        name: 'always',
+        stderr: /Get ".*": .*(EOF|terminated|closed)/,
+      },
+      { what: 'a layer that is not there', name: 'gone', stderr: /blob unknown: blob unknown to registry/ },
+      {
+        what: 'a redirect to plain HTTP elsewhere',
+        name: 'plain',
+        stderr: /redirects to where no image may/,
+      },
+    ];
+    for (const { what, name, stderr } of broken)
+      test(`${what} is an error and leaves nothing`, async () => {
+        await daemon.cli(['pull', `${faulty}/fault/${name}:1`], { exitCode: 1, stderr });
+        await assertNothingLeft();
+      });
+
+    test('a download that broke off goes on where it ended', async () => {
+      registries.seen.length = 0;
+      await daemon.cli(['pull', '-q', `${faulty}/fault/once:1`]);
+      const ranges = registries.seen.filter(({ range }) => range !== undefined);
+      assert.equal(ranges.length, 1, JSON.stringify(registries.seen));
+      assert.match(ranges[0]?.range ?? '', /^bytes=[1-9]\d*-$/);
+      await daemon.cli(['run', '--rm', `${faulty}/fault/once:1`, 'echo', 'whole'], { stdout: 'whole' });
+      await remove(`${faulty}/fault/once:1`);
+    });
+
+    for (const name of ['norange', 'busy'])
+      test(`a registry of the kind ${name} is borne with`, async () => {
+        await daemon.cli(['pull', '-q', `${faulty}/fault/${name}:1`]);
+        await daemon.cli(['run', '--rm', `${faulty}/fault/${name}:1`, 'echo', 'whole'], { stdout: 'whole' });
+        await remove(`${faulty}/fault/${name}:1`);
+        await assertNothingLeft();
+      });
+
+    test('a token is fetched, and a redirect to another host does not carry it', async () => {
+      registries.seen.length = 0;
+      await daemon.cli(['pull', '-q', '127.0.0.1:5002/open/x:1']);
+      const tokens = registries.seen.filter(({ path }) => path.startsWith('/token?'));
+      assert.match(tokens[0]?.path ?? '', /scope=repository%3Aopen%2Fx%3Apull/);
+      const redirected = registries.seen.filter(({ port }) => port === 5003);
+      assert.ok(redirected.length >= 2);
+      assert.ok(registries.seen.some(({ authorization }) => authorization === 'Bearer the-token'));
+      for (const { authorization } of redirected) assert.equal(authorization, undefined);
+      await remove('127.0.0.1:5002/open/x:1');
+      await assertNothingLeft();
+    });
+
+    test('credentials of the request open what is closed', async () => {
+      const auth = Buffer.from(JSON.stringify({ username: 'ann', password: 'secret' })).toString('base64url');
+      for (const name of ['127.0.0.1:5002/private/x', '127.0.0.1:5004/fault/none']) {
+        const path = `/images/create?fromImage=${encodeURIComponent(name)}&tag=1`;
+        const answer = await callApi(daemon.socketPath, 'POST', path, undefined, { 'X-Registry-Auth': auth });
+        assert.equal(answer.status, 200, answer.body);
+        assert.match(answer.body, /Status: Downloaded newer image/);
+        await remove(`${name}:1`);
+      }
+      await assertNothingLeft();
+    });
+
+    test('a client that goes away ends the pull, and nothing is left', async () => {
+      registries.seen.length = 0;
+      const client = [...inHost('A'), engine.cli, '-H', `unix://${daemon.socketPath}`];
+      const child = spawn(client[0] ?? '', [...client.slice(1), 'pull', `${faulty}/fault/slow:1`], {
+        stdio: 'ignore',
+      });
+      const isAsked = (): boolean =>
+        registries.seen.filter(({ path }) => path.includes('/blobs/')).length >= 2;
+      assert.ok(await eventually(isAsked, 10_000), JSON.stringify(registries.seen));
+      child.kill('SIGKILL');
+      await assertNothingLeft();
+    });
+  });
+}
