@@ -2,7 +2,16 @@
  * Bundles each program and worker thread into one file under dist/, through esbuild. Started by scripts/build, which
  * decides whether a build is due. Koffi stays outside: its native part is loaded from node_modules at run time.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -13,6 +22,18 @@ const entries: Readonly<Record<string, string>> = {
   kernelWorker: 'src/kernel/kernelWorker.ts',
   storeWorker: 'src/store/storeWorker.ts',
 };
+
+/**
+ * Node keeps a program's text, with two bytes a character as soon as one of them is not ASCII: megabytes of the idle
+ * daemon's memory. esbuild escapes strings, but not regular expressions; write those with \\u.
+ */
+function checkAscii(name: string): void {
+  const text = readFileSync(join(fresh, `${name}.js`), 'latin1');
+  const found = /[\x80-\xff].*/.exec(text);
+  if (found === null) return;
+  const line = text.slice(0, found.index).split('\n').length;
+  throw new Error(`build: dist/${name}.js:${line}: not ASCII: write it as \\uXXXX in the source`);
+}
 
 /** Libraries in CommonJS form ask for `require`, which an ES module has to make for itself. */
 const banner =
@@ -48,8 +69,12 @@ async function bundle(name: string, source: string): Promise<boolean> {
       legalComments: 'none',
       logLevel: 'error',
     });
+    checkAscii(name);
     return true;
-  } catch {
+  } catch (error) {
+    // esbuild has printed its own.
+    if (error instanceof Error && error.message.startsWith('build: '))
+      process.stderr.write(`${error.message}\n`);
     return false;
   }
 }

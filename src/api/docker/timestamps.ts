@@ -20,11 +20,11 @@ function fractionNs(digits: string): bigint {
 
 /** A Go duration such as `1h30m` or `1.5s`; undefined if `source` is none. */
 export function parseDuration(source: string): bigint | undefined {
-  const match = /^([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+)$/.exec(source);
+  const match = /^([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|\u00b5s|ms|s|m|h))+)$/.exec(source);
   if (match === null) return source === '0' ? 0n : undefined;
   let total = 0n;
   for (const [, whole = '0', part = '', unit = 's'] of (match[2] ?? '').matchAll(
-    /(\d+)(?:\.(\d*))?(ns|us|µs|ms|s|m|h)/g,
+    /(\d+)(?:\.(\d*))?(ns|us|\u00b5s|ms|s|m|h)/g,
   )) {
     const scale = unitNs[unit] ?? 1n;
     total += BigInt(whole) * scale + (fractionNs(part) * scale) / 1_000_000_000n;

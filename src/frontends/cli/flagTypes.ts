@@ -25,7 +25,7 @@ function integerProblem(value: string, go: string, pattern: RegExp): string | un
   return pattern.test(value) ? undefined : `strconv.${go}: parsing ${JSON.stringify(value)}: invalid syntax`;
 }
 
-const durationPattern = /^[-+]?(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+$|^0$/;
+const durationPattern = /^[-+]?(\d+(\.\d*)?(ns|us|\u00b5s|ms|s|m|h))+$|^0$/;
 
 /** What is wrong with `value` for a flag of this type, or undefined. */
 export function checkFlagValue(type: FlagType, value: string): string | undefined {
@@ -64,7 +64,7 @@ export function checkFlagValue(type: FlagType, value: string): string | undefine
 export function durationToNs(text: string): number {
   const unitNs: Record<string, number> = { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
   let total = 0;
-  for (const [, amount = '0', unit = 's'] of text.matchAll(/(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)/g))
+  for (const [, amount = '0', unit = 's'] of text.matchAll(/(\d+(?:\.\d*)?)(ns|us|\u00b5s|ms|s|m|h)/g))
     total += Number(amount) * (unitNs[unit] ?? 0);
   return text.startsWith('-') ? -total : total;
 }

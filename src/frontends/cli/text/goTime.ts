@@ -51,7 +51,7 @@ export function formatNanoTime(unixNano: bigint): string {
  * Throws Error when it is none of these.
  */
 export function parseTimestamp(text: string, nowMs: number): string {
-  if (/^(\d+(\.\d*)?(ns|us|µs|ms|s|m|h))+$/.test(text)) {
+  if (/^(\d+(\.\d*)?(ns|us|\u00b5s|ms|s|m|h))+$/.test(text)) {
     const thenNs = BigInt(nowMs) * 1_000_000n - BigInt(Math.round(durationToNs(text)));
     return secondsText(thenNs);
   }
