@@ -10,7 +10,7 @@ import { type Ip, ipToBytes } from '../net/ip.ts';
 import { type Mac, macToBytes } from '../net/mac.ts';
 import type { NamespacePath } from './kernel.ts';
 import { check, linux } from './libc.ts';
-import { getLink } from './links.ts';
+import { getIfindex } from './links.ts';
 import { inNamespace, type NamespaceContext, openSocketIn } from './namespaces.ts';
 
 /**
@@ -53,7 +53,7 @@ export function announce(
   const context = { ...worker, seam, sockets: { ...worker.sockets, seam } };
   const { libc } = context;
   using netlink = openSocketIn(context, namespace);
-  const { ifindex } = getLink(netlink, link);
+  const ifindex = getIfindex(netlink, link);
   const fd = inNamespace(context, namespace, () =>
     check(libc, 'socket AF_PACKET', libc.socket(linux.AF_PACKET, linux.SOCK_RAW | linux.SOCK_CLOEXEC, 0)),
   );

@@ -7,7 +7,6 @@
  *
  * The peer is never moved: a move between namespaces waits for an rcu_barrier, 25 to 35 ms, the whole of this 1 ms.
  */
-import { closeSync, openSync } from 'node:fs';
 import {
   encodeAddress,
   encodeDefaultRoute,
@@ -16,11 +15,11 @@ import {
   encodeSetLink,
 } from '../codec/netlink/route.ts';
 import { formatIp } from '../net/ip.ts';
-import { asKernelError } from './errno.ts';
 import type { AttachSpec } from './kernel.ts';
-import { getLink } from './links.ts';
-import { type NamespaceContext, openSocketIn } from './namespaces.ts';
-import type { NetlinkSocket, Request } from './netlinkSocket.ts';
+import { getIfindex } from './links.ts';
+import { linux } from './libc.ts';
+import { inOpenNamespace, type NamespaceContext, openNamespace } from './namespaces.ts';
+import { NetlinkSocket, type Request } from './netlinkSocket.ts';
 
 function createPair(host: NetlinkSocket, spec: AttachSpec, master: number, netnsFd: number): void {
   const { hostName: name, mtuBytes, alias, isHairpin, isIsolated } = spec;
@@ -49,7 +48,7 @@ function delPair(host: NetlinkSocket, name: string): void {
 
 function configurePeer(inside: NetlinkSocket, spec: AttachSpec): void {
   const { peerName, addresses, gateways } = spec;
-  const { ifindex } = getLink(inside, peerName);
+  const ifindex = getIfindex(inside, peerName);
   const requests: Request[] = [
     { operation: `RTM_NEWLINK up ${peerName}`, message: encodeSetLink({ ifindex, isUp: true }) },
   ];
@@ -68,25 +67,16 @@ function configurePeer(inside: NetlinkSocket, spec: AttachSpec): void {
 
 /** Attaches as `spec` says; when a call fails, deletes the pair again and throws. `host` is a socket of this namespace. */
 export function attach(context: NamespaceContext, host: NetlinkSocket, spec: AttachSpec): void {
-  const master = getLink(host, spec.bridge).ifindex;
-  using inside = openSocketIn(context, spec.sandbox);
+  const master = getIfindex(host, spec.bridge);
+  using sandbox = openNamespace(context.seam, spec.sandbox);
+  using inside = inOpenNamespace(
+    context,
+    sandbox,
+    () => new NetlinkSocket(context.sockets, linux.NETLINK_ROUTE),
+  );
   using undo = new DisposableStack();
-  const netnsFd = openSandbox(context, spec.sandbox);
-  try {
-    createPair(host, spec, master, netnsFd);
-  } finally {
-    closeSync(netnsFd);
-  }
+  createPair(host, spec, master, sandbox.fd);
   undo.defer(() => delPair(host, spec.hostName));
   configurePeer(inside, spec);
   undo.move();
-}
-
-function openSandbox(context: NamespaceContext, path: string): number {
-  try {
-    context.seam.step(`kernel open ${path}`);
-    return openSync(path, 'r');
-  } catch (error) {
-    throw asKernelError(`open ${path}`, error);
-  }
 }

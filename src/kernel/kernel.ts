@@ -3,6 +3,7 @@
  * and reaper workers. Nothing above this folder knows netlink, file descriptors or threads.
  * A namespace is named by its path (a bind-mounted nsfs file); `undefined` means the daemon's own namespace.
  * Every call rejects with a KernelError that carries the errno name, and passes base/seam before it acts.
+ * Calls are done in the order in which they are made, so that what builds on another need not wait for its answer.
  */
 import type { Events } from '../base/events.ts';
 import type { Ip } from '../net/ip.ts';
@@ -151,6 +152,8 @@ export interface Kernel extends AsyncDisposable {
   announce(link: string, mac: Mac, ip: Ip, namespace?: NamespacePath): Promise<void>;
 
   links(namespace?: NamespacePath): Promise<readonly Link[]>;
+  /** The link of that name, whatever the number of others. */
+  findLink(name: string, namespace?: NamespacePath): Promise<Link | undefined>;
   addresses(namespace?: NamespacePath): Promise<readonly Address[]>;
   routes(namespace?: NamespacePath): Promise<readonly Route[]>;
 

@@ -22,6 +22,7 @@ import {
   dumpRoutes,
   ensureAddress,
   ensureBridge,
+  findLink,
   setLink,
 } from './links.ts';
 import {
@@ -76,6 +77,7 @@ function makeOperations(
     attach: (spec) => attach(context, host, spec),
     announce: (link, mac, ip, path) => announce(context, link, mac, ip, path),
     links: (path) => withSocket(path, dumpLinks),
+    findLink: (name, path) => withSocket(path, (s) => findLink(s, name)),
     addresses: (path) => withSocket(path, dumpAddresses),
     routes: (path) => withSocket(path, dumpRoutes),
     getSysctl: (key, path) => inNamespace(context, path, () => getSysctl(seam, key)),
@@ -118,8 +120,8 @@ function start(): void {
       return;
     }
     answer(operations, call, post);
-    // Under load the port is served before the event loop looks at the sockets.
-    watcher.drain();
+    // Under load the port is served before the event loop looks at the sockets, and deletes wait for their notice.
+    if (reaper.isWaiting) watcher.drain();
   });
   post({ type: 'ready' });
 }

@@ -4,6 +4,7 @@
 import {
   decodeAddress,
   decodeLink,
+  decodeLinkHeader,
   decodeRoute,
   encodeAddress,
   encodeDelLink,
@@ -23,6 +24,12 @@ import type { NetlinkSocket } from './netlinkSocket.ts';
 export function linkOf(message: LinkMessage): Link {
   const { ifindex, name, kind, isUp, mtuBytes, mac, master, alias } = message;
   return { ifindex, name, kind, isUp, mtuBytes, mac, master, alias };
+}
+
+/** As `getLink`, for who needs no more: most of an answer is not decoded. */
+export function getIfindex(socket: NetlinkSocket, name: string): number {
+  const request = { operation: `RTM_GETLINK ${name}`, message: encodeGetLink({ name }) };
+  return socket.get(request, routeType.newLink, ({ payload }) => decodeLinkHeader(payload).ifindex);
 }
 
 /** ENODEV if there is none of that name. */
@@ -70,7 +77,7 @@ export function ensureBridge(socket: NetlinkSocket, spec: BridgeSpec): number {
   if (created !== undefined) throw created;
   try {
     if (marked !== undefined) throw marked;
-    return getLink(socket, name).ifindex;
+    return getIfindex(socket, name);
   } catch (error) {
     socket.run({ operation: `RTM_DELLINK ${name}`, message: encodeDelLink({ name }) });
     throw error;
@@ -92,7 +99,7 @@ function adoptBridge(socket: NetlinkSocket, found: Link, spec: BridgeSpec): numb
 }
 
 export function ensureAddress(socket: NetlinkSocket, link: string, address: IpWithLength): void {
-  const { ifindex } = getLink(socket, link);
+  const ifindex = getIfindex(socket, link);
   const [failure] = socket.exchange([
     { operation: `RTM_NEWADDR ${link}`, message: encodeAddress('new', { ...address, ifindex }) },
   ]);

@@ -7,7 +7,7 @@ import { closeSync, openSync, statfsSync, unlinkSync } from 'node:fs';
 import type { Seam } from '../base/seam.ts';
 import { encodeSetLink } from '../codec/netlink/route.ts';
 import { asKernelError, hasErrno } from './errno.ts';
-import { KernelError, type NamespacePath } from './kernel.ts';
+import type { NamespacePath } from './kernel.ts';
 import { check, type Libc, linux } from './libc.ts';
 import { NetlinkSocket, type SocketContext } from './netlinkSocket.ts';
 
@@ -42,29 +42,40 @@ export interface NamespaceContext {
 }
 
 /** Runs `work` with this thread inside the namespace at `path`; undefined runs it here. ENOENT, EINVAL if it is none. */
-export function inNamespace<T>(context: NamespaceContext, path: NamespacePath, work: (fd: number) => T): T {
-  const { libc, home, seam } = context;
-  if (path === undefined) return work(home.fd);
-  const fd = openNamespace(seam, path);
+export function inNamespace<T>(context: NamespaceContext, path: NamespacePath, work: () => T): T {
+  if (path === undefined) return work();
+  using namespace = openNamespace(context.seam, path);
+  return inOpenNamespace(context, namespace, work);
+}
+
+export interface OpenNamespace extends Disposable {
+  readonly fd: number;
+  readonly path: string;
+}
+
+/** Dispose it to close its descriptor. ENOENT if there is no such file. */
+export function openNamespace(seam: Seam, path: string): OpenNamespace {
   try {
-    seam.step(`kernel setns ${path}`);
-    check(libc, `setns ${path}`, libc.setns(fd, linux.CLONE_NEWNET));
-    try {
-      return work(fd);
-    } finally {
-      returnHome(libc, home);
-    }
-  } finally {
-    closeSync(fd);
+    seam.step(`kernel open ${path}`);
+    const fd = openSync(path, 'r');
+    return { fd, path, [Symbol.dispose]: () => closeSync(fd) };
+  } catch (error) {
+    throw asKernelError(`open ${path}`, error);
   }
 }
 
-function openNamespace(seam: Seam, path: string): number {
+/** As `inNamespace`, for a namespace that is open already. EINVAL if the file is none. */
+export function inOpenNamespace<T>(
+  { libc, home, seam }: NamespaceContext,
+  { fd, path }: OpenNamespace,
+  work: () => T,
+): T {
+  seam.step(`kernel setns ${path}`);
+  check(libc, `setns ${path}`, libc.setns(fd, linux.CLONE_NEWNET));
   try {
-    seam.step(`kernel open ${path}`);
-    return openSync(path, 'r');
-  } catch (error) {
-    throw asKernelError(`open ${path}`, error);
+    return work();
+  } finally {
+    returnHome(libc, home);
   }
 }
 
@@ -84,15 +95,24 @@ export function hasNamespace(seam: Seam, path: string): boolean {
   }
 }
 
+/** Creates the file, or takes over a plain one. EEXIST if a namespace is mounted there. */
+function createMountPoint(seam: Seam, path: string): void {
+  seam.step(`kernel open ${path}`);
+  try {
+    closeSync(openSync(path, 'wx', 0o444));
+  } catch (error) {
+    const kernelError = asKernelError(`open ${path}`, error);
+    if (!hasErrno(kernelError, 'EEXIST') || hasNamespace(seam, path)) throw kernelError;
+  }
+}
+
 /** Creates a namespace with lo up and binds it to `path`. A plain file left there by a crash is taken over. */
 export function createNamespace(context: NamespaceContext, path: string): void {
   const { libc, seam, home } = context;
   const operation = `create namespace ${path}`;
-  if (hasNamespace(seam, path)) throw new KernelError(operation, 'EEXIST');
   using undo = new DisposableStack();
   try {
-    seam.step(`kernel open ${path}`);
-    closeSync(openSync(path, 'a', 0o444));
+    createMountPoint(seam, path);
     undo.defer(() => unlinkSync(path));
     seam.step('kernel unshare');
     check(libc, 'unshare', libc.unshare(linux.CLONE_NEWNET));

@@ -145,6 +145,7 @@ export async function openKernel(options: { readonly seam: Seam; readonly logger
     attach: (...args) => link.call('attach', args),
     announce: (...args) => link.call('announce', args),
     links: (...args) => link.call('links', args),
+    findLink: (...args) => link.call('findLink', args),
     addresses: (...args) => link.call('addresses', args),
     routes: (...args) => link.call('routes', args),
     getSysctl: (...args) => link.call('getSysctl', args),

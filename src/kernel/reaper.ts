@@ -45,6 +45,11 @@ export class Reaper implements Disposable {
     return this.#context.seam;
   }
 
+  /** Whether a delete is under way that a notification completes. */
+  get isWaiting(): boolean {
+    return this.#awaited.size > 0;
+  }
+
   /** Resolves when the link `name` is gone, also if there was none. */
   delLink(name: string): Promise<void> {
     return new Promise((resolve, reject) => {

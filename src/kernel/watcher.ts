@@ -93,7 +93,7 @@ class Arrivals {
       else this.#latest.delete(ifindex);
     }
     // A copy: the next receive overwrites the buffer.
-    this.#messages.push({ ...message, payload: Uint8Array.from(message.payload) });
+    this.#messages.push({ ...message, payload: new Uint8Array(message.payload) });
   }
 
   decode(source: Source): KernelEvent[] {

@@ -83,8 +83,13 @@ export function formatIp(ip: Ip): string {
 
 /** Network byte order: 4 or 16 bytes. */
 export function ipToBytes(ip: Ip): Uint8Array {
-  const length = widthOf(ip.family) / 8;
-  return Uint8Array.from({ length }, (_, i) => Number((ip.bits >> BigInt(8 * (length - 1 - i))) & 0xffn));
+  const bytes = new Uint8Array(widthOf(ip.family) / 8);
+  let rest = ip.bits;
+  for (let i = bytes.length - 1; i >= 0; i--) {
+    bytes[i] = Number(rest & 0xffn);
+    rest >>= 8n;
+  }
+  return bytes;
 }
 
 /** The inverse of `ipToBytes`; throws RangeError unless `bytes` has 4 or 16 bytes. */

@@ -36,7 +36,9 @@ const padded = (length: number): number => (length + 3) & ~3;
 
 /** Writes messages one after another into one growing buffer. Not reusable after `finish`. */
 export class Writer {
-  #bytes: Buffer = Buffer.alloc(512);
+  // From Buffer's pool, cleared: a buffer of its own costs more than all that is written into it.
+  #bytes: Buffer = Buffer.allocUnsafe(512).fill(0);
+  #view: DataView = view(this.#bytes);
   #at = 0;
 
   #reserve(length: number): number {
@@ -46,6 +48,7 @@ export class Writer {
       const larger = Buffer.alloc(Math.max(end, this.#bytes.length * 2));
       this.#bytes.copy(larger, 0, 0, at);
       this.#bytes = larger;
+      this.#view = view(larger);
     }
     this.#at = end;
     return at;
@@ -68,7 +71,7 @@ export class Writer {
 
   u32(value: number): void {
     const at = this.#reserve(4);
-    this.#bytes.writeUInt32LE(value >>> 0, at);
+    this.#view.setUint32(at, value, true);
   }
 
   u32be(value: number): void {
@@ -89,19 +92,21 @@ export class Writer {
   /** One message; `body` writes what follows the header. Sequence and port id stay 0: the socket sets them. */
   message(type: number, flags: number, body: () => void): void {
     const at = this.#reserve(headerBytes);
-    this.#bytes.writeUInt16LE(type, at + 4);
-    this.#bytes.writeUInt16LE(flags, at + 6);
+    this.#view.setUint16(at + 4, type, true);
+    this.#view.setUint16(at + 6, flags, true);
     body();
-    this.#bytes.writeUInt32LE(this.#at - at, at);
+    this.#view.setUint32(at, this.#at - at, true);
     this.pad();
   }
 
   /** One attribute whose payload `body` writes. Throws RangeError when it outgrows 65535 bytes. */
   attribute(type: number, body: () => void): void {
     const at = this.#reserve(attributeHeaderBytes);
-    this.#bytes.writeUInt16LE(type, at + 2);
+    this.#view.setUint16(at + 2, type, true);
     body();
-    this.#bytes.writeUInt16LE(this.#at - at, at);
+    const length = this.#at - at;
+    if (length > 0xffff) throw new RangeError(`a netlink attribute of ${length} bytes`);
+    this.#view.setUint16(at, length, true);
     this.pad();
   }
 

@@ -4,6 +4,7 @@
  * Not for published ports.
  */
 import { createHash } from 'node:crypto';
+import { allDone } from '../../base/allDone.ts';
 import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Firewall } from '../../firewall/firewall.ts';
@@ -26,7 +27,7 @@ type BridgeKernel = Pick<
   | 'delLink'
   | 'attach'
   | 'announce'
-  | 'links'
+  | 'findLink'
   | 'addresses'
   | 'setSysctl'
 >;
@@ -112,7 +113,7 @@ class BridgeDriver implements Driver {
 
   async ensureNetwork(network: DriverNetwork): Promise<void> {
     const options = parseBridgeOptions(network);
-    const existing = (await this.#kernel.links()).find(({ name }) => name === options.bridge);
+    const existing = await this.#kernel.findLink(options.bridge);
     if (existing !== undefined && existing.kind !== 'bridge')
       throw new LinkspanError('networkConfigInvalid', `existing interface ${options.bridge} is not a bridge`);
     const isNew = existing === undefined;
@@ -138,7 +139,7 @@ class BridgeDriver implements Driver {
       }
     };
     await attempt(async () => {
-      const link = (await this.#kernel.links()).find(({ name }) => name === bridge);
+      const link = await this.#kernel.findLink(bridge);
       if (link !== undefined && this.#owns(link, network.id)) await this.#kernel.delLink(bridge);
     });
     // After the bridge: rules must outlive what they guard.
@@ -216,20 +217,20 @@ class BridgeDriver implements Driver {
       return this.#ensureBridge(network, options, undefined);
     }
     const isOurs = existing === undefined || this.#owns(existing, network.id);
-    if (isOurs) {
-      await this.#kernel.ensureBridge({
-        name: bridge,
-        mtuBytes,
-        alias: formatOwnerMark({ daemonId: this.#daemonId, objectId: network.id }),
-        mac: existing?.mac ?? bridgeMac(this.#daemonId, network.id),
-      });
-      await this.#refuseAdvertisements(bridge);
-    } else if (!existing.isUp) {
-      await this.#kernel.setLink(bridge, { isUp: true });
-    }
     const wanted = bridgeAddresses(network, options);
+    // Before new ones: an address of the same subnet would come second, and go with the first.
     if (existing !== undefined && isOurs) await this.#dropOtherAddresses(existing, wanted);
-    for (const address of wanted) await this.#kernel.ensureAddress(bridge, address);
+    const calls: Promise<unknown>[] = [];
+    if (isOurs) {
+      const alias = formatOwnerMark({ daemonId: this.#daemonId, objectId: network.id });
+      const mac = existing?.mac ?? bridgeMac(this.#daemonId, network.id);
+      calls.push(this.#kernel.ensureBridge({ name: bridge, mtuBytes, alias, mac }));
+      calls.push(this.#refuseAdvertisements(bridge));
+    } else if (!existing.isUp) {
+      calls.push(this.#kernel.setLink(bridge, { isUp: true }));
+    }
+    for (const address of wanted) calls.push(this.#kernel.ensureAddress(bridge, address));
+    await allDone(calls);
   }
 
   /**

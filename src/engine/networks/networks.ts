@@ -226,11 +226,13 @@ export class LocalNetworks implements Networks {
 
   /** What an automatic pool must not overlap: on-link routes (not the default route) and name servers. */
   async #machineSubnets(): Promise<readonly Prefix[]> {
-    const routes = await this.#deps.kernel.routes();
+    const [routes, resolvConf] = await Promise.all([
+      this.#deps.kernel.routes(),
+      readFile(this.#deps.resolvConfPath, 'utf8').catch(() => ''),
+    ]);
     const onLink = routes.flatMap(({ destination, isOnLink }) =>
       destination !== undefined && isOnLink && destination.length > 0 ? [destination] : [],
     );
-    const resolvConf = await readFile(this.#deps.resolvConfPath, 'utf8').catch(() => '');
     return [...onLink, ...nameservers(resolvConf).map((ip) => prefixOf(ip, widthOf(ip.family)))];
   }
 

@@ -4,6 +4,7 @@
  * exec-root, so that it outlives the daemon.
  */
 import { join } from 'node:path';
+import { allDone } from '../../base/allDone.ts';
 import { newId, shortId } from '../../base/ids.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Driver } from '../../drivers/interface.ts';
@@ -60,11 +61,12 @@ export class Sandboxes {
     const sandbox = hasNamespace ? this.#newSandbox() : undefined;
     if (sandbox !== undefined) {
       undo.defer(() => this.#deps.kernel.removeNamespace(sandbox.path));
-      await this.#deps.kernel.createNamespace(sandbox.path);
-      for (const one of planned) {
-        undo.defer(() => this.#detach(one.network, one.endpoint));
-        await this.#attach(one, sandbox);
-      }
+      for (const one of planned) undo.defer(() => this.#detach(one.network, one.endpoint));
+      // Asked for in one go, and done in this order: waiting for each answer would cost a change of threads both ways.
+      await allDone([
+        this.#deps.kernel.createNamespace(sandbox.path),
+        ...planned.map((one) => this.#attach(one, sandbox)),
+      ]);
     }
     for (const follower of this.#deps.followers) {
       undo.defer(() => follower.release(container));
