@@ -1,7 +1,8 @@
 /*
  * Measures what a user waits for, on linkspan, a real dockerd and podman in the same run, taking turns: network
- * create, create+start with and without a network, and a whole `docker run`. Prints JSON: medians in milliseconds,
- * and the daemons' resident memory when idle. Run by scripts/bench in a lane; never a test, since it only measures.
+ * create and rm, create+start with and without a network, and a whole `docker run`; and what the daemons hold of
+ * memory, before they were ever used and after. Prints JSON. Run by bench/report.ts in a lane; never a test.
+ * Usage: compare.ts [ROUNDS [SECONDS]]: no further round begins after so many seconds.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -10,17 +11,35 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { callApi } from '../tests/compat/api.ts';
 import {
   type EngineName,
+  loadImage,
   makeFolder,
-  removeFolder,
   type RunningEngine,
+  removeFolder,
   startEngine,
   stopEngine,
 } from './engines.ts';
+import { type Quantiles, quantilesOf, timed } from './quantiles.ts';
 
 const root = join(import.meta.dirname, '..');
 const rounds = Number(process.argv[2] ?? 20);
+const limitMs = Number(process.argv[3] ?? 200) * 1000;
+/** After that a daemon has done all that it does by itself after a start. */
+const idleMs = 30_000;
 
-type Samples = Map<string, number[]>;
+/** Series by operation. */
+class Samples {
+  readonly #series = new Map<string, number[]>();
+
+  of(key: string): number[] {
+    const series = this.#series.get(key) ?? [];
+    this.#series.set(key, series);
+    return series;
+  }
+
+  quantiles(): Record<string, Quantiles> {
+    return Object.fromEntries([...this.#series].map(([key, values]) => [key, quantilesOf(values, 1)]));
+  }
+}
 
 async function call(engine: RunningEngine, method: string, path: string, body?: unknown): Promise<string> {
   const text = body === undefined ? undefined : JSON.stringify(body);
@@ -30,67 +49,67 @@ async function call(engine: RunningEngine, method: string, path: string, body?: 
   return answer.body;
 }
 
-async function timed(samples: Samples, key: string, work: () => Promise<unknown>): Promise<void> {
-  const start = performance.now();
-  await work();
-  const taken = samples.get(key) ?? [];
-  samples.set(key, [...taken, performance.now() - start]);
-}
-
 async function networkRound(engine: RunningEngine, samples: Samples, round: number): Promise<void> {
   const name = `bench${round}`;
-  await timed(samples, 'network create', () =>
+  await timed(samples.of('POST /networks/create'), () =>
     call(engine, 'POST', '/networks/create', { Name: name, Driver: 'bridge', CheckDuplicate: true }),
   );
-  await timed(samples, 'network rm', () => call(engine, 'DELETE', `/networks/${name}`));
+  await timed(samples.of('DELETE /networks'), () => call(engine, 'DELETE', `/networks/${name}`));
 }
 
-async function startRound(engine: RunningEngine, samples: Samples, mode: string): Promise<void> {
+async function startRound(engine: RunningEngine, samples: Samples, network: string): Promise<void> {
   let id = '';
-  await timed(samples, `create+start, ${mode}`, async () => {
-    const HostConfig = { NetworkMode: mode };
-    const made = await call(engine, 'POST', '/containers/create', {
-      Image: 'busybox',
-      Cmd: ['sleep', '600'],
-      HostConfig,
-    });
-    id = (JSON.parse(made) as { Id: string }).Id;
+  await timed(samples.of(`create+start, ${network}`), async () => {
+    const HostConfig = { NetworkMode: network };
+    const request = { Image: 'busybox', Cmd: ['sleep', '600'], HostConfig };
+    id = (JSON.parse(await call(engine, 'POST', '/containers/create', request)) as { Id: string }).Id;
     await call(engine, 'POST', `/containers/${id}/start`);
   });
-  await call(engine, 'DELETE', `/containers/${id}?force=1`);
+  await timed(samples.of(`rm -f, ${network}`), () => call(engine, 'DELETE', `/containers/${id}?force=1`));
 }
 
 async function runRound(engine: RunningEngine, samples: Samples): Promise<void> {
   const words = ['-H', `unix://${engine.socketPath}`, 'run', '--rm', '--network', 'none', 'busybox', 'true'];
-  await timed(samples, 'docker run --rm --network none busybox true', async () => {
+  await timed(samples.of('docker run --rm --network none busybox true'), async () => {
     execFileSync('docker', words, { stdio: 'ignore' });
   });
 }
 
-function residentMb(pid: number): number {
+/** Everything once. What a bridge adds is taken within the round, so that the machine's load is the same for both. */
+async function engineRound(engine: RunningEngine, samples: Samples, round: number): Promise<void> {
+  await networkRound(engine, samples, round);
+  for (const network of round % 2 === 0 ? ['none', 'bench'] : ['bench', 'none'])
+    await startRound(engine, samples, network);
+  const last = (network: string): number => samples.of(`create+start, ${network}`).at(-1) ?? 0;
+  samples.of('what a bridge adds to create+start').push(last('bench') - last('none'));
+  await runRound(engine, samples);
+}
+
+/** Of the daemon alone: its containerd is a process of its own. */
+function residentMb({ pid }: RunningEngine): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
 }
 
-function median(samples: readonly number[]): number {
-  const sorted = samples.toSorted((a, b) => a - b);
-  return Number((sorted[Math.floor(sorted.length / 2)] ?? 0).toFixed(1));
-}
-
-async function measure(engines: readonly RunningEngine[]): Promise<Map<EngineName, Samples>> {
-  const samples = new Map<EngineName, Samples>(engines.map(({ name }) => [name, new Map()]));
+/** Resolves with the rounds that were counted. */
+async function measure(
+  engines: readonly RunningEngine[],
+  samples: Map<EngineName, Samples>,
+): Promise<number> {
   for (const engine of engines)
     await call(engine, 'POST', '/networks/create', { Name: 'bench', Driver: 'bridge', CheckDuplicate: true });
+  const startedAt = performance.now();
   // The first round warms caches and is not counted.
   for (let round = 0; round <= rounds; round += 1) {
-    for (const engine of engines) {
-      const own = (round === 0 ? new Map() : samples.get(engine.name)) as Samples;
-      await networkRound(engine, own, round);
-      for (const mode of ['none', 'bench']) await startRound(engine, own, mode);
-      await runRound(engine, own);
+    if (round > 1 && performance.now() - startedAt > limitMs) return round - 1;
+    for (let turn = 0; turn < engines.length; turn += 1) {
+      const engine = engines[(round + turn) % engines.length];
+      const own = engine === undefined ? undefined : samples.get(engine.name);
+      if (engine === undefined || own === undefined) continue;
+      await engineRound(engine, round === 0 ? new Samples() : own, round);
     }
   }
-  return samples;
+  return rounds;
 }
 
 const folder = makeFolder();
@@ -101,21 +120,24 @@ const engines: RunningEngine[] = [];
 try {
   for (const name of names) {
     try {
-      engines.push(await startEngine(name, folder, image));
+      engines.push(await startEngine(name, folder));
     } catch (error) {
       process.stderr.write(`bench: ${name} is left out: ${String(error)}\n`);
     }
   }
-  const samples = await measure(engines);
+  await sleep(idleMs);
+  const idleMb = engines.map(residentMb);
+  for (const engine of engines) loadImage(engine, image);
+  const samples = new Map<EngineName, Samples>(engines.map(({ name }) => [name, new Samples()]));
+  const counted = await measure(engines, samples);
   await sleep(3000);
-  const result = engines.map((engine) => ({
+  const result = engines.map((engine, i) => ({
     name: engine.name,
     version: engine.version,
-    rounds,
-    mediansMs: Object.fromEntries(
-      [...(samples.get(engine.name) ?? [])].map(([key, values]) => [key, median(values)]),
-    ),
-    idleRssMb: residentMb(engine.pid),
+    rounds: counted,
+    ms: samples.get(engine.name)?.quantiles() ?? {},
+    idleRssMb: idleMb[i],
+    usedRssMb: residentMb(engine),
   }));
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
 } finally {

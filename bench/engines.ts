@@ -62,8 +62,8 @@ async function isUp(socketPath: string): Promise<boolean> {
   }
 }
 
-/** Resolves once the engine answers and has the busybox image. */
-export async function startEngine(name: EngineName, parent: string, image: string): Promise<RunningEngine> {
+/** Resolves once the engine answers. */
+export async function startEngine(name: EngineName, parent: string): Promise<RunningEngine> {
   const folder = join(parent, name);
   mkdirSync(folder);
   execFileSync('ip', ['netns', 'add', name]);
@@ -76,9 +76,13 @@ export async function startEngine(name: EngineName, parent: string, image: strin
   const socketPath = join(folder, 'sock');
   if (!(await eventually(() => isUp(socketPath), 40_000)))
     throw new Error(`${name} did not start:\n${readFileSync(join(folder, 'log'), 'utf8').slice(-2000)}`);
-  execFileSync('docker', ['-H', `unix://${socketPath}`, 'load', '-i', image], { stdio: 'ignore' });
   const version = JSON.parse((await callApi(socketPath, 'GET', '/version')).body) as { Version: string };
   return { name, socketPath, pid: child.pid ?? 0, version: version.Version };
+}
+
+/** Gives it the busybox image of the archive. */
+export function loadImage({ socketPath }: RunningEngine, archive: string): void {
+  execFileSync('docker', ['-H', `unix://${socketPath}`, 'load', '-i', archive], { stdio: 'ignore' });
 }
 
 /** Ends an engine that was started here; the lane ends what it leaves running. */
