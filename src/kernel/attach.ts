@@ -3,7 +3,8 @@
  *
  *   1. open the sandbox, enter it, open a netlink socket there, come back
  *   2. on the host: RTM_NEWLINK with the peer's namespace inside, then port flags and owner mark (one send)
- *   3. in the sandbox: peer up and addresses, then default routes (one send)
+ *   3. enter the sandbox again for the peer's disable_ipv6; from outside, through the socket in there: peer up and
+ *      addresses, then default routes (one send)
  *
  * The peer is never moved: a move between namespaces waits for an rcu_barrier, 25 to 35 ms, the whole of this 1 ms.
  */
@@ -15,11 +16,13 @@ import {
   encodeSetLink,
 } from '../codec/netlink/route.ts';
 import { formatIp } from '../net/ip.ts';
+import { hasErrno } from './errno.ts';
 import type { AttachSpec } from './kernel.ts';
 import { getIfindex } from './links.ts';
 import { linux } from './libc.ts';
-import { inOpenNamespace, type NamespaceContext, openNamespace } from './namespaces.ts';
+import { inOpenNamespace, type NamespaceContext, type OpenNamespace, openNamespace } from './namespaces.ts';
 import { NetlinkSocket, type Request } from './netlinkSocket.ts';
+import { setSysctl } from './sysctl.ts';
 
 function createPair(host: NetlinkSocket, spec: AttachSpec, master: number, netnsFd: number): void {
   const { hostName: name, mtuBytes, alias, isHairpin, isIsolated } = spec;
@@ -44,6 +47,22 @@ function createPair(host: NetlinkSocket, spec: AttachSpec, master: number, netns
 /** Waits for the rcu_barrier: for undoing only. */
 function delPair(host: NetlinkSocket, name: string): void {
   host.exchange([{ operation: `RTM_DELLINK ${name}`, message: encodeDelLink({ name }) }]);
+}
+
+/**
+ * IPv6 on the peer if and only if it gets an IPv6 address, as Docker 26 and newer: else it would join IPv6's multicast
+ * groups and take a neighbour's advertisements on a network that has no IPv6. Per interface, so that lo keeps ::1.
+ * Before the peer is up. Nothing to do where the kernel has no IPv6.
+ */
+function setIpv6(context: NamespaceContext, sandbox: OpenNamespace, spec: AttachSpec): void {
+  const isWanted = spec.addresses.some(({ ip }) => ip.family === 6);
+  try {
+    inOpenNamespace(context, sandbox, () =>
+      setSysctl(context.seam, `net/ipv6/conf/${spec.peerName}/disable_ipv6`, isWanted ? '0' : '1'),
+    );
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error;
+  }
 }
 
 function configurePeer(inside: NetlinkSocket, spec: AttachSpec): void {
@@ -77,6 +96,7 @@ export function attach(context: NamespaceContext, host: NetlinkSocket, spec: Att
   using undo = new DisposableStack();
   createPair(host, spec, master, sandbox.fd);
   undo.defer(() => delPair(host, spec.hostName));
+  setIpv6(context, sandbox, spec);
   configurePeer(inside, spec);
   undo.move();
 }

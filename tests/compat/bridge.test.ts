@@ -21,6 +21,11 @@ async function addressOf(cli: Runner, container: string): Promise<string> {
   return (await cli(['inspect', '-f', format, container])).stdout;
 }
 
+async function macOf(cli: Runner, container: string): Promise<string> {
+  const format = '{{range .NetworkSettings.Networks}}{{.MacAddress}}{{end}}';
+  return (await cli(['inspect', '-f', format, container])).stdout;
+}
+
 const ping = (address: string): readonly string[] => ['ping', '-c1', '-W1', address];
 
 /** A server on port 9000 that prints its first client's address and ends. */
@@ -94,6 +99,22 @@ for (const engine of engines()) {
       await cli(['exec', 'w4', ...ping(await addressOf(cli, 'w1'))], { exitCode: 1 });
       await cli(['rm', '-f', 'w1', 'w2', 'w3', 'w4']);
       await cli(['network', 'rm', 'n1', 'n2'], { stdout: 'n1\nn2' });
+    });
+
+    test('a neighbour with the old entry reaches a restarted container at once', async () => {
+      await cli(['network', 'create', 'again']);
+      await runSleeper(cli, 'r1', '--network', 'again');
+      await runSleeper(cli, 'r2', '--network', 'again');
+      const [address, before] = [await addressOf(cli, 'r2'), await macOf(cli, 'r2')];
+      await cli(['exec', 'r1', ...ping(address)]);
+      await cli(['exec', 'r1', 'cat', '/proc/net/arp'], { stdout: new RegExp(before) });
+      await cli(['restart', '-t', '0', 'r2']);
+      // One packet: sent to the old MAC it would be lost.
+      await cli(['exec', 'r1', ...ping(address)]);
+      assert.equal(await addressOf(cli, 'r2'), address);
+      if (!daemon.isReference) assert.notEqual(await macOf(cli, 'r2'), before);
+      await cli(['rm', '-f', 'r1', 'r2']);
+      await cli(['network', 'rm', 'again']);
     });
 
     test('13: what goes out carries the host’s address', async () => {

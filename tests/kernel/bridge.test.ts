@@ -126,6 +126,18 @@ test('a bridge that somebody deleted, or gave another address, is made right at 
   assert.deepEqual(ipv4Of(showLink('brx')), ['172.18.0.1/16']);
 });
 
+test('on a network without IPv6 a container has it on lo alone', async () => {
+  await using world = await openWorld();
+  await world.runContainer('w1', await world.createNetwork('172.18.0.0/16'));
+  const disabled = (name: string): string =>
+    run('w1', 'cat', `/proc/sys/net/ipv6/conf/${name}/disable_ipv6`).trim();
+  assert.deepEqual(['eth0', 'lo', 'all', 'default'].map(disabled), ['1', '0', '0', '0']);
+  const addressesOf = (name: string): readonly string[] =>
+    (showLink(name, 'w1')?.addr_info ?? []).map(({ local }) => local);
+  assert.deepEqual(addressesOf('eth0'), ['172.18.0.2']);
+  assert.deepEqual(addressesOf('lo'), ['127.0.0.1', '::1']);
+});
+
 test('peers that remember another MAC for an address learn the new one within a second or two', async () => {
   await using world = await openWorld();
   const network = await world.createNetwork('172.18.0.0/16');
