@@ -14,6 +14,7 @@ export interface MountBody {
     readonly Propagation: string;
     readonly NonRecursive: boolean;
     readonly CreateMountpoint: boolean;
+    readonly ReadOnlyForceRecursive: boolean;
   };
   readonly TmpfsOptions: { readonly SizeBytes: number; readonly Mode: number };
 }
@@ -86,7 +87,12 @@ const mountBody = struct<MountBody>('Mount', {
   Source: text,
   Target: text,
   ReadOnly: bool,
-  BindOptions: struct('BindOptions', { Propagation: text, NonRecursive: bool, CreateMountpoint: bool }),
+  BindOptions: struct('BindOptions', {
+    Propagation: text,
+    NonRecursive: bool,
+    CreateMountpoint: bool,
+    ReadOnlyForceRecursive: bool,
+  }),
   TmpfsOptions: struct('TmpfsOptions', { SizeBytes: int, Mode: int }),
 });
 

@@ -113,6 +113,9 @@ for (const [field, value] of [
   ['Isolation', 'hyperv'],
   ['OomKillDisable', true],
   ['MaskedPaths', []],
+  ['Mounts', [{ Type: 'volume', Source: 'v', Target: '/v' }]],
+  ['Mounts', [{ Type: 'bind', Source: '/a', Target: '/b', BindOptions: { NonRecursive: true } }]],
+  ['Mounts', [{ Type: 'bind', Source: '/a', Target: '/b', BindOptions: { ReadOnlyForceRecursive: true } }]],
 ] as const) {
   test(`HostConfig.${field} ${JSON.stringify(value)} is refused by name`, () => {
     assert.throws(() => toContainerRequest(hostConfig({ [field]: value })), { code: 'notImplemented' });
@@ -188,6 +191,16 @@ for (const [settings, message] of [
   test(`endpoint settings ${JSON.stringify(settings)} are refused`, () => {
     const json = { Image: 'x', NetworkingConfig: { EndpointsConfig: { default: settings } } };
     assert.throws(() => toContainerRequest(json), { code: 'addressInvalid', message });
+  });
+}
+
+for (const settings of [{ DriverOpts: { a: 'b' } }, { Links: ['w1'] }]) {
+  test(`endpoint settings ${JSON.stringify(settings)} are refused by name`, () => {
+    const json = { Image: 'x', NetworkingConfig: { EndpointsConfig: { default: settings } } };
+    assert.throws(() => toContainerRequest(json), {
+      code: 'notImplemented',
+      message: new RegExp(Object.keys(settings).join()),
+    });
   });
 }
 

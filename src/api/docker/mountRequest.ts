@@ -75,7 +75,7 @@ function toMount(mount: MountBody): MountSpec {
   }
   if (mount.Type !== 'bind')
     throw new LinkspanError('notImplemented', `mounts of type ${mount.Type} are not supported yet`);
-  const { Propagation, NonRecursive, CreateMountpoint } = mount.BindOptions;
+  const { Propagation, NonRecursive, CreateMountpoint, ReadOnlyForceRecursive } = mount.BindOptions;
   if (mount.Source === '') throw problem('field Source must not be empty');
   if (!isAbsolute(mount.Source))
     throw problem(`invalid mount path: '${mount.Source}' mount path must be absolute`);
@@ -83,6 +83,8 @@ function toMount(mount: MountBody): MountSpec {
     throw problem(`invalid propagation mode: ${Propagation}`);
   if (NonRecursive)
     throw new LinkspanError('notImplemented', 'non-recursive bind mounts are not supported yet');
+  if (ReadOnlyForceRecursive)
+    throw new LinkspanError('notImplemented', 'recursively read-only bind mounts are not supported yet');
   return {
     type: 'bind',
     source: resolve('/', mount.Source),
