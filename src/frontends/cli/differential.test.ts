@@ -1,10 +1,11 @@
 /*
- * Our CLI and the stock docker CLI, both against the same stub daemon: same stdout, same exit code, same requests,
- * and the same stderr once the program's name is taken out. Skipped where no docker binary is on PATH.
+ * Our CLI and the stock docker CLI, version 28, both against the same stub daemon: same stdout, same exit code, same
+ * requests, and the same stderr once the program's name is taken out. What docker does is on record in
+ * testdata/dockerOutcomes.json; with UPDATE_GOLDEN=1 and a docker CLI 28 on PATH every case is recorded anew.
  */
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -31,6 +32,14 @@ interface Outcome {
   readonly requests: readonly string[];
 }
 
+/** What docker did, and when: ages in its tables are counted from then. */
+interface Recorded extends Outcome {
+  readonly atMs: number;
+}
+
+const recordPath = join(import.meta.dirname, 'testdata/dockerOutcomes.json');
+const isRecording = process.env['UPDATE_GOLDEN'] === '1';
+
 const folder = mkdtempSync(join(tmpdir(), 'linkspan-cli-'));
 const socket = join(folder, 's.sock');
 let daemon: StubDaemon;
@@ -43,16 +52,26 @@ const env = {
   FOO: 'from env',
 };
 
-function runDocker(args: readonly string[]): Promise<Outcome> {
+/** Paths of the machine that it ran on, and a logger's lines, are taken out. */
+function withoutMachine(text: string): string {
+  return text
+    .replaceAll(folder, '$HOME')
+    .replaceAll(process.cwd(), '$PWD')
+    .replaceAll(/^time="[^"]*" level=\w+ msg=.*\n/gm, '');
+}
+
+function runDocker(args: readonly string[]): Promise<Recorded> {
   daemon.requests.length = 0;
-  const { promise, resolve } = Promise.withResolvers<Outcome>();
+  const atMs = Date.now();
+  const { promise, resolve } = Promise.withResolvers<Recorded>();
   const child = execFile(
     'docker',
     args,
     { env, encoding: 'utf8', timeout: 20_000 },
     (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-      resolve({ stdout, stderr, code, requests: [...daemon.requests] });
+      const requests = daemon.requests.map(withoutMachine);
+      resolve({ atMs, stdout: withoutMachine(stdout), stderr: withoutMachine(stderr), code, requests });
     },
   );
   child.stdin?.end();
@@ -60,7 +79,7 @@ function runDocker(args: readonly string[]): Promise<Outcome> {
 }
 
 /** Ours runs in this process: a start of Node for each case would cost most of the time. */
-async function runOurs(args: readonly string[]): Promise<Outcome> {
+async function runOurs(args: readonly string[], nowMs: number): Promise<Outcome> {
   daemon.requests.length = 0;
   const texts = { stdout: '', stderr: '' };
   const io: Io = {
@@ -71,19 +90,16 @@ async function runOurs(args: readonly string[]): Promise<Outcome> {
     isOutTerminal: false,
     isErrTerminal: false,
     env,
-    nowMs: () => Date.now(),
+    nowMs: () => nowMs,
     size: () => undefined,
   };
   const code = await runProgram(args, io);
-  return { ...texts, code, requests: [...daemon.requests] };
+  return { ...texts, code, requests: daemon.requests.map(withoutMachine) };
 }
 
 /** Both programs' texts in one form. */
 function neutral(text: string): string {
-  return text
-    .replaceAll(/\blinkspan\b/g, 'docker')
-    .replaceAll(/^exit status 1\n/gm, '')
-    .replaceAll(/^time="[^"]*" level=\w+ msg=.*\n/gm, '');
+  return text.replaceAll(/\blinkspan\b/g, 'docker').replaceAll(/^exit status 1\n/gm, '');
 }
 
 /** Requests that only one of them makes to find out what the other learns from the next answer. */
@@ -113,21 +129,36 @@ function comparable(requests: readonly string[], isDetached: boolean): unknown[]
     });
 }
 
-const skip = hasDocker28() ? false : 'no docker CLI 28 on PATH';
+const record: Record<string, Recorded> = isRecording
+  ? {}
+  : (JSON.parse(readFileSync(recordPath, 'utf8')) as Record<string, Recorded>);
+
+async function docker(args: readonly string[]): Promise<Recorded> {
+  const key = args.join(' ');
+  if (isRecording) record[key] = await runDocker(args);
+  const outcome = record[key];
+  assert.ok(
+    outcome,
+    `no outcome of docker is recorded for '${key}': run with UPDATE_GOLDEN=1 and read the diff`,
+  );
+  return outcome;
+}
 
 before(async () => {
   process.env['TZ'] = 'UTC';
+  if (isRecording) assert.ok(hasDocker28(), 'recording needs a docker CLI 28 on PATH');
   daemon = await startStubDaemon(socket, stubReplies);
 });
 after(async () => {
   await daemon[Symbol.asyncDispose]();
   rmSync(folder, { recursive: true });
+  if (isRecording) writeFileSync(recordPath, `${JSON.stringify(record, null, 1)}\n`);
 });
 
 for (const { args, ignores = [] } of differentialCases) {
-  test(`like docker: ${args.join(' ')}`, { skip }, async () => {
-    const theirs = await runDocker(args);
-    const ours = await runOurs(args);
+  test(`like docker: ${args.join(' ')}`, async () => {
+    const theirs = await docker(args);
+    const ours = await runOurs(args, theirs.atMs);
     if (!ignores.includes('stdout')) assert.equal(neutral(ours.stdout), neutral(theirs.stdout), 'stdout');
     if (!ignores.includes('stderr')) assert.equal(neutral(ours.stderr), neutral(theirs.stderr), 'stderr');
     assert.equal(ours.code, theirs.code, 'exit code');
