@@ -38,7 +38,7 @@ if (process.env['LINKSPAN_VM'] === 'short') {
     ['tests/compat/eventsAndFilters.test.ts', 300],
     ['tests/compat/story.test.ts', 500],
     ['tests/compat/startup.test.ts', 500],
-    ['tests/kernel/kernelLinks.test.ts', 300],
+    ['tests/kernel/bridge.test.ts', 400],
   ] as const) {
     test(`cgroup v2: ${file}`, { timeout: (limitSeconds + 30) * 1000 }, () => {
       runInGuest(file, limitSeconds);
