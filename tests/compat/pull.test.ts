@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
 import { eventually } from './command.ts';
-import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { busyboxImage, type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { hostAddress, inHost } from './hosts.ts';
 import { type Filled, type Registries, startRegistries } from './registries.ts';
 
@@ -49,7 +49,15 @@ for (const engine of engines().filter(({ kind }) => kind === 'linkspand')) {
       await daemon[Symbol.asyncDispose]();
     });
 
-    /** Removes what was pulled; afterwards the store is what it was. */
+    // Each test starts without what the one before pulled, so that it can run alone.
+    afterEach(async () => {
+      const { stdout } = await daemon.cli(['images', '--format', '{{.Repository}} {{.ID}}']);
+      const others = stdout.split('\n').filter((line) => line !== '' && !line.startsWith('busybox '));
+      const ids = new Set(others.map((line) => line.split(' ')[1] ?? ''));
+      if (ids.size > 0) await daemon.cli(['rmi', '-f', ...ids]);
+    });
+
+    const pullSix = (): Promise<unknown> => daemon.cli(['pull', '-q', `${real}/lib/six:1`]);
     const assertNothingLeft = async (): Promise<void> => {
       await eventually(async () => JSON.stringify(await readContent(daemon)) === JSON.stringify(empty), 5000);
       assert.deepEqual(await readContent(daemon), empty, daemon.logTail());
@@ -71,6 +79,7 @@ for (const engine of engines().filter(({ kind }) => kind === 'linkspand')) {
     test('it shows its digest and runs', async () => {
       const { cli } = daemon;
       const name = `${real}/lib/six`;
+      await pullSix();
       await cli(['images', '--digests', '--format', '{{.Repository}}:{{.Tag}} {{.Digest}}', name], {
         stdout: `${name}:1 ${filled.indexDigest}`,
       });
@@ -86,6 +95,7 @@ for (const engine of engines().filter(({ kind }) => kind === 'linkspand')) {
     });
 
     test('pulled again it is up to date', async () => {
+      await pullSix();
       const { stdout } = await daemon.cli(['pull', `${real}/lib/six:1`]);
       assert.match(stdout, /^Status: Image is up to date for /m);
       assert.doesNotMatch(stdout, /Pulling fs layer|Download/);
@@ -93,8 +103,6 @@ for (const engine of engines().filter(({ kind }) => kind === 'linkspand')) {
 
     test('layers that are here are not fetched again', async () => {
       registries.fill('lib/twin', '1');
-      await remove(`${real}/lib/six:1`);
-      await assertNothingLeft();
       await daemon.cli(['pull', '-q', `${real}/lib/six:1`], { stdout: `${real}/lib/six:1` });
       const { stdout } = await daemon.cli(['pull', `${real}/lib/twin:1`]);
       // The same image under another name: known, so nothing is said of its layers.
@@ -122,6 +130,25 @@ for (const engine of engines().filter(({ kind }) => kind === 'linkspand')) {
       assert.match(stdout, /Extracting/);
       assert.match(stdout, /Pull complete/);
       await remove(`${real}/lib/six:1`);
+    });
+
+    test('load and import show at a terminal what they send and unpack', async () => {
+      const shown = async (...args: string[]): Promise<string> => {
+        const words = [engine.cli, '-H', `unix://${daemon.socketPath}`, ...args].join(' ');
+        return (await daemon.host(['script', '-qec', words, '/dev/null'])).stdout;
+      };
+      const loaded = await shown('load', '-i', busyboxImage());
+      assert.match(
+        loaded,
+        /Loading layer +\[=*>? *\] +[\d.]+[kM]?B\/[\d.]+[kM]?B|Loading layer +[\d.]+[kM]?B/,
+      );
+      assert.match(loaded, /Loaded image: busybox:latest/);
+      const imported = await shown('import', busyboxImage(), 'imported:1');
+      assert.match(imported, /sha256:[0-9a-f]{64}/);
+      if (engine.cli !== 'docker')
+        for (const text of [loaded, imported]) assert.match(text, /Sending .*[\d.]+[kM]?B\/[\d.]+[kM]?B/);
+      await remove('imported:1');
+      await assertNothingLeft();
     });
 
     test('by digest alone it has no tag', async () => {
