@@ -130,22 +130,10 @@ class BridgeDriver implements Driver {
 
   async removeNetwork(network: DriverNetwork): Promise<void> {
     const { bridge } = parseBridgeOptions(network);
-    const failures: unknown[] = [];
-    const attempt = async (work: () => Promise<void>): Promise<void> => {
-      try {
-        await work();
-      } catch (error) {
-        failures.push(error);
-      }
-    };
-    await attempt(async () => {
-      const link = await this.#kernel.findLink(bridge);
-      if (link !== undefined && this.#owns(link, network.id)) await this.#kernel.delLink(bridge);
-    });
-    // After the bridge: rules must outlive what they guard.
-    await attempt(() => this.#firewall.removeNetwork(network.id));
-    if (failures.length > 0)
-      throw new AggregateError(failures, `could not remove all of network ${network.id}`);
+    const link = await this.#kernel.findLink(bridge);
+    if (link !== undefined && this.#owns(link, network.id)) await this.#kernel.delLink(bridge);
+    // Only once the bridge is gone: rules must outlive what they guard.
+    await this.#firewall.removeNetwork(network.id);
   }
 
   async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {

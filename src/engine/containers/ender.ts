@@ -9,6 +9,7 @@ import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
 import type { Container } from '../model.ts';
+import { withSecondChance } from '../secondChance.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { fifoFolderOf } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
@@ -196,17 +197,8 @@ export class Ender {
     live.record = withoutSandbox(live.record);
   }
 
-  /** Steps of a teardown can be repeated: what fails once gets a second chance, so that a hiccup leaves nothing behind. */
   async #twice(live: LiveContainer, step: () => Promise<void>): Promise<void> {
-    try {
-      await step();
-    } catch (error) {
-      this.#context.logger.warn(
-        { container: live.id, error },
-        'a step of a teardown failed; trying once more',
-      );
-      await step();
-    }
+    await withSecondChance(this.#context.logger, { container: live.id }, step);
   }
 
   /** A frozen process takes no signal. */

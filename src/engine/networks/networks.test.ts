@@ -27,6 +27,8 @@ class RecordingDriver implements Driver {
   readonly scope = 'local';
   readonly log: string[] = [];
   failing: string | undefined;
+  /** Set, `failing` fails once. */
+  isHiccup = false;
 
   plan(): { needsPools: boolean; needsGateway: boolean; interfacePrefix: string } {
     return { needsPools: true, needsGateway: true, interfacePrefix: 'eth' };
@@ -43,7 +45,9 @@ class RecordingDriver implements Driver {
 
   #do(what: string): Promise<void> {
     this.log.push(what);
-    return what === this.failing ? Promise.reject(new Error(`cannot ${what}`)) : Promise.resolve();
+    if (what !== this.failing) return Promise.resolve();
+    if (this.isHiccup) this.failing = undefined;
+    return Promise.reject(new Error(`cannot ${what}`));
   }
 }
 
@@ -210,6 +214,26 @@ test('a driver that fails leaves no network', async () => {
   assert.equal((await w.store.list('')).entries.length, 0);
   w.driver.failing = undefined;
   await w.networks.create(request('n1'));
+});
+
+test('a removal that fails once is tried again; one that fails twice can be asked for again', async () => {
+  await using w = await world();
+  await w.networks.create(request('n1'));
+  w.driver.isHiccup = true;
+  w.driver.failing = 'remove n1';
+  await w.networks.remove('n1');
+  assert.equal((await w.store.list('')).entries.length, 0);
+  await w.networks.create(request('n2'));
+  w.driver.isHiccup = false;
+  w.driver.failing = 'remove n2';
+  await assert.rejects(w.networks.remove('n2'), /cannot remove n2/);
+  assert.deepEqual(
+    w.networks.list().map(({ name, state }) => `${name} ${state}`),
+    ['n2 removing'],
+  );
+  w.driver.failing = undefined;
+  await w.networks.remove('n2');
+  assert.equal((await w.store.list('')).entries.length, 0);
 });
 
 test('endpoints get the lowest addresses, keep them over a stop, and block the removal of their network', async () => {

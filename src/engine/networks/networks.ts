@@ -17,6 +17,7 @@ import type { NetworkFilter, Networks } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import { lookUp } from '../lookup.ts';
 import type { AttachmentRequest, Endpoint, Network, NetworkRequest } from '../model.ts';
+import { withSecondChance } from '../secondChance.ts';
 import { toDriverNetwork } from './driverValues.ts';
 import { checkRequest, getDriver, type PoolSurroundings, planNetwork } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
@@ -140,7 +141,7 @@ export class LocalNetworks implements Networks {
     const active = this.endpoints(network);
     if (active.length > 0) throw new LinkspanError('networkInUse', activeEndpointsMessage(network, active));
     await this.#deps.table.putNetwork({ ...network, state: 'removing' });
-    await this.finishRemoval(network);
+    await withSecondChance(this.#deps.logger, { network: network.name }, () => this.finishRemoval(network));
     this.#emit('destroy', network);
   }
 
