@@ -27,35 +27,40 @@ function withoutCounters(ruleset: string): readonly string[] {
   return lines(ruleset.replaceAll(/ packets \d+ bytes \d+/g, '').replaceAll(/ expires \S+/g, ''));
 }
 
-async function containerdList(daemon: Daemon, ...words: string[]): Promise<readonly string[]> {
-  const { socketPath, namespace } = daemon.containerd;
-  const { stdout } = await daemon.host(['ctr', '-a', socketPath, '-n', namespace, ...words], {
-    exitCode: undefined,
-  });
-  return lines(stdout).toSorted();
+/** One shell for several commands: where many states are read, starting programs is what they cost. */
+async function outputs(daemon: Daemon, ...commands: readonly string[]): Promise<readonly string[]> {
+  const separator = '-- next --';
+  const script = commands.join(`; echo '${separator}'; `);
+  const { stdout } = await daemon.host(['sh', '-c', script], { exitCode: undefined });
+  const parts = stdout.split(separator);
+  if (parts.length !== commands.length) throw new Error(`could not read the host's state: ${stdout}`);
+  return parts;
 }
 
 export async function readHostState(daemon: Daemon): Promise<HostState> {
-  const { host } = daemon;
-  const [links, routes, firewall, containers, snapshots] = await Promise.all([
-    host(['ip', '-o', 'link']),
-    host(['ip', 'route']),
-    host(['nft', 'list', 'ruleset']),
-    containerdList(daemon, 'containers', 'ls', '-q'),
-    containerdList(daemon, 'snapshots', 'ls'),
-  ]);
+  const { socketPath, namespace } = daemon.containerd;
+  const ctr = `ctr -a ${socketPath} -n ${namespace}`;
+  const [links = '', routes = '', firewall = '', containers = '', snapshots = ''] = await outputs(
+    daemon,
+    'ip -o link',
+    'ip route',
+    // An empty ruleset must not be taken for a missing program.
+    'nft list ruleset || echo failed',
+    `${ctr} containers ls -q`,
+    `${ctr} snapshots ls`,
+  );
   const mounts = lines(readFileSync('/proc/self/mountinfo', 'utf8'));
   return {
-    links: lines(links.stdout)
+    links: lines(links)
       .map((line) => line.split(/[:@]/)[1]?.trim() ?? line)
       .toSorted(),
-    routes: lines(routes.stdout).map((line) => line.replace(/ linkdown$/, '')),
-    firewall: withoutCounters(firewall.stdout),
+    routes: lines(routes).map((line) => line.replace(/ linkdown$/, '')),
+    firewall: withoutCounters(firewall),
     namespaceMounts: mounts.filter((line) => line.includes(' nsfs ') && line.includes(daemon.execRoot))
       .length,
     overlayMounts: mounts.filter((line) => line.includes(' - overlay ')).length,
     shims: processes().filter(({ command }) => command.includes('containerd-shim')).length,
-    containers,
-    snapshots,
+    containers: lines(containers).toSorted(),
+    snapshots: lines(snapshots).toSorted(),
   };
 }
