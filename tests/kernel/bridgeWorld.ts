@@ -121,10 +121,11 @@ async function startWhoami(where: string): Promise<ChildProcess> {
   return child;
 }
 
-/** Waits until `check` holds; fails with `what` after 5 s. */
+/** Waits until `check` holds; fails with `what` after 30 s, which nothing takes but on a machine that does other things too. */
 export async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 5000; Date.now() < deadline; await sleep(50)) if (await check()) return;
-  assert.fail(`not within 5 s: ${what}`);
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(50))
+    if (await check()) return;
+  assert.fail(`not within 30 s: ${what}`);
 }
 
 /** Sets net.bridge.bridge-nf-call-iptables of the host: whether frames inside a bridge meet the IP rules. */
