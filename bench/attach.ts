@@ -35,6 +35,7 @@ function specOf(round: number): AttachSpec {
     peerMac: randomMac(),
     addresses: [{ ip: addressOf(round + 2), length: subnetLength }],
     gateways: [gateway],
+    sysctls: [],
   };
 }
 

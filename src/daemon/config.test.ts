@@ -88,6 +88,10 @@ test('the file says what flags say, and not the same thing twice', () => {
 });
 
 for (const [args, expected] of [
+  [['--bip6', 'fd00::1/64'], /--bip6 needs --ipv6/],
+  [['--ipv6', '--bip6', '10.0.0.1/24'], /invalid --bip6: 10\.0\.0\.1\/24/],
+  [['--ipv6', '--fixed-cidr-v6', 'fd00::1/64'], /invalid --fixed-cidr-v6/],
+  [['--bip', 'fd00::1/64'], /invalid --bip: fd00::1\/64/],
   [['--userns-remap', 'default'], /--userns-remap is refused/],
   [['-H', 'tcp://0.0.0.0:2375'], /loopback only/],
   [['-H', 'fd://'], /cannot listen on fd/],

@@ -34,6 +34,9 @@ export interface DaemonConfig {
   readonly bridge: string | undefined;
   readonly bip: string | undefined;
   readonly fixedCidr: string | undefined;
+  readonly ipv6: boolean;
+  readonly bip6: string | undefined;
+  readonly fixedCidrV6: string | undefined;
   readonly mtuBytes: number | undefined;
   readonly allowsIcc: boolean;
   readonly masquerades: boolean;
@@ -186,12 +189,23 @@ function parsePools(texts: readonly string[]): readonly PoolSource[] {
 }
 
 function checkValues(config: DaemonConfig): void {
-  if (config.bip !== undefined && parseIpWithLength(config.bip) === undefined)
-    throw invalid(`invalid --bip: ${config.bip}`);
-  if (config.fixedCidr !== undefined && parsePrefix(config.fixedCidr) === undefined)
-    throw invalid(`invalid --fixed-cidr: ${config.fixedCidr}`);
-  if (config.bridge !== undefined && config.bip !== undefined && config.bridge !== 'none')
-    throw invalid('you specified -b & --bip, mutually exclusive options');
+  const { bip, bip6, fixedCidr, fixedCidrV6 } = config;
+  for (const [flag, family, value] of [
+    ['bip', 4, bip],
+    ['bip6', 6, bip6],
+  ] as const)
+    if (value !== undefined && parseIpWithLength(value)?.ip.family !== family)
+      throw invalid(`invalid --${flag}: ${value}`);
+  for (const [flag, family, value] of [
+    ['fixed-cidr', 4, fixedCidr],
+    ['fixed-cidr-v6', 6, fixedCidrV6],
+  ] as const)
+    if (value !== undefined && parsePrefix(value)?.base.family !== family)
+      throw invalid(`invalid --${flag}: ${value}`);
+  if (config.bridge !== undefined && config.bridge !== 'none' && (bip ?? bip6) !== undefined)
+    throw invalid(`you specified -b & --${bip === undefined ? 'bip6' : 'bip'}, mutually exclusive options`);
+  if (!config.ipv6 && (bip6 ?? fixedCidrV6) !== undefined)
+    throw invalid(`--${bip6 === undefined ? 'fixed-cidr-v6' : 'bip6'} needs --ipv6`);
   for (const address of [...config.dns, ...config.hostGatewayIps])
     if (parseIp(address) === undefined) throw invalid(`IP address is not correctly formatted: ${address}`);
   if (config.mtuBytes !== undefined && (config.mtuBytes < 68 || config.mtuBytes > 65535))
@@ -242,6 +256,9 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     bridge: text('bridge'),
     bip: text('bip'),
     fixedCidr: text('fixed-cidr'),
+    ipv6: isOn('ipv6', false),
+    bip6: text('bip6'),
+    fixedCidrV6: text('fixed-cidr-v6'),
     mtuBytes: values['mtu'] as number | undefined,
     allowsIcc: isOn('icc', true),
     masquerades: isOn('ip-masq', true),

@@ -12,12 +12,16 @@ import { createHostDriver } from '../drivers/host/host.ts';
 import type { Driver } from '../drivers/interface.ts';
 import { createNoneDriver } from '../drivers/none/none.ts';
 import type { EventLog } from '../engine/events.ts';
+import type { Network } from '../engine/model.ts';
+import { Connections } from '../engine/networks/connections.ts';
 import { ContainerNetwork } from '../engine/networks/containerNetwork.ts';
+import type { SandboxFollower } from '../engine/networks/follower.ts';
 import { LocalNetworks } from '../engine/networks/networks.ts';
 import { NetworkTable } from '../engine/networks/networkTable.ts';
 import { recoverNetworks } from '../engine/networks/recover.ts';
 import { Sandboxes } from '../engine/networks/sandboxes.ts';
 import { createFirewall, type Firewall } from '../firewall/firewall.ts';
+import { completeSources } from '../ipam/pools.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { IpWithLength } from '../net/prefix.ts';
 import type { Store } from '../store/store.ts';
@@ -92,20 +96,25 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   const networks = new LocalNetworks({
     ...common,
     clock: systemClock,
-    poolSources: config.poolSources,
+    poolSources: completeSources(config.poolSources, identity.id),
     resolvConfPath: '/etc/resolv.conf',
     defaultOptions: config.networkOptions,
   });
-  const sandboxes = new Sandboxes({
-    ...common,
-    namespaceFolder,
-    getNetwork: (ref) => networks.get(ref),
-    followers: [],
-  });
+  const getNetwork = (ref: string): Network => networks.get(ref);
+  const followers: readonly SandboxFollower[] = [];
+  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
+  const connections = new Connections({ ...common, getNetwork, followers, sandboxes });
   const recover = { table, networks, drivers, kernel, logger, namespaceFolder };
   await recoverNetworks(recover);
   await ensurePredefined(networks, deps);
   const { hostGatewayIps } = config;
-  const network = new ContainerNetwork({ table, networks, sandboxes, recover, hostGatewayIps });
+  const network = new ContainerNetwork({
+    table,
+    networks,
+    sandboxes,
+    connections,
+    recover,
+    hostGatewayIps,
+  });
   return { table, networks, network, firewall };
 }

@@ -58,6 +58,13 @@ export const flagRows: readonly FlagRow[] = [
     kind: 'text',
     about: 'range within the default subnet that addresses are taken from',
   },
+  { flag: 'ipv6', kind: 'switch', about: 'IPv6 on the default network (false)' },
+  { flag: 'bip6', kind: 'text', about: 'IPv6 address and subnet of the default bridge, fd00::1/64 form' },
+  {
+    flag: 'fixed-cidr-v6',
+    kind: 'text',
+    about: 'the same for its IPv6 subnet',
+  },
   { flag: 'mtu', kind: 'number', about: 'MTU of the default network, bytes' },
   { flag: 'icc', kind: 'switch', about: 'containers of the default network may reach each other (true)' },
   { flag: 'ip-masq', kind: 'switch', about: 'the default network is masqueraded outward (true)' },
@@ -129,9 +136,6 @@ export const flagRows: readonly FlagRow[] = [
     about: '',
     ignored: 'it matters once there is a swarm',
   },
-  { flag: 'bip6', kind: 'text', about: '', refused: 'IPv6 networks are not there yet' },
-  { flag: 'fixed-cidr-v6', kind: 'text', about: '', refused: 'IPv6 networks are not there yet' },
-  { flag: 'ipv6', kind: 'switch', about: '', refused: 'IPv6 networks are not there yet' },
   {
     flag: 'allow-direct-routing',
     kind: 'switch',

@@ -22,13 +22,22 @@ const plain: Omit<NetworkRequest, 'name' | 'driver'> = {
 export const hostRequest: NetworkRequest = { ...plain, name: 'host', driver: 'host' };
 export const noneRequest: NetworkRequest = { ...plain, name: 'none', driver: 'null' };
 
-/** The subnet: --bip, the address of a bridge that is there, --fixed-cidr alone, or a free default pool. */
-function defaultPool(config: DaemonConfig, existing: IpWithLength | undefined): PoolRequest {
-  const range = config.fixedCidr === undefined ? {} : { ipRange: config.fixedCidr };
+/** Its address and subnet where they are given, else a range alone, else nothing: a free default pool. */
+function poolOf(own: IpWithLength | undefined, range: string | undefined): readonly PoolRequest[] {
+  if (own !== undefined) {
+    const subnet = formatPrefix(prefixOf(own.ip, own.length));
+    return [{ subnet, gateway: formatIp(own.ip), ...(range === undefined ? {} : { ipRange: range }) }];
+  }
+  return range === undefined ? [] : [{ subnet: range }];
+}
+
+/** The subnets: --bip and --bip6, the address of a bridge that is there, --fixed-cidr and --fixed-cidr-v6. */
+function defaultPools(config: DaemonConfig, existing: IpWithLength | undefined): readonly PoolRequest[] {
   const own = config.bip === undefined ? existing : parseIpWithLength(config.bip);
-  if (own !== undefined)
-    return { subnet: formatPrefix(prefixOf(own.ip, own.length)), gateway: formatIp(own.ip), ...range };
-  return config.fixedCidr === undefined ? {} : { subnet: config.fixedCidr };
+  return [
+    ...poolOf(own, config.fixedCidr),
+    ...(config.ipv6 ? poolOf(parseIpWithLength(config.bip6 ?? ''), config.fixedCidrV6) : []),
+  ];
 }
 
 /** `existing` is the address of the bridge `bridgeName` where it is there already and not ours. */
@@ -37,12 +46,12 @@ export function bridgeRequest(
   bridgeName: string,
   existing: IpWithLength | undefined,
 ): NetworkRequest {
-  const pool = defaultPool(config, existing);
   return {
     ...plain,
     name: 'bridge',
     driver: 'bridge',
-    pools: Object.keys(pool).length === 0 ? [] : [pool],
+    ipv6: config.ipv6,
+    pools: defaultPools(config, existing),
     options: {
       'com.docker.network.bridge.default_bridge': 'true',
       'com.docker.network.bridge.enable_icc': String(config.allowsIcc),

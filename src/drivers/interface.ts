@@ -2,8 +2,8 @@
  * What a network driver does. Desired state in, idempotent apply: `ensureNetwork` may be called at every start.
  * A driver owns kernel objects and firewall entries of its networks, no records: those are the engine's.
  */
-import type { Address, Link } from '../kernel/kernel.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Address, Link, Sysctl } from '../kernel/kernel.ts';
+import type { Ip, IpFamily } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import type { IpWithLength, Prefix } from '../net/prefix.ts';
 
@@ -35,14 +35,16 @@ export interface DriverEndpoint {
   readonly addresses: readonly IpWithLength[];
   /** Default routes to set, at most one per family. */
   readonly gateways: readonly Ip[];
+  /** Kernel parameters of the interface, as the user asked for them. */
+  readonly sysctls: readonly Sysctl[];
 }
 
 /** What a driver says of a network before it exists. */
 export interface DriverPlan {
   /** False: the engine allocates no pools (host, none). */
   readonly needsPools: boolean;
-  /** False: pools get no gateway address (isolated mode, inhibited bridges keep theirs). */
-  readonly needsGateway: boolean;
+  /** Families whose pools get a gateway address: not in isolated mode; inhibited bridges keep theirs. */
+  readonly gatewayFamilies: readonly IpFamily[];
   /** `eth`, or what an option says. */
   readonly interfacePrefix: string;
 }

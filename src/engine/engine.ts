@@ -33,8 +33,6 @@ export interface Networks {
   remove(ref: string): Promise<void>;
   /** Removes custom networks without attachments that `select` takes; resolves with them. */
   prune(select: (network: Network) => boolean): Promise<readonly Network[]>;
-  connect(ref: string, container: string, request: Omit<AttachmentRequest, 'network'>): Promise<void>;
-  disconnect(ref: string, container: string, isForced: boolean): Promise<void>;
 }
 
 export interface ExecSpec {
@@ -88,6 +86,10 @@ export interface Containers {
     options: { readonly isForced: boolean; readonly removesVolumes: boolean },
   ): Promise<void>;
   rename(ref: string, name: string): Promise<void>;
+  /** One more network, running or not. Codes endpointExists, networkNotFound, containerConfigInvalid, addressInvalid. */
+  connect(ref: string, request: AttachmentRequest): Promise<void>;
+  /** Code endpointNotFound if it is not on that network. Forced: also off a network that is gone. */
+  disconnect(ref: string, network: string, isForced: boolean): Promise<void>;
   resize(ref: string, size: { readonly height: number; readonly width: number }): Promise<void>;
   /** Before or after start; `logs` first replays the log. */
   attach(

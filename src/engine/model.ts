@@ -82,8 +82,11 @@ export interface AttachmentRequest {
   readonly linkLocalIps?: readonly string[];
   readonly mac?: string;
   readonly aliases: readonly string[];
+  /** `NAME` or `NAME:ALIAS`: what this container alone calls another on this network. */
   readonly links: readonly string[];
+  /** Docker's endpoint options: interface name and kernel parameters (endpointOptions.ts). */
   readonly driverOptions: Readonly<Record<string, string>>;
+  /** The highest among a container's networks gives the default route. */
   readonly gatewayPriority: number;
 }
 
@@ -93,9 +96,12 @@ export interface Endpoint {
   readonly networkId: NetworkId;
   readonly containerId: ContainerId;
   readonly containerName: string;
+  /** What the attachment was made for. */
+  readonly request: AttachmentRequest;
   /**
    * What should be. `attached` is written before the kernel acts and holds while the container runs; a restart that
-   * finds the container not running takes it back. `reserved` keeps the addresses of a stopped container.
+   * finds the container not running, or its record without this network, takes it back. `reserved` keeps the addresses
+   * of a stopped container.
    */
   readonly state: 'attached' | 'reserved';
   /** `eth0`; empty for drivers without an interface (none, host). */
@@ -182,7 +188,10 @@ export interface ContainerSpec {
   readonly networkMode: NetworkMode;
   /** Docker's NetworkMode text as given (`default`, `bridge`, `mynet`, `container:x`), for inspect. */
   readonly networkModeText: string;
-  /** In the order of the command line; the first is the one that NetworkMode names. */
+  /**
+   * In the order of the command line, the one that NetworkMode names first; then what was connected later. Changed by
+   * connect and disconnect: an endpoint whose network is not named here belongs to a change that was cut short.
+   */
   readonly attachments: readonly AttachmentRequest[];
   readonly pidMode: string;
   readonly ipcMode: string;

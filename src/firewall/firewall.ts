@@ -8,7 +8,7 @@ import type { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/logger.ts';
 import { KeyedMutex } from '../base/mutex.ts';
 import { messageOf } from '../errors/linkspanError.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import { discardedPrefix, type Kernel, type Link } from '../kernel/kernel.ts';
 import { ConditionBook, type ConditionReport } from './conditionBook.ts';
 import { type HostTools, hostTools } from './foreign/hostTools.ts';
 import { createIntegration, type Integration, type IntegrationResult } from './foreign/integration.ts';
@@ -76,6 +76,8 @@ class NftFirewall implements Firewall {
   readonly #options: FirewallOptions;
   readonly #keeper: TableKeeper;
   readonly #integration: Integration;
+  /** Every bridge of the host, by ifindex. */
+  readonly #bridgeNames = new Map<number, string>();
   readonly #conditions: ConditionBook;
   readonly #mutex = new KeyedMutex();
   #forwarding: ForwardingRecord | undefined;
@@ -118,8 +120,7 @@ class NftFirewall implements Firewall {
   async start(): Promise<void> {
     this.#bootId = await readBootId(this.#kernel);
     this.#listen();
-    for (const link of await this.#kernel.links())
-      if (link.kind === 'bridge') await this.#keeper.setBridge(link.name, true);
+    for (const link of await this.#kernel.links()) await this.#noteBridge('new', link);
     await this.#keeper.setOptions({ guardedFamilies: this.#guarded() });
     await this.#keeper.sync();
   }
@@ -165,6 +166,17 @@ class NftFirewall implements Firewall {
     this.#stopping.abort();
     if (options.keepsForeignRule === true) return;
     await this.#mutex.run('foreign', () => this.#integration.remove(this.#bridges()));
+  }
+
+  /** By index, since a bridge may be renamed. One that is about to vanish counts as gone. */
+  async #noteBridge(action: 'new' | 'del', { kind, ifindex, name }: Link): Promise<void> {
+    const known = this.#bridgeNames.get(ifindex);
+    const isThere = action === 'new' && kind === 'bridge' && !name.startsWith(discardedPrefix);
+    if (known === (isThere ? name : undefined)) return;
+    if (isThere) this.#bridgeNames.set(ifindex, name);
+    else this.#bridgeNames.delete(ifindex);
+    if (known !== undefined) await this.#keeper.setBridge(known, false);
+    if (isThere) await this.#keeper.setBridge(name, true);
   }
 
   #bridges(): readonly string[] {
@@ -257,8 +269,7 @@ class NftFirewall implements Firewall {
     listeners.use(events.on('overrun', () => this.#scheduleCheck()));
     listeners.use(
       events.on('link', ({ action, link }) => {
-        if (link.kind !== 'bridge') return;
-        this.#keeper.setBridge(link.name, action === 'new').catch((error: unknown) => {
+        this.#noteBridge(action, link).catch((error: unknown) => {
           this.#logger.error({ err: error, bridge: link.name }, 'could not note a bridge');
         });
       }),

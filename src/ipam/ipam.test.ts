@@ -5,7 +5,14 @@ import { formatIp, type Ip, parseIp } from '../net/ip.ts';
 import { containsIp, formatPrefix, overlaps, type Prefix, parsePrefix } from '../net/prefix.ts';
 import { AddressPool } from './addressPool.ts';
 import { checkPools } from './poolCheck.ts';
-import { choosePool, defaultPoolSources, parsePoolSource } from './pools.ts';
+import {
+  choosePool,
+  completeSources,
+  defaultPoolSources,
+  type PoolSource,
+  parsePoolSource,
+  uniqueLocalSource,
+} from './pools.ts';
 
 function prefix(text: string): Prefix {
   const parsed = parsePrefix(text);
@@ -142,4 +149,44 @@ test('checkPools turns good text into values', () => {
   assert.equal(problem, undefined);
   assert.equal(formatIp(wishes[0]?.gateway ?? ip('::')), '10.77.0.254');
   assert.equal(wishes[1]?.subnet, undefined);
+});
+
+test('each daemon has its own unique local /48, always the same, cut into /64s', () => {
+  const { base, subnetLength } = uniqueLocalSource('one');
+  assert.match(formatPrefix(base), /^fd[0-9a-f]{2}(:[0-9a-f]{1,4}){2}::\/48$/);
+  assert.equal(subnetLength, 64);
+  assert.deepEqual(uniqueLocalSource('one').base, base);
+  assert.notDeepEqual(uniqueLocalSource('two').base, base);
+});
+
+test('choosePool takes subnets of the family that is wanted, clear of those taken', () => {
+  const sources = completeSources([], 'one');
+  const first = choosePool(sources, [], 6);
+  assert.ok(first);
+  const second = choosePool(sources, [first], 6);
+  assert.ok(second);
+  assert.equal(second.base.bits - first.base.bits, 1n << 64n);
+  assert.equal(formatPrefix(choosePool(sources, [first]) ?? first), '172.17.0.0/16');
+});
+
+test('what is configured for one family leaves the other its defaults', () => {
+  const [six, four] = ['base=fd00:5::/48,size=64', 'base=10.5.0.0/16,size=24'].map(parsePoolSource);
+  assert.ok(six && four);
+  const chosen = (sources: readonly PoolSource[], family: 4 | 6): string =>
+    formatPrefix(choosePool(completeSources(sources, 'one'), [], family) ?? six.base);
+  assert.equal(chosen([six], 4), '172.17.0.0/16');
+  assert.equal(chosen([six], 6), 'fd00:5::/64');
+  assert.equal(chosen([four], 4), '10.5.0.0/24');
+  assert.match(chosen([four], 6), /^fd/);
+});
+
+test('a /64 gives addresses at once, lowest first, without its anycast address', () => {
+  const subnet = parsePrefix('fd00::/64');
+  assert.ok(subnet);
+  const pool = new AddressPool(subnet);
+  const given = Array.from({ length: 3 }, () => formatIp(pool.takeLowest() ?? ip('::')));
+  assert.deepEqual(given, ['fd00::1', 'fd00::2', 'fd00::3']);
+  assert.ok(pool.take(ip('fd00::ffff:ffff:ffff:ffff')));
+  pool.release(ip('fd00::2'));
+  assert.equal(formatIp(pool.takeLowest() ?? ip('::')), 'fd00::2');
 });

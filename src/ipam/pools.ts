@@ -1,7 +1,10 @@
 /*
- * Choosing subnets for networks that name none. Pure. The default pools are Docker's: 31 networks.
+ * Choosing subnets for networks that name none. Pure. The default pools are Docker's: 31 IPv4 networks, and 65536
+ * IPv6 networks in a unique local prefix of this daemon's (RFC 4193).
  */
-import { formatPrefix, overlaps, parsePrefix, type Prefix } from '../net/prefix.ts';
+import { createHash } from 'node:crypto';
+import { type IpFamily, ipFromBytes } from '../net/ip.ts';
+import { formatPrefix, overlaps, type Prefix, parsePrefix } from '../net/prefix.ts';
 
 /** A range that is cut into subnets of `subnetLength` bits. */
 export interface PoolSource {
@@ -39,6 +42,27 @@ export function defaultPoolSources(): readonly PoolSource[] {
   });
 }
 
+/**
+ * The unique local /48 of a daemon, cut into /64s: `fd`, then the first 40 bits of a digest of `identity`, so that two
+ * hosts hardly ever have the same and one host always has the same.
+ */
+export function uniqueLocalSource(identity: string): PoolSource {
+  const bytes = Buffer.alloc(16);
+  bytes[0] = 0xfd;
+  createHash('sha256').update(identity).digest().copy(bytes, 1, 0, 5);
+  return { base: { base: ipFromBytes(bytes), length: 48 }, subnetLength: 64 };
+}
+
+/** What a user configured, with the defaults for a family that he left out. */
+export function completeSources(configured: readonly PoolSource[], identity: string): readonly PoolSource[] {
+  const has = (family: IpFamily): boolean => configured.some(({ base }) => base.base.family === family);
+  return [
+    ...configured,
+    ...(has(4) ? [] : defaultPoolSources()),
+    ...(has(6) ? [] : [uniqueLocalSource(identity)]),
+  ];
+}
+
 /** The subnets of a source, lowest first. */
 function* subnetsOf({ base, subnetLength }: PoolSource): Generator<Prefix> {
   const { family, bits } = base.base;
@@ -49,11 +73,16 @@ function* subnetsOf({ base, subnetLength }: PoolSource): Generator<Prefix> {
 }
 
 /**
- * The first subnet, in the sources' order, that overlaps none of `taken` (other networks' pools, on-link routes of the
+ * The first subnet of a family, in the sources' order, that overlaps none of `taken` (other networks' pools, on-link routes of the
  * machine, its name servers); undefined if there is none.
  */
-export function choosePool(sources: readonly PoolSource[], taken: readonly Prefix[]): Prefix | undefined {
+export function choosePool(
+  sources: readonly PoolSource[],
+  taken: readonly Prefix[],
+  family: IpFamily = 4,
+): Prefix | undefined {
   for (const source of sources) {
+    if (source.base.base.family !== family) continue;
     for (const subnet of subnetsOf(source)) {
       if (!taken.some((other) => overlaps(subnet, other))) return subnet;
     }

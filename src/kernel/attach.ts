@@ -3,8 +3,8 @@
  *
  *   1. open the sandbox, enter it, open a netlink socket there, come back
  *   2. on the host: RTM_NEWLINK with the peer's namespace inside, then port flags and owner mark (one send)
- *   3. enter the sandbox again for the peer's disable_ipv6; from outside, through the socket in there: peer up and
- *      addresses, then default routes (one send)
+ *   3. enter the sandbox again for the peer's disable_ipv6; from outside, through the socket in there: addresses, peer up,
+ *      default routes (one send; two where kernel parameters that were asked for come between)
  *
  * The peer is never moved: a move between namespaces waits for an rcu_barrier, 25 to 35 ms, the whole of this 1 ms.
  */
@@ -18,10 +18,10 @@ import {
 import { formatIp } from '../net/ip.ts';
 import { hasErrno } from './errno.ts';
 import type { AttachSpec } from './kernel.ts';
-import { getIfindex } from './links.ts';
 import { linux } from './libc.ts';
+import { getIfindex } from './links.ts';
 import { inOpenNamespace, type NamespaceContext, type OpenNamespace, openNamespace } from './namespaces.ts';
-import { NetlinkSocket, type Request } from './netlinkSocket.ts';
+import { NetlinkSocket } from './netlinkSocket.ts';
 import { setSysctl } from './sysctl.ts';
 
 function createPair(host: NetlinkSocket, spec: AttachSpec, master: number, netnsFd: number): void {
@@ -65,23 +65,34 @@ function setIpv6(context: NamespaceContext, sandbox: OpenNamespace, spec: Attach
   }
 }
 
-function configurePeer(inside: NetlinkSocket, spec: AttachSpec): void {
-  const { peerName, addresses, gateways } = spec;
+function configurePeer(
+  context: NamespaceContext,
+  sandbox: OpenNamespace,
+  inside: NetlinkSocket,
+  spec: AttachSpec,
+): void {
+  const { peerName, addresses, gateways, sysctls } = spec;
   const ifindex = getIfindex(inside, peerName);
-  const requests: Request[] = [
+  const addressed = addresses.map((address) => ({
+    operation: `RTM_NEWADDR ${formatIp(address.ip)}`,
+    message: encodeAddress('new', { ...address, ifindex }),
+  }));
+  const raised = [
     { operation: `RTM_NEWLINK up ${peerName}`, message: encodeSetLink({ ifindex, isUp: true }) },
-  ];
-  for (const address of addresses)
-    requests.push({
-      operation: `RTM_NEWADDR ${formatIp(address.ip)}`,
-      message: encodeAddress('new', { ...address, ifindex }),
-    });
-  for (const gateway of gateways)
-    requests.push({
+    ...gateways.map((gateway) => ({
       operation: `RTM_NEWROUTE default via ${formatIp(gateway)}`,
       message: encodeDefaultRoute(gateway, ifindex),
-    });
-  inside.run(...requests);
+    })),
+  ];
+  if (sysctls.length === 0) {
+    inside.run(...addressed, ...raised);
+    return;
+  }
+  inside.run(...addressed);
+  inOpenNamespace(context, sandbox, () => {
+    for (const { key, value } of sysctls) setSysctl(context.seam, key, value);
+  });
+  inside.run(...raised);
 }
 
 /** Attaches as `spec` says; when a call fails, deletes the pair again and throws. `host` is a socket of this namespace. */
@@ -97,6 +108,6 @@ export function attach(context: NamespaceContext, host: NetlinkSocket, spec: Att
   createPair(host, spec, master, sandbox.fd);
   undo.defer(() => delPair(host, spec.hostName));
   setIpv6(context, sandbox, spec);
-  configurePeer(inside, spec);
+  configurePeer(context, sandbox, inside, spec);
   undo.move();
 }

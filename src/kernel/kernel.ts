@@ -50,6 +50,9 @@ export interface Route {
   readonly isOnLink: boolean;
 }
 
+/** Of the names of links that are about to vanish. */
+export const discardedPrefix = 'lsdel';
+
 /** A bridge device as it should be. */
 export interface BridgeSpec {
   readonly name: string;
@@ -74,9 +77,18 @@ export interface AttachSpec {
   /** The container's end: `eth0`. */
   readonly peerName: string;
   readonly peerMac: Mac;
+  /** Without an IPv6 address among them, IPv6 is switched off on the container's end. */
   readonly addresses: readonly IpWithLength[];
   /** Default gateways by family, at most one each; none = no default route. */
   readonly gateways: readonly Ip[];
+  /** Kernel parameters of the container's end, set when it has its addresses and before it is up. */
+  readonly sysctls: readonly Sysctl[];
+}
+
+/** A kernel parameter and its value; `key` as `setSysctl` takes it. */
+export interface Sysctl {
+  readonly key: string;
+  readonly value: string;
 }
 
 export interface KernelEvents extends Record<string, unknown> {
@@ -146,9 +158,17 @@ export interface Kernel extends AsyncDisposable {
   ): Promise<void>;
   /** Deletes by name; resolves when the RTM_DELLINK event came (not the ACK, which waits for rcu_barrier); success if already gone. */
   delLink(name: string): Promise<void>;
+  /**
+   * Takes a bridge out of the way: down, its name free, its deletion under way; success if already gone. A bridge waits
+   * for an rcu_barrier (some 20 ms) before even its RTM_DELLINK event, so that nobody should wait for that. Until then
+   * it is there as `discardedName`, which begins with `discardedPrefix`, with its owner mark.
+   */
+  discardBridge(name: string, discardedName: string): Promise<void>;
   /** Creates and configures one endpoint in three groups of system calls. Undoes what it did when one fails. */
   attach(spec: AttachSpec): Promise<void>;
-  /** Sends one gratuitous ARP (IPv4) from `link`. Best effort: changes nothing, and alone among the verbs does not pass the seam. */
+  /** The default route of the gateway's family goes through `link` from now on, whatever went before. */
+  setDefaultRoute(link: string, gateway: Ip, namespace: NamespacePath): Promise<void>;
+  /** Sends one gratuitous ARP (IPv4) or unsolicited neighbour advertisement (IPv6) from `link`. Best effort: changes nothing, and alone among the verbs does not pass the seam. */
   announce(link: string, mac: Mac, ip: Ip, namespace?: NamespacePath): Promise<void>;
 
   links(namespace?: NamespacePath): Promise<readonly Link[]>;

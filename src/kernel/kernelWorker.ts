@@ -23,6 +23,8 @@ import {
   ensureAddress,
   ensureBridge,
   findLink,
+  setAside,
+  setDefaultRoute,
   setLink,
 } from './links.ts';
 import {
@@ -56,6 +58,7 @@ function makeOperations(
   context: NamespaceContext,
   { host, netfilter }: OwnSockets,
   reaper: Reaper,
+  drain: () => void,
 ): Operations {
   const { seam } = context;
   const runNft = openNft();
@@ -74,7 +77,14 @@ function makeOperations(
     delAddress: (link, address, path) => withSocket(path, (s) => delAddress(s, link, address)),
     setLink: (link, change, path) => withSocket(path, (s) => setLink(s, link, change)),
     delLink: (name) => reaper.delLink(name),
+    discardBridge: (name, discardedName) => {
+      if (!setAside(host, name, discardedName)) return;
+      reaper.beginDelLink(discardedName);
+      // The news of the name before the answer, so that nobody takes the bridge for a foreign one that stays.
+      drain();
+    },
     attach: (spec) => attach(context, host, spec),
+    setDefaultRoute: (link, gateway, path) => withSocket(path, (s) => setDefaultRoute(s, link, gateway)),
     announce: (link, mac, ip, path) => announce(context, link, mac, ip, path),
     links: (path) => withSocket(path, dumpLinks),
     findLink: (name, path) => withSocket(path, (s) => findLink(s, name)),
@@ -112,7 +122,9 @@ function start(): void {
       post({ type: 'events', events });
     }),
   );
-  const operations = makeOperations({ libc, seam, home, sockets }, { host, netfilter }, reaper);
+  const operations = makeOperations({ libc, seam, home, sockets }, { host, netfilter }, reaper, () =>
+    watcher.drain(),
+  );
   port.on('message', (call: Call | 'close') => {
     if (call === 'close') {
       port.close();

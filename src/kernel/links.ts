@@ -7,6 +7,7 @@ import {
   decodeLinkHeader,
   decodeRoute,
   encodeAddress,
+  encodeDefaultRoute,
   encodeDelLink,
   encodeDump,
   encodeGetLink,
@@ -16,6 +17,7 @@ import {
   type LinkMessage,
   routeType,
 } from '../codec/netlink/route.ts';
+import { formatIp, type Ip } from '../net/ip.ts';
 import type { IpWithLength } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';
 import { type Address, type BridgeSpec, KernelError, type Link, type Route } from './kernel.ts';
@@ -98,6 +100,18 @@ function adoptBridge(socket: NetlinkSocket, found: Link, spec: BridgeSpec): numb
   return ifindex;
 }
 
+/** Down and renamed; false if there was no such link. */
+export function setAside(socket: NetlinkSocket, name: string, discardedName: string): boolean {
+  const ifindex = findLink(socket, name)?.ifindex;
+  if (ifindex === undefined) return false;
+  socket.run(
+    // Before Linux 6.3 a link that is up keeps its name.
+    { operation: `RTM_NEWLINK down ${name}`, message: encodeSetLink({ ifindex, isUp: false }) },
+    { operation: `RTM_NEWLINK rename ${name}`, message: encodeSetLink({ ifindex, name: discardedName }) },
+  );
+  return true;
+}
+
 export function ensureAddress(socket: NetlinkSocket, link: string, address: IpWithLength): void {
   const ifindex = getIfindex(socket, link);
   const [failure] = socket.exchange([
@@ -114,6 +128,15 @@ export function delAddress(socket: NetlinkSocket, link: string, address: IpWithL
     { operation: `RTM_DELADDR ${link}`, message: encodeAddress('del', { ...address, ifindex }) },
   ]);
   if (failure !== undefined && !hasErrno(failure, 'EADDRNOTAVAIL', 'ENODEV')) throw failure;
+}
+
+/** Replaces the default route of the gateway's family. ENODEV without the link, ENETUNREACH if it does not lead there. */
+export function setDefaultRoute(socket: NetlinkSocket, link: string, gateway: Ip): void {
+  const { ifindex } = getLink(socket, link);
+  socket.run({
+    operation: `RTM_NEWROUTE default via ${formatIp(gateway)} dev ${link}`,
+    message: encodeDefaultRoute(gateway, ifindex, 'replace'),
+  });
 }
 
 export function setLink(

@@ -20,6 +20,8 @@ const lanes = 2;
 
 interface Pending {
   readonly name: string;
+  /** It has passed the seam already. */
+  readonly isStepped: boolean;
   readonly resolve: () => void;
   readonly reject: (error: KernelError) => void;
 }
@@ -53,9 +55,17 @@ export class Reaper implements Disposable {
   /** Resolves when the link `name` is gone, also if there was none. */
   delLink(name: string): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ name, resolve, reject });
+      this.#queue.push({ name, isStepped: false, resolve, reject });
       this.#flushSoon();
     });
+  }
+
+  /** For who does not wait: throws if it cannot be sent, but what the kernel says later is not heard. */
+  beginDelLink(name: string): void {
+    this.#seam.step(`kernel RTM_DELLINK ${name}`);
+    const ignore = (): void => {};
+    this.#queue.push({ name, isStepped: true, resolve: ignore, reject: ignore });
+    this.#flushSoon();
   }
 
   /** To be told of every event, so that it sees links vanish. */
@@ -112,7 +122,7 @@ export class Reaper implements Disposable {
 
   #step(pending: Pending): boolean {
     try {
-      this.#seam.step(`kernel RTM_DELLINK ${pending.name}`);
+      if (!pending.isStepped) this.#seam.step(`kernel RTM_DELLINK ${pending.name}`);
       return true;
     } catch (error) {
       pending.reject(asKernelError(`RTM_DELLINK ${pending.name}`, error));

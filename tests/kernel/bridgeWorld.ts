@@ -197,6 +197,7 @@ export async function openWorld(options: FirewallOptions = {}): Promise<World> {
       mac: randomMac(),
       addresses: [{ ip: address, length: pool.subnet.length }],
       gateways: pool.gateway === undefined ? [] : [pool.gateway],
+      sysctls: [],
     };
     await driver.attach(network, endpoint, path);
     const text = [24n, 16n, 8n, 0n].map((shift) => (address.bits >> shift) & 255n).join('.');

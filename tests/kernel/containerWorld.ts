@@ -13,6 +13,7 @@ import { MemoryStore } from '../../src/engine/containers/fakes.ts';
 import type { SandboxNetwork } from '../../src/engine/containers/ports.ts';
 import { EventLog } from '../../src/engine/events.ts';
 import type { Container, ContainerSpec, SandboxId } from '../../src/engine/model.ts';
+import { LinkspanError } from '../../src/errors/linkspanError.ts';
 import type { Kernel } from '../../src/kernel/kernel.ts';
 import { openKernel } from '../../src/kernel/openKernel.ts';
 import { type ContainerdRuntime, openRuntime } from '../../src/runtime/containerd/openRuntime.ts';
@@ -99,6 +100,22 @@ class NoNetwork implements SandboxNetwork {
   }
 
   forget(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  getNetwork(ref: string): never {
+    throw new LinkspanError('networkNotFound', `network ${ref} not found`);
+  }
+
+  findNetwork(): undefined {}
+
+  check(): void {}
+
+  connect(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  disconnect(): Promise<void> {
     return Promise.resolve();
   }
 

@@ -12,6 +12,7 @@ import { matchesLabels, parseFilters, untilFilter } from './filters.ts';
 import { boolOf, intOf, type Query, textOf } from './query.ts';
 import { readJson } from './requestBody.ts';
 import { parseRfc3339 } from './timestamps.ts';
+import { isAtLeast } from './versions.ts';
 
 const pruneFilters = ['label', 'label!', 'until'];
 
@@ -111,6 +112,12 @@ const changeRoutes: Routes = (app, context) => {
   app.post('/containers/create', async (request, reply) => {
     const query = queryOf(request);
     const wanted = toContainerRequest(await readJson(request.raw));
+    const networks = wanted.spec.attachments.map(({ network }) => network);
+    if (networks.length > 1 && !isAtLeast(context.versionOf(request.raw), '1.44'))
+      throw new LinkspanError(
+        'requestInvalid',
+        `Container cannot be connected to network endpoints: ${networks.join(', ')}`,
+      );
     await checkPlatform(context, wanted.spec.image, textOf(query, 'platform'));
     const name = textOf(query, 'name');
     const created = await containers.create(wanted.spec, name === '' ? undefined : name);

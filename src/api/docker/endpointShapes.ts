@@ -75,7 +75,7 @@ export function toAttachment(network: string, settings: EndpointSettings): Attac
     ...((ipam.LinkLocalIPs ?? []).length > 0 && { linkLocalIps: ipam.LinkLocalIPs ?? [] }),
     ...(settings.MacAddress !== '' && { mac: settings.MacAddress }),
     aliases: settings.Aliases ?? [],
-    links: [],
+    links: settings.Links ?? [],
     driverOptions: settings.DriverOpts,
     gatewayPriority: settings.GwPriority,
   };

@@ -58,7 +58,7 @@ function getInScope(networks: Networks, ref: string, scope: string): Network {
 }
 
 export const networkRoutes: Routes = (app, { deps, versionOf }) => {
-  const { networks } = deps.engine;
+  const { networks, containers } = deps.engine;
 
   app.get('/networks', (request) =>
     selectNetworks(networks, parseFilters(textOf(queryOf(request), 'filters'), listFilters)).map((network) =>
@@ -83,16 +83,14 @@ export const networkRoutes: Routes = (app, { deps, versionOf }) => {
 
   app.post('/networks/:id/connect', async (request, reply) => {
     const { Container, EndpointConfig } = await readBody(request.raw, connectBody);
-    const ref = paramOf(request, 'id');
     const settings = EndpointConfig ?? endpointSettings(undefined, '');
-    const { network: _network, ...attachment } = toAttachment(ref, settings);
-    await networks.connect(ref, Container, attachment);
+    await containers.connect(Container, toAttachment(paramOf(request, 'id'), settings));
     return await reply.code(200).send();
   });
 
   app.post('/networks/:id/disconnect', async (request, reply) => {
     const { Container, Force } = await readBody(request.raw, disconnectBody);
-    await networks.disconnect(paramOf(request, 'id'), Container, Force);
+    await containers.disconnect(Container, paramOf(request, 'id'), Force);
     return await reply.code(200).send();
   });
 

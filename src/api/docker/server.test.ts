@@ -198,10 +198,9 @@ test('connect and disconnect reach the engine, prune answers names', async () =>
   const connected = await call('POST', '/networks/n2/connect', { Container: 'c', EndpointConfig: settings });
   assert.equal(connected.status, 200);
   assert.equal(connected.text, '');
-  assert.deepEqual(engine.networks.connections.at(-1), [
-    'n2',
+  assert.deepEqual(engine.containers.connections.at(-1), [
     'c',
-    { ipv4: '10.9.0.7', aliases: ['z'], links: [], driverOptions: {}, gatewayPriority: 4 },
+    { network: 'n2', ipv4: '10.9.0.7', aliases: ['z'], links: [], driverOptions: {}, gatewayPriority: 4 },
   ]);
   const gone = await call('POST', '/networks/n2/disconnect', { Container: 'c' });
   assert.equal(gone.status, 500);
@@ -209,6 +208,30 @@ test('connect and disconnect reach the engine, prune answers names', async () =>
   assert.deepEqual(pruned.json, { NetworksDeleted: ['n3'] });
   const again = await call('POST', '/networks/prune?filters={"label!":["keep"]}');
   assert.deepEqual(again.json, { NetworksDeleted: null });
+});
+
+test('several networks at create need API 1.44, as in Docker', async () => {
+  await call('POST', '/networks/create', { Name: 'n4' });
+  const body = {
+    Image: 'busybox',
+    HostConfig: { NetworkMode: 'n4' },
+    NetworkingConfig: { EndpointsConfig: { n4: {}, bridge: { GwPriority: 2 } } },
+  };
+  const old = await call('POST', '/v1.43/containers/create', body);
+  assert.equal(old.status, 400);
+  assert.match(old.text, /Container cannot be connected to network endpoints: n4, bridge/);
+  assert.equal((await call('POST', '/v1.44/containers/create?name=many', body)).status, 201);
+  assert.deepEqual(
+    engine.containers.specs
+      .at(-1)
+      ?.attachments.map(({ network, gatewayPriority }) => [network, gatewayPriority]),
+    [
+      ['n4', 0],
+      ['bridge', 2],
+    ],
+  );
+  assert.equal((await call('DELETE', '/containers/many')).status, 204);
+  assert.equal((await call('DELETE', '/networks/n4')).status, 204);
 });
 
 test('a container lives, and its states have Docker’s statuses', async () => {

@@ -222,6 +222,13 @@ test('addresses and default routes survive encoding and decoding', () => {
   );
 });
 
+test('a default route that may replace another says so in its flags', () => {
+  const flagsOf = (op: 'new' | 'replace'): number =>
+    treeOf(Buffer.from(encodeDefaultRoute(ip('10.1.0.1'), 2, op)).toString('hex')).flags;
+  // NLM_F_REQUEST | ACK | CREATE, with EXCL or REPLACE.
+  assert.deepEqual([flagsOf('new'), flagsOf('replace')], [0x605, 0x505]);
+});
+
 test('requests that ask: one link, and dumps of each kind', () => {
   const get = treeOf(Buffer.from(encodeGetLink({ name: 'br0' })).toString('hex'));
   assert.deepEqual([get.type, get.flags], [18, 1]);

@@ -291,10 +291,11 @@ export interface RouteMessage {
   readonly isOnLink: boolean;
 }
 
-/** RTM_NEWROUTE of a default route in the main table; EEXIST if there is one. */
-export function encodeDefaultRoute(gateway: Ip, ifindex: number): Uint8Array {
+/** RTM_NEWROUTE of a default route in the main table; EEXIST if there is one, unless it may be `replace`d. */
+export function encodeDefaultRoute(gateway: Ip, ifindex: number, op: 'new' | 'replace' = 'new'): Uint8Array {
   const w = new Writer();
-  w.message(routeType.newRoute, create, () => {
+  const flags = op === 'new' ? create : change | messageFlag.create | messageFlag.replace;
+  w.message(routeType.newRoute, flags, () => {
     w.u8(familyNumber(gateway.family));
     for (const byte of [0, 0, 0, mainTable, bootProtocol, 0, unicast]) w.u8(byte);
     w.u32(0);

@@ -152,10 +152,16 @@ for (const [name, value, text] of [
 test('isolated internal networks, and inhibited internal ones, get no gateway', () => {
   const driver = createBridgeDriver({} as never);
   const isolated = network({ [label.gatewayMode4]: 'isolated' }, { isInternal: true });
-  assert.equal(driver.plan(isolated).needsGateway, false);
-  assert.equal(driver.plan(network({ [label.inhibit4]: '1' }, { isInternal: true })).needsGateway, false);
-  assert.equal(driver.plan(network({ [label.inhibit4]: '1' })).needsGateway, true);
+  const families = (one: DriverNetwork): readonly number[] => driver.plan(one).gatewayFamilies;
+  assert.deepEqual(families(isolated), [6]);
+  assert.deepEqual(families(network({ [label.inhibit4]: '1' }, { isInternal: true })), [6]);
+  assert.deepEqual(families(network({ [label.inhibit4]: '1' })), [4, 6]);
+  assert.deepEqual(families(network({ [label.gatewayMode6]: 'isolated' }, { isInternal: true })), [4]);
   assert.throws(() => driver.plan(network({}, { hasIpv4: false })), /IPv4 or IPv6 must be enabled/);
+  assert.throws(
+    () => driver.plan(network({ [label.mtu]: '1200' }, { hasIpv6: true })),
+    /invalid MTU number: 1200: IPv6 needs at least 1280/,
+  );
 });
 
 test('checkBridgeConflict says what collides as Docker does', () => {

@@ -9,10 +9,10 @@ import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Firewall } from '../../firewall/firewall.ts';
 import type { FirewallNetwork } from '../../firewall/network.ts';
-import { type Kernel, KernelError, type Link } from '../../kernel/kernel.ts';
+import { discardedPrefix, type Kernel, KernelError, type Link } from '../../kernel/kernel.ts';
 import { equalIp, type IpFamily } from '../../net/ip.ts';
 import { type Mac, macFromBytes } from '../../net/mac.ts';
-import type { IpWithLength } from '../../net/prefix.ts';
+import { containsIp, type IpWithLength, type Prefix } from '../../net/prefix.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { type BridgeOptions, parseBridgeOptions } from './options.ts';
@@ -25,6 +25,7 @@ type BridgeKernel = Pick<
   | 'delAddress'
   | 'setLink'
   | 'delLink'
+  | 'discardBridge'
   | 'attach'
   | 'announce'
   | 'findLink'
@@ -79,6 +80,11 @@ function bridgeMac(daemonId: string, networkId: string): Mac {
   return macFromBytes(bytes);
 }
 
+/** RFC 8200 section 5; below it the kernel takes IPv6 off a link without a word. */
+const minimalIpv6MtuBytes = 1280;
+
+const linkLocal: Prefix = { base: { family: 6, bits: 0xfe80n << 112n }, length: 10 };
+
 class BridgeDriver implements Driver {
   readonly name = 'bridge';
   readonly scope = 'local';
@@ -98,11 +104,17 @@ class BridgeDriver implements Driver {
     const options = parseBridgeOptions(network);
     if (!network.hasIpv4 && !network.hasIpv6)
       throw new LinkspanError('networkConfigInvalid', 'IPv4 or IPv6 must be enabled');
-    const mode = options.gatewayModes[network.hasIpv4 ? 4 : 6];
+    if (network.hasIpv6 && options.mtuBytes < minimalIpv6MtuBytes)
+      throw new LinkspanError(
+        'driverOptionInvalid',
+        `invalid MTU number: ${options.mtuBytes}: IPv6 needs at least ${minimalIpv6MtuBytes}`,
+      );
     const inhibitsGateway = network.isInternal && options.inhibitsIpv4;
     return {
       needsPools: true,
-      needsGateway: mode !== 'isolated' && !inhibitsGateway,
+      gatewayFamilies: ([4, 6] as const).filter(
+        (family) => options.gatewayModes[family] !== 'isolated' && !(family === 4 && inhibitsGateway),
+      ),
       interfacePrefix: options.interfacePrefix,
     };
   }
@@ -130,9 +142,15 @@ class BridgeDriver implements Driver {
 
   async removeNetwork(network: DriverNetwork): Promise<void> {
     const { bridge } = parseBridgeOptions(network);
-    const link = await this.#kernel.findLink(bridge);
-    if (link !== undefined && this.#owns(link, network.id)) await this.#kernel.delLink(bridge);
-    // Only once the bridge is gone: rules must outlive what they guard.
+    const discarded = `${discardedPrefix}${network.id.slice(0, 10)}`;
+    // The second where an earlier removal was cut short.
+    for (const name of [bridge, discarded]) {
+      const link = await this.#kernel.findLink(name);
+      if (link === undefined || !this.#owns(link, network.id)) continue;
+      await this.#kernel.discardBridge(name, discarded);
+      break;
+    }
+    // Only once the bridge is out of the way: rules must outlive what they guard.
     await this.#firewall.removeNetwork(network.id);
   }
 
@@ -150,6 +168,7 @@ class BridgeDriver implements Driver {
       peerMac: endpoint.mac,
       addresses: endpoint.addresses,
       gateways: network.isInternal ? [] : endpoint.gateways,
+      sysctls: endpoint.sysctls,
     });
     this.#announceLater(endpoint, sandboxPath, options.announcements);
   }
@@ -213,7 +232,10 @@ class BridgeDriver implements Driver {
       const alias = formatOwnerMark({ daemonId: this.#daemonId, objectId: network.id });
       const mac = existing?.mac ?? bridgeMac(this.#daemonId, network.id);
       calls.push(this.#kernel.ensureBridge({ name: bridge, mtuBytes, alias, mac }));
-      calls.push(this.#refuseAdvertisements(bridge));
+      // A container must not give the host a route by a router advertisement.
+      calls.push(this.#setIpv6(bridge, 'accept_ra', '0', network.hasIpv6));
+      // Hosts may have IPv6 off by default.
+      if (network.hasIpv6) calls.push(this.#setIpv6(bridge, 'disable_ipv6', '0', true));
     } else if (!existing.isUp) {
       calls.push(this.#kernel.setLink(bridge, { isUp: true }));
     }
@@ -232,28 +254,28 @@ class BridgeDriver implements Driver {
   ): void {
     const announce = (): void => {
       for (const { ip } of addresses)
-        if (ip.family === 4)
-          this.#kernel.announce(interfaceName, mac, ip, sandboxPath).catch((error: unknown) => {
-            this.#logger.debug({ err: error, sandbox: sandboxPath }, 'could not announce an address');
-          });
+        this.#kernel.announce(interfaceName, mac, ip, sandboxPath).catch((error: unknown) => {
+          this.#logger.debug({ err: error, sandbox: sandboxPath }, 'could not announce an address');
+        });
     };
     for (let i = 0; i < count; i++) setTimeout(announce, i * intervalMs).unref();
   }
 
-  /** A container must not give the host a route by a router advertisement. */
-  async #refuseAdvertisements(bridge: string): Promise<void> {
+  /** A kernel without IPv6 has nothing to set, which is an error where the network needs it. */
+  async #setIpv6(bridge: string, name: string, value: string, isNeeded: boolean): Promise<void> {
     try {
-      await this.#kernel.setSysctl(`net/ipv6/conf/${bridge}/accept_ra`, '0');
+      await this.#kernel.setSysctl(`net/ipv6/conf/${bridge}/${name}`, value);
     } catch (error) {
-      // No IPv6 in this kernel.
       if (!(error instanceof KernelError) || error.code !== 'ENOENT') throw error;
+      if (isNeeded)
+        throw new LinkspanError('networkConfigInvalid', 'this kernel has no IPv6', { cause: error });
     }
   }
 
-  /** IPv4 addresses of an earlier configuration (`--bip`) go; link-local ones are the kernel's. */
+  /** Addresses of an earlier configuration (`--bip`) go; link-local ones are the kernel's. */
   async #dropOtherAddresses(link: Link, wanted: readonly IpWithLength[]): Promise<void> {
     const present = (await this.#kernel.addresses()).filter(
-      ({ ifindex, ip }) => ifindex === link.ifindex && ip.family === 4,
+      ({ ifindex, ip }) => ifindex === link.ifindex && !containsIp(linkLocal, ip),
     );
     for (const address of present)
       if (!wanted.some(({ ip, length }) => equalIp(ip, address.ip) && length === address.length))

@@ -10,7 +10,7 @@ export function createHostDriver(): Driver {
   return {
     name: 'host',
     scope: 'local',
-    plan: () => ({ needsPools: false, needsGateway: false, interfacePrefix: '' }),
+    plan: () => ({ needsPools: false, gatewayFamilies: [], interfacePrefix: '' }),
     checkConflict: (_network, others) => {
       if (others.length > 0)
         throw new LinkspanError('networkConflict', 'only one instance of "host" network is allowed');

@@ -11,7 +11,7 @@ export function createNoneDriver(): Driver {
   return {
     name: 'null',
     scope: 'local',
-    plan: () => ({ needsPools: false, needsGateway: false, interfacePrefix: '' }),
+    plan: () => ({ needsPools: false, gatewayFamilies: [], interfacePrefix: '' }),
     checkConflict: (_network, others) => {
       if (others.length > 0)
         throw new LinkspanError('networkConflict', 'only one instance of "null" network is allowed');

@@ -9,23 +9,22 @@ import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { readLog } from '../../runtime/stdio/logReader.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../../runtime/stdio/stdio.ts';
 import type { Containers, Exec, ExecSpec, WaitCondition } from '../engine.ts';
-import type { Container, ContainerId, ContainerSpec, Endpoint } from '../model.ts';
+import type { AttachmentRequest, Container, ContainerId, ContainerSpec, Endpoint } from '../model.ts';
 import { AccountReader } from './accounts.ts';
 import { type AttachWant, attachTo } from './attacher.ts';
+import { connectContainer, disconnectContainer } from './connections.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { ContainerTable } from './containerTable.ts';
 import { Creator } from './creator.ts';
 import type { ContainersContext, ContainersDependencies } from './dependencies.ts';
 import { Ender } from './ender.ts';
-import { ownNames, readText, updateHosts, writeInPlace } from './etcFiles.ts';
 import { Execs } from './execs.ts';
 import type { ContainerEnd, LiveContainer } from './liveContainer.ts';
 import { checkName } from './names.ts';
 import { Recovery } from './recover.ts';
 import { ownsNetwork } from './sharing.ts';
 import { parseSignal } from './signals.ts';
-import { ownHostname } from './specValues.ts';
-import { addressesOf, Starter } from './starter.ts';
+import { Starter } from './starter.ts';
 import { listProcesses, type ProcessTable } from './top.ts';
 
 type Size = { readonly height: number; readonly width: number };
@@ -187,6 +186,22 @@ export class LocalContainers implements Containers, AsyncDisposable {
     });
   }
 
+  async connect(ref: string, request: AttachmentRequest): Promise<void> {
+    const live = this.#get(ref);
+    await this.#exclusive(live, () => connectContainer(this.#context, live, request));
+  }
+
+  async disconnect(ref: string, network: string, isForced: boolean): Promise<void> {
+    const live = this.#context.table.findByRef(ref);
+    if (live === undefined && isForced) {
+      // To Docker: whatever of that name is left on the network. Here nothing ever is.
+      this.#context.network.getNetwork(network);
+      throw new LinkspanError('containerNotFound', `endpoint ${ref} not found`);
+    }
+    const found = live ?? this.#get(ref);
+    await this.#exclusive(found, () => disconnectContainer(this.#context, found, network, isForced));
+  }
+
   async resize(ref: string, size: Size): Promise<void> {
     const live = this.#get(ref);
     this.#checkRunning(live);
@@ -263,16 +278,6 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   async execResize(id: string, size: Size): Promise<void> {
     await this.#execs.resize(id, size);
-  }
-
-  /** For the network side, after connect or disconnect: the container's own lines in its hosts file. */
-  updateHostsFile(id: ContainerId): void {
-    const record = this.#context.table.find(id)?.record;
-    if (record === undefined || !ownsNetwork(record)) return;
-    const hostname = ownHostname(id, record.spec, this.#context.hostname);
-    const addresses = addressesOf(this.#context.network.endpoints(record));
-    const names = ownNames(hostname, record.spec.domainname ?? '');
-    writeInPlace(record.hostsPath, updateHosts(readText(record.hostsPath), addresses, names));
   }
 
   /** False if it runs. Success if somebody else removed it meanwhile. */

@@ -7,7 +7,7 @@ import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus, OciSpec, Runtime, RuntimeContainer, StdioPaths } from '../../runtime/runtime.ts';
 import type { Entry, Store, Txn, TxnResult } from '../../store/store.ts';
-import type { Container, Endpoint, Sandbox, SandboxId } from '../model.ts';
+import type { AttachmentRequest, Container, Endpoint, Network, Sandbox, SandboxId } from '../model.ts';
 import type { SandboxNetwork } from './ports.ts';
 
 export class MemoryStore implements Store {
@@ -252,6 +252,36 @@ export class FakeNetwork implements SandboxNetwork {
   forget(container: Container): Promise<void> {
     this.log.push(`forget ${container.name}`);
     return Promise.resolve();
+  }
+
+  /** There is `bridge`, `host`, `none` and whatever else is asked for, but for `nope`. */
+  getNetwork(ref: string): Network {
+    const network = this.findNetwork(ref);
+    if (network === undefined) throw new LinkspanError('networkNotFound', `network ${ref} not found`);
+    return network;
+  }
+
+  findNetwork(ref: string): Network | undefined {
+    const driver = { host: 'host', none: 'null' }[ref] ?? 'bridge';
+    return ref === 'nope' ? undefined : ({ id: ref, name: ref, driver } as Network);
+  }
+
+  check({ network }: AttachmentRequest): void {
+    this.log.push(`check ${network}`);
+  }
+
+  async connect(
+    container: Container,
+    { network }: AttachmentRequest,
+    commit: () => Promise<void>,
+  ): Promise<void> {
+    this.log.push(`connect ${container.name} ${network}`);
+    await commit();
+  }
+
+  async disconnect(container: Container, network: Network, commit: () => Promise<void>): Promise<void> {
+    await commit();
+    this.log.push(`disconnect ${container.name} ${network.name}`);
   }
 
   endpoints(container: Container): readonly Endpoint[] {

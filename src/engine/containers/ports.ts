@@ -2,7 +2,7 @@
  * What containers need of the network side of the engine. Owned here, because this is the consumer; the networks
  * implement it and the composition root hands it in.
  */
-import type { Container, ContainerSpec, Endpoint, Sandbox } from '../model.ts';
+import type { AttachmentRequest, Container, ContainerSpec, Endpoint, Network, Sandbox } from '../model.ts';
 
 export interface SandboxNetwork {
   /**
@@ -19,6 +19,21 @@ export interface SandboxNetwork {
   release(container: Container): Promise<void>;
   /** The container is removed: gives its reservations back. Success if already done. */
   forget(container: Container): Promise<void>;
+  /** Codes networkNotFound, networkAmbiguous. */
+  getNetwork(ref: string): Network;
+  findNetwork(ref: string): Network | undefined;
+  /** Throws what is wrong with the request for a network that exists. */
+  check(request: AttachmentRequest): void;
+  /**
+   * One more network for a running container with a sandbox of its own. `commit` makes the container's record name it
+   * and is called when everything else is done; when it fails everything is undone.
+   */
+  connect(container: Container, request: AttachmentRequest, commit: () => Promise<void>): Promise<void>;
+  /**
+   * Off a network, running or not; gives the addresses back. `commit` takes it out of the container's record and is
+   * called first. Success if there was no endpoint.
+   */
+  disconnect(container: Container, network: Network, commit: () => Promise<void>): Promise<void>;
   /** The container's endpoints in attach order, attached or reserved. */
   endpoints(container: Container): readonly Endpoint[];
   /** `container` still has the old name. */
@@ -26,8 +41,9 @@ export interface SandboxNetwork {
   /** What `host-gateway` stands for in --add-host: addresses of the default bridge, or the daemon's setting. */
   hostGatewayIps(): readonly string[];
   /**
-   * After adoption at daemon start: every container that runs is in `running`, with its sandbox. Takes down what no
-   * one of these uses: namespaces under our folder, endpoints recorded as attached.
+   * After adoption at daemon start: every container that runs is in `running`, with its sandbox, all others in
+   * `stopped`. Takes down what no one of these uses: namespaces under our folder, endpoints recorded as attached, and
+   * what a connect or disconnect that was cut short left.
    */
-  sweep(running: readonly Container[]): Promise<void>;
+  sweep(running: readonly Container[], stopped: readonly Container[]): Promise<void>;
 }

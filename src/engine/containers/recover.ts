@@ -8,7 +8,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { timestamp } from '../../base/timestamp.ts';
 import type { RuntimeContainer } from '../../runtime/runtime.ts';
-import { type ContainerId, zeroTime } from '../model.ts';
+import { type Container, type ContainerId, zeroTime } from '../model.ts';
 import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { type Ender, unknownExitCode } from './ender.ts';
@@ -45,12 +45,12 @@ export class Recovery {
     await this.#removeOrphans([...tasks.keys()]);
     await runtime.sweep();
     await this.#removeFolders();
-    await network.sweep(
+    const recordsOf = (isRunning: boolean): readonly Container[] =>
       table
         .list()
-        .filter(({ isRunning }) => isRunning)
-        .map(({ record }) => record),
-    );
+        .filter((live) => live.isRunning === isRunning)
+        .map(({ record }) => record);
+    await network.sweep(recordsOf(true), recordsOf(false));
     void this.#lookAgain();
   }
 

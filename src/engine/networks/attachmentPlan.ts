@@ -1,17 +1,20 @@
 /*
  * From a container's attachment requests to endpoint records: networks looked up, addresses leased, interfaces named,
- * the default route given to one of them. Touches memory only; the caller writes records and the kernel.
+ * the default routes given out. Touches memory only; the caller writes records and the kernel.
  */
 import { randomBytes } from 'node:crypto';
 import { newId } from '../../base/ids.ts';
-import type { Driver } from '../../drivers/interface.ts';
+import type { Driver, DriverPlan } from '../../drivers/interface.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { type Ip, parseIp } from '../../net/ip.ts';
+import { type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
 import { type Mac, parseMac, randomMac } from '../../net/mac.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
 import type { AttachmentRequest, Container, Endpoint, Network } from '../model.ts';
+import { checkAttachment } from './attachmentCheck.ts';
+import { planDefaultRoutes, withDefaultRoutes } from './defaultRoutes.ts';
 import { dnsNamesOf } from './dnsNames.ts';
 import { toDriverNetwork } from './driverValues.ts';
+import { wantedInterfaceName } from './endpointOptions.ts';
 import { getDriver } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
 
@@ -19,65 +22,41 @@ import type { NetworkTable } from './networkTable.ts';
 export interface PlannedAttachment {
   readonly network: Network;
   readonly driver: Driver;
-  readonly request: AttachmentRequest;
   readonly endpoint: Endpoint & { readonly mac: Mac };
   /** The record that was there before: a reserved one of an earlier run, or none. */
   readonly before: Endpoint | undefined;
 }
 
-/** Throws what Docker refuses in the request itself; `network` is what it names. Code containerConfigInvalid or addressInvalid. */
-export function checkAttachment(request: AttachmentRequest, network: Network, table: NetworkTable): void {
-  const hasStaticAddress = request.ipv4 !== undefined || request.ipv6 !== undefined;
-  if (network.isPredefined && hasStaticAddress)
-    throw new LinkspanError(
-      'containerConfigInvalid',
-      'user-specified IP address is supported on user-defined networks only',
-    );
-  if (network.isPredefined && request.aliases.length > 0)
-    throw new LinkspanError(
-      'containerConfigInvalid',
-      'network-scoped aliases are only supported for user-defined networks',
-    );
-  if (request.mac !== undefined && parseMac(request.mac) === undefined)
-    throw new LinkspanError(
-      'containerConfigInvalid',
-      `invalid endpoint settings:\ninvalid MAC address: ${request.mac}`,
-    );
-  if (request.ipv6 !== undefined || (request.linkLocalIps ?? []).length > 0)
-    throw new LinkspanError('notImplemented', 'IPv6 and link-local addresses of endpoints are not there yet');
-  for (const text of [request.ipv4]) {
-    if (text === undefined) continue;
-    const ip = parseIp(text);
-    if (ip === undefined || ip.family !== 4)
-      throw new LinkspanError('addressInvalid', `invalid endpoint settings:\ninvalid IPv4 address: ${text}`);
-    if (!table.hasSubnetFor(network.id, ip))
-      throw new LinkspanError(
-        'addressInvalid',
-        `invalid endpoint settings:\nno configured subnet contains IP address ${text}`,
-      );
-  }
+type Addresses = Readonly<Partial<Record<IpFamily, Ip>>>;
+
+const fieldOf = { 4: 'ipv4', 6: 'ipv6' } as const;
+
+function plainAddressesOf(endpoint: Pick<Endpoint, 'ipv4' | 'ipv6'> | undefined): readonly Ip[] {
+  return [endpoint?.ipv4, endpoint?.ipv6].flatMap((text) => parseIpWithLength(text ?? '')?.ip ?? []);
 }
 
-/** The IPv4 lease: the one kept from an earlier run, the one asked for, or the lowest free. */
-function leaseIpv4(
+/** The lease of one family: the one kept from an earlier run, the one asked for, or the lowest free. */
+function lease(
   table: NetworkTable,
   network: Network,
   request: AttachmentRequest,
+  family: IpFamily,
   kept: Endpoint | undefined,
 ): Ip {
-  const keptIp = parseIpWithLength(kept?.ipv4 ?? '')?.ip;
+  const keptIp = parseIpWithLength(kept?.[fieldOf[family]] ?? '')?.ip;
   if (keptIp !== undefined) return keptIp;
-  const wanted = request.ipv4 === undefined ? undefined : parseIp(request.ipv4);
+  const text = request[fieldOf[family]];
+  const wanted = text === undefined ? undefined : parseIp(text);
   if (wanted !== undefined) {
     if (!table.takeAddress(network.id, wanted))
       throw new LinkspanError('addressTaken', 'Address already in use');
     return wanted;
   }
-  const ip = table.takeLowestAddress(network.id, 4);
+  const ip = table.takeLowestAddress(network.id, family);
   if (ip === undefined)
     throw new LinkspanError(
       'addressesExhausted',
-      `no available IPv4 addresses on this network's address pools: ${network.name} (${network.id})`,
+      `no available IPv${family} addresses on this network's address pools: ${network.name} (${network.id})`,
     );
   return ip;
 }
@@ -87,11 +66,10 @@ function hostInterfaceName(): string {
   return `veth${randomBytes(4).toString('hex').slice(0, 7)}`;
 }
 
-/** The lowest `eth<n>` (or other prefix) that `used` lacks; adds it. */
-function nameInterface(prefix: string, used: Set<string>): string {
+/** The lowest `eth<n>` (or other prefix) that `used` lacks. */
+function nextInterfaceName(prefix: string, used: ReadonlySet<string>): string {
   let index = 0;
   while (used.has(`${prefix}${index}`)) index++;
-  used.add(`${prefix}${index}`);
   return `${prefix}${index}`;
 }
 
@@ -110,68 +88,125 @@ export class AttachmentPlanner {
     this.#getNetwork = getNetwork;
   }
 
-  /** Leases addresses for every request, all or none, and gives the default route to one of them. */
+  /** For a new sandbox: leases addresses for every request, all or none, and gives out the default routes. */
   plan(container: Container, requests: readonly AttachmentRequest[]): readonly PlannedAttachment[] {
     const planned: PlannedAttachment[] = [];
-    const names = new Set<string>();
+    const names = new Set(requests.flatMap((request) => wantedInterfaceName(request) ?? []));
     try {
-      for (const request of requests) planned.push(this.#planOne(container, request, names));
+      const taken = new Set<string>();
+      for (const request of requests) {
+        const one = this.#planOne(container, request, { taken, reserved: names });
+        taken.add(one.endpoint.interfaceName);
+        planned.push(one);
+      }
     } catch (error) {
       for (const one of planned) this.giveBack(one);
       throw error;
     }
-    const provider = gatewayProvider(planned);
-    return planned.map((one) =>
-      one === provider ? { ...one, endpoint: { ...one.endpoint, defaultRoutes: [4] } } : one,
-    );
+    const routes = planDefaultRoutes(planned);
+    return planned.map((one) => ({ ...one, endpoint: withDefaultRoutes(one.endpoint, routes) }));
   }
 
-  /** Returns the lease of an attachment whose record was not written. */
-  giveBack({ network, endpoint, before }: PlannedAttachment): void {
-    const ip = parseIpWithLength(endpoint.ipv4 ?? '')?.ip;
-    if (before === undefined && ip !== undefined) this.#table.releaseAddress(network.id, ip);
+  /** For a sandbox that lives: one more attachment, without default routes. Code endpointExists. */
+  planAnother(container: Container, request: AttachmentRequest): PlannedAttachment {
+    const network = this.#getNetwork(request.network);
+    const attached = this.#table
+      .endpointsOfContainer(container.id)
+      .filter(({ state }) => state === 'attached');
+    if (attached.some(({ networkId }) => networkId === network.id))
+      throw new LinkspanError(
+        'endpointExists',
+        `endpoint with name ${container.name} already exists in network ${network.name}`,
+      );
+    const taken = new Set(attached.map(({ interfaceName }) => interfaceName));
+    return this.#planOne(container, request, { taken, reserved: taken });
   }
 
-  #planOne(container: Container, request: AttachmentRequest, names: Set<string>): PlannedAttachment {
+  /** Returns the leases of an attachment whose record was not written. */
+  giveBack({ network, endpoint, before }: Pick<PlannedAttachment, 'network' | 'endpoint' | 'before'>): void {
+    const kept = plainAddressesOf(before);
+    for (const ip of plainAddressesOf(endpoint))
+      if (!kept.some((one) => one.bits === ip.bits)) this.#table.releaseAddress(network.id, ip);
+  }
+
+  #planOne(
+    container: Container,
+    request: AttachmentRequest,
+    names: { readonly taken: ReadonlySet<string>; readonly reserved: ReadonlySet<string> },
+  ): PlannedAttachment {
     const network = this.#getNetwork(request.network);
     if (network.state !== 'ready')
       throw new LinkspanError('networkNotFound', `network ${request.network} not found`);
     checkAttachment(request, network, this.#table);
     const driver = getDriver(this.#drivers, network.driver);
     const plan = driver.plan(toDriverNetwork(network));
+    const interfaceName = plan.needsPools ? nameInterface(request, plan, names) : '';
     const before = this.#table
       .endpointsOfContainer(container.id)
       .find((endpoint) => endpoint.networkId === network.id);
-    const ip = plan.needsPools ? leaseIpv4(this.#table, network, request, before) : undefined;
-    const gateway =
-      ip === undefined || network.isInternal ? undefined : this.#table.gatewayFor(network.id, ip);
+    const addresses = plan.needsPools ? this.#lease(network, request, before) : {};
     const endpoint: PlannedAttachment['endpoint'] = {
       id: before?.id ?? newId<'endpoint'>(),
       networkId: network.id,
       containerId: container.id,
       containerName: container.name,
+      request,
       state: 'attached',
-      interfaceName: plan.needsPools ? nameInterface(plan.interfacePrefix, names) : '',
+      interfaceName,
       hostInterfaceName: plan.needsPools ? hostInterfaceName() : '',
       mac: (request.mac === undefined ? undefined : parseMac(request.mac)) ?? randomMac(),
-      ...(ip === undefined ? {} : { ipv4: this.#table.withLength(network.id, ip) }),
-      ...(gateway === undefined ? {} : { ipv4Gateway: gateway }),
+      ...this.#addressFields(network, addresses),
       defaultRoutes: [],
       dnsNames: network.isPredefined ? [] : dnsNamesOf(container, request.aliases),
     };
-    return { network, driver, request, endpoint, before };
+    return { network, driver, endpoint, before };
+  }
+
+  /** Both families or none. */
+  #lease(network: Network, request: AttachmentRequest, before: Endpoint | undefined): Addresses {
+    const leased: Partial<Record<IpFamily, Ip>> = {};
+    try {
+      if (network.hasIpv4) leased[4] = lease(this.#table, network, request, 4, before);
+      if (network.hasIpv6) leased[6] = lease(this.#table, network, request, 6, before);
+      return leased;
+    } catch (error) {
+      // The second failed, so that the first is to be given back unless it was kept.
+      if (leased[4] !== undefined && before?.ipv4 === undefined)
+        this.#table.releaseAddress(network.id, leased[4]);
+      throw error;
+    }
+  }
+
+  #addressFields(
+    network: Network,
+    addresses: Addresses,
+  ): Pick<Endpoint, 'ipv4' | 'ipv6' | 'ipv4Gateway' | 'ipv6Gateway'> {
+    const gatewayOf = (ip: Ip): string | undefined =>
+      network.isInternal ? undefined : this.#table.gatewayFor(network.id, ip);
+    const { 4: ipv4, 6: ipv6 } = addresses;
+    const ipv4Gateway = ipv4 === undefined ? undefined : gatewayOf(ipv4);
+    const ipv6Gateway = ipv6 === undefined ? undefined : gatewayOf(ipv6);
+    return {
+      ...(ipv4 === undefined ? {} : { ipv4: this.#table.withLength(network.id, ipv4) }),
+      ...(ipv6 === undefined ? {} : { ipv6: this.#table.withLength(network.id, ipv6) }),
+      ...(ipv4Gateway === undefined ? {} : { ipv4Gateway }),
+      ...(ipv6Gateway === undefined ? {} : { ipv6Gateway }),
+    };
   }
 }
 
-/**
- * Which attachment gives the default route: the highest gateway priority, then the network's name in order; internal
- * networks never do. Docker Engine 28's order for one address family.
- */
-function gatewayProvider(planned: readonly PlannedAttachment[]): PlannedAttachment | undefined {
-  return planned
-    .filter(({ endpoint }) => endpoint.ipv4Gateway !== undefined)
-    .toSorted(
-      (a, b) =>
-        b.request.gatewayPriority - a.request.gatewayPriority || (a.network.name < b.network.name ? -1 : 1),
-    )[0];
+/** What the user wants it to be called, if nobody has that name yet, or the next free one that nobody wants. */
+function nameInterface(
+  request: AttachmentRequest,
+  { interfacePrefix }: DriverPlan,
+  { taken, reserved }: { readonly taken: ReadonlySet<string>; readonly reserved: ReadonlySet<string> },
+): string {
+  const wanted = wantedInterfaceName(request);
+  if (wanted === undefined) return nextInterfaceName(interfacePrefix, taken.union(reserved));
+  if (taken.has(wanted))
+    throw new LinkspanError(
+      'containerConfigInvalid',
+      `interface name ${wanted} is used twice in this container`,
+    );
+  return wanted;
 }

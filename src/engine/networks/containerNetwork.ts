@@ -1,16 +1,11 @@
 /*
  * The network side as containers see it: which attachments a container's mode means, and the sandboxes behind them.
  */
+import { hasCode } from '../../errors/linkspanError.ts';
 import type { SandboxNetwork } from '../containers/ports.ts';
-import type {
-  AttachmentRequest,
-  Container,
-  ContainerSpec,
-  Endpoint,
-  NetworkMode,
-  Sandbox,
-} from '../model.ts';
-import { checkAttachment } from './attachmentPlan.ts';
+import type { AttachmentRequest, Container, ContainerSpec, Endpoint, Network, Sandbox } from '../model.ts';
+import { checkAttachment } from './attachmentCheck.ts';
+import type { Commit, Connections } from './connections.ts';
 import type { LocalNetworks } from './networks.ts';
 import type { NetworkTable } from './networkTable.ts';
 import { type RecoverDependencies, recoverEndpoints } from './recover.ts';
@@ -20,6 +15,7 @@ export interface ContainerNetworkDependencies {
   readonly table: NetworkTable;
   readonly networks: LocalNetworks;
   readonly sandboxes: Sandboxes;
+  readonly connections: Connections;
   readonly recover: RecoverDependencies;
   /** The daemon's setting; empty = the default bridge's gateway. */
   readonly hostGatewayIps: readonly string[];
@@ -30,16 +26,16 @@ function plainAttachment(network: string): AttachmentRequest {
 }
 
 /** `host` and `none` are networks too: the container is listed there, without an interface. */
-function attachmentsOf(
-  mode: NetworkMode,
-  requests: readonly AttachmentRequest[],
-): readonly AttachmentRequest[] {
+function attachmentsOf({
+  networkMode: mode,
+  attachments,
+}: Pick<ContainerSpec, 'networkMode' | 'attachments'>): readonly AttachmentRequest[] {
   switch (mode.type) {
     case 'networks':
-      return requests;
-    case 'host':
     case 'none':
-      return [plainAttachment(mode.type)];
+      return attachments;
+    case 'host':
+      return [plainAttachment('host')];
     case 'container':
       return [];
   }
@@ -54,16 +50,15 @@ export class ContainerNetwork implements SandboxNetwork {
 
   /** Checks against the networks that exist; a missing one is the start's error. */
   validate(spec: ContainerSpec): void {
-    for (const request of attachmentsOf(spec.networkMode, spec.attachments)) {
-      const network =
-        this.#deps.table.findByName(request.network) ?? this.#deps.table.byId().get(request.network);
+    for (const request of attachmentsOf(spec)) {
+      const network = this.findNetwork(request.network);
       if (network !== undefined) checkAttachment(request, network, this.#deps.table);
     }
   }
 
   async prepare(container: Container): Promise<{ readonly sandbox: Sandbox | undefined }> {
-    const { networkMode, attachments } = container.spec;
-    const requests = attachmentsOf(networkMode, attachments);
+    const { networkMode } = container.spec;
+    const requests = attachmentsOf(container.spec);
     const { sandbox } = await this.#deps.sandboxes.create(container, requests, networkMode.type !== 'host');
     return { sandbox };
   }
@@ -76,6 +71,38 @@ export class ContainerNetwork implements SandboxNetwork {
     return this.#deps.sandboxes.forget(container);
   }
 
+  getNetwork(ref: string): Network {
+    return this.#deps.networks.get(ref);
+  }
+
+  findNetwork(ref: string): Network | undefined {
+    try {
+      return this.#deps.networks.get(ref);
+    } catch (error) {
+      if (hasCode(error, 'networkNotFound') || hasCode(error, 'networkAmbiguous')) return undefined;
+      throw error;
+    }
+  }
+
+  check(request: AttachmentRequest): void {
+    checkAttachment(request, this.getNetwork(request.network), this.#deps.table);
+  }
+
+  connect(container: Container, request: AttachmentRequest, commit: Commit): Promise<void> {
+    return this.#deps.connections.connect(container, request, commit);
+  }
+
+  async disconnect(container: Container, network: Network, commit: Commit): Promise<void> {
+    const { table, connections } = this.#deps;
+    const endpoint = table
+      .endpointsOfContainer(container.id)
+      .find(({ networkId }) => networkId === network.id);
+    if (endpoint?.state === 'attached')
+      return await connections.disconnect(container, endpoint, network, commit);
+    await commit();
+    if (endpoint !== undefined) await table.delEndpoints([endpoint]);
+  }
+
   endpoints(container: Container): readonly Endpoint[] {
     return this.#deps.table.endpointsOfContainer(container.id);
   }
@@ -86,15 +113,27 @@ export class ContainerNetwork implements SandboxNetwork {
 
   hostGatewayIps(): readonly string[] {
     if (this.#deps.hostGatewayIps.length > 0) return this.#deps.hostGatewayIps;
-    const gateway = this.#deps.table.findByName('bridge')?.pools[0]?.gateway;
-    return gateway === undefined ? [] : [gateway];
+    const pools = this.#deps.table.findByName('bridge')?.pools ?? [];
+    return pools.flatMap(({ gateway }) => gateway ?? []);
   }
 
-  async sweep(running: readonly Container[]): Promise<void> {
-    await recoverEndpoints(this.#deps.recover, {
+  async sweep(running: readonly Container[], stopped: readonly Container[]): Promise<void> {
+    const { table, sandboxes, connections, recover } = this.#deps;
+    const unwanted = (container: Container): readonly Endpoint[] => {
+      const wanted = new Set(
+        attachmentsOf(container.spec).map(({ network }) => this.findNetwork(network)?.id),
+      );
+      return table.endpointsOfContainer(container.id).filter(({ networkId }) => !wanted.has(networkId));
+    };
+    const cutShort = running.map((container) => ({ container, gone: unwanted(container) }));
+    await recoverEndpoints(recover, {
       running: new Set(running.map(({ id }) => id)),
       sandboxPaths: new Set(running.flatMap(({ sandbox }) => sandbox?.path ?? [])),
+      unwanted: new Set(cutShort.flatMap(({ gone }) => gone.map(({ id }) => id))),
     });
-    await this.#deps.sandboxes.adopt(running);
+    for (const { container, gone } of cutShort)
+      if (gone.length > 0) await connections.settle(container, gone);
+    await table.delEndpoints(stopped.flatMap(unwanted));
+    await sandboxes.adopt(running);
   }
 }

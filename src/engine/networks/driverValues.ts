@@ -6,6 +6,7 @@ import type { DriverEndpoint, DriverNetwork } from '../../drivers/interface.ts';
 import { type Ip, parseIp } from '../../net/ip.ts';
 import { type IpWithLength, parseIpWithLength, parsePrefix } from '../../net/prefix.ts';
 import type { Endpoint, Network } from '../model.ts';
+import { sysctlsOf } from './endpointOptions.ts';
 
 function mustBe<T>(value: T | undefined, text: string): T {
   if (value === undefined) throw new TypeError(`a stored address is malformed: ${text}`);
@@ -28,21 +29,37 @@ export function toDriverNetwork(network: Network): DriverNetwork {
   };
 }
 
-export function toDriverEndpoint(endpoint: Endpoint & Required<Pick<Endpoint, 'mac'>>): DriverEndpoint {
-  const gateways = endpoint.defaultRoutes.flatMap((family): readonly Ip[] => {
+/** The lengths that Docker gives link-local addresses. */
+const linkLocalLengths = { 4: 16, 6: 64 } as const;
+
+function addressesOf(endpoint: Endpoint): readonly IpWithLength[] {
+  const global = [endpoint.ipv4, endpoint.ipv6].flatMap((text) =>
+    text === undefined ? [] : mustBe(parseIpWithLength(text), text),
+  );
+  const linkLocal = (endpoint.request.linkLocalIps ?? []).map((text) => {
+    const ip = mustBe(parseIp(text), text);
+    return { ip, length: linkLocalLengths[ip.family] };
+  });
+  return [...global, ...linkLocal];
+}
+
+/** The gateways of the families in `endpoint.defaultRoutes`. */
+export function gatewaysOf(endpoint: Endpoint): readonly Ip[] {
+  return endpoint.defaultRoutes.flatMap((family): readonly Ip[] => {
     const text = family === 4 ? endpoint.ipv4Gateway : endpoint.ipv6Gateway;
     return text === undefined ? [] : [mustBe(parseIp(text), text)];
   });
-  const addresses: IpWithLength[] = [endpoint.ipv4, endpoint.ipv6].flatMap((text) =>
-    text === undefined ? [] : mustBe(parseIpWithLength(text), text),
-  );
+}
+
+export function toDriverEndpoint(endpoint: Endpoint & Required<Pick<Endpoint, 'mac'>>): DriverEndpoint {
   return {
     id: endpoint.id,
     networkId: endpoint.networkId,
     interfaceName: endpoint.interfaceName,
     hostInterfaceName: endpoint.hostInterfaceName,
     mac: endpoint.mac,
-    addresses,
-    gateways,
+    addresses: addressesOf(endpoint),
+    gateways: gatewaysOf(endpoint),
+    sysctls: sysctlsOf(endpoint.request, endpoint.interfaceName),
   };
 }

@@ -7,7 +7,7 @@ import type { Driver } from '../../drivers/interface.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { checkPools, type PoolWish } from '../../ipam/poolCheck.ts';
 import { choosePool, overlapping, type PoolSource } from '../../ipam/pools.ts';
-import { formatIp, type Ip } from '../../net/ip.ts';
+import { formatIp, type Ip, type IpFamily } from '../../net/ip.ts';
 import { formatPrefix, type Prefix } from '../../net/prefix.ts';
 import type { Network, NetworkRequest, Pool } from '../model.ts';
 
@@ -35,8 +35,29 @@ export function checkRequest(request: NetworkRequest): void {
     throw new LinkspanError('driverNotFound', `plugin "${request.ipamDriver}" not found`);
   if (Object.keys(request.ipamOptions).length > 0)
     throw new LinkspanError('notImplemented', 'the default IPAM driver takes no options');
-  if (request.ipv6 === true) throw new LinkspanError('notImplemented', 'IPv6 networks are not there yet');
-  if (request.ipv4 === false) throw new LinkspanError('networkConfigInvalid', 'IPv4 or IPv6 must be enabled');
+}
+
+/** Which address families the network has: as the request says, else as the option (perhaps the daemon's default) says. */
+export function familiesOf({ ipv4, ipv6, options }: NetworkRequest): {
+  readonly hasIpv4: boolean;
+  readonly hasIpv6: boolean;
+} {
+  return {
+    hasIpv4: ipv4 ?? readSwitch(options, 'com.docker.network.enable_ipv4') ?? true,
+    hasIpv6: ipv6 ?? readSwitch(options, 'com.docker.network.enable_ipv6') ?? false,
+  };
+}
+
+/** What Go's strconv.ParseBool takes. */
+function readSwitch(options: NetworkRequest['options'], label: string): boolean | undefined {
+  const value = options[label];
+  if (value === undefined) return undefined;
+  if (['1', 't', 'T', 'TRUE', 'true', 'True'].includes(value)) return true;
+  if (['0', 'f', 'F', 'FALSE', 'false', 'False'].includes(value)) return false;
+  throw new LinkspanError(
+    'driverOptionInvalid',
+    `failed to parse ${label} value: ${value} (strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax)`,
+  );
 }
 
 /** The driver of that name; the error names it as Docker names a missing plugin. */
@@ -55,7 +76,7 @@ export interface PoolSurroundings {
   readonly machine: readonly Prefix[];
 }
 
-function subnetFor(wish: PoolWish, around: PoolSurroundings): Prefix {
+function subnetFor(wish: PoolWish, family: IpFamily, around: PoolSurroundings): Prefix {
   if (wish.subnet !== undefined) {
     if (overlapping(wish.subnet, around.networks).length > 0)
       throw new LinkspanError(
@@ -64,7 +85,7 @@ function subnetFor(wish: PoolWish, around: PoolSurroundings): Prefix {
       );
     return wish.subnet;
   }
-  const chosen = choosePool(around.sources, [...around.networks, ...around.machine]);
+  const chosen = choosePool(around.sources, [...around.networks, ...around.machine], family);
   if (chosen === undefined)
     throw new LinkspanError('poolsExhausted', 'all predefined address pools have been fully subnetted');
   return chosen;
@@ -92,26 +113,46 @@ function toPool(wish: PoolWish, subnet: Prefix, needsGateway: boolean): Pool {
   };
 }
 
+const anyPool: PoolWish = { subnet: undefined, ipRange: undefined, gateway: undefined, auxAddresses: {} };
+
+/** A pool that names no subnet is an IPv4 one. */
+function familyOf(wish: PoolWish): IpFamily {
+  return wish.subnet?.base.family ?? 4;
+}
+
+/** The wishes of each family that the network has, one that takes any where none is named; IPv4 first. */
+function wishesByFamily(
+  wishes: readonly PoolWish[],
+  hasFamily: Readonly<Record<IpFamily, boolean>>,
+): readonly (readonly [family: IpFamily, wish: PoolWish])[] {
+  for (const { subnet } of wishes)
+    if (subnet !== undefined && !hasFamily[subnet.base.family])
+      throw new LinkspanError(
+        'networkConfigInvalid',
+        `invalid network config:\nsubnet ${formatPrefix(subnet)}: IPv${subnet.base.family} is not enabled on this network`,
+      );
+  return ([4, 6] as const)
+    .filter((family) => hasFamily[family])
+    .flatMap((family) => {
+      const own = wishes.filter((wish) => familyOf(wish) === family);
+      return (own.length === 0 ? [anyPool] : own).map((wish) => [family, wish] as const);
+    });
+}
+
 /** Pools as records; throws code networkConfigInvalid, poolOverlap or poolsExhausted. */
 function planPools(
   request: NetworkRequest,
-  needsGateway: boolean,
+  gatewayFamilies: readonly IpFamily[],
   around: PoolSurroundings,
 ): readonly Pool[] {
   const { wishes, problem } = checkPools(request.pools);
   if (problem !== undefined) throw new LinkspanError('networkConfigInvalid', problem);
-  const ipv4 = wishes.filter(({ subnet }) => subnet === undefined || subnet.base.family === 4);
-  if (ipv4.length < wishes.length)
-    throw new LinkspanError('notImplemented', 'IPv6 subnets are not there yet');
-  const wanted =
-    ipv4.length > 0
-      ? ipv4
-      : [{ subnet: undefined, ipRange: undefined, gateway: undefined, auxAddresses: {} }];
+  const { hasIpv4, hasIpv6 } = familiesOf(request);
   const chosen: Prefix[] = [];
-  return wanted.map((wish) => {
-    const subnet = subnetFor(wish, { ...around, networks: [...around.networks, ...chosen] });
+  return wishesByFamily(wishes, { 4: hasIpv4, 6: hasIpv6 }).map(([family, wish]) => {
+    const subnet = subnetFor(wish, family, { ...around, networks: [...around.networks, ...chosen] });
     chosen.push(subnet);
-    return toPool(wish, subnet, needsGateway);
+    return toPool(wish, subnet, gatewayFamilies.includes(family));
   });
 }
 
@@ -124,14 +165,13 @@ export function planNetwork(
   isPredefined = false,
 ): Network {
   const id = newId<'network'>();
-  const hasIpv4 = request.ipv4 ?? true;
+  const families = familiesOf(request);
   const plan = driver.plan({
     id,
     name: request.name,
     isInternal: request.isInternal,
     isPredefined,
-    hasIpv4,
-    hasIpv6: request.ipv6 ?? false,
+    ...families,
     options: request.options,
   });
   return {
@@ -143,11 +183,10 @@ export function planNetwork(
     createdAt,
     isInternal: request.isInternal,
     isAttachable: request.isAttachable,
-    hasIpv4,
-    hasIpv6: request.ipv6 ?? false,
+    ...families,
     ipamDriver: request.ipamDriver,
     ipamOptions: request.ipamOptions,
-    pools: plan.needsPools ? planPools(request, plan.needsGateway, around) : [],
+    pools: plan.needsPools ? planPools(request, plan.gatewayFamilies, around) : [],
     options: request.options,
     labels: request.labels,
     isPredefined,

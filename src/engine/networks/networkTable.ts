@@ -166,9 +166,13 @@ export class NetworkTable {
     return `${formatIp(ip)}/${this.#poolOf(id, ip)?.subnet.length ?? 32}`;
   }
 
-  /** Gateway (text) of the pool that holds `ip`. */
+  /**
+   * Gateway (text) for an endpoint with `ip`: that of its pool, unless a reserved address has the name by which Docker
+   * gives containers another one.
+   */
   gatewayFor(id: NetworkId, ip: Ip): string | undefined {
-    return this.#poolOf(id, ip)?.pool.gateway;
+    const pool = this.#poolOf(id, ip)?.pool;
+    return pool?.auxAddresses[`DefaultGatewayIPv${ip.family}`] ?? pool?.gateway;
   }
 
   /** Adds or replaces records whose addresses are leased already. On failure the records are as before. */

@@ -1,142 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { systemClock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
-import { silentLogger } from '../../base/logger.ts';
-import { openSeam } from '../../base/seam.ts';
-import type { Driver } from '../../drivers/interface.ts';
 import { hasCode } from '../../errors/linkspanError.ts';
-import { defaultPoolSources } from '../../ipam/pools.ts';
-import { parsePrefix } from '../../net/prefix.ts';
-import { openSqliteStore } from '../../store/sqliteStore.ts';
-import type { Store } from '../../store/store.ts';
-import { EventLog } from '../events.ts';
-import type { AttachmentRequest, Container, NetworkRequest } from '../model.ts';
-import type { SandboxFollower } from './follower.ts';
-import { LocalNetworks } from './networks.ts';
-import { NetworkTable } from './networkTable.ts';
+import {
+  attachmentRequest as attachment,
+  containerRecord as container,
+  networkRequest as request,
+  openNetworkWorld as world,
+} from './networkStand.ts';
 import { dropOrphans, recoverEndpoints, recoverNetworks } from './recover.ts';
-import { Sandboxes } from './sandboxes.ts';
-
-/** A driver that keeps what it was told in a log, and fails where it is told to. */
-class RecordingDriver implements Driver {
-  readonly name = 'bridge';
-  readonly scope = 'local';
-  readonly log: string[] = [];
-  failing: string | undefined;
-  /** Set, `failing` fails once. */
-  isHiccup = false;
-
-  plan(): { needsPools: boolean; needsGateway: boolean; interfacePrefix: string } {
-    return { needsPools: true, needsGateway: true, interfacePrefix: 'eth' };
-  }
-  checkConflict(): void {}
-  ensureNetwork: Driver['ensureNetwork'] = ({ name }) => this.#do(`ensure ${name}`);
-  removeNetwork: Driver['removeNetwork'] = ({ name }) => this.#do(`remove ${name}`);
-  attach: Driver['attach'] = ({ name }, { interfaceName, gateways }) =>
-    this.#do(`attach ${interfaceName} to ${name}${gateways.length > 0 ? ' with default route' : ''}`);
-  detach: Driver['detach'] = ({ name }, { interfaceName }) =>
-    this.#do(`detach ${interfaceName} from ${name}`);
-  sweep: Driver['sweep'] = (_actual, { networks, endpoints }) =>
-    this.#do(`sweep all but ${networks.length} networks, ${endpoints.length} endpoints`);
-
-  #do(what: string): Promise<void> {
-    this.log.push(what);
-    if (what !== this.failing) return Promise.resolve();
-    if (this.isHiccup) this.failing = undefined;
-    return Promise.reject(new Error(`cannot ${what}`));
-  }
-}
-
-const request = (name: string, more: Partial<NetworkRequest> = {}): NetworkRequest => ({
-  name,
-  driver: 'bridge',
-  isInternal: false,
-  isAttachable: false,
-  isIngress: false,
-  isConfigOnly: false,
-  ipamDriver: 'default',
-  ipamOptions: {},
-  pools: [],
-  options: {},
-  labels: {},
-  ...more,
-});
-
-const attachment = (network: string, more: Partial<AttachmentRequest> = {}): AttachmentRequest => ({
-  network,
-  aliases: [],
-  links: [],
-  driverOptions: {},
-  gatewayPriority: 0,
-  ...more,
-});
-
-const container = (name: string): Container =>
-  ({ id: newId<'container'>(), name, spec: {} }) as unknown as Container;
-
-async function world(path?: string) {
-  const folder = path ?? mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
-  const store: Store = await openSqliteStore(join(folder, 'store.db'), openSeam());
-  const table = new NetworkTable(store);
-  await table.load();
-  const driver = new RecordingDriver();
-  const drivers = new Map<string, Driver>([['bridge', driver]]);
-  const events = new EventLog();
-  const onLink = parsePrefix('172.18.5.0/24');
-  const namespaces: string[] = [];
-  const kernel = {
-    routes: () => Promise.resolve([{ destination: onLink, gateway: undefined, ifindex: 2, isOnLink: true }]),
-    createNamespace: (p: string) => Promise.resolve(void namespaces.push(p)),
-    removeNamespace: (p: string) => Promise.resolve(void namespaces.splice(namespaces.indexOf(p) >>> 0, 1)),
-    links: () => Promise.resolve([]),
-    addresses: () => Promise.resolve([]),
-  };
-  const common = { table, drivers, kernel, events, logger: silentLogger };
-  const networks = new LocalNetworks({
-    ...common,
-    clock: systemClock,
-    poolSources: defaultPoolSources(),
-    resolvConfPath: '/nonexistent',
-    defaultOptions: {},
-  });
-  const namespaceFolder = folder;
-  const following: string[] = [];
-  const follower: SandboxFollower = {
-    apply: ({ container: { name }, attachments }) => {
-      following.push(`${name}: ${attachments.map(({ network }) => network.name).join(' ')}`);
-      return following.at(-1)?.startsWith('unlucky') === true
-        ? Promise.reject(new Error('cannot follow'))
-        : Promise.resolve();
-    },
-    release: ({ name }) => Promise.resolve(void following.push(`${name} released`)),
-    adopt: (states) => Promise.resolve(void following.push(`adopted ${states.length}`)),
-  };
-  const sandboxes = new Sandboxes({
-    ...common,
-    namespaceFolder,
-    getNetwork: (ref) => networks.get(ref),
-    followers: [follower],
-  });
-  return {
-    ...common,
-    networks,
-    sandboxes,
-    driver,
-    store,
-    namespaces,
-    following,
-    namespaceFolder,
-    folder,
-    async [Symbol.asyncDispose]() {
-      await store[Symbol.asyncDispose]();
-      if (path === undefined) rmSync(folder, { recursive: true });
-    },
-  };
-}
 
 test('a network gets the lowest pool clear of the machine, and is found by id, name and prefix', async () => {
   await using w = await world();
@@ -287,7 +162,7 @@ for (const [what, requests, code, message] of [
     /no configured subnet contains IP address 10.9.9.9/,
   ],
   ['a taken address', [attachment('n1', { ipv4: '172.17.0.1' })], 'addressTaken', /^Address already in use$/],
-  ['a bad MAC', [attachment('n1', { mac: 'zz' })], 'containerConfigInvalid', /invalid MAC address/],
+  ['a bad MAC', [attachment('n1', { mac: 'zz' })], 'addressInvalid', /invalid MAC address/],
   ['a second network that is unknown', [attachment('n1'), attachment('nope')], 'networkNotFound', /nope/],
 ] as const) {
   test(`an attachment to ${what} is refused and leases nothing`, async () => {
@@ -403,12 +278,10 @@ test('a restart finishes removals, undoes half-made networks and takes back endp
     w.networks.list().map(({ name }) => name),
     ['n1'],
   );
-  const namespaceFolder = join(folder, 'none');
-  const { mkdirSync } = await import('node:fs');
-  mkdirSync(namespaceFolder);
+  mkdirSync(w.namespaceFolder);
   await recoverEndpoints(
-    { ...w, namespaceFolder },
-    { running: new Set([alive.id]), sandboxPaths: new Set() },
+    { ...w },
+    { running: new Set([alive.id]), sandboxPaths: new Set(), unwanted: new Set() },
   );
   await dropOrphans(w.table, new Set([alive.id, dead.id]));
   assert.deepEqual(
@@ -417,4 +290,86 @@ test('a restart finishes removals, undoes half-made networks and takes back endp
   );
   assert.equal(w.driver.log.at(-1), 'sweep all but 1 networks, 1 endpoints');
   rmSync(folder, { recursive: true });
+});
+
+for (const [what, more, pools] of [
+  ['both families', { ipv6: true }, ['172.17.0.0/16 172.17.0.1', 'fd ::1']],
+  ['IPv6 alone', { ipv4: false, ipv6: true }, ['fd ::1']],
+  [
+    'IPv6 as an option says',
+    { options: { 'com.docker.network.enable_ipv6': 'true' } },
+    ['172.17.0.0/16 172.17.0.1', 'fd ::1'],
+  ],
+  [
+    'no IPv6 where the request says so',
+    { ipv6: false, options: { 'com.docker.network.enable_ipv6': '1' } },
+    ['172.17.0.0/16 172.17.0.1'],
+  ],
+  [
+    'given subnets, IPv4 first',
+    { ipv6: true, pools: [{ subnet: 'fd00:7::/64', gateway: 'fd00:7::9' }, { subnet: '10.7.0.0/24' }] },
+    ['10.7.0.0/24 10.7.0.1', 'fd00:7::/64 fd00:7::9'],
+  ],
+] as const) {
+  test(`a network with ${what}`, async () => {
+    await using w = await world();
+    const { network } = await w.networks.create(request('n', more));
+    assert.deepEqual(
+      network.pools.map(({ subnet, gateway = '' }) =>
+        // Of a chosen one, what is certain.
+        subnet.startsWith('fd') && subnet !== 'fd00:7::/64'
+          ? `fd ${gateway.slice(gateway.lastIndexOf('::'))}`
+          : `${subnet} ${gateway}`,
+      ),
+      pools,
+    );
+    const { endpoints } = await w.sandboxes.create(container('c'), [attachment('n')], true);
+    const [endpoint] = endpoints;
+    assert.equal(endpoint?.ipv4 !== undefined, network.hasIpv4);
+    assert.equal(endpoint?.ipv6 !== undefined, network.hasIpv6);
+    if (network.hasIpv6) assert.match(endpoint?.ipv6 ?? '', /::[12]\/64$/);
+  });
+}
+
+for (const [what, more, message] of [
+  [
+    'a subnet of a family that is off',
+    { pools: [{ subnet: 'fd00:7::/64' }] },
+    /IPv6 is not enabled on this network$/,
+  ],
+  [
+    'an IPv4 subnet without IPv4',
+    { ipv4: false, ipv6: true, pools: [{ subnet: '10.7.0.0/24' }] },
+    /IPv4 is not enabled/,
+  ],
+  [
+    'a switch that is none',
+    { options: { 'com.docker.network.enable_ipv6': 'yes' } },
+    /failed to parse com\.docker\.network\.enable_ipv6 value: yes/,
+  ],
+] as const) {
+  test(`create refuses ${what}`, async () => {
+    await using w = await world();
+    await assert.rejects(
+      w.networks.create(request('n', more)),
+      (e) => e instanceof Error && message.test(e.message),
+    );
+    assert.equal(w.networks.list().length, 0);
+  });
+}
+
+test('when one family has no address left, the other’s is given back', async () => {
+  await using w = await world();
+  const pools = [{ subnet: '10.7.0.0/24' }, { subnet: 'fd00:7::/126' }];
+  await w.networks.create(request('n', { ipv6: true, pools }));
+  for (const name of ['c1', 'c2']) await w.sandboxes.create(container(name), [attachment('n')], true);
+  await assert.rejects(
+    w.sandboxes.create(container('c3'), [attachment('n')], true),
+    (e) => hasCode(e, 'addressesExhausted') && /no available IPv6 addresses/.test(e.message),
+  );
+  await w.networks.create(request('n2', { pools: [{ subnet: '10.8.0.0/24' }] }));
+  const taken = attachment('n', { ipv4: '10.7.0.4' });
+  await assert.rejects(w.sandboxes.create(container('c4'), [taken], true), (e) =>
+    hasCode(e, 'addressesExhausted'),
+  );
 });

@@ -16,10 +16,10 @@ import { type Prefix, prefixOf } from '../../net/prefix.ts';
 import type { NetworkFilter, Networks } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import { lookUp } from '../lookup.ts';
-import type { AttachmentRequest, Endpoint, Network, NetworkRequest } from '../model.ts';
+import type { Endpoint, Network, NetworkRequest } from '../model.ts';
 import { withSecondChance } from '../secondChance.ts';
 import { toDriverNetwork } from './driverValues.ts';
-import { checkRequest, getDriver, type PoolSurroundings, planNetwork } from './networkPlan.ts';
+import { checkRequest, familiesOf, getDriver, type PoolSurroundings, planNetwork } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
 
 export interface NetworksDependencies {
@@ -52,12 +52,15 @@ function activeEndpointsMessage(network: Network, endpoints: readonly Endpoint[]
 function matchesRequest(network: Network, request: NetworkRequest): boolean {
   const keys = new Set([...Object.keys(network.options), ...Object.keys(request.options)]);
   if (![...keys].every((key) => network.options[key] === request.options[key])) return false;
-  return request.pools.every(({ subnet, gateway, ipRange }, i) => {
-    const pool = network.pools[i];
-    return (
-      pool?.subnet === subnet && (gateway ?? pool?.gateway) === pool?.gateway && pool?.ipRange === ipRange
-    );
-  });
+  const { hasIpv4, hasIpv6 } = familiesOf(request);
+  if (network.driver === 'bridge' && (network.hasIpv4 !== hasIpv4 || network.hasIpv6 !== hasIpv6))
+    return false;
+  return request.pools.every(({ subnet, gateway, ipRange }) =>
+    network.pools.some(
+      (pool) =>
+        pool.subnet === subnet && (gateway ?? pool.gateway) === pool.gateway && pool.ipRange === ipRange,
+    ),
+  );
 }
 
 export class LocalNetworks implements Networks {
@@ -166,18 +169,6 @@ export class LocalNetworks implements Networks {
       }
     }
     return removed;
-  }
-
-  connect(_ref: string, _container: string, _request: Omit<AttachmentRequest, 'network'>): Promise<void> {
-    return Promise.reject(
-      new LinkspanError('notImplemented', 'connecting an existing container to a network is not there yet'),
-    );
-  }
-
-  disconnect(_ref: string, _container: string, _isForced: boolean): Promise<void> {
-    return Promise.reject(
-      new LinkspanError('notImplemented', 'disconnecting a container from a network is not there yet'),
-    );
   }
 
   async #add(

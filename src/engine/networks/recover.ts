@@ -8,7 +8,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { Driver, DriverEndpoint } from '../../drivers/interface.ts';
 import { messageOf } from '../../errors/linkspanError.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import type { ContainerId, Endpoint, Network } from '../model.ts';
+import type { ContainerId, Endpoint, EndpointId, Network } from '../model.ts';
 import { toDriverEndpoint, toDriverNetwork } from './driverValues.ts';
 import { getDriver } from './networkPlan.ts';
 import type { LocalNetworks } from './networks.ts';
@@ -46,6 +46,8 @@ export async function recoverNetworks(deps: RecoverDependencies): Promise<void> 
 export interface LiveContainers {
   readonly running: ReadonlySet<ContainerId>;
   readonly sandboxPaths: ReadonlySet<string>;
+  /** Endpoints of those containers that are not to be: their links go, their records are the caller's. */
+  readonly unwanted: ReadonlySet<EndpointId>;
 }
 
 /** After containers came back: endpoints, links and namespaces of those that did not are gone; addresses stay reserved. */
@@ -55,7 +57,7 @@ export async function recoverEndpoints(deps: RecoverDependencies, live: LiveCont
   );
   await deps.table.putEndpoints(stopped.map((endpoint) => ({ ...endpoint, state: 'reserved' as const })));
   await sweepNamespaces(deps, live.sandboxPaths);
-  await sweepLinks(deps);
+  await sweepLinks(deps, live.unwanted);
 }
 
 /** Gives back the addresses of containers that have no record any more. */
@@ -72,9 +74,9 @@ async function sweepNamespaces(deps: RecoverDependencies, keep: ReadonlySet<stri
   }
 }
 
-async function sweepLinks(deps: RecoverDependencies): Promise<void> {
+async function sweepLinks(deps: RecoverDependencies, unwanted: ReadonlySet<EndpointId>): Promise<void> {
   const actual = { links: await deps.kernel.links(), addresses: await deps.kernel.addresses() };
-  const attached = deps.table.endpoints.filter(({ state }) => state === 'attached');
+  const attached = deps.table.endpoints.filter(({ id, state }) => state === 'attached' && !unwanted.has(id));
   for (const driver of deps.drivers.values()) {
     const isOurs = (network: Network | undefined): network is Network => network?.driver === driver.name;
     await driver.sweep(actual, {

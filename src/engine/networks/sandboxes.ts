@@ -6,25 +6,16 @@
 import { join } from 'node:path';
 import { allDone } from '../../base/allDone.ts';
 import { newId, shortId } from '../../base/ids.ts';
-import type { Logger } from '../../base/logger.ts';
-import type { Driver } from '../../drivers/interface.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import type { EventLog } from '../events.ts';
-import type { AttachmentRequest, Container, Endpoint, Network, Sandbox } from '../model.ts';
-import { AttachmentPlanner, type PlannedAttachment } from './attachmentPlan.ts';
+import type { AttachmentRequest, Container, Endpoint, EndpointId, Network, Sandbox } from '../model.ts';
+import { AttachmentPlanner } from './attachmentPlan.ts';
 import { renamedNames } from './dnsNames.ts';
-import { toDriverEndpoint, toDriverNetwork } from './driverValues.ts';
+import { EndpointWork, type EndpointWorkDependencies } from './endpointWork.ts';
 import type { SandboxFollower, SandboxState } from './follower.ts';
-import { getDriver } from './networkPlan.ts';
-import type { NetworkTable } from './networkTable.ts';
 
-export interface SandboxesDependencies {
-  readonly table: NetworkTable;
-  readonly drivers: ReadonlyMap<string, Driver>;
+export interface SandboxesDependencies extends EndpointWorkDependencies {
   readonly kernel: Pick<Kernel, 'createNamespace' | 'removeNamespace'>;
-  readonly events: EventLog;
-  readonly logger: Logger;
   /** Folder of the bind-mounted namespaces. */
   readonly namespaceFolder: string;
   readonly getNetwork: (ref: string) => Network;
@@ -32,14 +23,14 @@ export interface SandboxesDependencies {
   readonly followers: readonly SandboxFollower[];
 }
 
-type LiveEndpoint = PlannedAttachment['endpoint'];
-
 export class Sandboxes {
   readonly #deps: SandboxesDependencies;
   readonly #planner: AttachmentPlanner;
+  readonly #work: EndpointWork;
 
   constructor(deps: SandboxesDependencies) {
     this.#deps = deps;
+    this.#work = new EndpointWork(deps);
     this.#planner = new AttachmentPlanner(deps.table, deps.drivers, deps.getNetwork);
   }
 
@@ -50,6 +41,9 @@ export class Sandboxes {
     hasNamespace: boolean,
   ): Promise<{ readonly sandbox: Sandbox | undefined; readonly endpoints: readonly Endpoint[] }> {
     const planned = this.#planner.plan(container, requests);
+    const kept = new Set(planned.map(({ endpoint }) => endpoint.id));
+    // Reservations on networks that the container is not to be on any more: a change that was cut short.
+    const stale = this.#deps.table.endpointsOfContainer(container.id).filter(({ id }) => !kept.has(id));
     await using undo = new AsyncDisposableStack();
     try {
       await this.#deps.table.putEndpoints(planned.map(({ endpoint }) => endpoint));
@@ -57,23 +51,24 @@ export class Sandboxes {
       for (const one of planned) this.#planner.giveBack(one);
       throw error;
     }
-    undo.defer(() => this.#takeBackRecords(planned));
+    undo.defer(() => this.#work.takeBackRecords(planned));
     const sandbox = hasNamespace ? this.#newSandbox() : undefined;
     if (sandbox !== undefined) {
       undo.defer(() => this.#deps.kernel.removeNamespace(sandbox.path));
-      for (const one of planned) undo.defer(() => this.#detach(one.network, one.endpoint));
+      for (const one of planned) undo.defer(() => this.#work.detach(one.endpoint));
       // Asked for in one go, and done in this order: waiting for each answer would cost a change of threads both ways.
       await allDone([
         this.#deps.kernel.createNamespace(sandbox.path),
-        ...planned.map((one) => this.#attach(one, sandbox)),
+        ...planned.map((one) => this.#work.attach(one, sandbox.path)),
       ]);
     }
     for (const follower of this.#deps.followers) {
       undo.defer(() => follower.release(container));
       await follower.apply(this.stateOf({ ...container, ...(sandbox === undefined ? {} : { sandbox }) }));
     }
+    await this.#deps.table.delEndpoints(stale);
     undo.move();
-    for (const { network } of planned) this.#emit('connect', network, container);
+    for (const { network } of planned) this.#work.emit('connect', network, container);
     return { sandbox, endpoints: planned.map(({ endpoint }) => endpoint) };
   }
 
@@ -92,7 +87,7 @@ export class Sandboxes {
     };
     for (const follower of this.#deps.followers.toReversed())
       await attempt(() => follower.release(container));
-    await Promise.all(attached.map((endpoint) => attempt(() => this.#detachRecord(endpoint))));
+    await Promise.all(attached.map((endpoint) => attempt(() => this.#work.detach(endpoint))));
     const path = container.sandbox?.path;
     if (path !== undefined) await attempt(() => this.#deps.kernel.removeNamespace(path));
     if (failures.length === 0)
@@ -109,7 +104,7 @@ export class Sandboxes {
       );
     for (const endpoint of attached) {
       const network = this.#deps.table.find(endpoint.networkId);
-      if (network !== undefined) this.#emit('disconnect', network, container);
+      if (network !== undefined) this.#work.emit('disconnect', network, container);
     }
   }
 
@@ -130,11 +125,12 @@ export class Sandboxes {
     );
   }
 
-  /** A container's sandbox as followers see it. */
-  stateOf(container: Container): SandboxState {
+  /** A container's sandbox as followers see it; `without` = an endpoint that is about to go. */
+  stateOf(container: Container, without?: EndpointId): SandboxState {
     const attachments = this.#deps.table.endpointsOfContainer(container.id).flatMap((endpoint) => {
       const network = this.#deps.table.find(endpoint.networkId);
-      return endpoint.state === 'attached' && network !== undefined ? [{ endpoint, network }] : [];
+      const isIn = endpoint.state === 'attached' && endpoint.id !== without;
+      return isIn && network !== undefined ? [{ endpoint, network }] : [];
     });
     return { container, sandbox: container.sandbox, attachments };
   }
@@ -148,48 +144,5 @@ export class Sandboxes {
   #newSandbox(): Sandbox {
     const id = newId<'sandbox'>();
     return { id, path: join(this.#deps.namespaceFolder, shortId(id)) };
-  }
-
-  async #attach(one: PlannedAttachment, sandbox: Sandbox): Promise<void> {
-    await one.driver.attach(toDriverNetwork(one.network), toDriverEndpoint(one.endpoint), sandbox.path);
-    this.#deps.logger.info(
-      {
-        network: one.network.name,
-        container: one.endpoint.containerName,
-        ipv4: one.endpoint.ipv4,
-        mac: one.endpoint.mac,
-      },
-      'attached an endpoint',
-    );
-  }
-
-  async #detach(network: Network, endpoint: LiveEndpoint): Promise<void> {
-    await getDriver(this.#deps.drivers, network.driver).detach(
-      toDriverNetwork(network),
-      toDriverEndpoint(endpoint),
-    );
-  }
-
-  async #detachRecord(endpoint: Endpoint): Promise<void> {
-    const network = this.#deps.table.find(endpoint.networkId);
-    if (network === undefined || endpoint.mac === undefined) return;
-    await this.#detach(network, { ...endpoint, mac: endpoint.mac });
-  }
-
-  async #takeBackRecords(planned: readonly PlannedAttachment[]): Promise<void> {
-    const { table } = this.#deps;
-    await table.putEndpoints(planned.flatMap(({ before }) => before ?? []));
-    await table.delEndpoints(
-      planned.flatMap(({ before, endpoint }) => (before === undefined ? endpoint : [])),
-    );
-  }
-
-  #emit(action: 'connect' | 'disconnect', network: Network, container: Container): void {
-    this.#deps.events.emit({
-      type: 'network',
-      action,
-      actorId: network.id,
-      attributes: { container: container.id, name: network.name, type: network.driver },
-    });
   }
 }

@@ -5,6 +5,7 @@ import { newId } from '../../../base/ids.ts';
 import type { Containers, Exec, ExecSpec, WaitCondition } from '../../../engine/engine.ts';
 import type { EventLog } from '../../../engine/events.ts';
 import {
+  type AttachmentRequest,
   type Container,
   type ContainerId,
   type ContainerSpec,
@@ -29,6 +30,8 @@ export class FakeContainers implements Containers {
   readonly all: Map<string, Container> = new Map();
   readonly specs: ContainerSpec[] = [];
   readonly calls: string[] = [];
+  /** Container and request of each connect, for assertions. */
+  readonly connections: (readonly [string, AttachmentRequest])[] = [];
   readonly #programs = new Map<string, Program>();
   readonly #waiters = new Map<string, Waiter[]>();
   readonly #execs = new Map<string, Exec>();
@@ -303,6 +306,18 @@ export class FakeContainers implements Containers {
     if (container.spec.isAutoRemove) void this.remove(id, { isForced: false });
   }
 
+  connect(ref: string, request: AttachmentRequest): Promise<void> {
+    this.connections.push([ref, request]);
+    return Promise.resolve();
+  }
+
+  disconnect(ref: string, network: string): Promise<void> {
+    this.#networks.get(network);
+    return Promise.reject(
+      new LinkspanError('endpointNotFound', `container ${ref} is not connected to network ${network}`),
+    );
+  }
+
   #release(id: string, what: 'exited' | 'removed', exitCode: number): void {
     const waiters = this.#waiters.get(id) ?? [];
     const isDue = ({ condition }: Waiter): boolean => what === 'removed' || condition !== 'removed';
@@ -323,6 +338,7 @@ export class FakeContainers implements Containers {
         networkId: id,
         containerId: container.id,
         containerName: container.name,
+        request,
         defaultRoutes: [],
         dnsNames: [container.name],
         state: 'attached',

@@ -3,7 +3,7 @@
  */
 import { newId } from '../../../base/ids.ts';
 import type { Networks } from '../../../engine/engine.ts';
-import type { AttachmentRequest, Endpoint, Network, NetworkRequest } from '../../../engine/model.ts';
+import type { Endpoint, Network, NetworkRequest } from '../../../engine/model.ts';
 import { LinkspanError } from '../../../errors/linkspanError.ts';
 
 const now = (): string => new Date().toISOString();
@@ -38,7 +38,6 @@ export class FakeNetworks implements Networks {
   readonly attached: Endpoint[] = [];
   /** Requests as they came, for assertions. */
   readonly requests: NetworkRequest[] = [];
-  readonly connections: (readonly [string, string, Omit<AttachmentRequest, 'network'>])[] = [];
 
   list(filter: { readonly isPredefined?: boolean; readonly isDangling?: boolean } = {}): readonly Network[] {
     return this.all.filter(
@@ -86,17 +85,5 @@ export class FakeNetworks implements Networks {
     const chosen = this.list({ isDangling: true }).filter(select);
     for (const { id } of chosen) await this.remove(id);
     return chosen;
-  }
-
-  connect(ref: string, container: string, request: Omit<AttachmentRequest, 'network'>): Promise<void> {
-    this.connections.push([ref, container, request]);
-    return Promise.resolve();
-  }
-
-  disconnect(ref: string, container: string): Promise<void> {
-    this.get(ref);
-    return Promise.reject(
-      new LinkspanError('endpointNotFound', `container ${container} is not connected to network ${ref}`),
-    );
   }
 }

@@ -1,0 +1,176 @@
+/*
+ * For tests of this folder: networks and sandboxes over a real store, with a driver and a kernel that keep a log of
+ * what they were told and fail where they are told to.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../base/clock.ts';
+import { newId } from '../../base/ids.ts';
+import { type Logger, silentLogger } from '../../base/logger.ts';
+import { openSeam } from '../../base/seam.ts';
+import type { Driver, DriverPlan } from '../../drivers/interface.ts';
+import { completeSources } from '../../ipam/pools.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import { formatIp } from '../../net/ip.ts';
+import { parsePrefix } from '../../net/prefix.ts';
+import { openSqliteStore } from '../../store/sqliteStore.ts';
+import type { Store } from '../../store/store.ts';
+import { EventLog } from '../events.ts';
+import type { AttachmentRequest, Container, NetworkRequest } from '../model.ts';
+import { Connections } from './connections.ts';
+import { ContainerNetwork } from './containerNetwork.ts';
+import type { SandboxFollower } from './follower.ts';
+import { LocalNetworks } from './networks.ts';
+import { NetworkTable } from './networkTable.ts';
+import { Sandboxes } from './sandboxes.ts';
+
+/** What was done, in words, and what fails. */
+export class WorkLog {
+  readonly log: string[] = [];
+  failing: string | undefined;
+  /** Set, `failing` fails once. */
+  isHiccup = false;
+
+  do(what: string): Promise<void> {
+    this.log.push(what);
+    if (what !== this.failing) return Promise.resolve();
+    if (this.isHiccup) this.failing = undefined;
+    return Promise.reject(new Error(`cannot ${what}`));
+  }
+}
+
+export class RecordingDriver extends WorkLog implements Driver {
+  readonly name = 'bridge';
+  readonly scope = 'local';
+
+  plan(): DriverPlan {
+    return { needsPools: true, gatewayFamilies: [4, 6], interfacePrefix: 'eth' };
+  }
+  checkConflict(): void {}
+  ensureNetwork: Driver['ensureNetwork'] = ({ name }) => this.do(`ensure ${name}`);
+  removeNetwork: Driver['removeNetwork'] = ({ name }) => this.do(`remove ${name}`);
+  attach: Driver['attach'] = ({ name }, { interfaceName, gateways }) =>
+    this.do(`attach ${interfaceName} to ${name}${gateways.length > 0 ? ' with default route' : ''}`);
+  detach: Driver['detach'] = ({ name }, { interfaceName }) => this.do(`detach ${interfaceName} from ${name}`);
+  sweep: Driver['sweep'] = (_actual, { networks, endpoints }) =>
+    this.do(`sweep all but ${networks.length} networks, ${endpoints.length} endpoints`);
+}
+
+export function networkRequest(name: string, more: Partial<NetworkRequest> = {}): NetworkRequest {
+  return {
+    name,
+    driver: 'bridge',
+    isInternal: false,
+    isAttachable: false,
+    isIngress: false,
+    isConfigOnly: false,
+    ipamDriver: 'default',
+    ipamOptions: {},
+    pools: [],
+    options: {},
+    labels: {},
+    ...more,
+  };
+}
+
+export function attachmentRequest(network: string, more: Partial<AttachmentRequest> = {}): AttachmentRequest {
+  return { network, aliases: [], links: [], driverOptions: {}, gatewayPriority: 0, ...more };
+}
+
+/** A container's record with no more than this folder reads. */
+export function containerRecord(name: string, attachments: readonly AttachmentRequest[] = []): Container {
+  const spec = { networkMode: { type: 'networks' }, attachments };
+  return { id: newId<'container'>(), name, spec } as unknown as Container;
+}
+
+type RecoverKernel = Pick<Kernel, 'routes' | 'links' | 'addresses' | 'createNamespace' | 'removeNamespace'>;
+
+export interface NetworkWorld extends AsyncDisposable {
+  readonly table: NetworkTable;
+  readonly drivers: ReadonlyMap<string, Driver>;
+  readonly kernel: RecoverKernel;
+  readonly events: EventLog;
+  readonly logger: Logger;
+  readonly networks: LocalNetworks;
+  readonly sandboxes: Sandboxes;
+  readonly connections: Connections;
+  readonly containerNetwork: ContainerNetwork;
+  readonly driver: RecordingDriver;
+  readonly store: Store;
+  /** Paths of the namespaces that exist. */
+  readonly namespaces: string[];
+  /** What the one follower was told; it refuses containers called `unlucky`. */
+  readonly following: string[];
+  readonly namespaceFolder: string;
+  readonly folder: string;
+}
+
+/** The default routes are logged by the driver too, so that one log shows the order. */
+function recordingKernel(
+  driver: RecordingDriver,
+  namespaces: string[],
+): RecoverKernel & Pick<Kernel, 'setDefaultRoute'> {
+  const onLink = parsePrefix('172.18.5.0/24');
+  return {
+    routes: () => Promise.resolve([{ destination: onLink, gateway: undefined, ifindex: 2, isOnLink: true }]),
+    createNamespace: (path) => Promise.resolve(void namespaces.push(path)),
+    removeNamespace: (path) => Promise.resolve(void namespaces.splice(namespaces.indexOf(path) >>> 0, 1)),
+    links: () => Promise.resolve([]),
+    addresses: () => Promise.resolve([]),
+    setDefaultRoute: (link, gateway) => driver.do(`default via ${formatIp(gateway)} dev ${link}`),
+  };
+}
+
+function recordingFollower(following: string[]): SandboxFollower {
+  return {
+    apply: ({ container: { name }, attachments }) => {
+      following.push(`${name}: ${attachments.map(({ network }) => network.name).join(' ')}`);
+      return name === 'unlucky' ? Promise.reject(new Error('cannot follow')) : Promise.resolve();
+    },
+    release: ({ name }) => Promise.resolve(void following.push(`${name} released`)),
+    adopt: (states) => Promise.resolve(void following.push(`adopted ${states.length}`)),
+  };
+}
+
+/** `path` keeps the store where an earlier world was, as a restart does. */
+export async function openNetworkWorld(path?: string): Promise<NetworkWorld> {
+  const folder = path ?? mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
+  const store: Store = await openSqliteStore(join(folder, 'store.db'), openSeam());
+  const table = new NetworkTable(store);
+  await table.load();
+  const driver = new RecordingDriver();
+  const drivers = new Map<string, Driver>([['bridge', driver]]);
+  const events = new EventLog();
+  const namespaces: string[] = [];
+  const kernel = recordingKernel(driver, namespaces);
+  const common = { table, drivers, kernel, events, logger: silentLogger };
+  const networks = new LocalNetworks({
+    ...common,
+    clock: systemClock,
+    poolSources: completeSources([], 'test'),
+    resolvConfPath: '/nonexistent',
+    defaultOptions: {},
+  });
+  const namespaceFolder = join(folder, 'netns');
+  const following: string[] = [];
+  const followers = [recordingFollower(following)];
+  const getNetwork = networks.get.bind(networks);
+  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
+  const connections = new Connections({ ...common, getNetwork, followers, sandboxes });
+  const recover = { ...common, networks, namespaceFolder };
+  const containerNetwork = new ContainerNetwork({
+    ...{ table, networks, sandboxes, connections, recover },
+    hostGatewayIps: [],
+  });
+  return {
+    ...common,
+    ...{ networks, sandboxes, connections, containerNetwork, driver, store, namespaces, following },
+    namespaceFolder,
+    folder,
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]();
+      if (path === undefined) rmSync(folder, { recursive: true });
+    },
+  };
+}
