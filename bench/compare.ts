@@ -1,6 +1,6 @@
 /*
  * Measures what a user waits for, on linkspan, a real dockerd and podman in the same run, taking turns: network
- * create and rm, create+start with and without a network, and a whole `docker run`; and what the daemons hold of
+ * create, rm, connect and disconnect, create+start with and without a network, and a whole `docker run`; and what the daemons hold of
  * memory, before they were ever used and after. Prints JSON. Run by bench/report.ts in a lane; never a test.
  * Usage: compare.ts [ROUNDS [SECONDS]]: no further round begins after so many seconds.
  */
@@ -57,6 +57,14 @@ async function networkRound(engine: RunningEngine, samples: Samples, round: numb
   await timed(samples.of('DELETE /networks'), () => call(engine, 'DELETE', `/networks/${name}`));
 }
 
+/** A running container to one more network and off again. */
+async function connectRound(engine: RunningEngine, samples: Samples, Container: string): Promise<void> {
+  for (const what of ['connect', 'disconnect'])
+    await timed(samples.of(`POST /networks/${what}`), () =>
+      call(engine, 'POST', `/networks/bench-more/${what}`, { Container }),
+    );
+}
+
 async function startRound(engine: RunningEngine, samples: Samples, network: string): Promise<void> {
   let id = '';
   await timed(samples.of(`create+start, ${network}`), async () => {
@@ -65,6 +73,7 @@ async function startRound(engine: RunningEngine, samples: Samples, network: stri
     id = (JSON.parse(await call(engine, 'POST', '/containers/create', request)) as { Id: string }).Id;
     await call(engine, 'POST', `/containers/${id}/start`);
   });
+  if (network === 'bench' && engine.name !== 'podman') await connectRound(engine, samples, id);
   await timed(samples.of(`rm -f, ${network}`), () => call(engine, 'DELETE', `/containers/${id}?force=1`));
 }
 
@@ -97,7 +106,8 @@ async function measure(
   samples: Map<EngineName, Samples>,
 ): Promise<number> {
   for (const engine of engines)
-    await call(engine, 'POST', '/networks/create', { Name: 'bench', Driver: 'bridge', CheckDuplicate: true });
+    for (const Name of ['bench', 'bench-more'])
+      await call(engine, 'POST', '/networks/create', { Name, Driver: 'bridge', CheckDuplicate: true });
   const startedAt = performance.now();
   // The first round warms caches and is not counted.
   for (let round = 0; round <= rounds; round += 1) {

@@ -116,6 +116,13 @@ function targets(attach: AttachResult, engines: readonly EngineResult[]): readon
       limit: 5,
       unit: 'ms',
     },
+    {
+      what: '`POST /networks/connect`',
+      value: of('linkspan', 'POST /networks/connect'),
+      limit: 5,
+      unit: 'ms',
+    },
+    { what: '`DELETE /networks`', value: of('linkspan', 'DELETE /networks'), limit: 10, unit: 'ms' },
     { what: added, value: of('linkspan', added), limit: 5, unit: 'ms' },
     {
       what: "create+start on a bridge, of podman's time",
