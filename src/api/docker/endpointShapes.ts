@@ -43,7 +43,7 @@ function addressProblem(address: string, family: IpFamily): readonly string[] {
 
 /** Syntax only; whether an address fits the network is the engine's to say. */
 function checkSettings(settings: EndpointSettings): void {
-  const { IPAMConfig: ipam, MacAddress: mac, Links: links, DriverOpts: options } = settings;
+  const { IPAMConfig: ipam, MacAddress: mac, Links: links } = settings;
   const problems = [
     ...addressProblem(ipam.IPv4Address, 4),
     ...addressProblem(ipam.IPv6Address, 6),
@@ -57,11 +57,6 @@ function checkSettings(settings: EndpointSettings): void {
     throw new LinkspanError('addressInvalid', `invalid MAC address ${mac}`);
   if ((links ?? []).length > 0)
     throw new LinkspanError('notImplemented', 'links between containers (Links) are not supported yet');
-  if (Object.keys(options).length > 0)
-    throw new LinkspanError(
-      'notImplemented',
-      'driver options of an endpoint (DriverOpts) are not supported yet',
-    );
 }
 
 /** Throws codes addressInvalid and notImplemented. */
