@@ -1,8 +1,9 @@
 /*
  * Walks through every durable step, kernel call and runtime call of making a network, creating, starting, stopping and
- * removing a container, and removing the network: at each, once the daemon is killed, once the call fails. After the
- * restart (or the error) the kernel, the store and containerd agree with what the API says, and once everything that
- * it says is removed, nothing is left. A step that fails gets the walk a new daemon, so that it spoils no other.
+ * removing a container, connecting it to a second network and taking it off, and removing the network: at each, once
+ * the daemon is killed, once the call fails. After the restart (or the error) the kernel, the store and containerd
+ * agree with what the API says, and once everything that it says is removed, nothing is left. A step that fails gets
+ * the walk a new daemon, so that it spoils no other.
  */
 import assert from 'node:assert/strict';
 import {
@@ -69,6 +70,15 @@ const start: Call = (daemon) => call(daemon, 'POST', '/containers/walker/start')
 const stop: Call = (daemon) => call(daemon, 'POST', '/containers/walker/stop?t=0');
 const removeContainer: Call = (daemon) => call(daemon, 'DELETE', '/containers/walker?force=1');
 const removeNetwork: Call = (daemon) => call(daemon, 'DELETE', '/networks/walk');
+const createSecond: Call = (daemon) => call(daemon, 'POST', '/networks/create', { Name: 'walk2' });
+/** The default route moves to it, and back. */
+const connect: Call = (daemon) =>
+  call(daemon, 'POST', '/networks/walk2/connect', {
+    Container: 'walker',
+    EndpointConfig: { GwPriority: 1 },
+  });
+const disconnect: Call = (daemon) =>
+  call(daemon, 'POST', '/networks/walk2/disconnect', { Container: 'walker' });
 
 interface Operation {
   readonly name: string;
@@ -89,6 +99,16 @@ const operations: readonly Operation[] = [
     run: removeContainer,
   },
   { name: 'network remove', setUp: [createNetwork], run: removeNetwork },
+  {
+    name: 'connect to a second network',
+    setUp: [createNetwork, createSecond, createContainer, start],
+    run: connect,
+  },
+  {
+    name: 'disconnect from a second network',
+    setUp: [createNetwork, createSecond, createContainer, start, connect],
+    run: disconnect,
+  },
 ];
 
 /** A daemon on roots and hosts of its own, with what it looks like with nothing made. */
@@ -158,7 +178,8 @@ interface Said {
     readonly isRunning: boolean;
     /** A removal that failed; it may be tried again. */
     readonly isDead: boolean;
-    readonly ip: string;
+    /** On each network. */
+    readonly ips: readonly string[];
   }[];
 }
 
@@ -170,7 +191,7 @@ async function said(daemon: Daemon): Promise<Said> {
   ]);
   return {
     networks: (networks.body as { Name: string; Id: string }[])
-      .filter(({ Name }) => Name === 'walk')
+      .filter(({ Name }) => Name.startsWith('walk'))
       .map(({ Id }) => Id),
     containers: (
       containers.body as {
@@ -182,7 +203,9 @@ async function said(daemon: Daemon): Promise<Said> {
       id: Id,
       isRunning: State === 'running',
       isDead: State === 'dead' || State === 'removing',
-      ip: NetworkSettings.Networks['walk']?.IPAddress ?? '',
+      ips: Object.values(NetworkSettings.Networks)
+        .map(({ IPAddress }) => IPAddress)
+        .filter((ip) => ip !== ''),
     })),
   };
 }
@@ -208,7 +231,7 @@ function readStore(daemon: Daemon): Stored {
     const of = (prefix: string): readonly Record<string, string>[] =>
       rows.filter(({ key }) => key.startsWith(prefix)).map(({ json }) => JSON.parse(json));
     return {
-      networks: of('networks/').flatMap(({ name, id = '' }) => (name === 'walk' ? id : [])),
+      networks: of('networks/').flatMap(({ name, id = '' }) => (name?.startsWith('walk') ? id : [])),
       containers: of('containers/').map(({ id = '' }) => id),
       running: of('containers/').flatMap(({ id = '', state }) => (state === 'running' ? id : [])),
       attached: of('endpoints/').flatMap(({ state, ipv4 }) =>
@@ -240,6 +263,14 @@ function linkNames(daemon: Daemon): readonly string[] {
   return table.split('\n').flatMap((line) => /^ *([^:|]+):/.exec(line)?.[1] ?? []);
 }
 
+/** How many IPv4 default routes a container's process sees. */
+async function defaultRoutesOf(daemon: Daemon, id: string): Promise<number> {
+  const { body } = await call(daemon, 'GET', `/containers/${id}/json`);
+  const { Pid } = (body as { State: { Pid: number } }).State;
+  const rows = readFileSync(`/proc/${Pid}/net/route`, 'utf8').split('\n').slice(1);
+  return rows.filter((row) => row.split('\t')[1] === '00000000').length;
+}
+
 /** What the kernel, the store and containerd hold, and what they should by the API's word. */
 async function compare({ daemon, client, baseline }: World): Promise<{ actual: object; expected: object }> {
   const { networks, containers } = await said(daemon);
@@ -248,6 +279,7 @@ async function compare({ daemon, client, baseline }: World): Promise<{ actual: o
   const runningIds = running.map(({ id }) => id);
   // A removal that failed may have got a part of it.
   const deadIds = containers.filter(({ isDead }) => isDead).map(({ id }) => id);
+  const ips = running.flatMap((container) => container.ips).toSorted();
   const store = readStore(daemon);
   const containerd = await readContainerd(client);
   const links = linkNames(daemon).filter((link) => !baseline.links.includes(link));
@@ -255,8 +287,10 @@ async function compare({ daemon, client, baseline }: World): Promise<{ actual: o
   const count = (pattern: RegExp): number => mounts.filter((line) => pattern.test(line)).length;
   return {
     expected: {
-      bridges: networks.map((id) => `br-${id.slice(0, 12)}`),
-      veths: running.length,
+      bridges: networks.map((id) => `br-${id.slice(0, 12)}`).toSorted(),
+      veths: ips.length,
+      // One that has a network has a way out.
+      ways: running.map((container) => Math.min(1, container.ips.length)),
       namespaces: running.length,
       overlayMounts: baseline.overlayMounts + running.length,
       shims: running.length,
@@ -265,11 +299,12 @@ async function compare({ daemon, client, baseline }: World): Promise<{ actual: o
       recordsOfNobody: [],
       runningWithoutRecord: [],
       folders: ids,
-      stored: { networks, containers: ids, running: runningIds, attached: running.map(({ ip }) => ip) },
+      stored: { networks: networks.toSorted(), containers: ids, running: runningIds, attached: ips },
     },
     actual: {
-      bridges: links.filter((link) => link.startsWith('br-')),
+      bridges: links.filter((link) => /^(br-|lsdel)/.test(link)).toSorted(),
       veths: links.filter((link) => link.startsWith('veth')).length,
+      ways: await Promise.all(runningIds.map((id) => defaultRoutesOf(daemon, id))),
       namespaces: mounts.filter((line) => line.includes(' - nsfs ') && line.includes(daemon.execRoot)).length,
       overlayMounts: count(/ - overlay /),
       shims: processes().filter(({ command }) => command.includes('containerd-shim')).length,
@@ -279,7 +314,11 @@ async function compare({ daemon, client, baseline }: World): Promise<{ actual: o
       recordsOfNobody: containerd.records.filter((id) => !ids.includes(id)),
       runningWithoutRecord: runningIds.filter((id) => !containerd.records.includes(id)),
       folders: readdirSync(join(daemon.execRoot, '../data/containers')),
-      stored: store,
+      stored: {
+        ...store,
+        networks: store.networks.toSorted(),
+        attached: store.attached.toSorted(),
+      },
     },
   };
 }
