@@ -7,8 +7,10 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { ApiServer } from '../api/docker/apiServer.ts';
 import { createApiServer } from '../api/docker/server.ts';
+import { createMetrics } from '../api/metrics/metrics.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import { RepairLog } from '../base/repairLog.ts';
 import type { Seam } from '../base/seam.ts';
 import { type LocalContainers, openContainers } from '../engine/containers/containers.ts';
 import type { Engine, EngineInfo } from '../engine/engine.ts';
@@ -26,6 +28,7 @@ import type { DaemonConfig, ListenAddress } from './config.ts';
 import { type NetworkHalf, openNetworkHalf } from './engineNetworks.ts';
 import { findGroupId } from './groups.ts';
 import { Identity } from './identity.ts';
+import { takeStock } from './stock.ts';
 
 export interface DaemonDependencies {
   readonly config: DaemonConfig;
@@ -118,8 +121,9 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   // The store first: its lock keeps a second daemon from touching anything of this data root.
   const store = parts.use(await openSqliteStore(join(config.dataRoot, 'state.db'), seam));
   const { dataRoot, execRoot, containerd } = config;
+  const metrics = createMetrics();
   const [kernel, runtime] = await Promise.all([
-    openKernel({ seam, logger }),
+    openKernel({ seam, logger, onOperation: (operation) => metrics.observeKernel(operation) }),
     openRuntime({
       dataRoot,
       execRoot,
@@ -138,7 +142,8 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   });
   const identity = await Identity.open(store);
   const events = new EventLog();
-  const half = await openNetworkHalf({ config, kernel, store, identity, events, logger });
+  const repairs = new RepairLog(systemClock);
+  const half = await openNetworkHalf({ config, kernel, store, identity, events, logger, repairs });
   parts.defer(() => half.firewall.stop());
   const containers = parts.use(
     await openContainerHalf(deps, { store, runtime, images, events, kernel, half }),
@@ -151,11 +156,21 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     events,
     info: infoOf(config, identity, runtime),
   };
+  metrics.readFrom(() =>
+    takeStock({
+      networks: half.table.networks,
+      endpoints: half.table.endpoints,
+      containers: containers.list(),
+      conditions: half.firewall.conditions,
+      repairs,
+    }),
+  );
   const api = parts.use(
     createApiServer({
       engine,
       logger,
       clock: systemClock,
+      metrics,
       conditions: () => half.firewall.conditions,
       build: { version, gitCommit: '', buildTime: '' },
     }),

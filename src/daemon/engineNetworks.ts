@@ -5,6 +5,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import type { RepairLog } from '../base/repairLog.ts';
 import { createBridgeDriver } from '../drivers/bridge/bridge.ts';
 import { chooseDefaultBridge, probeDocker } from '../drivers/bridge/defaultBridge.ts';
 import { parseOwnerMark } from '../drivers/bridge/ownerMark.ts';
@@ -44,6 +45,7 @@ export interface NetworkHalfDependencies {
   readonly identity: Identity;
   readonly events: EventLog;
   readonly logger: Logger;
+  readonly repairs: RepairLog;
 }
 
 /** IPv4 address of a bridge that is there and is not ours; undefined otherwise. */
@@ -81,6 +83,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
       guardsForwarding: !config.ipForwardNoDrop,
       forwarding: identity.forwarding,
       saveForwarding: (record) => identity.saveForwarding(record),
+      onRepair: (repair) => deps.repairs.record(repair),
     },
   });
   await firewall.start();

@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import type { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/logger.ts';
 import { KeyedMutex } from '../base/mutex.ts';
+import type { Repair } from '../base/repairLog.ts';
 import { messageOf } from '../errors/linkspanError.ts';
 import { discardedPrefix, type Kernel, type Link } from '../kernel/kernel.ts';
 import { ConditionBook, type ConditionReport } from './conditionBook.ts';
@@ -38,6 +39,8 @@ export interface FirewallOptions {
   readonly forwarding?: ForwardingRecord | undefined;
   /** Stores durably that we are about to switch forwarding on; called before it happens. */
   readonly saveForwarding?: (record: ForwardingRecord) => Promise<void>;
+  /** Told of what a check found changed and repaired. */
+  readonly onRepair?: (repair: Omit<Repair, 'at'>) => void;
 }
 
 export interface Firewall {
@@ -149,7 +152,11 @@ class NftFirewall implements Firewall {
   async check(): Promise<readonly string[]> {
     const startedMs = this.#clock.nowMs();
     const repairs = await this.#keeper.sync();
-    for (const cause of repairs) this.#logger.warn({ cause }, 'the firewall table had changed: repaired');
+    const object = `table inet ${this.#keeper.options.table}`;
+    for (const cause of repairs) {
+      this.#logger.warn({ kind: 'firewall', object, cause }, 'the firewall table had changed: repaired');
+      this.#options.onRepair?.({ kind: 'firewall', object, cause });
+    }
     await this.#mutex.run('forwarding', () => this.#forward());
     await this.#integrate();
     this.#lastCheckMs = this.#clock.nowMs() - startedMs;

@@ -143,16 +143,20 @@ function answer(
   { id, verb, args }: Call,
   post: (message: WorkerMessage) => void,
 ): void {
+  const startedMs = performance.now();
+  const elapsedMs = (): number => performance.now() - startedMs;
   const fail = (error: unknown): void => {
     const { message, code } = asKernelError(verb, error);
-    post({ type: 'failure', id, failure: { message, code } });
+    post({ type: 'failure', id, failure: { message, code }, durationMs: elapsedMs() });
+  };
+  const succeed = (value: unknown): void => {
+    post({ type: 'result', id, value, durationMs: elapsedMs() });
   };
   try {
     const run = operations[verb] as (...args: readonly unknown[]) => unknown;
     const value = run(...args);
-    if (value instanceof Promise)
-      value.then((settled: unknown) => post({ type: 'result', id, value: settled }), fail);
-    else post({ type: 'result', id, value });
+    if (value instanceof Promise) value.then(succeed, fail);
+    else succeed(value);
   } catch (error) {
     fail(error);
   }

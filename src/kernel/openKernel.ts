@@ -23,19 +23,34 @@ interface Pending {
   readonly reject: (error: KernelError) => void;
 }
 
+/** Told of every verb that the worker has done: how long it took there, the wait for its turn not counted. */
+export type KernelObserver = (operation: {
+  readonly verb: Verb;
+  readonly durationMs: number;
+  readonly isFailure: boolean;
+}) => void;
+
+export interface KernelOptions {
+  readonly seam: Seam;
+  readonly logger: Logger;
+  readonly onOperation?: KernelObserver;
+}
+
 class WorkerLink {
   readonly events: Events<KernelEvents> = new Events();
   readonly ready: Promise<void>;
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   readonly #logger: Logger;
+  readonly #observe: KernelObserver | undefined;
   readonly #becomeReady: () => void;
   readonly #failReady: (error: Error) => void;
   #nextId = 1;
   #death: KernelError | undefined;
 
-  constructor(seam: Seam, logger: Logger) {
+  constructor({ seam, logger, onOperation }: KernelOptions) {
     this.#logger = logger;
+    this.#observe = onOperation;
     const ready = Promise.withResolvers<void>();
     this.ready = ready.promise;
     this.#becomeReady = ready.resolve;
@@ -68,11 +83,11 @@ class WorkerLink {
         this.#becomeReady();
         break;
       case 'result':
-        this.#take(message.id)?.resolve(message.value);
+        this.#take(message.id, message.durationMs, false)?.resolve(message.value);
         break;
       case 'failure': {
         const { code, message: text } = message.failure;
-        this.#take(message.id)?.reject(rebuild(code, text));
+        this.#take(message.id, message.durationMs, true)?.reject(rebuild(code, text));
         break;
       }
       case 'events':
@@ -83,8 +98,9 @@ class WorkerLink {
     }
   }
 
-  #take(id: number): Pending | undefined {
+  #take(id: number, durationMs: number, isFailure: boolean): Pending | undefined {
     const pending = this.#pending.get(id);
+    if (pending !== undefined) this.#observe?.({ verb: pending.verb, durationMs, isFailure });
     this.#pending.delete(id);
     return pending;
   }
@@ -125,12 +141,12 @@ function rebuild(code: string, message: string): KernelError {
  * Starts the kernel worker; resolves when it is ready to work, about 60 ms later. Dispose ends it: what is in the
  * kernel stays. Rejects with a KernelError where the worker cannot start (not root, koffi missing).
  */
-export async function openKernel(options: { readonly seam: Seam; readonly logger: Logger }): Promise<Kernel> {
+export async function openKernel(options: KernelOptions): Promise<Kernel> {
   // Makes libuv start its pool from this thread. Its threads keep the network namespace of the thread that starts
   // them for ever: started by a worker inside a container's namespace, they would do all file work from in there.
   await stat('/');
   const libc = loadLibc();
-  const link = new WorkerLink(options.seam, options.logger);
+  const link = new WorkerLink(options);
   await link.ready;
   return {
     events: link.events,

@@ -37,6 +37,11 @@ export type KernelEvent = EventNamed<'link' | 'address' | 'route' | 'ruleset' | 
 
 export type WorkerMessage =
   | { readonly type: 'ready' }
-  | { readonly type: 'result'; readonly id: number; readonly value: unknown }
-  | { readonly type: 'failure'; readonly id: number; readonly failure: Failure }
+  | { readonly type: 'result'; readonly id: number; readonly value: unknown; readonly durationMs: number }
+  | {
+      readonly type: 'failure';
+      readonly id: number;
+      readonly failure: Failure;
+      readonly durationMs: number;
+    }
   | { readonly type: 'events'; readonly events: readonly KernelEvent[] };

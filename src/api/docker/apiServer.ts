@@ -6,6 +6,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Condition } from '../../base/condition.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Engine } from '../../engine/engine.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 
 /** The newest Engine API version that we speak. */
 export const apiVersion = '1.50';
@@ -27,6 +28,8 @@ export interface ApiDeps {
   /** What holds now; served at `/linkspan/v1/conditions`, and its texts in the warnings of `info`. */
   readonly conditions: () => readonly Condition[];
   readonly clock: Clock;
+  /** Told of every request; served at `/metrics`. */
+  readonly metrics: Metrics;
 }
 
 /** Where to listen: a unix socket with its permissions, or TCP (port 0 = any free one). */

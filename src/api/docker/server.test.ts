@@ -34,6 +34,21 @@ const lines = ({ text }: Answer): unknown[] =>
     .split('\r\n')
     .map((line) => JSON.parse(line) as unknown);
 
+test('/metrics counts requests by route, whatever they ask for', async () => {
+  await call('GET', '/networks/nope');
+  await call('GET', '/networks/nada');
+  await call('GET', '/nosuch');
+  const { status, headers, text } = await call('GET', '/metrics');
+  assert.equal(status, 200);
+  assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/);
+  assert.match(
+    text,
+    /^linkspan_api_request_seconds_count\{method="GET",route="\/networks\/:id",status="404"\} 2$/m,
+  );
+  assert.match(text, /route="none",status="404"\} 1$/m);
+  assert.doesNotMatch(text, /nope|nosuch/);
+});
+
 test('ping tells the versions by both methods', async () => {
   for (const method of ['GET', 'HEAD'] as const) {
     const { status, headers, text } = await call(method, '/_ping');

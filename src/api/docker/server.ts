@@ -68,7 +68,14 @@ function addHooks(app: FastifyInstance, context: ApiContext): void {
       reply.header('content-type', 'application/json');
   });
   app.addHook('onResponse', async (request, reply) => {
-    logger.debug({ method: request.method, url: request.url, status: reply.statusCode }, 'served a request');
+    const { method } = request;
+    context.deps.metrics.observeRequest({
+      method,
+      route: request.is404 ? undefined : request.routeOptions.url,
+      status: reply.statusCode,
+      durationMs: reply.elapsedTime,
+    });
+    logger.debug({ method, url: request.url, status: reply.statusCode }, 'served a request');
   });
 }
 

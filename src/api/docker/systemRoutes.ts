@@ -1,5 +1,5 @@
 /*
- * /_ping, /version, /info (Docker Engine API 1.50), and our own /linkspan/v1/conditions.
+ * /_ping, /version, /info (Docker Engine API 1.50), our own /linkspan/v1/conditions, and /metrics for Prometheus.
  */
 import type { FastifyReply } from 'fastify';
 import type { Routes } from './apiContext.ts';
@@ -21,4 +21,7 @@ export const systemRoutes: Routes = (app, { deps }) => {
   app.get('/version', async () => versionShape(deps.build, await deps.engine.info()));
   app.get('/info', () => infoShape(deps));
   app.get('/linkspan/v1/conditions', () => deps.conditions());
+  app.get('/metrics', async (_request, reply) =>
+    reply.type(deps.metrics.contentType).send(await deps.metrics.render()),
+  );
 };

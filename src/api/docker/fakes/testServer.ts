@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Condition } from '../../../base/condition.ts';
 import { systemClock } from '../../../base/clock.ts';
 import { silentLogger } from '../../../base/logger.ts';
+import { createMetrics } from '../../metrics/metrics.ts';
 import type { ApiServer } from '../apiServer.ts';
 import { createApiServer } from '../server.ts';
 import { createFakeEngine, type FakeEngine } from './fakeEngine.ts';
@@ -27,6 +28,7 @@ export async function startTestServer(conditions: readonly Condition[] = []): Pr
     build: { version: '0.1.0', gitCommit: 'abc', buildTime: '' },
     conditions: () => conditions,
     clock: systemClock,
+    metrics: createMetrics(),
   });
   const folder = mkdtempSync(join(tmpdir(), 'linkspan-api-'));
   const socketPath = join(folder, 'api.sock');
