@@ -6,9 +6,10 @@
  * Calls are done in the order in which they are made, so that what builds on another need not wait for its answer.
  */
 import type { Events } from '../base/events.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Ip, IpFamily } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import type { IpWithLength, Prefix } from '../net/prefix.ts';
+import type { Proto } from '../net/proto.ts';
 
 /** Path of a bind-mounted network namespace; undefined = the daemon's own. */
 export type NamespacePath = string | undefined;
@@ -136,6 +137,29 @@ export interface ElementBatch {
   readonly changes: readonly { readonly op: 'add' | 'destroy'; readonly element: SetElement }[];
 }
 
+/** A port of the host on one of its addresses; the unspecified address stands for all of the family. */
+export interface HostPort {
+  readonly proto: Proto;
+  readonly ip: Ip;
+  readonly port: number;
+}
+
+export interface RefusedPort {
+  readonly port: HostPort;
+  /** errno name: EADDRINUSE, EADDRNOTAVAIL, EMFILE, … */
+  readonly code: string;
+}
+
+/** Flows by the destination that their first packet had. */
+export interface FlowFilter {
+  readonly family: IpFamily;
+  readonly proto: Proto;
+  readonly firstPort: number;
+  readonly count: number;
+  /** undefined = any address of the host. */
+  readonly hostIp: Ip | undefined;
+}
+
 export interface Kernel extends AsyncDisposable {
   readonly events: Events<KernelEvents>;
 
@@ -191,6 +215,19 @@ export interface Kernel extends AsyncDisposable {
    * something is at `path`.
    */
   makeFifo(path: string): void;
+
+  /**
+   * Binds a socket to each port in the daemon's namespace, so that nobody else can; all or none. Resolves with the
+   * first that the kernel refuses, undefined if it refuses none. Ports held already are held on. They are free again
+   * after `releasePorts`, and when the process ends.
+   */
+  holdPorts(ports: readonly HostPort[]): Promise<RefusedPort | undefined>;
+  /** Success if not held. */
+  releasePorts(ports: readonly HostPort[]): Promise<void>;
+  /** Makes connection tracking forget flows to these ports of the host; a sender's next packet is looked at anew. */
+  forgetFlows(filters: readonly FlowFilter[]): Promise<void>;
+  /** Lets a bridge send a frame back through the port that it came from. ENODEV if there is no such link. */
+  setHairpin(link: string, isHairpin: boolean): Promise<void>;
 
   /** Applies set element changes through raw nfnetlink. */
   changeElements(batch: ElementBatch): Promise<void>;

@@ -12,6 +12,8 @@ import { announce } from './announce.ts';
 import { attach } from './attach.ts';
 import { changeElements } from './elements.ts';
 import { asKernelError } from './errno.ts';
+import { forgetFlows } from './flows.ts';
+import { HostPorts } from './hostPorts.ts';
 import type { NamespacePath } from './kernel.ts';
 import { linux, loadLibc } from './libc.ts';
 import { openNft } from './libnftables.ts';
@@ -25,6 +27,7 @@ import {
   findLink,
   setAside,
   setDefaultRoute,
+  setHairpin,
   setLink,
 } from './links.ts';
 import {
@@ -52,11 +55,12 @@ function hasDestroy(): boolean {
 interface OwnSockets {
   readonly host: NetlinkSocket;
   readonly netfilter: NetlinkSocket;
+  readonly ports: HostPorts;
 }
 
 function makeOperations(
   context: NamespaceContext,
-  { host, netfilter }: OwnSockets,
+  { host, netfilter, ports }: OwnSockets,
   reaper: Reaper,
   drain: () => void,
 ): Operations {
@@ -97,6 +101,11 @@ function makeOperations(
         seam.step('kernel nft');
         return runNft(commands, options.isJson === true);
       }),
+    holdPorts: (wanted) => ports.hold(wanted),
+    releasePorts: (given) => ports.release(given),
+    forgetFlows: (filters) =>
+      forgetFlows(netfilter, filters, () => dumpAddresses(host).map((address) => address.ip)),
+    setHairpin: (link, isHairpin) => setHairpin(host, link, isHairpin),
     changeElements: (batch) => changeElements(netfilter, batch, destroys),
   };
 }
@@ -115,6 +124,7 @@ function start(): void {
   const home = open.use(openHome());
   const host = open.use(new NetlinkSocket(sockets, linux.NETLINK_ROUTE));
   const netfilter = open.use(new NetlinkSocket(sockets, linux.NETLINK_NETFILTER));
+  const ports = open.use(new HostPorts(libc, seam));
   const reaper = open.use(new Reaper(sockets));
   const watcher = open.use(
     openWatcher(sockets, (events) => {
@@ -122,7 +132,7 @@ function start(): void {
       post({ type: 'events', events });
     }),
   );
-  const operations = makeOperations({ libc, seam, home, sockets }, { host, netfilter }, reaper, () =>
+  const operations = makeOperations({ libc, seam, home, sockets }, { host, netfilter, ports }, reaper, () =>
     watcher.drain(),
   );
   port.on('message', (call: Call | 'close') => {

@@ -10,15 +10,24 @@ import { KernelError } from './kernel.ts';
 
 /** Constants of x86-64 and arm64 (the generic ABI); see socket(2), unshare(2), mount(2). */
 export const linux = {
+  AF_INET: 2,
+  AF_INET6: 10,
   AF_NETLINK: 16,
   AF_PACKET: 17,
+  SOCK_STREAM: 1,
+  SOCK_DGRAM: 2,
   SOCK_RAW: 3,
   SOCK_CLOEXEC: 0x80000,
   NETLINK_ROUTE: 0,
   NETLINK_NETFILTER: 12,
   SOL_SOCKET: 1,
+  SO_REUSEADDR: 2,
+  SO_ATTACH_FILTER: 26,
   SO_SNDBUFFORCE: 32,
   SO_RCVBUFFORCE: 33,
+  IPPROTO_IPV6: 41,
+  IPV6_V6ONLY: 26,
+  IPPROTO_SCTP: 132,
   SOL_NETLINK: 270,
   NETLINK_ADD_MEMBERSHIP: 1,
   NETLINK_CAP_ACK: 10,
@@ -36,6 +45,7 @@ type IntCall = (...args: (number | bigint | string | Uint8Array | null)[]) => nu
 export interface Libc {
   readonly socket: (family: number, type: number, protocol: number) => number;
   readonly bind: (fd: number, address: Uint8Array, length: number) => number;
+  readonly listen: (fd: number, backlog: number) => number;
   readonly setsockopt: (
     fd: number,
     level: number,
@@ -45,6 +55,8 @@ export interface Libc {
   ) => number;
   readonly send: (fd: number, bytes: Uint8Array, length: number, flags: number) => number;
   readonly recv: (fd: number, bytes: Uint8Array, length: number, flags: number) => number;
+  /** Attaches a socket filter that takes no packet (SO_ATTACH_FILTER). */
+  readonly dropAll: (fd: number) => number;
   readonly unshare: (flags: number) => number;
   readonly setns: (fd: number, type: number) => number;
   readonly mount: (source: string, target: string, type: null, flags: number, data: null) => number;
@@ -62,11 +74,19 @@ export interface Libc {
 export function loadLibc(): Libc {
   const lib = koffi.load(null);
   const call = (definition: string): IntCall => lib.func(definition) as IntCall;
+  const setsockopt = call('int setsockopt(int, int, int, void *, uint32_t)');
   const sendFunction = lib.func('intptr_t send(int, void *, size_t, int)');
   return {
     socket: call('int socket(int, int, int)'),
     bind: call('int bind(int, void *, uint32_t)'),
-    setsockopt: call('int setsockopt(int, int, int, void *, uint32_t)'),
+    listen: call('int listen(int, int)'),
+    setsockopt,
+    dropAll: (fd) => {
+      const program = dropAllProgram();
+      const result = setsockopt(fd, linux.SOL_SOCKET, linux.SO_ATTACH_FILTER, program.header, 16);
+      // Naming the instruction here keeps it alive until the call is over.
+      return program.instruction.length > 0 ? result : -1;
+    },
     send: sendFunction as IntCall,
     recv: call('intptr_t recv(int, void *, size_t, int)'),
     unshare: call('int unshare(int)'),
@@ -94,6 +114,18 @@ export function loadLibc(): Libc {
       };
     },
   };
+}
+
+/**
+ * sock_fprog (0 u16 count | 8 address) of one sock_filter (0 u16 code | 2 u8 | 3 u8 | 4 u32 k): BPF_RET with 0 bytes.
+ * The header holds the instruction's address without keeping it alive.
+ */
+function dropAllProgram(): { readonly header: Uint8Array; readonly instruction: Uint8Array } {
+  const instruction = Buffer.from([6, 0, 0, 0, 0, 0, 0, 0]);
+  const header = Buffer.alloc(16);
+  header.writeUInt16LE(1, 0);
+  header.writeBigUInt64LE(koffi.address(instruction), 8);
+  return { header, instruction };
 }
 
 type AsyncSend = (

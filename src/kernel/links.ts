@@ -146,3 +146,11 @@ export function setLink(
 ): void {
   socket.run({ operation: `RTM_NEWLINK set ${name}`, message: encodeSetLink({ name, ...change }) });
 }
+
+/** Whether a bridge sends frames back through the port `name` that they came from. */
+export function setHairpin(socket: NetlinkSocket, name: string, isHairpin: boolean): void {
+  socket.run({
+    operation: `RTM_NEWLINK hairpin ${name}`,
+    message: encodeSetLink({ name, bridgePort: { isHairpin } }),
+  });
+}

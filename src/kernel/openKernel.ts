@@ -169,6 +169,10 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     getSysctl: (...args) => link.call('getSysctl', args),
     setSysctl: (...args) => link.call('setSysctl', args),
     nft: (...args) => link.call('nft', args),
+    holdPorts: (...args) => link.call('holdPorts', args),
+    releasePorts: (...args) => link.call('releasePorts', args),
+    forgetFlows: (...args) => link.call('forgetFlows', args),
+    setHairpin: (...args) => link.call('setHairpin', args),
     changeElements: (...args) => link.call('changeElements', args),
     makeFifo: (path) => {
       options.seam.step(`kernel mkfifo ${path}`);

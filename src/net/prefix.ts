@@ -45,6 +45,14 @@ export function parsePrefix(text: string): Prefix | undefined {
   return prefix.base.bits === parsed.ip.bits ? prefix : undefined;
 }
 
+/** Who may come, as a user writes it: a subnet with or without host bits, or one address; undefined if malformed. */
+export function parseSource(text: string): Prefix | undefined {
+  const ip = parseIp(text);
+  if (ip !== undefined) return { base: ip, length: widthOf(ip.family) };
+  const parsed = parseIpWithLength(text);
+  return parsed === undefined ? undefined : prefixOf(parsed.ip, parsed.length);
+}
+
 export function formatPrefix(prefix: Prefix): string {
   return `${formatIp(prefix.base)}/${prefix.length}`;
 }

@@ -87,7 +87,7 @@ export interface LinkFields {
    * two ends are tied, and rolling that back costs an rcu_barrier (some 25 ms).
    */
   readonly vethPeer?: VethPeer;
-  readonly bridgePort?: { readonly isHairpin: boolean; readonly isIsolated: boolean };
+  readonly bridgePort?: { readonly isHairpin?: boolean; readonly isIsolated?: boolean };
 }
 
 function writeLinkHeader(w: Writer, fields: LinkFields): void {
@@ -120,8 +120,8 @@ function writeLinkInfo(w: Writer, fields: LinkFields): void {
   if (port !== undefined) {
     w.stringAttribute(linkInfo.slaveKind, 'bridge');
     w.attribute(linkInfo.slaveData, () => {
-      w.u8Attribute(bridgePort.mode, port.isHairpin ? 1 : 0);
-      w.u8Attribute(bridgePort.isolated, port.isIsolated ? 1 : 0);
+      if (port.isHairpin !== undefined) w.u8Attribute(bridgePort.mode, port.isHairpin ? 1 : 0);
+      if (port.isIsolated !== undefined) w.u8Attribute(bridgePort.isolated, port.isIsolated ? 1 : 0);
     });
   }
 }
