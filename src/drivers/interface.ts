@@ -2,6 +2,7 @@
  * What a network driver does. Desired state in, idempotent apply: `ensureNetwork` may be called at every start.
  * A driver owns kernel objects and firewall entries of its networks, no records: those are the engine's.
  */
+import type { GatewayMode } from '../firewall/network.ts';
 import type { Address, Link, Sysctl } from '../kernel/kernel.ts';
 import type { Ip, IpFamily } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
@@ -49,11 +50,22 @@ export interface DriverPlan {
   readonly interfacePrefix: string;
 }
 
+/** What publishing a port means on a network. */
+export interface Publishing {
+  readonly modes: Readonly<Record<IpFamily, GatewayMode>>;
+  /** Where ports are bound if the user names no address; undefined = everywhere. */
+  readonly bindingAddress: Ip | undefined;
+  /** Who may connect to ports that name no sources of their own; empty = everybody. */
+  readonly sources: readonly Prefix[];
+}
+
 export interface Driver {
   readonly name: string;
   readonly scope: 'local' | 'global';
   /** Checks options (codes driverOptionInvalid, networkConfigInvalid) and says what it needs. Pure. */
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan;
+  /** How ports are published on this network; undefined (or no such method) = they are not. Pure. */
+  publishing?(network: DriverNetwork): Publishing | undefined;
   /** Throws code networkConflict if `network` conflicts with one of `others`, which are networks of this driver. Pure. */
   checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void;
   /** Makes the kernel match; idempotent. Undoes what it did when it fails. */

@@ -4,11 +4,11 @@
 import type { SetElement } from '../kernel/kernel.ts';
 import { formatData, formatKey } from './elements.ts';
 import type { Listing } from './nftJson.ts';
-import { chainNames, operatorChain, setNames } from './skeleton.ts';
+import { admittedSets, chainNames, operatorChain, setNames } from './skeleton.ts';
 
 export interface ElementDifference {
   readonly missing: readonly SetElement[];
-  /** Elements in our sets that no network asks for, or with other data. */
+  /** Elements in our sets that nothing asks for, or with other data. */
   readonly extra: readonly { readonly set: string; readonly key: string }[];
 }
 
@@ -19,7 +19,7 @@ export function compareElements(desired: readonly SetElement[], actual: Listing)
   );
   const present = new Map<string, { readonly set: string; readonly key: string; readonly data: string }>(
     actual.sets
-      .filter(({ name }) => setNames.includes(name))
+      .filter(({ name }) => setNames.includes(name) && !admittedSets.includes(name))
       .flatMap(({ name, elements }) =>
         [...elements].map(([key, data]) => [`${name} ${key}`, { set: name, key, data }] as const),
       ),

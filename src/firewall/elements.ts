@@ -1,16 +1,12 @@
 /*
- * Networks to set elements: the part of the table that varies. Pure. One network costs a handful of elements in hash
+ * Networks to set elements: the part of the table that varies with them. Pure. One network costs a handful of elements in hash
  * sets, and one in an interval set per subnet; the packet path costs the same for one network and for a thousand.
  */
 import type { SetElement } from '../kernel/kernel.ts';
-import { formatIp, type Ip, type IpFamily, widthOf } from '../net/ip.ts';
-import { formatPrefix, lastOf, type Prefix } from '../net/prefix.ts';
+import { type Ip, type IpFamily, widthOf } from '../net/ip.ts';
+import { lastOf, type Prefix } from '../net/prefix.ts';
+import { bySpans, exactly, formatElementKey, formatField, ipField, nameField, prefixSpan } from './fields.ts';
 import type { FirewallNetwork, FirewallSubnet } from './network.ts';
-
-type Field = SetElement['key'][number];
-
-const nameField = (name: string): Field => ({ type: 'ifname', name });
-const ipField = (ip: Ip): Field => ({ type: 'ip', ip });
 
 function byName(set: string, ...names: readonly string[]): SetElement {
   return { set, key: names.map(nameField) };
@@ -58,6 +54,9 @@ export function planNetwork(network: FirewallNetwork): readonly SetElement[] {
   return [
     byName('bridges', bridge),
     ...(network.isOpenInside ? [byName('same', bridge, bridge)] : []),
+    ...network.subnets.map(({ prefix }) =>
+      bySpans(`home${prefix.base.family}`, [prefixSpan(prefix), exactly(nameField(bridge))]),
+    ),
     ...outward,
   ];
 }
@@ -76,40 +75,12 @@ export function planForeignBridge(bridge: string, isGuarded: boolean): readonly 
   ];
 }
 
-function formatField(field: Field): string {
-  switch (field.type) {
-    case 'ip':
-      return formatIp(field.ip);
-    case 'ifname':
-      return `"${field.name}"`;
-    case 'mac':
-      return field.mac;
-    case 'proto':
-      return String(field.proto);
-    case 'port':
-      return String(field.port);
-  }
-}
-
-/** Length of the subnet that starts at `base` and ends before `end`; `end` undefined = the end of the family. */
-function lengthOf(base: Ip, end: Ip | undefined): number {
-  const width = widthOf(base.family);
-  const size = (end?.bits ?? 1n << BigInt(width)) - base.bits;
-  return width - (size.toString(2).length - 1);
-}
-
 /** Names of sets whose key is a subnet. */
 const intervalSets: ReadonlySet<string> = new Set(['masq4', 'masq6', 'snat4', 'snat6']);
 
-/** The key in nft syntax: `"br0" . "br0"`, `172.18.0.0/16`. Equal keys have equal text. */
+/** The key in nft syntax. Equal keys have equal text. */
 export function formatKey(element: SetElement): string {
-  const [first] = element.key;
-  if (intervalSets.has(element.set) && first?.type === 'ip') {
-    const end = element.keyEnd?.[0];
-    const length = lengthOf(first.ip, end?.type === 'ip' ? end.ip : undefined);
-    return formatPrefix({ base: first.ip, length });
-  }
-  return element.key.map(formatField).join(' . ');
+  return formatElementKey(element, intervalSets.has(element.set));
 }
 
 /** The data in nft syntax, empty for sets. */

@@ -6,7 +6,9 @@ import { Events } from '../base/events.ts';
 import { silentLogger } from '../base/logger.ts';
 import type { KernelEvents } from '../kernel/kernel.ts';
 import { parseIp } from '../net/ip.ts';
-import { formatPrefix, parsePrefix, prefixOf } from '../net/prefix.ts';
+import { formatPrefix, type Prefix, parsePrefix, prefixOf } from '../net/prefix.ts';
+import type { FirewallBinding } from './binding.ts';
+import { bindingSets, planBinding } from './bindingElements.ts';
 import { compareElements, planElementChanges } from './difference.ts';
 import { formatData, formatKey, planForeignBridge, planNetwork } from './elements.ts';
 import { decodeMessage, encodeCall } from './foreign/dbus.ts';
@@ -45,10 +47,14 @@ const textOf = (one: FirewallNetwork): readonly string[] =>
     return `${element.set} ${formatKey(element)}${data === '' ? '' : ` : ${data}`}`;
   });
 
-const inside = ['bridges "br1"', 'same "br1" . "br1"'];
+const inside = ['bridges "br1"', 'same "br1" . "br1"', 'home4 172.18.0.0/16 . "br1"'];
 for (const [name, given, expected] of [
   ['a plain network', network(), [...inside, 'masq4 172.18.0.0/16']],
-  ['icc=false', network({ isOpenInside: false }), ['bridges "br1"', 'masq4 172.18.0.0/16']],
+  [
+    'icc=false',
+    network({ isOpenInside: false }),
+    ['bridges "br1"', 'home4 172.18.0.0/16 . "br1"', 'masq4 172.18.0.0/16'],
+  ],
   ['an internal network', network({ isInternal: true }), [...inside, 'internal "br1"']],
   ['no masquerading', network({}, { sourceNat: 'none' }), inside],
   [
@@ -62,10 +68,87 @@ for (const [name, given, expected] of [
     network({}, { gatewayMode: 'nat-unprotected' }),
     [...inside, 'open4 "br1"', 'masq4 172.18.0.0/16'],
   ],
-  ['IPv6', network({}, { prefix: must(parsePrefix('fd00:1::/64')) }), [...inside, 'masq6 fd00:1::/64']],
+  [
+    'IPv6',
+    network({}, { prefix: must(parsePrefix('fd00:1::/64')) }),
+    [...inside.slice(0, 2), 'home6 fd00:1::/64 . "br1"', 'masq6 fd00:1::/64'],
+  ],
 ] as const) {
   test(`the plan of ${name}`, () => assert.deepEqual(textOf(given), expected));
 }
+
+const published: FirewallBinding = {
+  proto: 'tcp',
+  hostIp: undefined,
+  hostPort: 8080,
+  count: 1,
+  target: must(parseIp('172.18.0.2')),
+  port: 80,
+  isRouted: false,
+  sources: [],
+};
+const subnets = (...texts: readonly string[]): readonly Prefix[] =>
+  texts.map((text) => must(parsePrefix(text)));
+
+for (const [name, change, expected] of [
+  ['one port', {}, ['any4 tcp . 8080 : 172.18.0.2 . 80']],
+  [
+    'one port on one address',
+    { hostIp: parseIp('127.0.0.1'), proto: 'udp' },
+    ['pub4 127.0.0.1 . udp . 8080 : 172.18.0.2 . 80'],
+  ],
+  [
+    'ten thousand ports that stay the same',
+    { hostPort: 20_000, port: 20_000, count: 10_000, proto: 'sctp' },
+    ['span4 0.0.0.0/0 . sctp . 20000-29999 : 172.18.0.2'],
+  ],
+  [
+    'a run that changes its ports',
+    { count: 2, hostIp: parseIp('192.0.2.1') },
+    ['pub4 192.0.2.1 . tcp . 8080 : 172.18.0.2 . 80', 'pub4 192.0.2.1 . tcp . 8081 : 172.18.0.2 . 81'],
+  ],
+  [
+    'IPv6',
+    { target: must(parseIp('fd00::2')), hostPort: 80, count: 2 },
+    ['span6 ::/0 . tcp . 80-81 : fd00::2'],
+  ],
+  [
+    'sources, of which only those of the family count, and none inside another',
+    { sources: subnets('10.0.0.0/8', '10.1.0.0/16', '10.0.0.0/8', 'fd00::/8', '192.0.2.7/32') },
+    [
+      'any4 tcp . 8080 : 172.18.0.2 . 80',
+      'limited4 0.0.0.0/0 . tcp . 8080',
+      'admits4 10.0.0.0/8 . 0.0.0.0/0 . tcp . 8080',
+      'admits4 192.0.2.7 . 0.0.0.0/0 . tcp . 8080',
+    ],
+  ],
+  [
+    'sources of the other family alone: nobody of this one',
+    { sources: subnets('fd00::/8') },
+    ['any4 tcp . 8080 : 172.18.0.2 . 80', 'limited4 0.0.0.0/0 . tcp . 8080'],
+  ],
+  ['routed', { isRouted: true, count: 3 }, ['opened4 0.0.0.0/0 . 172.18.0.2 . tcp . 80-82']],
+  [
+    'routed with sources',
+    { isRouted: true, sources: subnets('10.0.0.0/8') },
+    ['opened4 10.0.0.0/8 . 172.18.0.2 . tcp . 80'],
+  ],
+] as const satisfies readonly (readonly [string, Partial<FirewallBinding>, readonly string[]])[]) {
+  test(`the plan of a published port: ${name}`, () => {
+    const elements = planBinding({ ...published, ...change }, false).map((element) => {
+      const data = formatData(element);
+      return `${element.set} ${formatKey(element)}${data === '' ? '' : ` : ${data}`}`;
+    });
+    assert.deepEqual(elements, expected);
+    for (const { set } of planBinding({ ...published, ...change }, true))
+      assert.ok(bindingSets.has(set), set);
+  });
+}
+
+test('under the policy host-input a port is listed for the INPUT hook too', () => {
+  const elements = planBinding(published, true).map((element) => `${element.set} ${formatKey(element)}`);
+  assert.deepEqual(elements, ['any4 tcp . 8080', 'asked4 0.0.0.0/0 . tcp . 8080']);
+});
 
 test('bridges of others: engines’ own are theirs, and all of them pass the guard', () => {
   const of = (name: string, isGuarded: boolean): readonly string[] =>
@@ -91,7 +174,7 @@ test('every subnet reads back from its interval', () => {
 
 test('the skeleton does not vary with networks, and its guard only with the families', () => {
   const of = (guardedFamilies: readonly (4 | 6)[]): readonly string[] =>
-    planSkeleton({ table: 't', marksAccepted: false, guardedFamilies }).filter((line) =>
+    planSkeleton({ table: 't', marksAccepted: false, guardedFamilies, asksHost: false }).filter((line) =>
       line.includes(' guard '),
     );
   assert.equal(of([]).filter((line) => line.startsWith('add rule')).length, 0);
@@ -105,7 +188,7 @@ test('the skeleton does not vary with networks, and its guard only with the fami
 });
 
 test('the operator’s chain is added and never flushed', () => {
-  const lines = planSkeleton({ table: 't', marksAccepted: true, guardedFamilies: [4, 6] });
+  const lines = planSkeleton({ table: 't', marksAccepted: true, guardedFamilies: [4, 6], asksHost: false });
   assert.deepEqual(
     lines.filter((line) => line.includes('operator')),
     ['add chain inet t operator', 'add rule inet t forward jump operator'],
@@ -152,6 +235,7 @@ test('compareElements finds what is missing, too much, and of other data', () =>
     'delete element inet t bridges { "br9" }',
     'delete element inet t snat4 { 172.18.0.0/16 }',
     'delete element inet t snat4 { 10.0.0.1/32 }',
+    'add element inet t home4 { 172.18.0.0/16 . "br1" }',
     'add element inet t snat4 { 172.18.0.0/16 : 192.0.2.1 }',
   ]);
 });

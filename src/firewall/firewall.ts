@@ -1,7 +1,7 @@
 /*
  * The firewall: one nft table kept as the networks want it, forwarding switched on with its guard, and other
- * firewalls asked to let our packets pass. Rules are constant in number; networks are set elements.
- * Not for published ports yet: they will be maps in the same table. Not for endpoints: attaching changes nothing here.
+ * firewalls asked to let our packets pass. Rules are constant in number; networks and published ports are elements of
+ * sets and maps. Not for endpoints: attaching changes nothing here.
  */
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { Condition } from '../base/condition.ts';
@@ -10,6 +10,7 @@ import { KeyedMutex } from '../base/mutex.ts';
 import type { Repair } from '../base/repairLog.ts';
 import { messageOf } from '../errors/linkspanError.ts';
 import { discardedPrefix, type Kernel, type Link } from '../kernel/kernel.ts';
+import type { FirewallBinding } from './binding.ts';
 import { ConditionBook, type ConditionReport } from './conditionBook.ts';
 import { type HostTools, hostTools } from './foreign/hostTools.ts';
 import { createIntegration, type Integration, type IntegrationResult } from './foreign/integration.ts';
@@ -35,6 +36,8 @@ export interface FirewallOptions {
   readonly switchesForwarding?: boolean;
   /** The opposite of `--ip-forward-no-drop`; default true. */
   readonly guardsForwarding?: boolean;
+  /** `--publish-policy=host-input`: a published port is open only to whom the host's INPUT rules let pass. Default false. */
+  readonly asksHost?: boolean;
   /** What `saveForwarding` was last given, from the store; undefined at first. */
   readonly forwarding?: ForwardingRecord | undefined;
   /** Stores durably that we are about to switch forwarding on; called before it happens. */
@@ -52,6 +55,10 @@ export interface Firewall {
   addNetwork(network: FirewallNetwork): Promise<void>;
   /** Success if it is not there. */
   removeNetwork(id: string): Promise<void>;
+  /** What `owner` publishes from now on; empty = nothing. Undone when it fails. */
+  publish(owner: string, bindings: readonly FirewallBinding[]): Promise<void>;
+  /** All that is published, by owner, after a restart: bindings of an earlier daemon stay until this sweeps them. */
+  applyBindings(bindings: ReadonlyMap<string, readonly FirewallBinding[]>): Promise<void>;
   /** Switches forwarding on for these families if it is off; the guard is in place before. */
   ensureForwarding(families: readonly ForwardingFamily[]): Promise<void>;
   /** Compares everything with what should be and repairs it; resolves with what it found, one sentence each. */
@@ -109,7 +116,12 @@ class NftFirewall implements Firewall {
     this.#clock = clock;
     this.#options = options;
     this.#forwarding = options.forwarding;
-    this.#keeper = new TableKeeper(kernel, { table, marksAccepted: false, guardedFamilies: [] });
+    this.#keeper = new TableKeeper(kernel, {
+      table,
+      marksAccepted: false,
+      guardedFamilies: [],
+      asksHost: options.asksHost ?? false,
+    });
     this.#integration = createIntegration({
       table,
       kernel,
@@ -142,6 +154,15 @@ class NftFirewall implements Firewall {
     await this.#keeper.removeNetwork(id);
   }
 
+  publish(owner: string, bindings: readonly FirewallBinding[]): Promise<void> {
+    return this.#keeper.setBindings(owner, bindings);
+  }
+
+  async applyBindings(bindings: ReadonlyMap<string, readonly FirewallBinding[]>): Promise<void> {
+    const repairs = await this.#keeper.applyBindings(bindings);
+    for (const cause of repairs) this.#logger.info({ cause }, 'published ports brought up to date');
+  }
+
   ensureForwarding(families: readonly ForwardingFamily[]): Promise<void> {
     return this.#mutex.run('forwarding', async () => {
       this.#forwardedFamilies = distinct([...this.#forwardedFamilies, ...families]);
@@ -152,6 +173,7 @@ class NftFirewall implements Firewall {
   async check(): Promise<readonly string[]> {
     const startedMs = this.#clock.nowMs();
     const repairs = await this.#keeper.sync();
+    await this.#keeper.forgetAdmitted();
     const object = `table inet ${this.#keeper.options.table}`;
     for (const cause of repairs) {
       this.#logger.warn({ kind: 'firewall', object, cause }, 'the firewall table had changed: repaired');

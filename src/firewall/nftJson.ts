@@ -62,14 +62,12 @@ function formatOperand(value: Json | undefined): string {
   return JSON.stringify(value);
 }
 
-/** Names of interfaces are quoted where we plan them, and are the only operands that are not addresses or numbers. */
-const quoteNames = (text: string, type: string): string =>
-  type === 'ifname'
-    ? text
-        .split(' . ')
-        .map((part) => `"${part}"`)
-        .join(' . ')
-    : text;
+/** Names of interfaces are quoted where we plan them. */
+const quoteNames = (text: string, types: readonly string[]): string =>
+  text
+    .split(' . ')
+    .map((part, i) => (types[i] === 'ifname' ? `"${part}"` : part))
+    .join(' . ');
 
 /** A bare address in an interval set is a subnet of one. */
 function withLength(text: string, isInterval: boolean): string {
@@ -79,9 +77,9 @@ function withLength(text: string, isInterval: boolean): string {
 
 function readSet(set: JsonObject): ListedSet {
   const isInterval = listOf(set['flags']).includes('interval');
-  const type = Array.isArray(set['type']) ? textOf(set['type'][0]) : textOf(set['type']);
+  const types = (Array.isArray(set['type']) ? set['type'] : [set['type']]).map(textOf);
   const format = (key: Json | undefined): string =>
-    quoteNames(withLength(formatOperand(key), isInterval), type);
+    quoteNames(withLength(formatOperand(key), isInterval && types.length === 1), types);
   const entries = listOf(set['elem']).map((element): readonly [string, string] =>
     set['map'] !== undefined && Array.isArray(element)
       ? [format(element[0]), formatOperand(element[1])]

@@ -1,6 +1,6 @@
 /*
- * The table without its elements: sets, chains and a number of rules that no number of networks changes. Pure text in
- * nft syntax. What varies with networks is in elements.ts.
+ * The table without its elements: sets, chains and a number of rules that no number of networks or published ports
+ * changes. Pure text in nft syntax. What varies is in elements.ts and bindingElements.ts.
  *
  * A packet that the host forwards meets, in this order:
  *   operator   the operator's own rules; an accept there ends our verdict, a drop is final. Never flushed by us.
@@ -14,6 +14,16 @@
  * that engine's rules to say.
  * The priority is just before `filter`, so that rules of others at `filter` can see the mark that `allow` sets. An
  * accept here does not overrule a drop in another table; see foreign/.
+ *
+ * A connection to one of the host's own addresses meets, with its first packet:
+ *   arrive     from outside: never for a loopback address (route_localnet is on for our bridges, and somebody may have
+ *              it on elsewhere), never from a source that a limited port does not admit; under the publish policy
+ *              `hostInput` only once the host's own INPUT rules have let the same client pass, see `input`.
+ *   publish    DNAT by map: one address, every address, runs. A key that is not there falls through to the host.
+ *   loopback   what our bridges send with or to a loopback address is dropped: route_localnet lets it in otherwise.
+ *   input      `hostInput` only, after every other INPUT chain: a new connection to a published port that got here was
+ *              accepted by all of them. Its client is noted in `admitted` and the packet dropped; the sender repeats
+ *              it (TCP after a second), and then `arrive` lets it through. docs/adr/0004-publish-policy.md
  *
  * Masquerading looks at the source address, not at the incoming interface: with net.bridge.bridge-nf-call-iptables=1
  * frames inside a bridge pass postrouting without one. `oifname @bridges return` comes first so that traffic into any
@@ -30,31 +40,72 @@ export interface SkeletonOptions {
   readonly marksAccepted: boolean;
   /** Families whose forwarding we switched on and whose foreign forwarding is therefore dropped. */
   readonly guardedFamilies: readonly (4 | 6)[];
+  /** True: a published port is open only to whom the host's own INPUT rules let pass (`--publish-policy=host-input`). */
+  readonly asksHost: boolean;
 }
 
-/** Type of each set and map, in nft syntax. Interval sets are keyed by subnet. */
+const families = [4, 6] as const;
+
+/** nft's type of an address. */
+const address = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
+
+const ofFamily = (family: 4 | 6): readonly (readonly [name: string, type: string])[] => {
+  const ip = address[family];
+  return [
+    ['open', '{ type ifname; }'],
+    ['routed', '{ type ifname; }'],
+    ['masq', `{ type ${ip}; flags interval; }`],
+    ['home', `{ type ${ip} . ifname; flags interval; }`],
+    ['limited', `{ type ${ip} . inet_proto . inet_service; flags interval; }`],
+    ['admits', `{ type ${ip} . ${ip} . inet_proto . inet_service; flags interval; }`],
+    ['opened', `{ type ${ip} . ${ip} . inet_proto . inet_service; flags interval; }`],
+    ['asked', `{ type ${ip} . inet_proto . inet_service; flags interval; }`],
+    // Filled by the packet path; elements of its own are no business of a compare.
+    [
+      'admitted',
+      `{ type ${ip} . ${ip} . inet_proto . inet_service; flags dynamic,timeout; timeout 5m; size 65535; }`,
+    ],
+  ];
+};
+
+const named = (
+  of: (family: 4 | 6) => readonly (readonly [string, string])[],
+): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    families.flatMap((family) => of(family).map(([name, type]) => [`${name}${family}`, type] as const)),
+  );
+
+/** Type of each set and map, in nft syntax. */
 const sets: Readonly<Record<string, string>> = {
   bridges: '{ type ifname; }',
   same: '{ type ifname . ifname; }',
   internal: '{ type ifname; }',
-  open4: '{ type ifname; }',
-  open6: '{ type ifname; }',
-  routed4: '{ type ifname; }',
-  routed6: '{ type ifname; }',
-  masq4: '{ type ipv4_addr; flags interval; }',
-  masq6: '{ type ipv6_addr; flags interval; }',
   foreign: '{ type ifname . ifname; }',
   theirs: '{ type ifname; }',
+  ...named(ofFamily),
 };
-const maps: Readonly<Record<string, string>> = {
-  snat4: '{ type ipv4_addr : ipv4_addr; flags interval; }',
-  snat6: '{ type ipv6_addr : ipv6_addr; flags interval; }',
-};
+const maps: Readonly<Record<string, string>> = named((family) => {
+  const ip = address[family];
+  return [
+    ['snat', `{ type ${ip} : ${ip}; flags interval; }`],
+    ['any', `{ type inet_proto . inet_service : ${ip} . inet_service; }`],
+    ['pub', `{ type ${ip} . inet_proto . inet_service : ${ip} . inet_service; }`],
+    ['span', `{ type ${ip} . inet_proto . inet_service : ${ip}; flags interval; }`],
+  ];
+});
 
 /** Names of all sets and maps that are ours. */
 export const setNames: readonly string[] = [...Object.keys(sets), ...Object.keys(maps)];
 
+/** Sets that the packet path fills: who the host's INPUT rules let pass lately. */
+export const admittedSets: readonly string[] = families.map((family) => `admitted${family}`);
+
 const baseChains: Readonly<Record<string, string>> = {
+  // nft 1.0.6 does not take the name `dstnat` at hook output; both are -100.
+  loopback: '{ type filter hook prerouting priority raw; policy accept; }',
+  prerouting: '{ type nat hook prerouting priority dstnat; policy accept; }',
+  output: '{ type nat hook output priority -100; policy accept; }',
+  input: '{ type filter hook input priority 250; policy accept; }',
   forward: '{ type filter hook forward priority filter - 1; policy accept; }',
   postrouting: '{ type nat hook postrouting priority srcnat; policy accept; }',
 };
@@ -62,9 +113,59 @@ const baseChains: Readonly<Record<string, string>> = {
 /** The chain that belongs to the operator: added if missing, never flushed. */
 export const operatorChain = 'operator';
 
+/** `address` and the packet's protocol and port, as `limited4` and its like are keyed. */
+const target = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
+const client = (ip: string): string => `${ip} saddr . ${target(ip)}`;
+const ipWord = { 4: 'ip', 6: 'ip6' } as const;
+
+/** One rule a family; `ip` is `ip` or `ip6`. */
+const perFamily = (rule: (family: 4 | 6, ip: string) => string): readonly string[] =>
+  families.map((family) => rule(family, ipWord[family]));
+
+function publishingRules({ asksHost }: SkeletonOptions): Readonly<Record<string, readonly string[]>> {
+  const toHost = 'meta l4proto { tcp, udp, sctp } fib daddr type local';
+  const isAsked = (family: 4 | 6, ip: string): string => `ct state new ${target(ip)} @asked${family}`;
+  return {
+    loopback: [
+      'ip daddr 127.0.0.0/8 iifname @bridges drop comment "the loopback of the host stays its own"',
+      'ip saddr 127.0.0.0/8 iifname @bridges drop',
+    ],
+    prerouting: [`${toHost} goto arrive`],
+    output: [`${toHost} goto publish`],
+    arrive: [
+      'ip daddr 127.0.0.0/8 return comment "published on loopback: for the host alone"',
+      'ip6 daddr ::1 return',
+      ...perFamily(
+        (family, ip) =>
+          `${target(ip)} @limited${family} ${client(ip)} != @admits${family} drop comment "not from there"`,
+      ),
+      ...(asksHost
+        ? perFamily((family, ip) => `${client(ip)} @admitted${family} goto publish`)
+        : ['goto publish']),
+    ],
+    publish: [
+      ...perFamily((family, ip) => `dnat ${ip} to ${target(ip)} map @pub${family}`),
+      ...perFamily(
+        (family, ip) => `meta nfproto ipv${family} dnat ${ip} to meta l4proto . th dport map @any${family}`,
+      ),
+      ...perFamily((family, ip) => `dnat ${ip} to ${target(ip)} map @span${family}`),
+    ],
+    input: asksHost
+      ? [
+          ...perFamily(
+            (family, ip) => `${isAsked(family, ip)} add @admitted${family} { ${client(ip)} } drop`,
+          ),
+          // Where the set is full, the rule above ends before its verdict.
+          ...perFamily((family, ip) => `${isAsked(family, ip)} drop`),
+        ]
+      : [],
+  };
+}
+
 function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly string[]>> {
   const mark = `meta mark set meta mark | 0x${acceptedMark.toString(16)}`;
   return {
+    ...publishingRules(options),
     allow: [options.marksAccepted ? `${mark} accept` : 'accept'],
     guard: [
       'iifname . oifname @foreign return comment "inside a foreign bridge"',
@@ -78,6 +179,10 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
       'oifname @bridges ct state established,related goto allow',
       'iifname @bridges ct state established,related goto allow',
       'oifname @bridges ct status dnat goto allow comment "published"',
+      ...perFamily(
+        (family, ip) =>
+          `oifname @bridges ${client(ip)} @opened${family} goto allow comment "routed: published"`,
+      ),
       'oifname @open4 meta nfproto ipv4 goto allow comment "nat-unprotected"',
       'oifname @open6 meta nfproto ipv6 goto allow comment "nat-unprotected"',
       'oifname @routed4 ip protocol icmp goto allow comment "routed"',
@@ -88,6 +193,12 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
       'goto guard',
     ],
     postrouting: [
+      ...perFamily(
+        (family, ip) =>
+          `${ip} saddr . oifname @home${family} ct status dnat masquerade comment "its own network by a published port"`,
+      ),
+      'ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "the host, by its loopback"',
+      'ip6 saddr ::1 oifname @bridges masquerade',
       'oifname @bridges return comment "into a network: keep the source"',
       'snat ip to ip saddr map @snat4',
       'snat ip6 to ip6 saddr map @snat6',
@@ -98,7 +209,18 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
 }
 
 /** Names of the chains whose rules are ours alone. */
-export const chainNames: readonly string[] = ['allow', 'guard', 'forward', 'postrouting'];
+export const chainNames: readonly string[] = [
+  'loopback',
+  'publish',
+  'arrive',
+  'prerouting',
+  'output',
+  'input',
+  'allow',
+  'guard',
+  'forward',
+  'postrouting',
+];
 
 /**
  * nft commands, one a line, that make the table's sets, chains and rules as they should be, whatever is there; one

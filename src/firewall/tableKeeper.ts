@@ -4,6 +4,8 @@
  */
 import { KeyedMutex } from '../base/mutex.ts';
 import type { ElementBatch, Kernel, SetElement } from '../kernel/kernel.ts';
+import type { FirewallBinding } from './binding.ts';
+import { bindingSets, planBinding } from './bindingElements.ts';
 import {
   compareElements,
   describeSkeleton,
@@ -14,7 +16,7 @@ import {
 import { formatData, formatKey, planForeignBridge, planNetwork } from './elements.ts';
 import type { FirewallNetwork } from './network.ts';
 import { type Listing, readListing } from './nftJson.ts';
-import { planRemoval, planSkeleton, type SkeletonOptions } from './skeleton.ts';
+import { admittedSets, planRemoval, planSkeleton, type SkeletonOptions } from './skeleton.ts';
 
 type TableKernel = Pick<Kernel, 'nft' | 'changeElements'>;
 
@@ -27,11 +29,15 @@ export class TableKeeper {
   readonly #mutex = new KeyedMutex();
   readonly #networks = new Map<string, FirewallNetwork>();
   readonly #bridges = new Set<string>();
+  /** By owner: a container. */
+  readonly #bindings = new Map<string, readonly FirewallBinding[]>();
   #options: SkeletonOptions;
   /** How the skeleton reads back since we last wrote it; undefined = it must be written. */
   #reference: string | undefined;
   /** False until the first full `apply`: elements of an earlier run stay until we know all networks. */
-  #isComplete = false;
+  #knowsNetworks = false;
+  /** The same for bindings, which are known later: published ports must go on through a restart. */
+  #knowsBindings = false;
 
   constructor(kernel: TableKernel, options: SkeletonOptions) {
     this.#kernel = kernel;
@@ -67,7 +73,7 @@ export class TableKeeper {
     return this.#mutex.run('table', () => {
       this.#networks.clear();
       for (const network of networks) this.#networks.set(network.id, network);
-      this.#isComplete = true;
+      this.#knowsNetworks = true;
       return this.#sync();
     });
   }
@@ -82,6 +88,39 @@ export class TableKeeper {
     return this.#mutex.run('table', () => this.#replace(id, undefined));
   }
 
+  /** All bindings there are, by owner: others are swept. */
+  applyBindings(bindings: ReadonlyMap<string, readonly FirewallBinding[]>): Promise<readonly string[]> {
+    return this.#mutex.run('table', () => {
+      this.#bindings.clear();
+      for (const [owner, some] of bindings) this.#bindings.set(owner, some);
+      this.#knowsBindings = true;
+      return this.#sync();
+    });
+  }
+
+  /** What `owner` publishes from now on: a few elements, whatever others publish. Undone if it fails. */
+  setBindings(owner: string, bindings: readonly FirewallBinding[]): Promise<void> {
+    return this.#mutex.run('table', async () => {
+      const previous = this.#bindings.get(owner);
+      this.#keepBindings(owner, bindings);
+      try {
+        await this.#changeOrSync(this.#planBindings(previous ?? []), this.#planBindings(bindings), false);
+      } catch (error) {
+        this.#keepBindings(owner, previous ?? []);
+        throw error;
+      }
+    });
+  }
+
+  /** Clients that the host's INPUT rules let pass are asked again: those rules may have changed. */
+  forgetAdmitted(): Promise<void> {
+    return this.#mutex.run('table', async () => {
+      if (!this.#options.asksHost) return;
+      const { table } = this.#options;
+      await this.#kernel.nft(admittedSets.map((name) => `flush set inet ${table} ${name}`).join('\n'));
+    });
+  }
+
   /** Tells that a bridge device exists or does not; foreign ones matter to the guard. */
   setBridge(name: string, exists: boolean): Promise<void> {
     return this.#mutex.run('table', async () => {
@@ -93,6 +132,15 @@ export class TableKeeper {
     });
   }
 
+  #keepBindings(owner: string, bindings: readonly FirewallBinding[]): void {
+    if (bindings.length === 0) this.#bindings.delete(owner);
+    else this.#bindings.set(owner, bindings);
+  }
+
+  #planBindings(bindings: readonly FirewallBinding[]): readonly SetElement[] {
+    return bindings.flatMap((binding) => planBinding(binding, this.#options.asksHost));
+  }
+
   #desired(): readonly SetElement[] {
     const ours = new Set(this.networks.map(({ bridge }) => bridge));
     const foreign = [...this.#bridges].filter((name) => !ours.has(name));
@@ -100,6 +148,7 @@ export class TableKeeper {
     return [
       ...this.networks.flatMap(planNetwork),
       ...foreign.flatMap((name) => planForeignBridge(name, isGuarded)),
+      ...[...this.#bindings.values()].flatMap((some) => this.#planBindings(some)),
     ];
   }
 
@@ -169,11 +218,12 @@ export class TableKeeper {
     return causes;
   }
 
-  /** Until all networks are known, only what is in the way of a missing element may go. */
+  /** Until all networks (or bindings) are known, only what is in the way of a missing element of theirs may go. */
   #sweepable(difference: ElementDifference): ElementDifference {
-    if (this.#isComplete) return difference;
     const wanted = new Set(difference.missing.map((element) => `${element.set} ${formatKey(element)}`));
-    return { ...difference, extra: difference.extra.filter(({ set, key }) => wanted.has(`${set} ${key}`)) };
+    const mayGo = ({ set, key }: ElementDifference['extra'][number]): boolean =>
+      (bindingSets.has(set) ? this.#knowsBindings : this.#knowsNetworks) || wanted.has(`${set} ${key}`);
+    return { ...difference, extra: difference.extra.filter(mayGo) };
   }
 
   async #write(

@@ -108,6 +108,25 @@ export function addressSeenBy(from: string, to: string, port: number = whoamiPor
   return status === 0 && stdout !== '' ? stdout.trim() : undefined;
 }
 
+/** Fails unless none of these gets an answer within two seconds. All at once: silence takes its time. */
+export async function expectUnseen(
+  ...paths: readonly (readonly [from: string, to: string, port: number, note?: string])[]
+): Promise<void> {
+  const answers = await Promise.all(
+    paths.map(async ([from, to, port]) => {
+      const [program, args] = inside(from, ['busybox', 'nc', '-w', '2', to, String(port)]);
+      const child = spawn(program, [...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const [, text] = await Promise.all([once(child, 'close'), child.stdout.setEncoding('utf8').toArray()]);
+      return text.join('');
+    }),
+  );
+  assert.deepEqual(
+    paths.filter((_, i) => answers[i] !== ''),
+    [],
+    'should not be reached',
+  );
+}
+
 const whoami = `require('node:net').createServer((s) => { s.on('error', () => {}); s.end(s.remoteAddress + '\\n'); }).listen(${whoamiPort}, '0.0.0.0', () => console.log('ready'))`;
 
 /** Starts a server that answers with the caller's address. */

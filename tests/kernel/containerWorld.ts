@@ -49,6 +49,8 @@ const plainSpec: ContainerSpec = {
   labels: {},
   annotations: {},
   exposedPorts: [],
+  ports: [],
+  publishesAllPorts: false,
   isAutoRemove: false,
   isPrivileged: false,
   isReadOnlyRootfs: false,
@@ -121,6 +123,14 @@ class NoNetwork implements SandboxNetwork {
 
   endpoints(): readonly [] {
     return [];
+  }
+
+  bindings(): readonly [] {
+    return [];
+  }
+
+  publish(): Promise<void> {
+    return Promise.resolve();
   }
 
   renamed(): Promise<void> {

@@ -2,9 +2,6 @@
  * The firewall on the real kernel: what reaches what, with br_netfilter on and off, and what the table looks like.
  */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { bridgeLabels as label } from '../../src/drivers/bridge/options.ts';
 import { acceptedMark } from '../../src/firewall/skeleton.ts';
@@ -20,19 +17,7 @@ import {
   setBridgeFiltering,
   until,
 } from './bridgeWorld.ts';
-
-const goldens = join(import.meta.dirname, 'goldens');
-
-/** Compares with a committed file; UPDATE_GOLDEN=1 writes it. */
-async function matchGolden(name: string, text: string): Promise<void> {
-  const path = join(goldens, `${name}.nft`);
-  if (process.env['UPDATE_GOLDEN'] === '1') {
-    await mkdir(goldens, { recursive: true });
-    await writeFile(path, text);
-  }
-  assert.ok(existsSync(path), `no golden ${path}: run with UPDATE_GOLDEN=1 and read the diff`);
-  assert.equal(text, await readFile(path, 'utf8'));
-}
+import { matchGolden } from './golden.ts';
 
 const listTable = (): string => run('host', 'nft', '-s', 'list', 'table', 'inet', 'linkspan');
 const countRules = (): number => listTable().match(/^\t\t(?!type|flags|elements|\t)\S.*$/gm)?.length ?? 0;

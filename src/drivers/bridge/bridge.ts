@@ -1,7 +1,7 @@
 /*
  * The bridge driver: a Linux bridge per network, a veth pair per endpoint, a few elements of the firewall's sets.
  * A device that `com.docker.network.bridge.name` names and that is there already is used and never deleted.
- * Not for published ports.
+ * Of published ports it knows only what they mean on its networks.
  */
 import { createHash } from 'node:crypto';
 import { allDone } from '../../base/allDone.ts';
@@ -13,7 +13,7 @@ import { discardedPrefix, type Kernel, KernelError, type Link } from '../../kern
 import { equalIp, type IpFamily } from '../../net/ip.ts';
 import { type Mac, macFromBytes } from '../../net/mac.ts';
 import { containsIp, type IpWithLength, type Prefix } from '../../net/prefix.ts';
-import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
+import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan, Publishing } from '../interface.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { type BridgeOptions, parseBridgeOptions } from './options.ts';
 import { formatOwnerMark, parseOwnerMark } from './ownerMark.ts';
@@ -117,6 +117,11 @@ class BridgeDriver implements Driver {
       ),
       interfacePrefix: options.interfacePrefix,
     };
+  }
+
+  publishing(network: DriverNetwork): Publishing | undefined {
+    const { gatewayModes: modes, bindingAddress, publishSources: sources } = parseBridgeOptions(network);
+    return network.isInternal ? undefined : { modes, bindingAddress, sources };
   }
 
   checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void {
@@ -239,6 +244,7 @@ class BridgeDriver implements Driver {
     } else if (!existing.isUp) {
       calls.push(this.#kernel.setLink(bridge, { isUp: true }));
     }
+    if (!network.isInternal) calls.push(this.#letLoopbackOut(bridge));
     for (const address of wanted) calls.push(this.#kernel.ensureAddress(bridge, address));
     await allDone(calls);
   }
@@ -270,6 +276,14 @@ class BridgeDriver implements Driver {
       if (isNeeded)
         throw new LinkspanError('networkConfigInvalid', 'this kernel has no IPv6', { cause: error });
     }
+  }
+
+  /**
+   * The host reaches published ports by 127.0.0.1: replies to a translated loopback connection come back through the
+   * bridge. The firewall drops what containers themselves send to or from loopback addresses.
+   */
+  async #letLoopbackOut(bridge: string): Promise<void> {
+    await this.#kernel.setSysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1');
   }
 
   /** Addresses of an earlier configuration (`--bip`) go; link-local ones are the kernel's. */

@@ -4,6 +4,7 @@
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { formatIp, type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
+import { type Prefix, parseSource } from '../../net/prefix.ts';
 import type { DriverNetwork } from '../interface.ts';
 
 export const gatewayModes = ['nat', 'nat-unprotected', 'routed', 'isolated'] as const;
@@ -24,6 +25,8 @@ export interface BridgeOptions {
   readonly hostAddresses: Readonly<Partial<Record<IpFamily, Ip>>>;
   /** Where published ports are bound if the user names no address. */
   readonly bindingAddress: Ip | undefined;
+  /** Who may connect to published ports; empty = everybody. */
+  readonly publishSources: readonly Prefix[];
   /** Links from which published ports answer on the container's own address. */
   readonly trustedInterfaces: readonly string[];
   /** Gratuitous ARPs after an attach. */
@@ -49,9 +52,10 @@ type OptionName =
   | 'ipv4'
   | 'ipv6'
   | 'announcements'
-  | 'announceInterval';
+  | 'announceInterval'
+  | 'publishFrom';
 
-/** Docker's option labels. */
+/** Docker's option labels, and ours. */
 export const bridgeLabels: Readonly<Record<OptionName, string>> = {
   name: `${prefix}.bridge.name`,
   masquerade: `${prefix}.bridge.enable_ip_masquerade`,
@@ -70,6 +74,7 @@ export const bridgeLabels: Readonly<Record<OptionName, string>> = {
   ipv6: `${prefix}.enable_ipv6`,
   announcements: `${prefix}.advertise_addr_nmsgs`,
   announceInterval: `${prefix}.advertise_addr_ms`,
+  publishFrom: 'linkspan.publish.from',
 };
 
 const known: ReadonlySet<string> = new Set(Object.values(bridgeLabels));
@@ -168,6 +173,15 @@ function parseAnnouncements(labels: Labels): BridgeOptions['announcements'] {
   return { count, intervalMs };
 }
 
+/** Subnets or addresses with commas between them. */
+function parseSources(labels: Labels): readonly Prefix[] {
+  const text = labels[bridgeLabels.publishFrom] ?? '';
+  return text
+    .split(',')
+    .filter((part) => part !== '')
+    .map((part) => parseSource(part) ?? refuse(bridgeLabels.publishFrom, text, `${part} is not a subnet`));
+}
+
 /** Throws code driverOptionInvalid or networkConfigInvalid, with Docker's texts where it has one. */
 export function parseBridgeOptions(
   network: Pick<DriverNetwork, 'id' | 'isInternal' | 'options'>,
@@ -201,6 +215,7 @@ export function parseBridgeOptions(
       ...(host6 === undefined ? {} : { 6: host6 }),
     },
     bindingAddress: parseAddress(labels, bridgeLabels.binding),
+    publishSources: parseSources(labels),
     trustedInterfaces: (labels[bridgeLabels.trusted] ?? '').split(':').filter((name) => name !== ''),
     announcements: parseAnnouncements(labels),
     isDefaultBridge: parseBool(labels, bridgeLabels.isDefault, false),
