@@ -45,6 +45,7 @@ export interface DaemonConfig {
   readonly ipForward: boolean;
   readonly ipForwardNoDrop: boolean;
   readonly firewallIntegration: 'auto' | 'off';
+  readonly publishPolicy: 'open' | 'host-input';
   readonly dns: readonly string[];
   readonly dnsSearch: readonly string[];
   readonly dnsOptions: readonly string[];
@@ -240,6 +241,9 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
   const integration = text('firewall-integration') ?? 'auto';
   if (integration !== 'auto' && integration !== 'off')
     throw invalid(`--firewall-integration is auto or off, not ${integration}`);
+  const policy = text('publish-policy') ?? 'open';
+  if (policy !== 'open' && policy !== 'host-input')
+    throw invalid(`--publish-policy is open or host-input, not ${policy}`);
   const hosts = list('host');
   const config: DaemonConfig = {
     listen: (hosts.length > 0 ? hosts : [`unix://${join(execRoot, 'linkspan.sock')}`]).map(parseListen),
@@ -266,6 +270,7 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     ipForward: isOn('ip-forward', true),
     ipForwardNoDrop: isOn('ip-forward-no-drop', false),
     firewallIntegration: integration,
+    publishPolicy: policy,
     dns: list('dns'),
     dnsSearch: list('dns-search'),
     dnsOptions: list('dns-opt'),

@@ -145,6 +145,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const repairs = new RepairLog(systemClock);
   const half = await openNetworkHalf({ config, kernel, store, identity, events, logger, repairs });
   parts.defer(() => half.firewall.stop());
+  parts.defer(() => half.ports.close());
   const containers = parts.use(
     await openContainerHalf(deps, { store, runtime, images, events, kernel, half }),
   );
@@ -171,7 +172,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
       logger,
       clock: systemClock,
       metrics,
-      conditions: () => half.firewall.conditions,
+      conditions: () => [...half.firewall.conditions, ...half.ports.conditions],
       build: { version, gitCommit: '', buildTime: '' },
     }),
   );

@@ -12,6 +12,7 @@ import { parseOwnerMark } from '../drivers/bridge/ownerMark.ts';
 import { createHostDriver } from '../drivers/host/host.ts';
 import type { Driver } from '../drivers/interface.ts';
 import { createNoneDriver } from '../drivers/none/none.ts';
+import { PublishedPorts } from '../engine/bindings/publishedPorts.ts';
 import type { EventLog } from '../engine/events.ts';
 import type { Network } from '../engine/model.ts';
 import { Connections } from '../engine/networks/connections.ts';
@@ -36,6 +37,7 @@ export interface NetworkHalf {
   /** What containers are handed. */
   readonly network: ContainerNetwork;
   readonly firewall: Firewall;
+  readonly ports: PublishedPorts;
 }
 
 export interface NetworkHalfDependencies {
@@ -81,6 +83,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
       integratesForeign: config.firewallIntegration === 'auto',
       switchesForwarding: config.ipForward,
       guardsForwarding: !config.ipForwardNoDrop,
+      asksHost: config.publishPolicy === 'host-input',
       forwarding: identity.forwarding,
       saveForwarding: (record) => identity.saveForwarding(record),
       onRepair: (repair) => deps.repairs.record(repair),
@@ -103,8 +106,9 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     resolvConfPath: '/etc/resolv.conf',
     defaultOptions: config.networkOptions,
   });
+  const ports = new PublishedPorts({ store, drivers, kernel, firewall, clock: systemClock, logger });
   const getNetwork = (ref: string): Network => networks.get(ref);
-  const followers: readonly SandboxFollower[] = [];
+  const followers: readonly SandboxFollower[] = [ports];
   const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
   const connections = new Connections({ ...common, getNetwork, followers, sandboxes });
   const recover = { table, networks, drivers, kernel, logger, namespaceFolder };
@@ -117,7 +121,8 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     sandboxes,
     connections,
     recover,
+    ports,
     hostGatewayIps,
   });
-  return { table, networks, network, firewall };
+  return { table, networks, network, firewall, ports };
 }

@@ -85,6 +85,12 @@ export const flagRows: readonly FlagRow[] = [
     kind: 'text',
     about: 'auto = add one marked rule where a foreign firewall drops forwarding; off = only report it',
   },
+  {
+    flag: 'publish-policy',
+    kind: 'text',
+    about:
+      'open = published ports are open to everybody; host-input = only to whom the host’s INPUT rules let pass',
+  },
   { flag: 'dns', kind: 'list', about: 'name server for containers' },
   { flag: 'dns-search', kind: 'list', about: 'search domain for containers' },
   { flag: 'dns-opt', key: 'dns-opts', kind: 'list', about: 'resolv.conf option for containers' },

@@ -5,8 +5,10 @@
 import type { ImageStore } from '../runtime/images/images.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
 import type { EventLog } from './events.ts';
+import type { PortChange } from './bindings/requests.ts';
 import type {
   AttachmentRequest,
+  Binding,
   Container,
   ContainerId,
   ContainerSpec,
@@ -64,6 +66,10 @@ export interface Containers {
   /** Full id, then name (with or without slash), then id prefix. */
   get(ref: string): Container;
   endpoints(container: Container): readonly Endpoint[];
+  /** What the container publishes now; empty unless it runs. */
+  bindings(container: Container): readonly Binding[];
+  /** Publishes and takes back ports, at once if it runs, and for every later start. Codes portTaken, portNotPublished. */
+  changePorts(ref: string, change: PortChange): Promise<void>;
   create(
     spec: ContainerSpec,
     name: string | undefined,

@@ -4,6 +4,7 @@
  */
 import type { Id } from '../base/ids.ts';
 import type { Mac } from '../net/mac.ts';
+import type { Proto } from '../net/proto.ts';
 
 export type NetworkId = Id<'network'>;
 export type EndpointId = Id<'endpoint'>;
@@ -140,6 +141,39 @@ export type MountSpec =
     }
   | { readonly type: 'tmpfs'; readonly target: string; readonly options: string };
 
+/** A wish to publish a container port, or a run of them, from create or `port add`. */
+export interface PortRequest {
+  readonly proto: Proto;
+  /** The container's first port. */
+  readonly port: number;
+  /** How many consecutive container ports. */
+  readonly count: number;
+  /** As given; empty = the network's binding address, or every address. */
+  readonly hostIp: string;
+  /** Both included; with a count above 1 as many as that, else a choice. undefined = ephemeral. */
+  readonly hostPorts?: { readonly first: number; readonly last: number };
+  /** Subnets that may connect; empty = everybody. */
+  readonly sources: readonly string[];
+}
+
+/** A published port, or a run of them, as it stands. */
+export interface Binding {
+  readonly proto: Proto;
+  readonly port: number;
+  readonly count: number;
+  /** `0.0.0.0` and `::` stand for every address. */
+  readonly hostIp: string;
+  /** 0 where nothing of the host's is taken: gateway mode `routed`. */
+  readonly hostPort: number;
+  readonly sources: readonly string[];
+  readonly endpointId: EndpointId;
+  /** The container's address. */
+  readonly target: string;
+  /** What was asked for: `exact`, `any` or `8000-8010`; with `askedIp` it tells which wish this satisfies. */
+  readonly asked: string;
+  readonly askedIp: string;
+}
+
 /** How the process sees the network: its own sandbox with attachments, the host's, none, or another container's. */
 export type NetworkMode =
   | { readonly type: 'networks' }
@@ -169,6 +203,9 @@ export interface ContainerSpec {
   readonly stopTimeoutS?: number;
   /** `80/tcp` */
   readonly exposedPorts: readonly string[];
+  readonly ports: readonly PortRequest[];
+  /** Every exposed port too, on ephemeral host ports. */
+  readonly publishesAllPorts: boolean;
   readonly isAutoRemove: boolean;
   readonly isPrivileged: boolean;
   readonly isReadOnlyRootfs: boolean;

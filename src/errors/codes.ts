@@ -34,6 +34,9 @@ export type ErrorCode =
   | 'addressesExhausted'
   | 'endpointExists'
   | 'endpointNotFound'
+  | 'portUnavailable'
+  | 'portTaken'
+  | 'portNotPublished'
   | 'containerNotFound'
   | 'containerNameTaken'
   | 'containerAmbiguous'
@@ -80,6 +83,10 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   addressesExhausted: 'internal',
   endpointExists: 'forbidden',
   endpointNotFound: 'internal',
+  // published ports
+  portUnavailable: 'internal',
+  portTaken: 'conflict',
+  portNotPublished: 'notFound',
   // containers
   containerNotFound: 'notFound',
   containerNameTaken: 'conflict',

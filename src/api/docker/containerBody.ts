@@ -4,6 +4,7 @@
  */
 import { type EndpointSettings, endpointSettings } from './endpointShapes.ts';
 import { bool, type Decoder, int, list, map, pointer, raw, struct, text, words } from './goJson.ts';
+import type { PortBindingBody, PortBindingsBody } from './portShapes.ts';
 
 export interface MountBody {
   readonly Type: string;
@@ -19,11 +20,6 @@ export interface MountBody {
   readonly TmpfsOptions: { readonly SizeBytes: number; readonly Mode: number };
 }
 
-interface PortBindingBody {
-  readonly HostIp: string;
-  readonly HostPort: string;
-}
-
 /** Words are lists; undefined is Go's nil. */
 type Words = readonly string[] | undefined;
 type Labels = Readonly<Record<string, string>>;
@@ -33,7 +29,7 @@ export interface HostConfigBody {
   readonly Mounts: readonly MountBody[] | undefined;
   readonly Tmpfs: Labels;
   readonly NetworkMode: string;
-  readonly PortBindings: Readonly<Record<string, readonly PortBindingBody[] | undefined>>;
+  readonly PortBindings: PortBindingsBody;
   readonly PublishAllPorts: boolean;
   readonly AutoRemove: boolean;
   readonly Annotations: Labels;

@@ -135,28 +135,35 @@ export async function selectContainers(
   const all = byAge(engine.containers.list());
   const from = before === undefined ? 0 : all.findIndex(({ id }) => id === before.id) + 1;
   const to = since === undefined ? all.length : all.findIndex(({ id }) => id === since.id);
-  const chosen = all
-    .slice(from, to)
-    .filter(
-      (container) =>
-        (isUp(container) || showsStopped) &&
-        (ancestors === undefined || ancestors.has(container.imageId)) &&
-        (codes === undefined ||
-          (!isUp(container) && container.startedAt !== zeroTime && codes.includes(container.exitCode))) &&
-        isTask !== true &&
-        matchesExactly(filters, 'status', stateWord(container)) &&
-        matchesExactly(filters, 'health', 'none') &&
-        matchesPattern(filters, 'name', container.name, `/${container.name}`) &&
-        matchesPattern(filters, 'id', container.id) &&
-        matchesLabels(filters, container.process.labels) &&
-        matchesAny(filters, 'network', (ref) => isOnNetwork(engine, container, ref)) &&
-        matchesAny(filters, 'volume', (path) =>
-          container.spec.mounts.some(
-            (mount) => mount.target === path || (mount.type === 'bind' && mount.source === path),
+  const chosen = all.slice(from, to).filter(
+    (container) =>
+      (isUp(container) || showsStopped) &&
+      (ancestors === undefined || ancestors.has(container.imageId)) &&
+      (codes === undefined ||
+        (!isUp(container) && container.startedAt !== zeroTime && codes.includes(container.exitCode))) &&
+      isTask !== true &&
+      matchesExactly(filters, 'status', stateWord(container)) &&
+      matchesExactly(filters, 'health', 'none') &&
+      matchesPattern(filters, 'name', container.name, `/${container.name}`) &&
+      matchesPattern(filters, 'id', container.id) &&
+      matchesLabels(filters, container.process.labels) &&
+      matchesAny(filters, 'network', (ref) => isOnNetwork(engine, container, ref)) &&
+      matchesAny(filters, 'volume', (path) =>
+        container.spec.mounts.some(
+          (mount) => mount.target === path || (mount.type === 'bind' && mount.source === path),
+        ),
+      ) &&
+      matchesPort(filters, 'expose', container.process.exposedPorts) &&
+      matchesPort(
+        filters,
+        'publish',
+        engine.containers
+          .bindings(container)
+          .filter(({ hostPort }) => hostPort !== 0)
+          .flatMap(({ proto, port, count }) =>
+            Array.from({ length: count }, (_, i) => `${port + i}/${proto}`),
           ),
-        ) &&
-        matchesPort(filters, 'expose', container.process.exposedPorts) &&
-        matchesPort(filters, 'publish', []),
-    );
+      ),
+  );
   return limit > 0 ? chosen.slice(0, limit) : chosen;
 }

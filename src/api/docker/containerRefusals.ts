@@ -108,11 +108,3 @@ export function checkRefusals(body: unknown): void {
   check(fields, configRefusals, '');
   check(fieldsOf(fields.HostConfig ?? fields.hostConfig), hostConfigRefusals, 'HostConfig.');
 }
-
-/** Throws code notImplemented where ports would have to be published. */
-export function refusePublishing(): never {
-  throw new LinkspanError(
-    'notImplemented',
-    'publishing ports (HostConfig.PortBindings, HostConfig.PublishAllPorts) is not supported yet',
-  );
-}

@@ -71,6 +71,8 @@ test('a run with every supported option arrives whole', () => {
     stopSignal: 'INT',
     stopTimeoutS: 3,
     exposedPorts: ['80/tcp'],
+    ports: [],
+    publishesAllPorts: false,
     isAutoRemove: false,
     isPrivileged: true,
     isReadOnlyRootfs: true,
@@ -104,8 +106,6 @@ for (const [field, value] of [
   ['VolumesFrom', ['x']],
   ['Binds', ['vol:/x']],
   ['Mounts', [{ Type: 'volume', Source: 'v', Target: '/x' }]],
-  ['PortBindings', { '80/tcp': [{ HostPort: '80' }] }],
-  ['PublishAllPorts', true],
   ['Devices', [{ PathOnHost: '/dev/null' }]],
   ['Ulimits', [{ Name: 'nofile' }]],
   ['UsernsMode', 'keep-id'],
@@ -147,6 +147,49 @@ test('published ports are dropped with a warning in host network mode only', () 
   const { warnings, spec } = toContainerRequest(hostConfig({ ...ports, NetworkMode: 'host' }));
   assert.deepEqual(warnings, ['Published ports are discarded when using host network mode']);
   assert.deepEqual(spec.networkMode, { type: 'host' });
+});
+
+test('published ports become requests, neighbours merged to runs, with who may connect from labels', () => {
+  const ask = (PortBindings: object, Labels = {}): unknown => {
+    const body = hostConfig({ PortBindings }) as object;
+    return toContainerRequest({ ...body, Labels }).spec.ports;
+  };
+  const plain = { proto: 'tcp', count: 1, hostIp: '', sources: [] };
+  assert.deepEqual(ask({ '80/tcp': [{ HostPort: '8080' }], '81': [{ HostIp: '::1' }] }), [
+    { ...plain, port: 80, hostPorts: { first: 8080, last: 8080 } },
+    { ...plain, port: 81, hostIp: '::1' },
+  ]);
+  const many = Array.from({ length: 1000 }, (_, i) => [`${9000 + i}/udp`, [{ HostPort: `${9500 + i}` }]]);
+  assert.deepEqual(ask(Object.fromEntries(many)), [
+    { ...plain, proto: 'udp', port: 9000, count: 1000, hostPorts: { first: 9500, last: 10499 } },
+  ]);
+  assert.deepEqual(ask({ '80/tcp': [{ HostPort: '8000-8010' }, { HostPort: '0' }, {}] }), [
+    { ...plain, port: 80 },
+    { ...plain, port: 80 },
+    { ...plain, port: 80, hostPorts: { first: 8000, last: 8010 } },
+  ]);
+  const labels = { 'linkspan.publish.from.80/tcp': '10.1.2.3/8,192.0.2.7', 'linkspan.publish.from': '::/0' };
+  assert.deepEqual(ask({ '80/tcp': [{}], '81/tcp': [{}] }, labels), [
+    { ...plain, port: 80, sources: ['10.0.0.0/8', '192.0.2.7/32'] },
+    { ...plain, port: 81, sources: ['::/0'] },
+  ]);
+  for (const [bindings, message] of [
+    [{ 'x/tcp': [{}] }, 'invalid port specification: "x"'],
+    [{ '0/tcp': [{}] }, 'invalid port specification: "0"'],
+    [{ '65536': null }, 'invalid port specification: "65536"'],
+    [{ '80/icmp': [{}] }, 'invalid port specification: "80/icmp"'],
+    [{ '80/tcp': [{ HostPort: '65536' }] }, 'invalid port specification: "65536"'],
+    [{ '80/tcp': [{ HostPort: '90-80' }] }, 'invalid port specification: "90-80"'],
+    [{ '80/tcp': [{ HostIp: 'host' }] }, 'invalid IP address: host'],
+    [
+      { '80-82/tcp': [{ HostPort: '90-91' }] },
+      'invalid ranges specified for container and host Ports: 80-82/tcp and 90-91',
+    ],
+  ] as const)
+    assert.throws(() => ask(bindings), { code: 'containerConfigInvalid', message });
+  assert.throws(() => ask({ '80/tcp': [{}] }, { 'linkspan.publish.from': 'everybody' }), {
+    message: 'invalid source for published port 80/tcp: "everybody" is not a subnet',
+  });
 });
 
 test('a shared network has no settings of its own', () => {

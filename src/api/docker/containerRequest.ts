@@ -6,9 +6,10 @@ import { isAbsolute } from 'node:path';
 import type { AttachmentRequest, ContainerSpec, NetworkMode } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type ContainerBody, containerBody, type HostConfigBody } from './containerBody.ts';
-import { checkRefusals, refusePublishing } from './containerRefusals.ts';
+import { checkRefusals } from './containerRefusals.ts';
 import { endpointSettings, toAttachment } from './endpointShapes.ts';
 import { toMounts } from './mountRequest.ts';
+import { toPortRequests } from './portShapes.ts';
 import { expandPorts } from './ports.ts';
 
 function invalid(message: string): LinkspanError {
@@ -126,6 +127,17 @@ function processOf(
   };
 }
 
+/** In host mode ports are discarded, but what is malformed is refused there too. */
+function publishing(
+  body: ContainerBody,
+  mode: NetworkMode,
+): Pick<ContainerSpec, 'ports' | 'publishesAllPorts'> {
+  const ports = toPortRequests(body.HostConfig.PortBindings, body.Labels);
+  return mode.type === 'host'
+    ? { ports: [], publishesAllPorts: false }
+    : { ports, publishesAllPorts: body.HostConfig.PublishAllPorts };
+}
+
 function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
   const host = body.HostConfig;
   return {
@@ -141,6 +153,7 @@ function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
     ...(body.StopSignal !== '' && { stopSignal: body.StopSignal }),
     ...(body.StopTimeout !== undefined && { stopTimeoutS: body.StopTimeout }),
     exposedPorts: [...new Set(Object.keys(body.ExposedPorts).flatMap(expandPorts))],
+    ...publishing(body, mode),
     isAutoRemove: host.AutoRemove,
     isPrivileged: host.Privileged,
     isReadOnlyRootfs: host.ReadonlyRootfs,
@@ -181,9 +194,7 @@ export function toContainerRequest(json: unknown): ContainerRequest {
   checkBody(body);
   checkRefusals(json);
   const warnings: string[] = [];
-  if (hasPublished(body.HostConfig)) {
-    if (mode.type !== 'host') refusePublishing();
+  if (hasPublished(body.HostConfig) && mode.type === 'host')
     warnings.push('Published ports are discarded when using host network mode');
-  }
   return { spec: toSpec(body, mode), warnings };
 }

@@ -4,12 +4,12 @@
 import { hostname } from 'node:os';
 import { shortId } from '../../base/ids.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { AttachmentRequest, Container, MountSpec, Network } from '../../engine/model.ts';
+import type { AttachmentRequest, Binding, Container, MountSpec, Network } from '../../engine/model.ts';
 import { hasCode } from '../../errors/linkspanError.ts';
 import { formatStatus, stateWord } from './durations.ts';
 import { type Attachment, addressFields, attachmentShape } from './endpointShapes.ts';
 import { hostConfigShape } from './hostConfigShape.ts';
-import { parsePortRange } from './ports.ts';
+import { portListShape, portMapShape } from './portShapes.ts';
 
 type Shape = Record<string, unknown>;
 
@@ -63,19 +63,17 @@ function networksShape(container: Container, attachments: ReadonlyMap<string, At
   );
 }
 
-/** Exposed but not published: null, as long as the container has a network of its own. */
-function portMap(container: Container): Shape {
-  const hasPorts = isUp(container) && container.spec.networkMode.type === 'networks';
-  return hasPorts ? Object.fromEntries(container.process.exposedPorts.map((port) => [port, null])) : {};
-}
-
-function networkSettings(container: Container, attachments: ReadonlyMap<string, Attachment>): Shape {
+function networkSettings(
+  container: Container,
+  attachments: ReadonlyMap<string, Attachment>,
+  bindings: readonly Binding[],
+): Shape {
   const main = attachments.get('bridge')?.endpoint;
   return {
     Bridge: '',
     SandboxID: isUp(container) ? (container.sandbox?.id ?? '') : '',
     SandboxKey: isUp(container) ? (container.sandbox?.path ?? '') : '',
-    Ports: portMap(container),
+    Ports: portMapShape(container, bindings),
     HairpinMode: false,
     LinkLocalIPv6Address: '',
     LinkLocalIPv6PrefixLen: 0,
@@ -192,7 +190,11 @@ export function inspectShape(
     ...(sizes !== undefined && { SizeRw: sizes.writableBytes, SizeRootFs: sizes.rootfsBytes }),
     Mounts: mountPoints(container),
     Config: configShape(container),
-    NetworkSettings: networkSettings(container, attachmentsOf(engine, container)),
+    NetworkSettings: networkSettings(
+      container,
+      attachmentsOf(engine, container),
+      engine.containers.bindings(container),
+    ),
   };
 }
 
@@ -200,13 +202,6 @@ export function inspectShape(
 function commandText(args: readonly string[]): string {
   const [path = '', ...rest] = args;
   return [path, ...rest.map((word) => (word.includes(' ') ? `'${word}'` : word))].join(' ');
-}
-
-function portList(container: Container): readonly Shape[] {
-  return Object.keys(portMap(container)).flatMap((port) => {
-    const range = parsePortRange(port);
-    return range === undefined ? [] : [{ PrivatePort: range.first, Type: range.protocol }];
-  });
 }
 
 /** One element of `GET /containers/json`. */
@@ -223,7 +218,7 @@ export function listShape(
     ImageID: container.imageId,
     Command: commandText(container.process.args),
     Created: Math.trunc(Date.parse(container.createdAt) / 1000),
-    Ports: portList(container),
+    Ports: portListShape(container, engine.containers.bindings(container)),
     ...(sizes !== undefined && { SizeRw: sizes.writableBytes, SizeRootFs: sizes.rootfsBytes }),
     Labels: container.process.labels,
     State: stateWord(container),

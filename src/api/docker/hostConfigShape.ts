@@ -3,6 +3,7 @@
  * are refused at create are shown with the value that dockerd shows when they are not set.
  */
 import type { ContainerSpec, MountSpec } from '../../engine/model.ts';
+import { portBindingsShape } from './portShapes.ts';
 
 const defaultShmBytes = 64 * 1024 * 1024;
 
@@ -97,7 +98,7 @@ export function hostConfigShape(spec: ContainerSpec, cgroupVersion: 1 | 2): Reco
     ContainerIDFile: '',
     LogConfig: { Type: 'json-file', Config: {} },
     NetworkMode: spec.networkModeText === 'default' ? 'bridge' : spec.networkModeText,
-    PortBindings: {},
+    PortBindings: portBindingsShape(spec.ports),
     RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
     AutoRemove: spec.isAutoRemove,
     VolumeDriver: '',
@@ -118,7 +119,7 @@ export function hostConfigShape(spec: ContainerSpec, cgroupVersion: 1 | 2): Reco
     OomScoreAdj: 0,
     PidMode: spec.pidMode,
     Privileged: spec.isPrivileged,
-    PublishAllPorts: false,
+    PublishAllPorts: spec.publishesAllPorts,
     ReadonlyRootfs: spec.isReadOnlyRootfs,
     SecurityOpt: orNull(spec.securityOptions),
     UTSMode: spec.utsMode,

@@ -19,6 +19,7 @@ import { hijackRoutes, isHijackPath, serveUpgrade } from './hijackRoutes.ts';
 import { imageRoutes } from './imageRoutes.ts';
 import { listenOn } from './listenSocket.ts';
 import { networkRoutes } from './networkRoutes.ts';
+import { portRoutes } from './portRoutes.ts';
 import { malformedContentType, maxJsonBytes } from './requestBody.ts';
 import { systemRoutes } from './systemRoutes.ts';
 import { checkVersion, splitVersion } from './versions.ts';
@@ -28,6 +29,7 @@ const allRoutes = [
   eventRoutes,
   networkRoutes,
   containerRoutes,
+  portRoutes,
   containerStreamRoutes,
   hijackRoutes,
   execRoutes,

@@ -105,6 +105,8 @@ export const plain: ContainerSpec = {
   labels: {},
   annotations: {},
   exposedPorts: [],
+  ports: [],
+  publishesAllPorts: false,
   isAutoRemove: false,
   isPrivileged: false,
   isReadOnlyRootfs: false,

@@ -5,11 +5,13 @@
  */
 import { mkdirSync } from 'node:fs';
 import { KeyedMutex } from '../../base/mutex.ts';
-import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { readLog } from '../../runtime/stdio/logReader.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../../runtime/stdio/stdio.ts';
+import { requestsOf } from '../bindings/publishedPorts.ts';
+import { changeRequests, type PortChange } from '../bindings/requests.ts';
 import type { Containers, Exec, ExecSpec, WaitCondition } from '../engine.ts';
-import type { AttachmentRequest, Container, ContainerId, ContainerSpec, Endpoint } from '../model.ts';
+import type { AttachmentRequest, Binding, Container, ContainerId, ContainerSpec, Endpoint } from '../model.ts';
 import { AccountReader } from './accounts.ts';
 import { type AttachWant, attachTo } from './attacher.ts';
 import { connectContainer, disconnectContainer } from './connections.ts';
@@ -64,6 +66,36 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   endpoints(container: Container): readonly Endpoint[] {
     return ownsNetwork(container) ? this.#context.network.endpoints(container) : [];
+  }
+
+  bindings(container: Container): readonly Binding[] {
+    return ownsNetwork(container) ? this.#context.network.bindings(container) : [];
+  }
+
+  async changePorts(ref: string, change: PortChange): Promise<void> {
+    const live = this.#get(ref);
+    await this.#exclusive(live, async () => {
+      const { record } = live;
+      const { type } = record.spec.networkMode;
+      if (type !== 'networks')
+        throw new LinkspanError(
+          'containerConfigInvalid',
+          `a container in ${type} network mode publishes no ports of its own`,
+        );
+      // What -P asked for becomes a wish like any other, so that it can be taken back.
+      const ports = changeRequests(requestsOf(record), change, this.bindings(record));
+      const { table, network, events } = this.#context;
+      await table.update(live, { spec: { ...record.spec, ports, publishesAllPorts: false } });
+      try {
+        if (live.isRunning) await network.publish(live.record);
+      } catch (error) {
+        await table.update(live, { spec: record.spec });
+        throw hasCode(error, 'portUnavailable')
+          ? new LinkspanError('portTaken', error.message, { cause: error })
+          : error;
+      }
+      emitContainerEvent(events, live.record, 'update');
+    });
   }
 
   async create(

@@ -7,7 +7,7 @@ import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus, OciSpec, Runtime, RuntimeContainer, StdioPaths } from '../../runtime/runtime.ts';
 import type { Entry, Store, Txn, TxnResult } from '../../store/store.ts';
-import type { AttachmentRequest, Container, Endpoint, Network, Sandbox, SandboxId } from '../model.ts';
+import type { AttachmentRequest, Binding, Container, Endpoint, Network, Sandbox, SandboxId } from '../model.ts';
 import type { SandboxNetwork } from './ports.ts';
 
 export class MemoryStore implements Store {
@@ -286,6 +286,15 @@ export class FakeNetwork implements SandboxNetwork {
 
   endpoints(container: Container): readonly Endpoint[] {
     return this.attached.has(container.id) ? [{ ipv4: '172.17.0.2/16' } as Endpoint] : [];
+  }
+
+  bindings(): readonly Binding[] {
+    return [];
+  }
+
+  publish(container: Container): Promise<void> {
+    this.log.push(`publish ${container.name}`);
+    return this.failure === undefined ? Promise.resolve() : Promise.reject(this.failure);
   }
 
   renamed(container: Container, name: string): Promise<void> {

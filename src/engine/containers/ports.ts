@@ -2,7 +2,7 @@
  * What containers need of the network side of the engine. Owned here, because this is the consumer; the networks
  * implement it and the composition root hands it in.
  */
-import type { AttachmentRequest, Container, ContainerSpec, Endpoint, Network, Sandbox } from '../model.ts';
+import type { AttachmentRequest, Binding, Container, ContainerSpec, Endpoint, Network, Sandbox } from '../model.ts';
 
 export interface SandboxNetwork {
   /**
@@ -36,6 +36,10 @@ export interface SandboxNetwork {
   disconnect(container: Container, network: Network, commit: () => Promise<void>): Promise<void>;
   /** The container's endpoints in attach order, attached or reserved. */
   endpoints(container: Container): readonly Endpoint[];
+  /** What the container publishes now. */
+  bindings(container: Container): readonly Binding[];
+  /** The container runs and its spec asks for other ports: makes them so. On failure all is as before. */
+  publish(container: Container): Promise<void>;
   /** `container` still has the old name. */
   renamed(container: Container, name: string): Promise<void>;
   /** What `host-gateway` stands for in --add-host: addresses of the default bridge, or the daemon's setting. */

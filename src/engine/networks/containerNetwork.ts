@@ -2,8 +2,9 @@
  * The network side as containers see it: which attachments a container's mode means, and the sandboxes behind them.
  */
 import { hasCode } from '../../errors/linkspanError.ts';
+import type { PublishedPorts } from '../bindings/publishedPorts.ts';
 import type { SandboxNetwork } from '../containers/ports.ts';
-import type { AttachmentRequest, Container, ContainerSpec, Endpoint, Network, Sandbox } from '../model.ts';
+import type { AttachmentRequest, Binding, Container, ContainerSpec, Endpoint, Network, Sandbox } from '../model.ts';
 import { checkAttachment } from './attachmentCheck.ts';
 import type { Commit, Connections } from './connections.ts';
 import type { LocalNetworks } from './networks.ts';
@@ -17,6 +18,7 @@ export interface ContainerNetworkDependencies {
   readonly sandboxes: Sandboxes;
   readonly connections: Connections;
   readonly recover: RecoverDependencies;
+  readonly ports: Pick<PublishedPorts, 'bindings' | 'apply'>;
   /** The daemon's setting; empty = the default bridge's gateway. */
   readonly hostGatewayIps: readonly string[];
 }
@@ -105,6 +107,14 @@ export class ContainerNetwork implements SandboxNetwork {
 
   endpoints(container: Container): readonly Endpoint[] {
     return this.#deps.table.endpointsOfContainer(container.id);
+  }
+
+  bindings(container: Container): readonly Binding[] {
+    return this.#deps.ports.bindings(container.id);
+  }
+
+  publish(container: Container): Promise<void> {
+    return this.#deps.ports.apply(this.#deps.sandboxes.stateOf(container));
   }
 
   renamed(container: Container, name: string): Promise<void> {

@@ -161,6 +161,7 @@ export async function openNetworkWorld(path?: string): Promise<NetworkWorld> {
   const recover = { ...common, networks, namespaceFolder };
   const containerNetwork = new ContainerNetwork({
     ...{ table, networks, sandboxes, connections, recover },
+    ports: { bindings: () => [], apply: () => Promise.resolve() },
     hostGatewayIps: [],
   });
   return {

@@ -6,6 +6,7 @@ import type { Containers, Exec, ExecSpec, WaitCondition } from '../../../engine/
 import type { EventLog } from '../../../engine/events.ts';
 import {
   type AttachmentRequest,
+  type Binding,
   type Container,
   type ContainerId,
   type ContainerSpec,
@@ -59,6 +60,16 @@ export class FakeContainers implements Containers {
 
   endpoints({ id }: Container): readonly Endpoint[] {
     return this.#networks.attached.filter(({ containerId }) => containerId === id);
+  }
+
+  readonly published: Binding[] = [];
+
+  bindings(): readonly Binding[] {
+    return this.published;
+  }
+
+  changePorts(): Promise<void> {
+    return Promise.resolve();
   }
 
   create(
