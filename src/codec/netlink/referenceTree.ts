@@ -30,6 +30,10 @@ const element: Shape = { holds: { 1: value, 2: value, 10: value } };
 /** nft numbers the elements of a list; the kernel does not look. */
 const elements: Shape['holds'] = { 3: { holds: { 1: element, 2: element, 3: element } } };
 
+/** CTA_TUPLE_ORIG and CTA_TUPLE_REPLY hold addresses (1) and ports (2); CTA_FILTER holds flags. */
+const tuple: Shape = { holds: { 1: value, 2: value } };
+const flow: Shape['holds'] = { 1: tuple, 2: tuple, 25: value };
+
 const shapes: Readonly<Record<number, { readonly fixedBytes: number; readonly holds: Shape['holds'] }>> = {
   17: { fixedBytes: 16, holds: link },
   18: { fixedBytes: 16, holds: link },
@@ -39,6 +43,9 @@ const shapes: Readonly<Record<number, { readonly fixedBytes: number; readonly ho
   24: { fixedBytes: 12, holds: {} },
   26: { fixedBytes: 12, holds: {} },
   0x10: { fixedBytes: 16, holds: link },
+  0x100: { fixedBytes: 4, holds: flow },
+  0x101: { fixedBytes: 4, holds: flow },
+  0x102: { fixedBytes: 4, holds: flow },
   0xa0c: { fixedBytes: 4, holds: elements },
   0xa0e: { fixedBytes: 4, holds: elements },
   0xa1e: { fixedBytes: 4, holds: elements },

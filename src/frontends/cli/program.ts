@@ -107,6 +107,8 @@ function locate(words: readonly string[]): Wanted {
   if (first === 'help') return { help: words.slice(1) };
   const group = groups.find(({ name }) => name === first);
   if (group === undefined) {
+    const longer = findCommand(`${first} ${second}`);
+    if (longer !== undefined) return { command: longer, path: `${first} ${second}`, rest };
     const command = findCommand(first);
     if (command === undefined) throw unknownCommand(first, '');
     return { command, path: first, rest: words.slice(1) };

@@ -10,7 +10,7 @@ import { parseMemoryBytes } from '../text/units.ts';
 import { parseAddHost, parseStreamName, parseUlimit } from './flagValues.ts';
 import { parseMountFlag, planTmpfs, planVolumes } from './mountFlags.ts';
 import { planNetworks } from './networkFlag.ts';
-import { planPorts } from './portFlags.ts';
+import { planPorts, planSources } from './portFlags.ts';
 import { readEnvironment, readLabels } from './variableFiles.ts';
 
 export interface ConsoleSize {
@@ -230,7 +230,10 @@ export function containerCreateBody(
     // An empty --entrypoint resets the image's; the API spells that [""].
     Entrypoint: flags.has('entrypoint') ? [flags.text('entrypoint')] : null,
     OnBuild: null,
-    Labels: readLabels(flags.list('label-file'), flags.list('label')),
+    Labels: {
+      ...readLabels(flags.list('label-file'), flags.list('label')),
+      ...planSources(flags.list('publish')),
+    },
     ...(flags.has('stop-signal') ? { StopSignal: flags.text('stop-signal') } : {}),
     ...(flags.has('stop-timeout') ? { StopTimeout: flags.number('stop-timeout') } : {}),
     HostConfig: {

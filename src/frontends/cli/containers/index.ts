@@ -1,7 +1,6 @@
 /*
- * The container commands, and the small ones that only show something: inspect, top, port.
+ * The container commands, and the small ones that only show something: inspect, top.
  */
-import { CliError } from '../cliError.ts';
 import { type Command, someArguments } from '../command.ts';
 import { flag } from '../flags.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
@@ -12,7 +11,7 @@ import { execCommand } from './exec.ts';
 import { lifecycleCommands } from './lifecycle.ts';
 import { listCommand } from './list.ts';
 import { logsCommand } from './logs.ts';
-import { joinHostPort } from './ports.ts';
+import { portCommands } from './port.ts';
 import { runCommand } from './run.ts';
 
 const inspectCommand: Command = {
@@ -61,37 +60,6 @@ const topCommand: Command = {
   },
 };
 
-type PortMap = Readonly<
-  Record<string, readonly { readonly HostIp: string; readonly HostPort: string }[] | null>
->;
-
-const portCommand: Command = {
-  paths: ['port', 'container port'],
-  summary: 'List port mappings or a specific mapping for the container',
-  usage: 'CONTAINER [PRIVATE_PORT[/PROTO]]',
-  arity: { type: 'between', low: 1, high: 2 },
-  completes: 'container',
-  flags: [],
-  examples: [['Where port 80 can be reached', 'port web 80']],
-  run: async ({ client, args, io }) => {
-    const [name = '', wanted] = args;
-    const path = `/containers/${encodeURIComponent(name)}/json`;
-    const info = await client.json<{ NetworkSettings: { Ports: PortMap | null } }>('GET', path);
-    const ports = info.NetworkSettings.Ports ?? {};
-    if (wanted === undefined) {
-      const lines = Object.entries(ports).flatMap(([inner, bindings]) =>
-        (bindings ?? []).map(({ HostIp, HostPort }) => `${inner} -> ${joinHostPort(HostIp, HostPort)}\n`),
-      );
-      return io.out(lines.sort().join(''));
-    }
-    const key = wanted.includes('/') ? wanted : `${wanted}/tcp`;
-    const bindings = ports[key];
-    if (bindings === undefined || bindings === null)
-      throw new CliError(`Error: No public port '${wanted}' published for ${name}`);
-    io.out(bindings.map(({ HostIp, HostPort }) => `${joinHostPort(HostIp, HostPort)}\n`).join(''));
-  },
-};
-
 export const containerCommands: readonly Command[] = [
   runCommand,
   execCommand,
@@ -100,7 +68,7 @@ export const containerCommands: readonly Command[] = [
   createCommand,
   inspectCommand,
   logsCommand,
-  portCommand,
+  ...portCommands,
   startCommand,
   topCommand,
   ...lifecycleCommands,

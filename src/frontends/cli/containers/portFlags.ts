@@ -1,5 +1,6 @@
 /*
  * `-p` and `--expose` as the API's PortBindings and ExposedPorts. Pure. Texts are Docker's (go-connections/nat).
+ * One addition: `,from=CIDR` (also several) says who may connect; the API takes it as labels.
  */
 import { CliError } from '../cliError.ts';
 import { splitPair } from '../flags.ts';
@@ -49,6 +50,48 @@ function splitPublish(text: string): { ip: string; host: string; container: stri
   return { ip: parts.join(':'), host, container };
 }
 
+/** `8080:80,from=10.0.0.0/8` → `8080:80` and the subnets. */
+export function splitSources(text: string): {
+  readonly publish: string;
+  readonly sources: readonly string[];
+} {
+  const fields = text.split(',');
+  const isSource = (field: string): boolean => field.startsWith('from=');
+  return {
+    publish: fields.filter((field) => !isSource(field)).join(','),
+    sources: fields.filter(isSource).map((field) => field.slice('from='.length)),
+  };
+}
+
+/** Label that the daemon reads: alone for every published port, with `.80/tcp` after it for one. */
+const fromLabel = 'linkspan.publish.from';
+
+/**
+ * Who may connect, as labels. Throws CliError where two values of one container port say different things: there is
+ * one label for both.
+ */
+export function planSources(publish: readonly string[]): Record<string, string> {
+  const found = new Map<string, string>();
+  for (const value of publish) {
+    const { publish: short, sources } = splitSources(value);
+    const bindings: Record<string, Binding[]> = {};
+    publishOne(short, bindings);
+    for (const port of Object.keys(bindings)) {
+      const text = sources.join(',');
+      if ((found.get(port) ?? text) !== text)
+        throw new CliError(`conflicting values of from= for container port ${port}`, 125);
+      found.set(port, text);
+    }
+  }
+  const texts = new Set(found.values());
+  const [only] = texts;
+  if (texts.size === 1 && only !== undefined) return only === '' ? {} : { [fromLabel]: only };
+  return Object.fromEntries(
+    [...found].filter(([, text]) => text !== '').map(([port, text]) => [`${fromLabel}.${port}`, text]),
+  );
+}
+
+/** Throws CliError for a malformed value. */
 function publishOne(text: string, bindings: Record<string, Binding[]>): void {
   const short = /\w+=\w+/.test(text) ? fromLongForm(text) : text;
   const { ip, host, container } = splitPublish(short);
@@ -72,7 +115,7 @@ export function planPorts(
   expose: readonly string[],
 ): { bindings: Record<string, Binding[]>; exposed: Record<string, object> | undefined } {
   const bindings: Record<string, Binding[]> = {};
-  for (const value of publish) publishOne(value, bindings);
+  for (const value of publish) publishOne(splitSources(value).publish, bindings);
   const exposed: Record<string, object> = {};
   for (const port of Object.keys(bindings)) exposed[port] = {};
   for (const value of expose) {

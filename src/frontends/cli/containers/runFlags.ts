@@ -28,7 +28,11 @@ const networkFlags: readonly FlagSpec[] = [
   flag('--link', 'list', 'Add link to another container'),
   flag('--link-local-ip', 'list', 'Container IPv4/IPv6 link-local addresses'),
   flag('--mac-address', 'string', 'Container MAC address (e.g., 92:d0:c6:0a:29:33)'),
-  flag('-p, --publish', 'list', "Publish a container's port(s) to the host"),
+  flag(
+    '-p, --publish',
+    'list',
+    "Publish a container's port(s) to the host (,from=CIDR limits who may connect)",
+  ),
   flag('-P, --publish-all', 'bool', 'Publish all exposed ports to random ports'),
 ];
 
