@@ -23,7 +23,7 @@
  *   loopback   what our bridges send with or to a loopback address is dropped: route_localnet lets it in otherwise.
  *   input      `hostInput` only, after every other INPUT chain: a new connection to a published port that got here was
  *              accepted by all of them. Its client is noted in `admitted` and the packet dropped; the sender repeats
- *              it (TCP after a second), and then `arrive` lets it through. docs/adr/0004-publish-policy.md
+ *              it (TCP after a second), and then `arrive` lets it through. docs/adr/0006-publish-policy.md
  *
  * Masquerading looks at the source address, not at the incoming interface: with net.bridge.bridge-nf-call-iptables=1
  * frames inside a bridge pass postrouting without one. `oifname @bridges return` comes first so that traffic into any

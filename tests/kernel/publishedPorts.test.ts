@@ -250,6 +250,35 @@ test('publish policy host-input: what the host’s INPUT rules refuse stays refu
   await until('allowed again', () => addressSeenBy('C', hostAddress, 8080) === clientAddress);
 });
 
+test('publish policy host-input beside a real ufw: its default and its deny hold, its allow opens', async () => {
+  await using world = await openWorld({ asksHost: true });
+  setBridgeFiltering(false);
+  const w1 = await world.runContainer('w1', await world.createNetwork('172.18.0.0/16'));
+  await using _server = await serve('w1', [80]);
+  await publish(world, w1, binding(w1, 8080, 80));
+  const ufw = (...words: readonly string[]): string => run('host', 'ufw', '--force', ...words);
+  const answers = (): boolean => addressSeenBy('C', hostAddress, 8080) === clientAddress;
+  assert.ok(answers());
+  ufw('enable');
+  try {
+    await until('ufw refuses what comes in', () => !answers());
+    ufw('allow', '8080/tcp');
+    await until('ufw lets it in', answers);
+    ufw('delete', 'allow', '8080/tcp');
+    ufw('deny', '8080/tcp');
+    await until('the deny holds', () => !answers());
+    assert.equal(addressSeenBy('host', '127.0.0.1', 8080), '172.18.0.1', 'the host itself is not asked');
+    ufw('delete', 'deny', '8080/tcp');
+    ufw('allow', 'from', '198.51.100.0/24', 'to', 'any', 'port', '8080', 'proto', 'tcp');
+    await until('another client is let in', () => addressSeenBy('D', otherHostAddress, 8080) !== undefined);
+    await expectUnseen(['C', hostAddress, 8080]);
+  } finally {
+    ufw('reset');
+    run('host', 'nft', 'flush', 'ruleset');
+    await world.firewall.check();
+  }
+});
+
 test('an old UDP flow does not outlive a change of its port', async () => {
   await using world = await openWorld();
   const n1 = await world.createNetwork('172.18.0.0/16');

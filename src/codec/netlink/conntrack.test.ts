@@ -56,7 +56,15 @@ test('a flow in a zone is deleted there', () => {
 });
 
 for (const [name, port, tuple, flags] of [
-  ['one port', 5353, [[1, '11'], [3, '14e9']], '28000000'],
+  [
+    'one port',
+    5353,
+    [
+      [1, '11'],
+      [3, '14e9'],
+    ],
+    '28000000',
+  ],
   ['every port', undefined, [[1, '11']], '08000000'],
 ] as const) {
   test(`a dump of ${name} says what must match`, () => {
