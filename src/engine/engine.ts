@@ -4,8 +4,8 @@
  */
 import type { ImageStore } from '../runtime/images/images.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
-import type { EventLog } from './events.ts';
 import type { PortChange } from './bindings/requests.ts';
+import type { EventLog } from './events.ts';
 import type {
   AttachmentRequest,
   Binding,

@@ -10,8 +10,8 @@ import { readdirSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { eventually, type Runner } from './command.ts';
 import { type Daemon, engines, processes, startDaemon } from './daemonFixture.ts';
-import { clientAddress, hostAddress, inHost } from './hosts.ts';
 import { readHostState } from './hostState.ts';
+import { clientAddress, hostAddress, inHost } from './hosts.ts';
 
 /** busybox httpd answers with a page, and logs who called in the foreground. */
 const webServer = (port: number): readonly string[] => [
@@ -34,8 +34,10 @@ const question = 'GET / HTTP/1.0\r\n\r\n';
 /** A program of host A that listens on `port`, until disposed. */
 async function hostProgram(port: number): Promise<AsyncDisposable> {
   const program = `require('net').createServer().listen(${port}, '0.0.0.0', () => console.log('ready'))`;
-  const [nsenter = '', ...words] = [...inHost('A'), process.execPath, '-e', program];
-  const child = spawn(nsenter, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [nsenter = '', ...words] = inHost('A');
+  const child = spawn(nsenter, [...words, process.execPath, '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await once(child.stdout, 'data');
   return {
     [Symbol.asyncDispose]: async () => {

@@ -15,11 +15,13 @@ import {
   clientAddress,
   expectClosed,
   expectOpen,
+  expectUnseen,
   hostAddress,
   openWorld,
   run,
   until,
 } from './bridgeWorld.ts';
+import { binding, otherHostAddress, publish, serve } from './portWorld.ts';
 
 const ourRule = '-m mark --mark 0x10000000/0x10000000 -m comment --comment linkspan -j ACCEPT';
 const getsOut = (): boolean => addressSeenBy('w1', clientAddress) === hostAddress;
@@ -76,6 +78,36 @@ test('ufw: one rule among its route rules, there again after a reload, gone afte
     assert.match(iptables('-S', 'ufw-user-forward'), /-i other0 -o up0 -j ACCEPT/);
   } finally {
     run('host', 'ufw', '--force', 'disable');
+    run('host', 'nft', 'flush', 'ruleset');
+    await world.firewall.check();
+  }
+});
+
+test('publish policy host-input beside a real ufw: its default and its deny hold, its allow opens', async () => {
+  await using world = await openWorld({ asksHost: true });
+  const w1 = await world.runContainer('w1', await world.createNetwork('172.18.0.0/16'));
+  await using _server = await serve('w1', [80]);
+  await publish(world, w1, binding(w1, 8080, 80));
+  const ufw = (...words: readonly string[]): string => run('host', 'ufw', ...words);
+  const answers = (): boolean => addressSeenBy('C', hostAddress, 8080) === clientAddress;
+  assert.ok(answers());
+  ufw('--force', 'enable');
+  try {
+    await until('ufw refuses what comes in', () => !answers());
+    ufw('allow', '8080/tcp');
+    // Its FORWARD policy drops too, until our one rule stands there.
+    await until('ufw lets it in', answers);
+    ufw('delete', 'allow', '8080/tcp');
+    ufw('deny', '8080/tcp');
+    await until('the deny holds', () => !answers());
+    assert.equal(addressSeenBy('host', '127.0.0.1', 8080), '172.18.0.1', 'the host itself is not asked');
+    ufw('delete', 'deny', '8080/tcp');
+    ufw('allow', 'from', '198.51.100.0/24', 'to', 'any', 'port', '8080', 'proto', 'tcp');
+    const isLetIn = (): boolean => addressSeenBy('D', otherHostAddress, 8080) === '198.51.100.2';
+    await until('another client is let in', isLetIn);
+    await expectUnseen(['C', hostAddress, 8080]);
+  } finally {
+    ufw('--force', 'reset');
     run('host', 'nft', 'flush', 'ruleset');
     await world.firewall.check();
   }

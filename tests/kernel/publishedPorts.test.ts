@@ -3,7 +3,7 @@
  * the port's hairpin are set here by hand; what decides on them is the engine's (tests/compat).
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { bridgeLabels as label } from '../../src/drivers/bridge/options.ts';
 import type { FirewallBinding } from '../../src/firewall/binding.ts';
@@ -20,77 +20,9 @@ import {
   run,
   setBridgeFiltering,
   until,
-  type World,
 } from './bridgeWorld.ts';
 import { matchGolden } from './golden.ts';
-
-const otherHostAddress = '198.51.100.1';
-
-/** Servers in `where` that answer with the caller's address, on TCP and UDP ports. */
-async function serve(
-  where: string,
-  tcpPorts: readonly number[],
-  udpPorts: readonly number[] = [],
-): Promise<AsyncDisposable> {
-  const program = `
-    const ready = [];
-    for (const port of ${JSON.stringify(tcpPorts)})
-      ready.push(new Promise((done) => require('node:net').createServer((s) => { s.on('error', () => {}); s.end(s.remoteAddress + '\\n'); }).listen(port, '0.0.0.0', done)));
-    for (const port of ${JSON.stringify(udpPorts)})
-      ready.push(new Promise((done) => { const u = require('node:dgram').createSocket('udp4'); u.on('message', (m, from) => u.send(from.address + '\\n', from.port, from.address)); u.bind(port, '0.0.0.0', done); }));
-    Promise.all(ready).then(() => console.log('ready'));`;
-  const words = [process.execPath, '-e', program];
-  const child: ChildProcess =
-    where === 'host'
-      ? spawn(words[0] ?? '', words.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] })
-      : spawn('nsenter', [`--net=/run/netns/${where}`, '--', ...words], {
-          stdio: ['ignore', 'pipe', 'inherit'],
-        });
-  await new Promise((resolve) => child.stdout?.once('data', resolve));
-  child.unref();
-  return { [Symbol.asyncDispose]: () => Promise.resolve(void child.kill('SIGKILL')) };
-}
-
-/** What a UDP server at `to` sees us by; undefined if nothing comes back within a second. */
-function udpAddressSeenBy(from: string, to: string, port: number, sourcePort = 0): string | undefined {
-  const program = `const u = require('node:dgram').createSocket('udp4'); u.on('message', (m) => { console.log(String(m).trim()); process.exit(0); }); u.bind(${sourcePort}, () => { u.send('x', ${port}, '${to}'); setTimeout(() => process.exit(1), 1000); });`;
-  const words = [process.execPath, '-e', program];
-  const { stdout } =
-    from === 'host'
-      ? spawnSync(words[0] ?? '', words.slice(1), { encoding: 'utf8' })
-      : spawnSync('nsenter', [`--net=/run/netns/${from}`, '--', ...words], { encoding: 'utf8' });
-  return stdout.trim() === '' ? undefined : stdout.trim();
-}
-
-function binding(
-  container: Container,
-  hostPort: number,
-  port: number,
-  change: Partial<FirewallBinding> = {},
-): FirewallBinding {
-  const target = parseIp(container.address);
-  assert.ok(target);
-  return {
-    proto: 'tcp',
-    hostIp: undefined,
-    hostPort,
-    count: 1,
-    target,
-    port,
-    isRouted: false,
-    sources: [],
-    ...change,
-  };
-}
-
-async function publish(
-  world: World,
-  container: Container,
-  ...bindings: readonly FirewallBinding[]
-): Promise<void> {
-  await world.kernel.setHairpin(container.endpoint.hostInterfaceName, true);
-  await world.firewall.publish(container.name, bindings);
-}
+import { binding, otherHostAddress, publish, serve, udpAddressSeenBy } from './portWorld.ts';
 
 const gatewayOf = (subnet: string): string => subnet.replace(/0\/16$/, '1');
 
@@ -248,35 +180,6 @@ test('publish policy host-input: what the host’s INPUT rules refuse stays refu
   assert.equal(addressSeenBy('D', otherHostAddress, 8080), '198.51.100.2', 'another client still may');
   run('host', 'nft', 'delete table inet admin');
   await until('allowed again', () => addressSeenBy('C', hostAddress, 8080) === clientAddress);
-});
-
-test('publish policy host-input beside a real ufw: its default and its deny hold, its allow opens', async () => {
-  await using world = await openWorld({ asksHost: true });
-  setBridgeFiltering(false);
-  const w1 = await world.runContainer('w1', await world.createNetwork('172.18.0.0/16'));
-  await using _server = await serve('w1', [80]);
-  await publish(world, w1, binding(w1, 8080, 80));
-  const ufw = (...words: readonly string[]): string => run('host', 'ufw', '--force', ...words);
-  const answers = (): boolean => addressSeenBy('C', hostAddress, 8080) === clientAddress;
-  assert.ok(answers());
-  ufw('enable');
-  try {
-    await until('ufw refuses what comes in', () => !answers());
-    ufw('allow', '8080/tcp');
-    await until('ufw lets it in', answers);
-    ufw('delete', 'allow', '8080/tcp');
-    ufw('deny', '8080/tcp');
-    await until('the deny holds', () => !answers());
-    assert.equal(addressSeenBy('host', '127.0.0.1', 8080), '172.18.0.1', 'the host itself is not asked');
-    ufw('delete', 'deny', '8080/tcp');
-    ufw('allow', 'from', '198.51.100.0/24', 'to', 'any', 'port', '8080', 'proto', 'tcp');
-    await until('another client is let in', () => addressSeenBy('D', otherHostAddress, 8080) !== undefined);
-    await expectUnseen(['C', hostAddress, 8080]);
-  } finally {
-    ufw('reset');
-    run('host', 'nft', 'flush', 'ruleset');
-    await world.firewall.check();
-  }
 });
 
 test('an old UDP flow does not outlive a change of its port', async () => {

@@ -49,6 +49,7 @@ test('parseBridgeOptions has Docker’s defaults', () => {
     interfacePrefix: 'eth',
     hostAddresses: {},
     bindingAddress: undefined,
+    publishSources: [],
     trustedInterfaces: [],
     announcements: { count: 3, intervalMs: 1000 },
     isDefaultBridge: false,
@@ -75,6 +76,7 @@ test('parseBridgeOptions reads every label', () => {
       [label.ipv6]: 'true',
       [label.announcements]: '0',
       [label.announceInterval]: '200',
+      [label.publishFrom]: '10.1.2.3/8,192.0.2.7',
     }),
   );
   assert.deepEqual(options, {
@@ -87,6 +89,7 @@ test('parseBridgeOptions reads every label', () => {
     interfacePrefix: 'net',
     hostAddresses: { 4: parseIp('192.0.2.7'), 6: parseIp('2001:db8::7') },
     bindingAddress: parseIp('127.0.0.1'),
+    publishSources: [parsePrefix('10.0.0.0/8'), parsePrefix('192.0.2.7/32')],
     trustedInterfaces: ['eth1', 'vxlan.1'],
     announcements: { count: 0, intervalMs: 200 },
     isDefaultBridge: true,
