@@ -219,6 +219,8 @@ test('an old UDP flow does not outlive a change of its port', async () => {
 });
 
 test('the table with published ports in text, and ten thousand of them need no more rules', async () => {
+  // Else we switch it on, and the guard stands.
+  run('host', 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward');
   await using world = await openWorld();
   const n1 = await world.createNetwork('172.18.0.0/16', { [label.name]: 'br-ports' });
   const w1 = await world.runContainer('w1', n1);
