@@ -57,6 +57,13 @@ export function describeSkeleton(listing: Listing): string {
   });
 }
 
+/** True if every chain of ours has as many rules as planned: somebody may change the table while we read it back. */
+export function hasAllRules(listing: Listing, counts: ReadonlyMap<string, number>): boolean {
+  return [...counts].every(
+    ([chain, count]) => listing.rules.filter((rule) => rule.chain === chain).length === count,
+  );
+}
+
 /** One sentence on how the skeleton differs, for the log. */
 export function explainSkeleton(actual: Listing): string {
   if (actual.chains.length === 0 && actual.sets.length === 0) return 'the table was gone';

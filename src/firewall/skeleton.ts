@@ -222,6 +222,12 @@ export const chainNames: readonly string[] = [
   'postrouting',
 ];
 
+/** How many rules each of our chains should have. */
+export function countRules(options: SkeletonOptions): ReadonlyMap<string, number> {
+  const rules = rulesOf(options);
+  return new Map(chainNames.map((name) => [name, (rules[name] ?? []).length]));
+}
+
 /**
  * nft commands, one a line, that make the table's sets, chains and rules as they should be, whatever is there; one
  * transaction. Elements and the operator's chain are kept. Fails (nothing changes) where a set or base chain of the

@@ -11,12 +11,13 @@ import {
   describeSkeleton,
   type ElementDifference,
   explainSkeleton,
+  hasAllRules,
   planElementChanges,
 } from './difference.ts';
 import { formatData, formatKey, planForeignBridge, planNetwork } from './elements.ts';
 import type { FirewallNetwork } from './network.ts';
 import { type Listing, readListing } from './nftJson.ts';
-import { admittedSets, planRemoval, planSkeleton, type SkeletonOptions } from './skeleton.ts';
+import { admittedSets, countRules, planRemoval, planSkeleton, type SkeletonOptions } from './skeleton.ts';
 
 type TableKernel = Pick<Kernel, 'nft' | 'changeElements'>;
 
@@ -253,7 +254,9 @@ export class TableKeeper {
       await this.#kernel.nft(rebuild.join('\n'));
       this.#reference = undefined;
     }
-    if (!isSkeletonRight || this.#reference === undefined)
-      this.#reference = describeSkeleton(await this.#list());
+    if (isSkeletonRight && this.#reference !== undefined) return;
+    const written = await this.#list();
+    // Somebody may have been at it since we wrote; then the next compare, which the notice of that calls for, writes anew.
+    this.#reference = hasAllRules(written, countRules(this.#options)) ? describeSkeleton(written) : undefined;
   }
 }
