@@ -131,7 +131,8 @@ function publishingRules({ asksHost }: SkeletonOptions): Readonly<Record<string,
       'ip saddr 127.0.0.0/8 iifname @bridges drop',
     ],
     prerouting: [`${toHost} goto arrive`],
-    output: [`${toHost} goto publish`],
+    // A reply to ::1 cannot come in from a bridge as one to 127.0.0.1 can: IPv6 has no route_localnet.
+    output: ['ip6 daddr ::1 return', `${toHost} goto publish`],
     arrive: [
       'ip daddr 127.0.0.0/8 return comment "published on loopback: for the host alone"',
       'ip6 daddr ::1 return',
@@ -198,7 +199,6 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
           `${ip} saddr . oifname @home${family} ct status dnat masquerade comment "its own network by a published port"`,
       ),
       'ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "the host, by its loopback"',
-      'ip6 saddr ::1 oifname @bridges masquerade',
       'oifname @bridges return comment "into a network: keep the source"',
       'snat ip to ip saddr map @snat4',
       'snat ip6 to ip6 saddr map @snat6',

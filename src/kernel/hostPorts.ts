@@ -2,7 +2,8 @@
  * Host ports held by bound sockets, so that no program of the host can take what is published, and so that the kernel
  * says what is taken already. Plain descriptors: nothing of theirs is in an event loop. A socket filter drops all that
  * reaches them, so that a packet that meets no translation (somebody flushed the firewall) is repeated by its sender
- * until it does, instead of being refused. Contract: socket(7), ip(7), ipv6(7).
+ * until it does, instead of being refused. TCP on IPv6 is only bound and refuses: what reaches it is the host's own ::1,
+ * which is never translated, and whose programs should go on to 127.0.0.1 at once. Contract: socket(7), ip(7), ipv6(7).
  *
  *   sockaddr_in    0 u16 family | 2 u16 port, big-endian | 4 address | 8 zero                    16 bytes
  *   sockaddr_in6   0 u16 family | 2 u16 port, big-endian | 4 u32 flow | 8 address | 24 u32 scope   28 bytes
@@ -71,10 +72,21 @@ export class HostPorts implements Disposable {
 
   /** Undefined where the kernel has no such protocol: then no program of the host can have the port either. */
   #open(port: HostPort): number | undefined {
+    if (port.ip.family === 4 || port.proto !== 'tcp') return this.#openAs(port, true);
+    try {
+      return this.#openAs(port, false);
+    } catch (error) {
+      // It may be free but for connections in TIME_WAIT.
+      if (!hasErrno(error, 'EADDRINUSE')) throw error;
+      return this.#openAs(port, true);
+    }
+  }
+
+  #openAs(port: HostPort, swallows: boolean): number | undefined {
     const fd = this.#socket(port);
     if (fd === undefined) return undefined;
     try {
-      this.#bind(fd, port);
+      this.#bind(fd, port, swallows);
       return fd;
     } catch (error) {
       closeSync(fd);
@@ -98,19 +110,20 @@ export class HostPorts implements Disposable {
     }
   }
 
-  #bind(fd: number, port: HostPort): void {
+  /** `swallows`: takes no packet and does not refuse any; else it is bound and nothing more. */
+  #bind(fd: number, port: HostPort, swallows: boolean): void {
     const libc = this.#libc;
     const { ip, proto } = port;
     const set = (level: number, option: number): void =>
       void check(libc, `setsockopt ${option}`, libc.setsockopt(fd, level, option, one, 4));
-    check(libc, 'attach filter', libc.dropAll(fd));
+    if (swallows) check(libc, 'attach filter', libc.dropAll(fd));
     if (ip.family === 6) set(linux.IPPROTO_IPV6, linux.IPV6_V6ONLY);
     // Connections of an earlier owner in TIME_WAIT do not count. For UDP the option would let others in beside us;
     // for the others listening keeps them out, which takes the option's effect away again.
-    if (proto !== 'udp') set(linux.SOL_SOCKET, linux.SO_REUSEADDR);
+    if (proto !== 'udp' && swallows) set(linux.SOL_SOCKET, linux.SO_REUSEADDR);
     const address = socketAddress(ip, port.port);
     check(libc, `bind ${nameOf(port)}`, libc.bind(fd, address, address.length));
-    if (proto !== 'udp') check(libc, `listen ${nameOf(port)}`, libc.listen(fd, 1));
+    if (proto !== 'udp' && swallows) check(libc, `listen ${nameOf(port)}`, libc.listen(fd, 1));
   }
 }
 

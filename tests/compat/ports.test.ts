@@ -228,6 +228,55 @@ for (const engine of engines()) {
       await answers(daemon.client, hostAddress, 8080);
     });
 
+    test('an IPv6 network: published by both families, ::1 refused at once', async () => {
+      if (daemon.isReference) return;
+      await cli(['network', 'create', '--ipv6', '--subnet', 'fd00:77::/64', 'n6']);
+      await cli([
+        'run',
+        '-d',
+        '--name',
+        'six',
+        '--network',
+        'n6',
+        '-p',
+        '8300:80',
+        'busybox',
+        ...webServer(80),
+      ]);
+      await cli(['port', 'six'], { stdout: '80/tcp -> 0.0.0.0:8300\n80/tcp -> [::]:8300' });
+      await answers(daemon.client, hostAddress, 8300);
+      await answers(daemon.host, '127.0.0.1', 8300);
+      await answers(daemon.host, 'fd00:77::1', 8300);
+      await answers(inContainer('six'), 'fd00:77::1', 8300);
+      const startMs = performance.now();
+      await isSilent(daemon.host, '::1', 8300);
+      assert.ok(performance.now() - startMs < 1900, 'refused, not timed out');
+      for (const [host, address] of [
+        ['A', '2001:db8::11'],
+        ['C', '2001:db8::13'],
+      ] as const)
+        await (host === 'A' ? daemon.host : daemon.client)([
+          'ip',
+          '-6',
+          'address',
+          'add',
+          `${address}/64`,
+          'dev',
+          'eth0',
+          'nodad',
+        ]);
+      await answers(daemon.client, '2001:db8::11', 8300);
+      assert.match((await cli(['logs', 'six'])).stderr, /2001:db8::13/);
+      await daemon.client(['ip', '-6', 'route', 'add', 'fd00:77::/64', 'via', '2001:db8::11']);
+      await isSilent(daemon.client, 'fd00:77::2', 80);
+      await cli(['run', '--name', 'seven', '-p', '[::]:8301:80', 'busybox', 'true'], {
+        exitCode: 125,
+        stderr: /cannot publish port 80\/tcp on ::: the container has no IPv6 connection to the outside/,
+      });
+      await cli(['rm', '-f', 'six', 'seven']);
+      await cli(['network', 'rm', 'n6']);
+    });
+
     test('36: a hundred ports cost no process and little time, ten thousand are one start', async () => {
       const before = await readHostState(daemon);
       const processCount = processes().length;

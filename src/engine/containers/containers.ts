@@ -11,7 +11,14 @@ import type { AttachStreams, LogQuery, LogRecord } from '../../runtime/stdio/std
 import { requestsOf } from '../bindings/publishedPorts.ts';
 import { changeRequests, type PortChange } from '../bindings/requests.ts';
 import type { Containers, Exec, ExecSpec, WaitCondition } from '../engine.ts';
-import type { AttachmentRequest, Binding, Container, ContainerId, ContainerSpec, Endpoint } from '../model.ts';
+import type {
+  AttachmentRequest,
+  Binding,
+  Container,
+  ContainerId,
+  ContainerSpec,
+  Endpoint,
+} from '../model.ts';
 import { AccountReader } from './accounts.ts';
 import { type AttachWant, attachTo } from './attacher.ts';
 import { connectContainer, disconnectContainer } from './connections.ts';

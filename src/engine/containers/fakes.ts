@@ -7,7 +7,15 @@ import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus, OciSpec, Runtime, RuntimeContainer, StdioPaths } from '../../runtime/runtime.ts';
 import type { Entry, Store, Txn, TxnResult } from '../../store/store.ts';
-import type { AttachmentRequest, Binding, Container, Endpoint, Network, Sandbox, SandboxId } from '../model.ts';
+import type {
+  AttachmentRequest,
+  Binding,
+  Container,
+  Endpoint,
+  Network,
+  Sandbox,
+  SandboxId,
+} from '../model.ts';
 import type { SandboxNetwork } from './ports.ts';
 
 export class MemoryStore implements Store {

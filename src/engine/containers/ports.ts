@@ -2,7 +2,15 @@
  * What containers need of the network side of the engine. Owned here, because this is the consumer; the networks
  * implement it and the composition root hands it in.
  */
-import type { AttachmentRequest, Binding, Container, ContainerSpec, Endpoint, Network, Sandbox } from '../model.ts';
+import type {
+  AttachmentRequest,
+  Binding,
+  Container,
+  ContainerSpec,
+  Endpoint,
+  Network,
+  Sandbox,
+} from '../model.ts';
 
 export interface SandboxNetwork {
   /**

@@ -4,7 +4,15 @@
 import { hasCode } from '../../errors/linkspanError.ts';
 import type { PublishedPorts } from '../bindings/publishedPorts.ts';
 import type { SandboxNetwork } from '../containers/ports.ts';
-import type { AttachmentRequest, Binding, Container, ContainerSpec, Endpoint, Network, Sandbox } from '../model.ts';
+import type {
+  AttachmentRequest,
+  Binding,
+  Container,
+  ContainerSpec,
+  Endpoint,
+  Network,
+  Sandbox,
+} from '../model.ts';
 import { checkAttachment } from './attachmentCheck.ts';
 import type { Commit, Connections } from './connections.ts';
 import type { LocalNetworks } from './networks.ts';
