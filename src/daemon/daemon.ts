@@ -162,7 +162,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
       networks: half.table.networks,
       endpoints: half.table.endpoints,
       containers: containers.list(),
-      conditions: half.firewall.conditions,
+      conditions: [...half.firewall.conditions, ...half.ports.conditions],
       repairs,
     }),
   );
