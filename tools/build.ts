@@ -19,6 +19,7 @@ const root = join(import.meta.dirname, '..');
 const entries: Readonly<Record<string, string>> = {
   linkspand: 'src/daemon/main.ts',
   linkspan: 'src/frontends/cli/main.ts',
+  dnsWorker: 'src/dns/dnsWorker.ts',
   kernelWorker: 'src/kernel/kernelWorker.ts',
   storeWorker: 'src/store/storeWorker.ts',
 };

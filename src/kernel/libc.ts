@@ -17,12 +17,14 @@ export const linux = {
   SOCK_STREAM: 1,
   SOCK_DGRAM: 2,
   SOCK_RAW: 3,
+  SOCK_NONBLOCK: 0x800,
   SOCK_CLOEXEC: 0x80000,
   NETLINK_ROUTE: 0,
   NETLINK_NETFILTER: 12,
   SOL_SOCKET: 1,
   SO_REUSEADDR: 2,
   SO_ATTACH_FILTER: 26,
+  SO_SNDBUF: 7,
   SO_SNDBUFFORCE: 32,
   SO_RCVBUFFORCE: 33,
   IPPROTO_IPV6: 41,
@@ -32,6 +34,7 @@ export const linux = {
   NETLINK_ADD_MEMBERSHIP: 1,
   NETLINK_CAP_ACK: 10,
   NETLINK_EXT_ACK: 11,
+  MSG_TRUNC: 0x20,
   MSG_DONTWAIT: 0x40,
   CLONE_NEWNET: 0x40000000,
   MS_BIND: 0x1000,
@@ -46,6 +49,8 @@ export interface Libc {
   readonly socket: (family: number, type: number, protocol: number) => number;
   readonly bind: (fd: number, address: Uint8Array, length: number) => number;
   readonly listen: (fd: number, backlog: number) => number;
+  readonly connect: (fd: number, address: Uint8Array, length: number) => number;
+  readonly getsockname: (fd: number, address: Uint8Array, length: Uint8Array) => number;
   readonly setsockopt: (
     fd: number,
     level: number,
@@ -54,9 +59,28 @@ export interface Libc {
     length: number,
   ) => number;
   readonly send: (fd: number, bytes: Uint8Array, length: number, flags: number) => number;
+  readonly sendto: (
+    fd: number,
+    bytes: Uint8Array,
+    length: number,
+    flags: number,
+    address: Uint8Array,
+    addressLength: number,
+  ) => number;
   readonly recv: (fd: number, bytes: Uint8Array, length: number, flags: number) => number;
   /** Attaches a socket filter that takes no packet (SO_ATTACH_FILTER). */
   readonly dropAll: (fd: number) => number;
+  /** `messages` is an array of struct mmsghdr; what its pointers lead to must stay referenced by the caller. */
+  readonly recvmmsg: (
+    fd: number,
+    messages: Uint8Array,
+    count: number,
+    flags: number,
+    timeout: null,
+  ) => number;
+  readonly sendmmsg: (fd: number, messages: Uint8Array, count: number, flags: number) => number;
+  /** Where a buffer's bytes are, for pointers inside other buffers. Keeps nothing alive. */
+  readonly addressOf: (bytes: Uint8Array) => bigint;
   readonly unshare: (flags: number) => number;
   readonly setns: (fd: number, type: number) => number;
   readonly mount: (source: string, target: string, type: null, flags: number, data: null) => number;
@@ -87,8 +111,14 @@ export function loadLibc(): Libc {
       // Naming the instruction here keeps it alive until the call is over.
       return program.instruction.length > 0 ? result : -1;
     },
+    connect: call('int connect(int, void *, uint32_t)'),
+    getsockname: call('int getsockname(int, void *, void *)'),
     send: sendFunction as IntCall,
+    sendto: call('intptr_t sendto(int, void *, size_t, int, void *, uint32_t)'),
     recv: call('intptr_t recv(int, void *, size_t, int)'),
+    recvmmsg: call('int recvmmsg(int, void *, unsigned int, int, void *)'),
+    sendmmsg: call('int sendmmsg(int, void *, unsigned int, int)'),
+    addressOf: (bytes) => koffi.address(bytes),
     unshare: call('int unshare(int)'),
     setns: call('int setns(int, int)'),
     mount: call('int mount(const char *, const char *, const char *, unsigned long, void *)'),

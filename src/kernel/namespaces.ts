@@ -34,15 +34,19 @@ function returnHome(libc: Libc, home: Home): void {
   for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
 }
 
-export interface NamespaceContext {
+/** What a thread needs to enter other namespaces and come back. */
+export interface ThreadContext {
   readonly libc: Libc;
   readonly seam: Seam;
   readonly home: Home;
+}
+
+export interface NamespaceContext extends ThreadContext {
   readonly sockets: SocketContext;
 }
 
 /** Runs `work` with this thread inside the namespace at `path`; undefined runs it here. ENOENT, EINVAL if it is none. */
-export function inNamespace<T>(context: NamespaceContext, path: NamespacePath, work: () => T): T {
+export function inNamespace<T>(context: ThreadContext, path: NamespacePath, work: () => T): T {
   if (path === undefined) return work();
   using namespace = openNamespace(context.seam, path);
   return inOpenNamespace(context, namespace, work);
@@ -66,7 +70,7 @@ export function openNamespace(seam: Seam, path: string): OpenNamespace {
 
 /** As `inNamespace`, for a namespace that is open already. EINVAL if the file is none. */
 export function inOpenNamespace<T>(
-  { libc, home, seam }: NamespaceContext,
+  { libc, home, seam }: ThreadContext,
   { fd, path }: OpenNamespace,
   work: () => T,
 ): T {
