@@ -84,6 +84,13 @@ function engineTable(engines: readonly EngineResult[]): readonly string[] {
   ];
 }
 
+interface DnsSample {
+  readonly name: string;
+  readonly inFlight: number;
+  readonly qps: number;
+  readonly p99: number;
+}
+
 interface Target {
   readonly what: string;
   /** undefined where an engine is missing. */
@@ -149,6 +156,25 @@ function targetTable(all: readonly Target[]): readonly string[] {
   return ['| target | measured | at most | met |', '|---|---|---|---|', ...all.map(row)];
 }
 
+function dnsTable(samples: readonly DnsSample[]): readonly string[] {
+  const find = (name: string, inFlight: number): DnsSample | undefined =>
+    samples.find((sample) => sample.name === name && sample.inFlight === inFlight);
+  const flights = [...new Set(samples.map(({ inFlight }) => inFlight))];
+  const rows = flights.flatMap((inFlight) => {
+    const [ours, theirs] = [find('linkspan', inFlight), find('docker', inFlight)];
+    if (ours === undefined || theirs === undefined) return [];
+    const ratio = (ours.qps / theirs.qps).toFixed(2);
+    return `| ${inFlight} | ${ours.qps} | ${ours.p99} | ${theirs.qps} | ${theirs.p99} | ${ratio} |`;
+  });
+  return [
+    'Names of containers asked at 127.0.0.11:53, answers a second and latency in microseconds:',
+    '',
+    '| in flight | linkspan | p99 | docker | p99 | ratio (target 1.5 at 64) |',
+    '|---|---|---|---|---|---|',
+    ...rows,
+  ];
+}
+
 const rounds = process.argv[2] ?? '20';
 const node = join(root, 'scripts/node');
 const loadBefore = loadavg()[0] ?? 0;
@@ -158,6 +184,10 @@ process.stderr.write('bench: linkspan, dockerd and podman taking turns, up to fi
 const engines = measure(
   ...['sh', '-c', 'scripts/test-tools overlay && exec "$@"', 'bench', node, 'bench/compare.ts', rounds],
 ) as readonly EngineResult[];
+process.stderr.write('bench: names, linkspan and dockerd taking turns\n');
+const dns = measure(
+  ...['sh', '-c', 'scripts/test-tools overlay && exec "$@"', 'bench', node, 'bench/dns.ts'],
+) as readonly DnsSample[];
 const loads = [loadBefore, loadavg()[0] ?? 0];
 const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`;
 const isBusy = loadBefore > cpus().length / 2;
@@ -176,6 +206,8 @@ const text = [
   ...attachTable(attach),
   '',
   ...engineTable(engines),
+  '',
+  ...dnsTable(dns),
   '',
 ].join('\n');
 writeFileSync(join(root, 'bench/RESULTS.md'), text);

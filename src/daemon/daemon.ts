@@ -12,6 +12,7 @@ import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { RepairLog } from '../base/repairLog.ts';
 import type { Seam } from '../base/seam.ts';
+import { openDns } from '../dns/openDns.ts';
 import { type LocalContainers, openContainers } from '../engine/containers/containers.ts';
 import type { Engine, EngineInfo } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
@@ -25,7 +26,7 @@ import { readSpecHost } from '../runtime/oci/specHost.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openSqliteStore } from '../store/sqliteStore.ts';
 import type { DaemonConfig, ListenAddress } from './config.ts';
-import { type NetworkHalf, openNetworkHalf } from './engineNetworks.ts';
+import { dnsDefaultsOf, type NetworkHalf, openNetworkHalf } from './engineNetworks.ts';
 import { findGroupId } from './groups.ts';
 import { Identity } from './identity.ts';
 import { takeStock } from './stock.ts';
@@ -82,6 +83,7 @@ function openContainerHalf(
     fifoFolder: join(config.execRoot, 'containers'),
     hostsPath: '/etc/hosts',
     resolvConfPath: '/etc/resolv.conf',
+    dnsDefaults: dnsDefaultsOf(config),
     hostname: () => hostname(),
   });
 }
@@ -122,6 +124,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const store = parts.use(await openSqliteStore(join(config.dataRoot, 'state.db'), seam));
   const { dataRoot, execRoot, containerd } = config;
   const metrics = createMetrics();
+  const dns = parts.use(openDns({ seam, logger, resolvConfPath: '/etc/resolv.conf' }));
   const [kernel, runtime] = await Promise.all([
     openKernel({ seam, logger, onOperation: (operation) => metrics.observeKernel(operation) }),
     openRuntime({
@@ -143,7 +146,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const identity = await Identity.open(store);
   const events = new EventLog();
   const repairs = new RepairLog(systemClock);
-  const half = await openNetworkHalf({ config, kernel, store, identity, events, logger, repairs });
+  const half = await openNetworkHalf({ config, kernel, dns, store, identity, events, logger, repairs });
   parts.defer(() => half.firewall.stop());
   parts.defer(() => half.ports.close());
   const containers = parts.use(

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { RepairLog } from '../base/repairLog.ts';
+import type { Dns } from '../dns/openDns.ts';
 import { createBridgeDriver } from '../drivers/bridge/bridge.ts';
 import { chooseDefaultBridge, probeDocker } from '../drivers/bridge/defaultBridge.ts';
 import { parseOwnerMark } from '../drivers/bridge/ownerMark.ts';
@@ -13,6 +14,7 @@ import { createHostDriver } from '../drivers/host/host.ts';
 import type { Driver } from '../drivers/interface.ts';
 import { createNoneDriver } from '../drivers/none/none.ts';
 import { PublishedPorts } from '../engine/bindings/publishedPorts.ts';
+import type { DnsSettings } from '../engine/containers/etcFiles.ts';
 import type { EventLog } from '../engine/events.ts';
 import type { Network } from '../engine/model.ts';
 import { Connections } from '../engine/networks/connections.ts';
@@ -22,6 +24,9 @@ import { LocalNetworks } from '../engine/networks/networks.ts';
 import { NetworkTable } from '../engine/networks/networkTable.ts';
 import { recoverNetworks } from '../engine/networks/recover.ts';
 import { Sandboxes } from '../engine/networks/sandboxes.ts';
+import { feedNames } from '../engine/resolver/nameFeed.ts';
+import { ResolvConfFollower } from '../engine/resolver/resolvConfFollower.ts';
+import { ResolverFollower } from '../engine/resolver/resolver.ts';
 import { createFirewall, type Firewall } from '../firewall/firewall.ts';
 import { completeSources } from '../ipam/pools.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -43,11 +48,17 @@ export interface NetworkHalf {
 export interface NetworkHalfDependencies {
   readonly config: DaemonConfig;
   readonly kernel: Kernel;
+  readonly dns: Dns;
   readonly store: Store;
   readonly identity: Identity;
   readonly events: EventLog;
   readonly logger: Logger;
   readonly repairs: RepairLog;
+}
+
+/** What the daemon's flags say about name servers. */
+export function dnsDefaultsOf({ dns, dnsSearch, dnsOptions }: DaemonConfig): DnsSettings {
+  return { dns, dnsSearch, dnsOptions };
 }
 
 /** IPv4 address of a bridge that is there and is not ours; undefined otherwise. */
@@ -73,7 +84,7 @@ async function ensurePredefined(networks: LocalNetworks, deps: NetworkHalfDepend
 
 /** Everything is in the kernel when it resolves, but for containers: those come next. The caller stops the firewall. */
 export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<NetworkHalf> {
-  const { config, kernel, store, identity, events, logger } = deps;
+  const { config, kernel, dns, store, identity, events, logger } = deps;
   const namespaceFolder = join(config.execRoot, 'netns');
   mkdirSync(namespaceFolder, { recursive: true, mode: 0o755 });
   const firewall = createFirewall({
@@ -98,6 +109,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   const drivers: ReadonlyMap<string, Driver> = new Map(all.map((driver) => [driver.name, driver]));
   const table = new NetworkTable(store);
   await table.load();
+  feedNames(table, dns);
   const common = { table, drivers, kernel, events, logger };
   const networks = new LocalNetworks({
     ...common,
@@ -108,7 +120,12 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   });
   const ports = new PublishedPorts({ store, drivers, kernel, firewall, clock: systemClock, logger });
   const getNetwork = (ref: string): Network => networks.get(ref);
-  const followers: readonly SandboxFollower[] = [ports];
+  const resolving = { defaults: dnsDefaultsOf(config), resolvConfPath: '/etc/resolv.conf' };
+  const followers: readonly SandboxFollower[] = [
+    ports,
+    new ResolverFollower({ ...resolving, dns, kernel, logger }),
+    new ResolvConfFollower(resolving),
+  ];
   const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
   const connections = new Connections({ ...common, getNetwork, followers, sandboxes });
   const recover = { table, networks, drivers, kernel, logger, namespaceFolder };

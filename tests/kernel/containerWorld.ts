@@ -186,6 +186,7 @@ export class ContainerWorld implements AsyncDisposable {
       fifoFolder: join(execRoot, 'containers'),
       hostsPath: '/etc/hosts',
       resolvConfPath: '/etc/resolv.conf',
+      dnsDefaults: { dns: [], dnsSearch: [], dnsOptions: [] },
       hostname: () => 'machine',
     });
     return this.#containers;

@@ -46,7 +46,6 @@ const hostConfigRefusals: readonly Refusal[] = [
   { field: 'LogConfig', flag: '--log-driver, --log-opt', passes: isDefaultLog },
   { field: 'VolumesFrom', flag: '--volumes-from' },
   { field: 'VolumeDriver', flag: '--volume-driver', passes: isOneOf('local') },
-  { field: 'Links', flag: '--link' },
   { field: 'Memory', flag: '--memory' },
   { field: 'MemoryReservation', flag: '--memory-reservation' },
   { field: 'MemorySwap', flag: '--memory-swap', passes: isOneOf(-1) },

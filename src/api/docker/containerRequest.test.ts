@@ -109,7 +109,6 @@ for (const [field, value] of [
   ['Devices', [{ PathOnHost: '/dev/null' }]],
   ['Ulimits', [{ Name: 'nofile' }]],
   ['UsernsMode', 'keep-id'],
-  ['Links', ['a:b']],
   ['Isolation', 'hyperv'],
   ['OomKillDisable', true],
   ['MaskedPaths', []],
@@ -237,13 +236,14 @@ for (const [settings, message] of [
   });
 }
 
-for (const settings of [{ Links: ['w1'] }]) {
-  test(`endpoint settings ${JSON.stringify(settings)} are refused by name`, () => {
-    const json = { Image: 'x', NetworkingConfig: { EndpointsConfig: { default: settings } } };
-    assert.throws(() => toContainerRequest(json), {
-      code: 'notImplemented',
-      message: new RegExp(Object.keys(settings).join()),
-    });
+for (const [link, message] of [
+  ['', 'empty string specified for links'],
+  ['a:b:c', 'bad format for links: a:b:c'],
+] as const) {
+  test(`the link ${JSON.stringify(link)} is refused, whichever way it comes`, () => {
+    const endpoint = { Image: 'x', NetworkingConfig: { EndpointsConfig: { n1: { Links: [link] } } } };
+    assert.throws(() => toContainerRequest(endpoint), { message: new RegExp(message) });
+    assert.throws(() => toContainerRequest(hostConfig({ Links: [link] })), { message });
   });
 }
 

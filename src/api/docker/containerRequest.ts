@@ -3,6 +3,7 @@
  * Checks what Docker checks before it looks at images and networks; texts are those of Engine 28.
  */
 import { isAbsolute } from 'node:path';
+import { parseLink } from '../../engine/containers/links.ts';
 import type { AttachmentRequest, ContainerSpec, NetworkMode } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type ContainerBody, containerBody, type HostConfigBody } from './containerBody.ts';
@@ -22,10 +23,12 @@ function hasPublished(config: HostConfigBody): boolean {
 
 function conflictsOfContainerMode(body: ContainerBody): readonly (readonly [boolean, string])[] {
   const host = body.HostConfig;
-  const links = "container type network can't be used with links. This would result in undefined behavior";
   return [
     [body.Hostname !== '', 'hostname and the network mode'],
-    [(host.Links ?? []).length > 0, links],
+    [
+      (host.Links ?? []).length > 0,
+      "container type network can't be used with links. This would result in undefined behavior",
+    ],
     [(host.Dns ?? []).length > 0, 'dns and the network mode'],
     [(host.ExtraHosts ?? []).length > 0, 'custom host-to-IP mapping and the network mode'],
     [body.MacAddress !== '', 'mac-address and the network mode'],
@@ -36,6 +39,10 @@ function conflictsOfContainerMode(body: ContainerBody): readonly (readonly [bool
 
 function toNetworkMode(body: ContainerBody): NetworkMode {
   const mode = body.HostConfig.NetworkMode;
+  if (mode === 'host' && (body.HostConfig.Links ?? []).length > 0)
+    throw invalid(
+      "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+    );
   if (mode === 'host' || mode === 'none') return { type: mode };
   if (mode !== 'container' && !mode.startsWith('container:')) return { type: 'networks' };
   const container = mode.slice('container:'.length);
@@ -93,6 +100,11 @@ function toAttachments(body: ContainerBody, mode: NetworkMode): readonly Attachm
     body.MacAddress,
   );
   all.delete(first);
+  const links = body.HostConfig.Links ?? [];
+  if (first === 'bridge' && links.length > 0) {
+    for (const link of links) parseLink(link);
+    return [{ ...main, links }, ...[...all].map(([name, settings]) => attachmentFor(name, settings))];
+  }
   return [main, ...[...all].map(([name, settings]) => attachmentFor(name, settings))];
 }
 

@@ -3,6 +3,7 @@
  */
 import { hostname } from 'node:os';
 import { shortId } from '../../base/ids.ts';
+import { parseLink } from '../../engine/containers/links.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { AttachmentRequest, Binding, Container, MountSpec, Network } from '../../engine/model.ts';
 import { hasCode } from '../../errors/linkspanError.ts';
@@ -55,6 +56,15 @@ export function attachmentsOf(
     found.set(name, { request, network, endpoint });
   }
   return found;
+}
+
+/** Links of the default network as Docker shows them: `/db:/web/store`. */
+function linkTexts(engine: Pick<Engine, 'containers'>, container: Container): readonly string[] {
+  const links = container.spec.attachments.find(({ network }) => network === 'bridge')?.links ?? [];
+  return links.map(parseLink).map(({ target, alias }) => {
+    const other = engine.containers.list().find(({ id }) => id === target);
+    return `/${other?.name ?? target}:/${container.name}/${alias}`;
+  });
 }
 
 function networksShape(container: Container, attachments: ReadonlyMap<string, Attachment>): Shape {
@@ -185,7 +195,7 @@ export function inspectShape(
     ProcessLabel: '',
     AppArmorProfile: '',
     ExecIDs: null,
-    HostConfig: hostConfigShape(container.spec, cgroupVersion),
+    HostConfig: hostConfigShape(container.spec, cgroupVersion, linkTexts(engine, container)),
     GraphDriver: { Data: null, Name: 'overlayfs' },
     ...(sizes !== undefined && { SizeRw: sizes.writableBytes, SizeRootFs: sizes.rootfsBytes }),
     Mounts: mountPoints(container),

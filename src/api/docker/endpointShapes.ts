@@ -1,6 +1,8 @@
 /*
  * Attachments at the edge: Docker's EndpointSettings (Engine API 1.50) and the engine's requests and endpoints.
  */
+
+import { parseLink } from '../../engine/containers/links.ts';
 import type { AttachmentRequest, Container, Endpoint, Network } from '../../engine/model.ts';
 import { dnsNamesOf } from '../../engine/networks/dnsNames.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
@@ -55,11 +57,10 @@ function checkSettings(settings: EndpointSettings): void {
     throw new LinkspanError('addressInvalid', `invalid endpoint settings:\n${problems.join('\n')}`);
   if (mac !== '' && parseMac(mac) === undefined)
     throw new LinkspanError('addressInvalid', `invalid MAC address ${mac}`);
-  if ((links ?? []).length > 0)
-    throw new LinkspanError('notImplemented', 'links between containers (Links) are not supported yet');
+  for (const link of links ?? []) parseLink(link);
 }
 
-/** Throws codes addressInvalid and notImplemented. */
+/** Throws codes addressInvalid and containerConfigInvalid. */
 export function toAttachment(network: string, settings: EndpointSettings): AttachmentRequest {
   checkSettings(settings);
   const { IPAMConfig: ipam } = settings;
@@ -131,7 +132,8 @@ export function attachmentShape(
   const orNull = <T>(items: readonly T[]): readonly T[] | null => (items.length === 0 ? null : items);
   return {
     IPAMConfig: ipamShape(request),
-    Links: orNull(request.links),
+    // On the default network they are HostConfig's.
+    Links: isUserDefined ? orNull(request.links) : null,
     Aliases: orNull(request.aliases),
     MacAddress: endpoint === undefined ? (request.mac ?? '') : macOf(endpoint),
     DriverOpts: Object.keys(request.driverOptions).length === 0 ? null : request.driverOptions,

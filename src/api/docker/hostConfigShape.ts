@@ -90,8 +90,12 @@ function mountFields(mounts: readonly MountSpec[]): Record<string, unknown> {
   };
 }
 
-/** `cgroupVersion` decides what an unset cgroup namespace means: the host's on v1, a private one on v2. */
-export function hostConfigShape(spec: ContainerSpec, cgroupVersion: 1 | 2): Record<string, unknown> {
+/** `links` are those of the default network. `cgroupVersion` decides what an unset cgroup namespace means: the host's on v1, a private one on v2. */
+export function hostConfigShape(
+  spec: ContainerSpec,
+  cgroupVersion: 1 | 2,
+  links: readonly string[],
+): Record<string, unknown> {
   const cgroupNamespace = cgroupVersion === 1 ? 'host' : 'private';
   return {
     ...mountFields(spec.mounts),
@@ -115,7 +119,7 @@ export function hostConfigShape(spec: ContainerSpec, cgroupVersion: 1 | 2): Reco
     GroupAdd: orNull(spec.groupAdd),
     IpcMode: spec.ipcMode === '' ? 'private' : spec.ipcMode,
     Cgroup: '',
-    Links: null,
+    Links: orNull(links),
     OomScoreAdj: 0,
     PidMode: spec.pidMode,
     Privileged: spec.isPrivileged,

@@ -1,8 +1,9 @@
 /*
  * Networks at the edge: Docker's create, connect and inspect bodies (Engine API 1.50) and the engine's records.
  */
-import { LinkspanError } from '../../errors/linkspanError.ts';
+
 import type { Endpoint, Network, NetworkRequest, Pool, PoolRequest } from '../../engine/model.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
 import { macOf } from './endpointShapes.ts';
 import { bool, type Decoder, list, map, pointer, struct, text } from './goJson.ts';
 

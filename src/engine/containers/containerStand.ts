@@ -199,6 +199,7 @@ export class Stand implements AsyncDisposable {
       fifoFolder: join(this.folder, 'fifos'),
       hostsPath: join(this.folder, 'hosts'),
       resolvConfPath: join(this.folder, 'resolv.conf'),
+      dnsDefaults: { dns: [], dnsSearch: [], dnsOptions: [] },
       hostname: () => 'machine',
     });
     return this.#containers;

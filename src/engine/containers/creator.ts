@@ -6,12 +6,14 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { newId } from '../../base/ids.ts';
 import { timestamp } from '../../base/timestamp.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image } from '../../runtime/images/images.ts';
 import { checkSpecOptions } from '../../runtime/oci/spec.ts';
 import { type Container, type ContainerId, type ContainerSpec, zeroTime } from '../model.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { checkContainerSpec } from './createChecks.ts';
 import type { ContainersContext } from './dependencies.ts';
+import { parseLink } from './links.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { checkName, inventName } from './names.ts';
 import { resolveProcess } from './resolvedProcess.ts';
@@ -40,7 +42,7 @@ export class Creator {
     const wantedName = name === undefined || name === '' ? undefined : checkName(name);
     const image = await images.get(given.image);
     checkContainerSpec(given);
-    const spec = this.#resolvePeer(given);
+    const spec = this.#resolveLinks(this.#resolvePeer(given));
     const process = resolveProcess(spec, image.config);
     const id = newId<'container'>();
     const hostname = ownHostname(id, spec, this.#context.hostname);
@@ -81,6 +83,30 @@ export class Creator {
     undo.move();
     emitContainerEvent(events, record, 'create');
     return live;
+  }
+
+  /** `db:store` on the default network becomes `ID:store`, so that it survives a rename. */
+  #resolveLinks(spec: ContainerSpec): ContainerSpec {
+    const { table } = this.#context;
+    const attachments = spec.attachments.map((request) => {
+      if (request.network !== 'bridge' || request.links.length === 0) return request;
+      const links = request.links.map(parseLink).map(({ target, alias }) => {
+        const peer = table.findByRef(target);
+        if (peer === undefined)
+          throw new LinkspanError(
+            'containerConfigInvalid',
+            `could not get container for ${target}: No such container: ${target}`,
+          );
+        if (peer.record.spec.networkMode.type === 'host')
+          throw new LinkspanError(
+            'containerConfigInvalid',
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+          );
+        return `${peer.id}:${alias}`;
+      });
+      return { ...request, links };
+    });
+    return { ...spec, attachments };
   }
 
   /**

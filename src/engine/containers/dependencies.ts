@@ -12,6 +12,7 @@ import type { Store } from '../../store/store.ts';
 import type { EventLog } from '../events.ts';
 import type { AccountReader } from './accounts.ts';
 import type { ContainerTable } from './containerTable.ts';
+import type { DnsSettings } from './etcFiles.ts';
 import type { SandboxNetwork } from './ports.ts';
 
 export interface ContainersDependencies {
@@ -31,6 +32,8 @@ export interface ContainersDependencies {
   /** The machine's own files: /etc/hosts and /etc/resolv.conf. */
   readonly hostsPath: string;
   readonly resolvConfPath: string;
+  /** The daemon's --dns, --dns-search and --dns-opt: hold for a container that sets none. */
+  readonly dnsDefaults: DnsSettings;
   /** The machine's name now. */
   readonly hostname: () => string;
 }

@@ -1,6 +1,20 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { formatHosts, formatResolvConf, ownNames, parseExtraHost, updateHosts } from './etcFiles.ts';
+import {
+  formatHosts,
+  formatResolvConf,
+  ndotsOf,
+  ownNames,
+  parseExtraHost,
+  readText,
+  rewriteResolvConf,
+  updateHosts,
+  withDefaults,
+  writeResolvConf,
+} from './etcFiles.ts';
 
 const none = { dns: [], dnsSearch: [], dnsOptions: [] };
 
@@ -47,22 +61,63 @@ test('resolv.conf is the host\u2019s, less what the container cannot reach, unde
   const host =
     '# comment\nnameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch lan home\noptions edns0 trust-ad\n';
   const table: readonly [Parameters<typeof formatResolvConf>, string][] = [
-    [[host, none, false], 'nameserver 9.9.9.9\nsearch lan home\noptions edns0 trust-ad\n'],
-    [['nameserver ::1\n', none, false], 'nameserver 8.8.8.8\nnameserver 8.8.4.4\n'],
-    [['', none, false], 'nameserver 8.8.8.8\nnameserver 8.8.4.4\n'],
+    [[host, none, 'plain'], 'nameserver 9.9.9.9\nsearch lan home\noptions edns0 trust-ad\n'],
+    [['nameserver ::1\n', none, 'plain'], 'nameserver 8.8.8.8\nnameserver 8.8.4.4\n'],
+    [['', none, 'plain'], 'nameserver 8.8.8.8\nnameserver 8.8.4.4\n'],
     [
-      [host, { ...none, dns: ['1.1.1.1'] }, false],
+      [host, { ...none, dns: ['1.1.1.1'] }, 'plain'],
       'nameserver 1.1.1.1\nsearch lan home\noptions edns0 trust-ad\n',
     ],
     [
-      [host, { dns: ['1.1.1.1'], dnsSearch: ['.'], dnsOptions: ['ndots:2'] }, false],
+      [host, { dns: ['1.1.1.1'], dnsSearch: ['.'], dnsOptions: ['ndots:2'] }, 'plain'],
       'nameserver 1.1.1.1\noptions ndots:2\n',
     ],
-    [[host, none, true], host],
+    [[host, none, 'host'], host],
     [
-      [host, { ...none, dnsSearch: ['x'] }, true],
+      [host, { ...none, dnsSearch: ['x'] }, 'host'],
       'nameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch x\noptions edns0 trust-ad\n',
     ],
   ];
   for (const [args, expected] of table) assert.equal(formatResolvConf(...args), expected);
+});
+
+test('with our resolver the file names it, and ndots:0 unless somebody else set ndots', () => {
+  const host = 'nameserver 9.9.9.9\nsearch lan\noptions edns0\n';
+  const table: readonly [Parameters<typeof formatResolvConf>, string][] = [
+    [[host, none, 'resolver'], 'nameserver 127.0.0.11\nsearch lan\noptions edns0 ndots:0\n'],
+    [['', none, 'resolver'], 'nameserver 127.0.0.11\noptions ndots:0\n'],
+    [
+      [host, { dns: ['1.1.1.1'], dnsSearch: ['a', 'b'], dnsOptions: ['ndots:3', 'rotate'] }, 'resolver'],
+      'nameserver 127.0.0.11\nsearch a b\noptions ndots:3 rotate\n',
+    ],
+    [['options ndots:2\n', none, 'resolver'], 'nameserver 127.0.0.11\noptions ndots:2\n'],
+  ];
+  for (const [args, expected] of table) assert.equal(formatResolvConf(...args), expected);
+  assert.deepEqual(
+    [ndotsOf('options ndots:2\n', none), ndotsOf(host, none), ndotsOf('options ndots:x\n', none)],
+    [2, 0, 0],
+  );
+});
+
+test('the daemon\u2019s settings hold one by one where the container has none', () => {
+  const defaults = { dns: ['1.1.1.1'], dnsSearch: ['d'], dnsOptions: ['rotate'] };
+  assert.deepEqual(withDefaults({ ...none, dnsSearch: ['own'] }, defaults), {
+    ...defaults,
+    dnsSearch: ['own'],
+  });
+});
+
+test('a resolv.conf is written anew until the user changes it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'linkspan-etc-'));
+  try {
+    const path = join(folder, 'resolv.conf');
+    writeResolvConf(path, 'one\n');
+    rewriteResolvConf(path, 'two\n');
+    assert.equal(readText(path), 'two\n');
+    writeFileSync(path, 'mine\n');
+    rewriteResolvConf(path, 'three\n');
+    assert.equal(readText(path), 'mine\n');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

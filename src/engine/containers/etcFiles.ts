@@ -2,10 +2,11 @@
  * The files that the engine lays over a container's /etc: hosts, hostname, resolv.conf. Texts as Docker Engine 28
  * writes them. Written in place, never replaced, because a running container has them bind-mounted.
  */
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { parseIp } from '../../net/ip.ts';
-import type { ContainerSpec } from '../model.ts';
+import type { ContainerSpec, Endpoint } from '../model.ts';
 
 const hostsHead = `127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -39,6 +40,8 @@ export function formatHosts(options: {
   readonly head?: string;
   readonly extraHosts: readonly string[];
   readonly hostGatewayIps: readonly string[];
+  /** Whole lines about linked containers. */
+  readonly linkLines?: readonly string[];
   readonly addresses: readonly string[];
   readonly names: string;
 }): string {
@@ -49,6 +52,7 @@ export function formatHosts(options: {
   return (
     (options.head ?? hostsHead) +
     extra.join('') +
+    (options.linkLines ?? []).join('') +
     options.addresses.map((ip) => `${ip}\t${options.names}\n`).join('')
   );
 }
@@ -74,8 +78,38 @@ export function updateHosts(text: string, addresses: readonly string[], names: s
   );
 }
 
+/** Name servers, search domains and options: a container's own wish, or the daemon's. */
+export type DnsSettings = Pick<ContainerSpec, 'dns' | 'dnsSearch' | 'dnsOptions'>;
+
+/** Each setting is the container's if it has any, else the daemon's. */
+export function withDefaults(wish: DnsSettings, defaults: DnsSettings): DnsSettings {
+  const first = (own: readonly string[], other: readonly string[]): readonly string[] =>
+    own.length > 0 ? own : other;
+  return {
+    dns: first(wish.dns, defaults.dns),
+    dnsSearch: first(wish.dnsSearch, defaults.dnsSearch),
+    dnsOptions: first(wish.dnsOptions, defaults.dnsOptions),
+  };
+}
+
+/**
+ * Whose servers a container's file names: the host's as they are (host network), the host's that can be reached, or
+ * our resolver's, on user-defined networks.
+ */
+export type ResolvConfKind = 'host' | 'plain' | 'resolver';
+
+export function resolvConfKind(
+  spec: Pick<ContainerSpec, 'networkMode'>,
+  endpoints: readonly Endpoint[],
+): ResolvConfKind {
+  if (spec.networkMode.type === 'host') return 'host';
+  return endpoints.some(({ dnsNames }) => dnsNames.length > 0) ? 'resolver' : 'plain';
+}
+
 /** Those that hosts without a usable name server fall back to, as Docker does. */
 const fallbackNameservers = ['8.8.8.8', '8.8.4.4'];
+/** Where the resolver answers in every sandbox of a user-defined network. */
+const resolverAddress = '127.0.0.11';
 
 function valuesOf(text: string, keyword: string): readonly string[] {
   return text
@@ -90,30 +124,66 @@ function isReachable(nameserver: string): boolean {
   return !nameserver.startsWith('127.') && nameserver !== '::1';
 }
 
+function nameserversOf(hostText: string, { dns }: DnsSettings, kind: ResolvConfKind): readonly string[] {
+  if (kind === 'resolver') return [resolverAddress];
+  if (dns.length > 0) return dns;
+  const servers = valuesOf(hostText, 'nameserver');
+  if (kind === 'host') return servers;
+  const usable = servers.filter(isReachable);
+  return usable.length > 0 ? usable : fallbackNameservers;
+}
+
+function optionsOf(hostText: string, { dnsOptions }: DnsSettings): readonly string[] {
+  return dnsOptions.length > 0 ? dnsOptions : valuesOf(hostText, 'options');
+}
+
+/** The value of the option `ndots` that the user or the host sets; 0 if neither does. */
+export function ndotsOf(hostText: string, settings: DnsSettings): number {
+  const option = optionsOf(hostText, settings).findLast((text) => text.startsWith('ndots:'));
+  const value = Number(option?.slice('ndots:'.length) ?? 0);
+  return Number.isInteger(value) ? value : 0;
+}
+
 /**
- * /etc/resolv.conf of a container: the host's, less what it cannot reach, with --dns, --dns-search and --dns-option
- * in place of the host's. `--dns-search .` means none.
+ * /etc/resolv.conf of a container, from the host's and the settings that hold for it. `--dns-search .` means none.
+ * With our resolver, whose names have no dots, `ndots:0` lets clients ask for them as they are; one set otherwise stays.
  */
-export function formatResolvConf(
-  hostText: string,
-  wish: Pick<ContainerSpec, 'dns' | 'dnsSearch' | 'dnsOptions'>,
-  hasHostNetwork: boolean,
-): string {
-  const isChanged = wish.dns.length + wish.dnsSearch.length + wish.dnsOptions.length > 0;
-  if (hasHostNetwork && !isChanged) return hostText;
-  const usable = valuesOf(hostText, 'nameserver').filter((server) => hasHostNetwork || isReachable(server));
-  const inherited = usable.length === 0 && !hasHostNetwork ? fallbackNameservers : usable;
-  const nameservers = wish.dns.length > 0 ? wish.dns : inherited;
-  const search = wish.dnsSearch.length > 0 ? wish.dnsSearch : valuesOf(hostText, 'search');
-  const options = wish.dnsOptions.length > 0 ? wish.dnsOptions : valuesOf(hostText, 'options');
+export function formatResolvConf(hostText: string, settings: DnsSettings, kind: ResolvConfKind): string {
+  const isChanged = settings.dns.length + settings.dnsSearch.length + settings.dnsOptions.length > 0;
+  if (kind === 'host' && !isChanged) return hostText;
+  const search = settings.dnsSearch.length > 0 ? settings.dnsSearch : valuesOf(hostText, 'search');
+  const given = optionsOf(hostText, settings);
+  const hasNdots = kind !== 'resolver' || given.some((option) => option.startsWith('ndots:'));
+  const options = hasNdots ? given : [...given, 'ndots:0'];
   const lines = [
-    ...nameservers.map((server) => `nameserver ${server}`),
+    ...nameserversOf(hostText, settings, kind).map((server) => `nameserver ${server}`),
     ...(search.length === 0 || (search.length === 1 && search[0] === '.')
       ? []
       : [`search ${search.join(' ')}`]),
     ...(options.length === 0 ? [] : [`options ${options.join(' ')}`]),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** Beside a file that we wrote: what its content's digest was. */
+function digestPath(path: string): string {
+  return `${path}.hash`;
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** Writes a resolv.conf and remembers that it is ours. */
+export function writeResolvConf(path: string, text: string): void {
+  writeInPlace(path, text);
+  writeInPlace(digestPath(path), digestOf(text));
+}
+
+/** Writes it anew, unless the user has changed what we wrote. */
+export function rewriteResolvConf(path: string, text: string): void {
+  const present = readText(path);
+  if (present !== text && digestOf(present) === readText(digestPath(path))) writeResolvConf(path, text);
 }
 
 /** The text of a small file; empty if it is not there. */

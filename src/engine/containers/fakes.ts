@@ -293,7 +293,9 @@ export class FakeNetwork implements SandboxNetwork {
   }
 
   endpoints(container: Container): readonly Endpoint[] {
-    return this.attached.has(container.id) ? [{ ipv4: '172.17.0.2/16' } as Endpoint] : [];
+    return this.attached.has(container.id)
+      ? [{ ipv4: '172.17.0.2/16', dnsNames: [] as readonly string[] } as Endpoint]
+      : [];
   }
 
   bindings(): readonly Binding[] {

@@ -15,7 +15,17 @@ import type { Container, Endpoint, Sandbox } from '../model.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
-import { formatHosts, formatResolvConf, ownNames, readText, writeInPlace } from './etcFiles.ts';
+import {
+  formatHosts,
+  formatResolvConf,
+  ownNames,
+  readText,
+  resolvConfKind,
+  withDefaults,
+  writeInPlace,
+  writeResolvConf,
+} from './etcFiles.ts';
+import { type LinkedContainer, linkEnvironment, linkHosts, parseLink } from './links.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { findPeer, ownsNetwork } from './sharing.ts';
 import { ownHostname, specOptionsOf } from './specValues.ts';
@@ -122,14 +132,15 @@ export class Starter {
       this.#prepareNetwork(live, peer, undo),
       accounts.read(live.record),
     ]);
-    if (peer === undefined) this.#writeEtc(live.record, surroundings.hostname);
+    const linked = this.#linked(live.record);
+    if (peer === undefined) this.#writeEtc(live.record, surroundings.hostname, linked);
     makeBindSources(spec.mounts);
     const io = (live.io ??= openContainerIo(this.#context, live.record));
     undo.defer(async () => {
       live.io = undefined;
       await io.finish();
     });
-    const options = specOptionsOf(live.record, surroundings.hostname);
+    const options = withLinks(specOptionsOf(live.record, surroundings.hostname), live.record, linked);
     const { hostsPath, hostnamePath, resolvConfPath } = live.record;
     const ociSpec = buildSpec(
       options,
@@ -202,21 +213,64 @@ export class Starter {
     }
   }
 
-  #writeEtc(record: Container, hostname: string): void {
+  /** The containers that this one is linked to on the default network. Throws containerStartFailed with Docker's texts. */
+  #linked(record: Container): readonly LinkedContainer[] {
+    const { table, network } = this.#context;
+    const request = record.spec.attachments.find((one) => one.network === 'bridge');
+    const own = network.endpoints(record).find(({ dnsNames }) => dnsNames.length === 0);
+    return (request?.links ?? []).map(parseLink).map(({ target, alias }) => {
+      const other = table.findByRef(target);
+      const name = other?.record.name ?? target;
+      if (other?.isRunning !== true)
+        throw new LinkspanError(
+          'containerStartFailed',
+          `Cannot link to a non running container: /${name} AS /${record.name}/${alias}`,
+        );
+      const endpoint = network.endpoints(other.record).find(({ networkId }) => networkId === own?.networkId);
+      const [address] = endpoint === undefined ? [] : addressesOf([endpoint]);
+      if (address === undefined)
+        throw new LinkspanError(
+          'containerStartFailed',
+          `Cannot link to /${name}, as it does not belong to the default network`,
+        );
+      return { alias, container: other.record, address };
+    });
+  }
+
+  #writeEtc(record: Container, hostname: string, linked: readonly LinkedContainer[]): void {
     const { spec } = record;
-    const { network, hostsPath, resolvConfPath } = this.#context;
+    const { network, hostsPath, resolvConfPath, dnsDefaults } = this.#context;
+    const endpoints = network.endpoints(record);
     const hasHostNetwork = spec.networkMode.type === 'host';
     const hosts = formatHosts({
       ...(hasHostNetwork ? { head: readText(hostsPath) } : {}),
       extraHosts: spec.extraHosts,
       hostGatewayIps: network.hostGatewayIps(),
-      addresses: hasHostNetwork ? [] : addressesOf(network.endpoints(record)),
+      linkLines: linked.map(linkHosts),
+      addresses: hasHostNetwork ? [] : addressesOf(endpoints),
       names: ownNames(hostname, spec.domainname ?? ''),
     });
     writeInPlace(record.hostsPath, hosts);
     writeInPlace(record.hostnamePath, `${hostname}\n`);
-    writeInPlace(record.resolvConfPath, formatResolvConf(readText(resolvConfPath), spec, hasHostNetwork));
+    const settings = withDefaults(spec, dnsDefaults);
+    const kind = resolvConfKind(spec, endpoints);
+    writeResolvConf(record.resolvConfPath, formatResolvConf(readText(resolvConfPath), settings, kind));
   }
+}
+
+/** What links add to the environment; the container's own variables win. */
+function withLinks(
+  options: ReturnType<typeof specOptionsOf>,
+  { name, process }: Container,
+  linked: readonly LinkedContainer[],
+): ReturnType<typeof specOptionsOf> {
+  if (linked.length === 0) return options;
+  const nameOf = (entry: string): string => entry.split('=', 1)[0] ?? '';
+  const own = new Set(process.env.map(nameOf));
+  const added = linked
+    .flatMap((one) => linkEnvironment(name, one))
+    .filter((entry) => !own.has(nameOf(entry)));
+  return { ...options, env: [...added, ...options.env] };
 }
 
 /** `-v /no/such:/x` makes the folder, as Docker does. */

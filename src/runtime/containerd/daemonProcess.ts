@@ -5,7 +5,7 @@
  *   <exec root>/containerd/         config.toml, containerd.sock, containerd.pid, containerd.log, state/
  */
 import { spawn } from 'node:child_process';
-import { constants, closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExitStatus } from '../runtime.ts';
 import type { ContainerdClient } from './client.ts';
-import { taskStatus, type Timestamp } from './messages.ts';
+import { type Timestamp, taskStatus } from './messages.ts';
 import { hasStatus, unless } from './status.ts';
 import { formatTimestamp } from './timestamp.ts';
 

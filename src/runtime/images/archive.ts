@@ -7,14 +7,14 @@ import { posix } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { type Extract, extract } from 'tar-stream';
-import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { InjectedFault } from '../../base/seam.ts';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import type { ContainerdClient } from '../containerd/client.ts';
 import { ContainerdError } from '../containerd/status.ts';
 import type { BlobLease } from './blobs.ts';
 import { readDocument } from './blobs.ts';
 import { type Compression, decompress, detectCompression } from './compression.ts';
 import { documentMaxBytes, invalid } from './manifest.ts';
-import type { ContainerdClient } from '../containerd/client.ts';
 
 /** One entry of a tar: a header, and a stream of the bytes. */
 type Entry = Extract extends AsyncIterable<infer E> ? E : never;

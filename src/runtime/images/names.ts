@@ -8,7 +8,7 @@ import type { ImageRecord } from '../containerd/messages.ts';
 import { unless } from '../containerd/status.ts';
 import { chainIds } from './manifest.ts';
 import { formatReference, parseReference, type Reference } from './reference.ts';
-import { snapshotter, type StoredImage, toDescriptor } from './unpack.ts';
+import { type StoredImage, snapshotter, toDescriptor } from './unpack.ts';
 
 const danglingPrefix = 'linkspan.dangling@';
 const idLabel = 'linkspan.config';

@@ -9,13 +9,13 @@ import type { Seam } from '../../base/seam.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ContainerdClient } from '../containerd/client.ts';
 import { toLinkspanError, unless } from '../containerd/status.ts';
+import { canceled } from '../registry/registryClient.ts';
 import { dropStaleLeases, readDocument, withLease } from './blobs.ts';
 import type { Image, ImageProgress, ImageStore } from './images.ts';
 import { importRootfs } from './importRootfs.ts';
 import { loadArchive } from './load.ts';
 import { chainIds, type ImageDetails, parseConfig } from './manifest.ts';
 import { type ImageName, listNames, putDangling, putName, recordOf, removeRecord } from './names.ts';
-import { canceled } from '../registry/registryClient.ts';
 import { pullImage } from './pull.ts';
 import {
   familiarReference,

@@ -16,16 +16,16 @@ import {
   invalid,
   type Manifest,
   mediaTypes,
+  type Platform,
   parseConfig,
   parseIndex,
   parseManifest,
   parsePlatform,
-  type Platform,
   selectPlatform,
   sha256Of,
 } from './manifest.ts';
 import { familiarName, familiarReference, type Reference } from './reference.ts';
-import { snapshotter, type StoredImage, storeImage, type UnpackDependencies } from './unpack.ts';
+import { type StoredImage, snapshotter, storeImage, type UnpackDependencies } from './unpack.ts';
 
 /** Docker's default for `--max-concurrent-downloads`. */
 const downloadsAtOnce = 3;

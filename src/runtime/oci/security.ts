@@ -3,8 +3,8 @@
  * they ask for what is so anyway, since neither SELinux nor AppArmor profiles are applied. Pure.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { defaultSeccompProfile } from './seccompDefault.ts';
 import { parseSeccompProfile, type SeccompProfile } from './seccomp.ts';
+import { defaultSeccompProfile } from './seccompDefault.ts';
 
 export interface SecurityOptions {
   /** undefined = unconfined. */

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hasCode } from '../../errors/linkspanError.ts';
+import { allCapabilities, capabilityMask, defaultCapabilities, resolveCapabilities } from './capabilities.ts';
 import type { OciMount } from './mounts.ts';
 import {
   buildExecProcess,
@@ -13,7 +14,6 @@ import {
   type SpecStart,
 } from './spec.ts';
 import { parseCapabilities } from './specHost.ts';
-import { allCapabilities, capabilityMask, defaultCapabilities, resolveCapabilities } from './capabilities.ts';
 
 const host: SpecHost = {
   architecture: 'amd64',

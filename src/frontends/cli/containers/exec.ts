@@ -5,8 +5,8 @@ import { CliError, DaemonError, silentExit } from '../cliError.ts';
 import { type Command, type Invocation } from '../command.ts';
 import { checkedBy, flag } from '../flags.ts';
 import { nullIfEmpty } from '../text/nullIfEmpty.ts';
-import { checkVariable } from './flagValues.ts';
 import { exitCodeOfStartFailure } from './exitStatus.ts';
+import { checkVariable } from './flagValues.ts';
 import { checkTty, followSize, runStream } from './streams.ts';
 import { readEnvironment } from './variableFiles.ts';
 
