@@ -9,11 +9,14 @@ import type { ApiServer } from '../api/docker/apiServer.ts';
 import { createApiServer } from '../api/docker/server.ts';
 import { createMetrics } from '../api/metrics/metrics.ts';
 import { systemClock } from '../base/clock.ts';
+import type { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/logger.ts';
 import { RepairLog } from '../base/repairLog.ts';
 import type { Seam } from '../base/seam.ts';
 import { openDns } from '../dns/openDns.ts';
 import { type LocalContainers, openContainers } from '../engine/containers/containers.ts';
+import { examine } from '../engine/doctor/doctor.ts';
+import { findLeaks, type LeakSources } from '../engine/doctor/leaks.ts';
 import type { Engine, EngineInfo } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
 import { dropOrphans } from '../engine/networks/recover.ts';
@@ -25,8 +28,15 @@ import { openImages } from '../runtime/images/openImages.ts';
 import { readSpecHost } from '../runtime/oci/specHost.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openSqliteStore } from '../store/sqliteStore.ts';
+import { logChanges } from './changeLog.ts';
 import type { DaemonConfig, ListenAddress } from './config.ts';
-import { dnsDefaultsOf, type NetworkHalf, openNetworkHalf } from './engineNetworks.ts';
+import {
+  dnsDefaultsOf,
+  type NetworkHalf,
+  namespaceFolderOf,
+  openNetworkHalf,
+  ownerOf,
+} from './engineNetworks.ts';
 import { findGroupId } from './groups.ts';
 import { Identity } from './identity.ts';
 import { takeStock } from './stock.ts';
@@ -145,6 +155,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   });
   const identity = await Identity.open(store);
   const events = new EventLog();
+  parts.use(logChanges(events, logger));
   const repairs = new RepairLog(systemClock);
   const half = await openNetworkHalf({ config, kernel, dns, store, identity, events, logger, repairs });
   parts.defer(() => half.firewall.stop());
@@ -160,12 +171,24 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     events,
     info: infoOf(config, identity, runtime),
   };
+  const records = (): ReturnType<LeakSources['records']> => ({
+    networks: half.table.networks,
+    endpoints: half.table.endpoints,
+    containers: containers.list(),
+  });
+  const leakSources: LeakSources = {
+    kernel,
+    runtime,
+    clock: systemClock,
+    namespaceFolder: namespaceFolderOf(config),
+    ownerOf: (alias) => ownerOf(alias, identity.id),
+    records,
+  };
+  const conditions = (): readonly Condition[] => [...half.firewall.conditions, ...half.ports.conditions];
   metrics.readFrom(() =>
     takeStock({
-      networks: half.table.networks,
-      endpoints: half.table.endpoints,
-      containers: containers.list(),
-      conditions: [...half.firewall.conditions, ...half.ports.conditions],
+      ...records(),
+      conditions: conditions(),
       repairs,
     }),
   );
@@ -175,7 +198,16 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
       logger,
       clock: systemClock,
       metrics,
-      conditions: () => [...half.firewall.conditions, ...half.ports.conditions],
+      dumpFirewall: () => half.firewall.dump(),
+      doctor: () =>
+        examine({
+          kernel,
+          cgroupVersion: readSpecHost(config.cgroupParent).cgroupVersion,
+          conditions,
+          repairs,
+          findLeaks: () => findLeaks(leakSources),
+        }),
+      conditions,
       build: { version, gitCommit: '', buildTime: '' },
     }),
   );

@@ -82,10 +82,21 @@ async function ensurePredefined(networks: LocalNetworks, deps: NetworkHalfDepend
   await networks.ensurePredefined(bridgeRequest(config, bridge, existing));
 }
 
+/** Where sandboxes are mounted. */
+export function namespaceFolderOf({ execRoot }: Pick<DaemonConfig, 'execRoot'>): string {
+  return join(execRoot, 'netns');
+}
+
+/** Id of the network or endpoint whose link has this alias; undefined if the link is not this daemon's. */
+export function ownerOf(alias: string | undefined, daemonId: string): string | undefined {
+  const mark = parseOwnerMark(alias);
+  return mark?.daemonId === daemonId ? mark.objectId : undefined;
+}
+
 /** Everything is in the kernel when it resolves, but for containers: those come next. The caller stops the firewall. */
 export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<NetworkHalf> {
   const { config, kernel, dns, store, identity, events, logger } = deps;
-  const namespaceFolder = join(config.execRoot, 'netns');
+  const namespaceFolder = namespaceFolderOf(config);
   mkdirSync(namespaceFolder, { recursive: true, mode: 0o755 });
   const firewall = createFirewall({
     kernel,

@@ -64,6 +64,8 @@ export interface Firewall {
   /** Compares everything with what should be and repairs it; resolves with what it found, one sentence each. */
   check(): Promise<readonly string[]>;
   readonly conditions: readonly Condition[];
+  /** Our table as `nft list table` shows it. Rejects with a KernelError if it is gone. */
+  dump(): Promise<string>;
   /** Stops watching and takes our rule out of foreign chains (unless told to keep it). The table stays: containers go on. */
   stop(options?: { readonly keepsForeignRule?: boolean }): Promise<void>;
 }
@@ -183,6 +185,10 @@ class NftFirewall implements Firewall {
     await this.#integrate();
     this.#lastCheckMs = this.#clock.nowMs() - startedMs;
     return repairs;
+  }
+
+  dump(): Promise<string> {
+    return this.#kernel.nft(`list table inet ${this.#keeper.options.table}`);
   }
 
   get conditions(): readonly Condition[] {

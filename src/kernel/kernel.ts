@@ -160,6 +160,15 @@ export interface FlowFilter {
   readonly hostIp: Ip | undefined;
 }
 
+/** Something that a kernel has or lacks: a kind of link, a kind of table, a module. */
+export interface KernelFeature {
+  /** `vxlan`, `nf_tables inet nat`, `br_netfilter`. */
+  readonly name: string;
+  readonly isPresent: boolean;
+  /** Why it is taken for absent, where the kernel did not just say that it has no such thing. */
+  readonly detail: string;
+}
+
 export interface Kernel extends AsyncDisposable {
   readonly events: Events<KernelEvents>;
 
@@ -231,4 +240,6 @@ export interface Kernel extends AsyncDisposable {
 
   /** Applies set element changes through raw nfnetlink. */
   changeElements(batch: ElementBatch): Promise<void>;
+  /** Tries out what this kernel has, in a namespace of its own that is gone afterwards. */
+  probeFeatures(): Promise<readonly KernelFeature[]>;
 }

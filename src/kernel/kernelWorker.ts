@@ -12,6 +12,7 @@ import { announce } from './announce.ts';
 import { attach } from './attach.ts';
 import { changeElements } from './elements.ts';
 import { asKernelError } from './errno.ts';
+import { probeFeatures } from './features.ts';
 import { forgetFlows } from './flows.ts';
 import { HostPorts } from './hostPorts.ts';
 import type { NamespacePath } from './kernel.ts';
@@ -107,6 +108,7 @@ function makeOperations(
       forgetFlows(netfilter, filters, () => dumpAddresses(host).map((address) => address.ip)),
     setHairpin: (link, isHairpin) => setHairpin(host, link, isHairpin),
     changeElements: (batch) => changeElements(netfilter, batch, destroys),
+    probeFeatures: () => probeFeatures(context, runNft),
   };
 }
 

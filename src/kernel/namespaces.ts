@@ -135,6 +135,17 @@ export function createNamespace(context: NamespaceContext, path: string): void {
   undo.move();
 }
 
+/** Runs `work` inside a fresh namespace without a name: what it makes there dies with it, a moment later. */
+export function inNewNamespace<T>({ libc, seam, home }: NamespaceContext, work: () => T): T {
+  seam.step('kernel unshare');
+  check(libc, 'unshare', libc.unshare(linux.CLONE_NEWNET));
+  try {
+    return work();
+  } finally {
+    returnHome(libc, home);
+  }
+}
+
 /** Unmounts and unlinks; success if already gone. */
 export function removeNamespace(context: NamespaceContext, path: string): void {
   const { libc, seam } = context;

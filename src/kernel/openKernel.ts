@@ -174,6 +174,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     forgetFlows: (...args) => link.call('forgetFlows', args),
     setHairpin: (...args) => link.call('setHairpin', args),
     changeElements: (...args) => link.call('changeElements', args),
+    probeFeatures: (...args) => link.call('probeFeatures', args),
     makeFifo: (path) => {
       options.seam.step(`kernel mkfifo ${path}`);
       check(libc, `mkfifo ${path}`, libc.mkfifo(path, 0o600));

@@ -56,6 +56,8 @@ export interface Daemon extends AsyncDisposable {
   kill(signal: NodeJS.Signals): Promise<void>;
   pid(): number;
   logTail(): string;
+  /** Everything that it wrote to stderr. */
+  log(): string;
 }
 
 /** Below /run, which in a lane is a tmpfs that vanishes with it. */
@@ -168,6 +170,7 @@ export async function startDaemon(engine: Engine, extra: readonly string[] = [])
     kill,
     pid: () => child?.pid ?? 0,
     logTail,
+    log: () => readFileSync(log, 'utf8'),
     [Symbol.asyncDispose]: async () => {
       await removeContainers(cli);
       await kill('SIGTERM');

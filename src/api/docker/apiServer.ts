@@ -5,6 +5,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Condition } from '../../base/condition.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { DoctorReport } from '../../engine/doctor/doctor.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 
@@ -28,6 +29,10 @@ export interface ApiDeps {
   /** What holds now; served at `/linkspan/v1/conditions`, and its texts in the warnings of `info`. */
   readonly conditions: () => readonly Condition[];
   readonly clock: Clock;
+  /** Served at `/linkspan/v1/doctor`. */
+  readonly doctor: () => Promise<DoctorReport>;
+  /** Our nft table as text; served at `/linkspan/v1/firewall`. */
+  readonly dumpFirewall: () => Promise<string>;
   /** Told of every request; served at `/metrics`. */
   readonly metrics: Metrics;
 }

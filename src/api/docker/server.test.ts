@@ -34,6 +34,12 @@ const lines = ({ text }: Answer): unknown[] =>
     .split('\r\n')
     .map((line) => JSON.parse(line) as unknown);
 
+test('doctor and the firewall have resources of their own', async () => {
+  const report = (await call('GET', '/linkspan/v1/doctor')).json as { severity: string; conditions: unknown };
+  assert.deepEqual([report.severity, report.conditions], ['warning', [condition]]);
+  assert.match((await call('GET', '/linkspan/v1/firewall')).text, /^table inet linkspan/);
+});
+
 test('/metrics counts requests by route, whatever they ask for', async () => {
   await call('GET', '/networks/nope');
   await call('GET', '/networks/nada');

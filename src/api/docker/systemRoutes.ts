@@ -1,5 +1,6 @@
 /*
- * /_ping, /version, /info (Docker Engine API 1.50), our own /linkspan/v1/conditions, and /metrics for Prometheus.
+ * /_ping, /version, /info (Docker Engine API 1.50), /metrics for Prometheus, and our own
+ * /linkspan/v1/conditions, /doctor and /firewall.
  */
 import type { FastifyReply } from 'fastify';
 import type { Routes } from './apiContext.ts';
@@ -21,6 +22,10 @@ export const systemRoutes: Routes = (app, { deps }) => {
   app.get('/version', async () => versionShape(deps.build, await deps.engine.info()));
   app.get('/info', () => infoShape(deps));
   app.get('/linkspan/v1/conditions', () => deps.conditions());
+  app.get('/linkspan/v1/doctor', () => deps.doctor());
+  app.get('/linkspan/v1/firewall', async (_request, reply) =>
+    reply.type('text/plain; charset=utf-8').send(await deps.dumpFirewall()),
+  );
   app.get('/metrics', async (_request, reply) =>
     reply.type(deps.metrics.contentType).send(await deps.metrics.render()),
   );

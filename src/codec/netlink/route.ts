@@ -42,6 +42,7 @@ const ifla = {
   address: 1,
   name: 3,
   mtu: 4,
+  link: 5,
   master: 10,
   linkInfo: 18,
   alias: 20,
@@ -164,6 +165,31 @@ const create = change | messageFlag.create | messageFlag.excl;
 /** RTM_NEWLINK that makes a link; EEXIST if the name is taken. The kernel ignores `alias` here: set it afterwards. */
 export function encodeNewLink(fields: LinkFields): Uint8Array {
   return encodeLink(routeType.newLink, create, fields);
+}
+
+/** Link kinds that need more than their name, with the least that the kernel takes. */
+const probeData: Readonly<Record<string, (w: Writer) => void>> = {
+  vxlan: (w) => w.u32Attribute(1, 1), // IFLA_VXLAN_ID
+  vlan: (w) => w.bytesAttribute(1, Uint8Array.of(1, 0)), // IFLA_VLAN_ID, u16 in host order
+};
+
+/**
+ * RTM_NEWLINK of any kind, on top of `parent` where the kind needs one (macvlan, ipvlan, vlan): to learn whether the
+ * kernel has it. EOPNOTSUPP if not.
+ */
+export function encodeProbeLink(kind: string, name: string, parent?: number): Uint8Array {
+  const w = new Writer();
+  w.message(routeType.newLink, create, () => {
+    writeLinkHeader(w, {});
+    w.stringAttribute(ifla.name, name);
+    if (parent !== undefined) w.u32Attribute(ifla.link, parent);
+    w.attribute(ifla.linkInfo, () => {
+      w.stringAttribute(linkInfo.kind, kind);
+      const data = probeData[kind];
+      if (data !== undefined) w.attribute(linkInfo.data, () => data(w));
+    });
+  });
+  return w.finish();
 }
 
 /** RTM_NEWLINK that changes an existing link; ENODEV if there is none. */

@@ -15,6 +15,7 @@ export interface Group {
 
 export const groups: readonly Group[] = [
   { name: 'container', summary: 'Manage containers' },
+  { name: 'firewall', summary: 'Look at the firewall rules of Linkspan' },
   { name: 'image', summary: 'Manage images' },
   { name: 'network', summary: 'Manage networks' },
   { name: 'system', summary: 'Manage Linkspan' },

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../../base/clock.ts';
 import type { Condition } from '../../../base/condition.ts';
 import { silentLogger } from '../../../base/logger.ts';
+import { examine } from '../../../engine/doctor/doctor.ts';
 import { createMetrics } from '../../metrics/metrics.ts';
 import type { ApiServer } from '../apiServer.ts';
 import { createApiServer } from '../server.ts';
@@ -29,6 +30,15 @@ export async function startTestServer(conditions: readonly Condition[] = []): Pr
     conditions: () => conditions,
     clock: systemClock,
     metrics: createMetrics(),
+    doctor: () =>
+      examine({
+        kernel: { probeFeatures: () => Promise.resolve([{ name: 'bridge', isPresent: true, detail: '' }]) },
+        cgroupVersion: 2,
+        conditions: () => conditions,
+        repairs: { counts: {}, recent: [] },
+        findLeaks: () => Promise.resolve([]),
+      }),
+    dumpFirewall: () => Promise.resolve('table inet linkspan {\n}\n'),
   });
   const folder = mkdtempSync(join(tmpdir(), 'linkspan-api-'));
   const socketPath = join(folder, 'api.sock');

@@ -5,6 +5,7 @@ import { CliError } from '../cliError.ts';
 import { type Command, noArguments } from '../command.ts';
 import { flag } from '../flags.ts';
 import { programName } from '../help.ts';
+import { doctorCommand, firewallCommands } from './doctor.ts';
 import { eventsCommand } from './events.ts';
 import { infoCommand } from './info.ts';
 import { inspectCommand } from './inspect.ts';
@@ -36,4 +37,6 @@ export const systemCommands: readonly Command[] = [
   versionCommand,
   eventsCommand,
   systemPruneCommand,
+  doctorCommand,
+  ...firewallCommands,
 ];
