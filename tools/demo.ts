@@ -61,7 +61,7 @@ function makeNetworks(): void {
 function startContainers(): void {
   heading('Containers, from an image made of this machine’s busybox');
   type('linkspan images');
-  type('linkspan run -d --name web --network front busybox httpd -f -p 80 -h /');
+  type('linkspan run -d --name web --network front -p 8080:80 busybox httpd -f -p 80 -h /');
   type('linkspan run -d --name app --network front busybox sleep 600');
   type('linkspan run -d --name db --network back busybox sleep 600');
   type('linkspan ps');
@@ -69,8 +69,8 @@ function startContainers(): void {
 
 function showReachability(): void {
   const [web, db] = [addressOf('web'), addressOf('db')];
-  heading('Containers of one network reach each other');
-  type(`linkspan exec app wget -qO- http://${web}/etc/hostname`);
+  heading('Containers of one network reach each other, by name and by address');
+  type('linkspan exec app wget -qO- http://web/etc/hostname');
   type(`linkspan exec app ping -c 1 -W 1 ${web}`);
   heading('Containers of two networks do not');
   type(`linkspan exec app ping -c 1 -W 1 ${db}`, 'failure');
@@ -86,6 +86,19 @@ async function showOutside(): Promise<void> {
   const web = addressOf('web');
   type(`nsenter --net=/run/netns/outside -- ip route replace 172.16.0.0/12 via 192.0.2.11`);
   type(`nsenter --net=/run/netns/outside -- busybox nc -w 1 ${web} 80`, 'failure');
+}
+
+function showPublished(): void {
+  heading('A published port is reached from outside, with no process in between');
+  type('linkspan port web');
+  type('nsenter --net=/run/netns/outside -- busybox wget -qO- http://192.0.2.11:8080/etc/hostname');
+}
+
+function showLiveChange(): void {
+  heading('A running container joins another network');
+  type('linkspan network connect back app');
+  type('linkspan exec app ping -c 1 -W 1 db');
+  type('linkspan network disconnect back app');
 }
 
 function showTopology(): void {
@@ -118,6 +131,8 @@ try {
   startContainers();
   showReachability();
   await showOutside();
+  showPublished();
+  showLiveChange();
   showTopology();
   cleanUp();
 } catch (error) {

@@ -28,7 +28,12 @@ const listing = `table inet linkspan {
 	}
 }`;
 
-const attachment = { hostLink: 'veth1', link: 'eth0', mac: '02:00:00:00:00:01' };
+const attachment = {
+  hostLink: 'veth1',
+  link: 'eth0',
+  mac: '02:00:00:00:00:01',
+  published: [{ hostPort: '8080', port: '80', proto: 'tcp' }],
+};
 const topology: Topology = {
   hostAddress: '192.0.2.11/24',
   outsideAddress: '192.0.2.13/24',
@@ -57,7 +62,7 @@ test('drawTopology draws a line for each network and container', () => {
     '  host      192.0.2.11/24',
     '     │',
     '     ├── front   br-1   10.0.0.1/16',
-    '     │     └── veth1 ════ eth0 10.0.0.2/16   web',
+    '     │     └── veth1 ════ eth0 10.0.0.2/16   web   8080 → 80/tcp',
     '     │',
   ]);
 });
@@ -66,4 +71,9 @@ test('the commands name what the topology has', () => {
   assert.ok(ipCommands(topology).includes('ip -n web route add default via 10.0.0.1'));
   assert.ok(nftCommands(topology).includes(`nft add element inet linkspan bridges '{ "br-1" }'`));
   assert.ok(iptablesCommands(topology).includes('iptables -A FORWARD -i br-1 -o br-2 -j DROP'));
+  assert.ok(
+    iptablesCommands(topology).includes(
+      'iptables -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.0.0.2:80',
+    ),
+  );
 });

@@ -14,6 +14,7 @@ export interface Attachment {
   /** With prefix length. */
   readonly address: string;
   readonly mac: string;
+  readonly published: readonly { readonly hostPort: string; readonly port: string; readonly proto: string }[];
 }
 
 export interface BridgeNetwork {
@@ -63,7 +64,22 @@ interface InspectedNetwork {
 }
 
 interface InspectedContainer {
-  readonly NetworkSettings: { readonly SandboxKey: string };
+  readonly NetworkSettings: {
+    readonly SandboxKey: string;
+    readonly Ports: Readonly<
+      Record<string, readonly { readonly HostIp: string; readonly HostPort: string }[] | null>
+    >;
+  };
+}
+
+/** Ports of the host's IPv4 addresses that lead into the container. */
+function publishedBy(container: InspectedContainer | undefined): Attachment['published'] {
+  return Object.entries(container?.NetworkSettings.Ports ?? {}).flatMap(([target, bindings]) => {
+    const [port = '', proto = ''] = target.split('/');
+    return (bindings ?? [])
+      .filter(({ HostIp }) => !HostIp.includes(':'))
+      .map(({ HostPort: hostPort }) => ({ hostPort, port, proto }));
+  });
 }
 
 function inspect(...args: string[]): unknown {
@@ -88,6 +104,7 @@ function readAttachment(
     link: own?.ifname ?? '?',
     address: IPv4Address,
     mac: MacAddress,
+    published: publishedBy(container),
   };
 }
 
@@ -143,10 +160,14 @@ export function drawTopology({ hostAddress, outsideAddress, networks }: Topology
   networks.forEach((network, at) => {
     const isLast = at === networks.length - 1;
     lines.push(`     ${isLast ? '└' : '├'}── ${network.name}   ${network.bridge}   ${network.gateway}`);
-    network.attachments.forEach(({ container, hostLink, link, address }, index) => {
+    network.attachments.forEach(({ container, hostLink, link, address, published }, index) => {
       const corner = index === network.attachments.length - 1 ? '└' : '├';
       const rail = isLast ? ' ' : '│';
-      lines.push(`     ${rail}     ${corner}── ${hostLink} ════ ${link} ${address}   ${container}`);
+      lines.push(
+        `     ${rail}     ${corner}── ${hostLink} ════ ${link} ${address}   ${container}${published
+          .map(({ hostPort, port, proto }) => `   ${hostPort} → ${port}/${proto}`)
+          .join('')}`,
+      );
     });
     lines.push(isLast ? '' : '     │');
   });
@@ -181,7 +202,7 @@ export function nftCommands({ nftElements }: Topology): readonly string[] {
 export function iptablesCommands({ networks }: Topology): readonly string[] {
   return [
     'sysctl net.ipv4.ip_forward=1',
-    ...networks.flatMap(({ bridge, subnet }) => [
+    ...networks.flatMap(({ bridge, subnet, attachments }) => [
       `iptables -t nat -A POSTROUTING -s ${subnet} ! -o ${bridge} -j MASQUERADE`,
       `iptables -A FORWARD -o ${bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
       ...networks
@@ -189,6 +210,12 @@ export function iptablesCommands({ networks }: Topology): readonly string[] {
         .map((other) => `iptables -A FORWARD -i ${bridge} -o ${other.bridge} -j DROP`),
       `iptables -A FORWARD -i ${bridge} ! -o ${bridge} -j ACCEPT`,
       `iptables -A FORWARD -i ${bridge} -o ${bridge} -j ACCEPT`,
+      ...attachments.flatMap(({ address, published }) =>
+        published.flatMap(({ hostPort, port, proto }) => [
+          `iptables -t nat -A PREROUTING -p ${proto} --dport ${hostPort} -j DNAT --to-destination ${address.split('/')[0]}:${port}`,
+          `iptables -A FORWARD -d ${address.split('/')[0]} -o ${bridge} -p ${proto} --dport ${port} -j ACCEPT`,
+        ]),
+      ),
     ]),
   ];
 }
