@@ -5,7 +5,15 @@
  */
 import { connect, type Socket } from 'node:net';
 import { getuid } from 'node:process';
-import type { BusCall } from './hostTools.ts';
+
+/** One call of a method. Its replies are text values in order: a string is one value, an array of strings many. */
+export interface BusCall {
+  readonly destination: string;
+  readonly path: string;
+  readonly interface: string;
+  readonly member: string;
+  readonly args: readonly string[];
+}
 
 const methodCall = 1;
 const methodReturn = 2;

@@ -4,16 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { callBus } from './dbus.ts';
-
-/** Replies of a bus call as text values in order: a string is one value, an array of strings many. */
-export interface BusCall {
-  readonly destination: string;
-  readonly path: string;
-  readonly interface: string;
-  readonly member: string;
-  readonly args: readonly string[];
-}
+import { type BusCall, callBus } from './dbus.ts';
 
 export interface HostTools {
   /** Undefined if the file is missing or unreadable. */

@@ -20,6 +20,12 @@ export type Arity =
   | { readonly type: 'atMost'; readonly count: number }
   | { readonly type: 'between'; readonly low: number; readonly high: number };
 
+/** What commands of two words share: `network`. */
+export interface Group {
+  readonly name: string;
+  readonly summary: string;
+}
+
 export interface Command {
   /** Every way to type it, the one shown in help first: `['run', 'container run']`. */
   readonly paths: readonly [string, ...string[]];

@@ -1,17 +1,12 @@
 /*
  * All commands, and the order and grouping in which help shows them.
  */
-import type { Command } from './command.ts';
+import type { Command, Group } from './command.ts';
 import { containerCommands } from './containers/index.ts';
 import { imageCommands } from './images/index.ts';
 import { networkCommands } from './networks/index.ts';
 import { completionCommand } from './system/completion.ts';
 import { systemCommands } from './system/index.ts';
-
-export interface Group {
-  readonly name: string;
-  readonly summary: string;
-}
 
 export const groups: readonly Group[] = [
   { name: 'container', summary: 'Manage containers' },

@@ -1,8 +1,7 @@
 /*
  * Help texts, laid out as the docker CLI lays out its own, plus examples. Pure.
  */
-import type { Command } from './command.ts';
-import type { Group } from './commandTable.ts';
+import type { Command, Group } from './command.ts';
 import type { FlagSpec } from './flags.ts';
 import { formatFlags } from './text/wrap.ts';
 

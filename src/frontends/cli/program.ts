@@ -3,8 +3,8 @@
  * stderr and an exit code, in the forms that the docker CLI uses.
  */
 import { CliError } from './cliError.ts';
-import { type Arity, arityProblem, type Command } from './command.ts';
-import { absentPaths, commands, commonPaths, type Group, groups } from './commandTable.ts';
+import { type Arity, arityProblem, type Command, type Group } from './command.ts';
+import { absentPaths, commands, commonPaths, groups } from './commandTable.ts';
 import { type FlagSpec, flag, parseFlags } from './flags.ts';
 import { formatCommandHelp, formatGroupHelp, formatRootHelp, helpColumns, programName } from './help.ts';
 import { ApiClient } from './http/apiClient.ts';
