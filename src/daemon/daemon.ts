@@ -185,10 +185,13 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     records,
   };
   const conditions = (): readonly Condition[] => [...half.firewall.conditions, ...half.ports.conditions];
-  metrics.readFrom(() =>
+  metrics.readFrom(async () =>
     takeStock({
       ...records(),
+      bindings: containers.list().flatMap(({ id }) => half.ports.bindings(id)),
       conditions: conditions(),
+      // A dead worker has told the log; the other figures must not go with it.
+      dns: await dns.statistics().catch(() => undefined),
       repairs,
     }),
   );

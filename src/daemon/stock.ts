@@ -4,13 +4,17 @@
 import type { Counts, Stock } from '../api/metrics/metrics.ts';
 import type { Condition } from '../base/condition.ts';
 import type { RepairLog } from '../base/repairLog.ts';
-import type { Container, Endpoint, Network } from '../engine/model.ts';
+import type { DnsStatistics } from '../dns/protocol.ts';
+import type { Binding, Container, Endpoint, Network } from '../engine/model.ts';
 
 export interface Inventory {
   readonly networks: readonly Network[];
   readonly endpoints: readonly Endpoint[];
   readonly containers: readonly Container[];
   readonly conditions: readonly Condition[];
+  readonly bindings: readonly Pick<Binding, 'proto' | 'count'>[];
+  /** undefined = the worker is dead. */
+  readonly dns: Pick<DnsStatistics, 'own' | 'forwarded' | 'dropped'> | undefined;
   readonly repairs: Pick<RepairLog, 'counts'>;
 }
 
@@ -24,7 +28,21 @@ function countBy<T>(things: readonly T[], all: readonly string[], labelOf: (thin
   return counts;
 }
 
-export function takeStock({ networks, endpoints, containers, conditions, repairs }: Inventory): Stock {
+function countPorts(bindings: Inventory['bindings']): Counts {
+  const counts = { tcp: 0, udp: 0, sctp: 0 };
+  for (const { proto, count } of bindings) counts[proto] += count;
+  return counts;
+}
+
+export function takeStock({
+  networks,
+  endpoints,
+  containers,
+  conditions,
+  bindings,
+  dns,
+  repairs,
+}: Inventory): Stock {
   const families = endpoints.flatMap(({ ipv4, ipv6 }) => [
     ...(ipv4 === undefined ? [] : ['4']),
     ...(ipv6 === undefined ? [] : ['6']),
@@ -34,7 +52,9 @@ export function takeStock({ networks, endpoints, containers, conditions, repairs
     endpointsByState: countBy(endpoints, ['attached', 'reserved'], ({ state }) => state),
     leasesByFamily: countBy(families, ['4', '6'], (family) => family),
     containersByState: countBy(containers, ['created', 'running', 'exited'], ({ state }) => state),
+    portsByProtocol: countPorts(bindings),
     conditionsBySeverity: countBy(conditions, ['warning', 'error'], ({ severity }) => severity),
+    dnsByResult: dns === undefined ? {} : { own: dns.own, forwarded: dns.forwarded, dropped: dns.dropped },
     repairsByKind: { firewall: 0, ...repairs.counts },
   };
 }

@@ -49,7 +49,7 @@ for (const engine of engines().filter(({ name }) => name.startsWith('linkspan'))
       const { stdout } = await daemon.host(['ip', '-j', 'link', 'show', 'docker0']);
       const [bridge] = JSON.parse(stdout) as readonly { readonly ifalias: string }[];
       const stray = (bridge?.ifalias ?? '').replace(/[^:]*$/, 'f'.repeat(64));
-      await daemon.host(['ip', 'link', 'add', 'stray0', 'type', 'dummy']);
+      await daemon.host(['ip', 'link', 'add', 'stray0', 'type', 'bridge']);
       await daemon.host(['ip', 'link', 'set', 'stray0', 'alias', stray]);
       await daemon.host(['nft', 'delete', 'table', 'inet', 'linkspan']);
       await daemon.host([
@@ -72,7 +72,17 @@ for (const engine of engines().filter(({ name }) => name.startsWith('linkspan'))
     });
 
     test('metrics count what there is, by labels that no user chooses', async () => {
-      await daemon.cli(['run', '-d', '--name', 'counted', 'busybox', 'sleep', '999']);
+      await daemon.cli([
+        'run',
+        '-d',
+        '--name',
+        'counted',
+        '-p',
+        '127.0.0.1:8000-8002:80-82',
+        'busybox',
+        'sleep',
+        '999',
+      ]);
       await callApi(daemon.socketPath, 'GET', '/v1.50/containers/absent/json');
       const { status, body } = await callApi(daemon.socketPath, 'GET', '/metrics');
       assert.equal(status, 200);
@@ -80,6 +90,8 @@ for (const engine of engines().filter(({ name }) => name.startsWith('linkspan'))
         'linkspan_containers{state="running"} 1',
         'linkspan_endpoints{state="attached"} 1',
         'linkspan_leases{family="4"} 1',
+        'linkspan_published_ports{protocol="tcp"} 3',
+        'linkspan_dns_queries_total{result="own"} 0',
         'linkspan_kernel_operation_seconds_count{verb="attach",result="ok"} 1',
         'linkspan_api_request_seconds_count{method="GET",route="/containers/:id/json",status="404"} 1',
       ])

@@ -7,14 +7,16 @@ const stock: Stock = {
   endpointsByState: { attached: 3, reserved: 1 },
   leasesByFamily: { 4: 4, 6: 0 },
   containersByState: { running: 3 },
+  portsByProtocol: { tcp: 2 },
   conditionsBySeverity: { warning: 0 },
   repairsByKind: { firewall: 5 },
+  dnsByResult: { own: 7 },
 };
 
 test('things are counted when somebody asks, and a value that is gone is gone', async () => {
   const metrics = createMetrics();
   let now = stock;
-  metrics.readFrom(() => now);
+  metrics.readFrom(() => Promise.resolve(now));
   const first = await metrics.render();
   assert.match(first, /^linkspan_endpoints\{state="attached"\} 3$/m);
   assert.match(first, /^linkspan_leases\{family="4"\} 4$/m);
@@ -22,6 +24,7 @@ test('things are counted when somebody asks, and a value that is gone is gone', 
     first,
     /^# TYPE linkspan_repairs_total counter\nlinkspan_repairs_total\{kind="firewall"\} 5$/m,
   );
+  assert.match(first, /^linkspan_dns_queries_total\{result="own"\} 7$/m);
   now = { ...stock, networksByDriver: { none: 1 } };
   const second = await metrics.render();
   assert.match(second, /^linkspan_networks\{driver="none"\} 1$/m);

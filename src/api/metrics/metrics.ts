@@ -15,9 +15,13 @@ export interface Stock {
   /** Addresses that endpoints hold, those of stopped containers too; by `4` and `6`. */
   readonly leasesByFamily: Counts;
   readonly containersByState: Counts;
+  /** Published ports, one for each port of a range and each address that it is published on. */
+  readonly portsByProtocol: Counts;
   readonly conditionsBySeverity: Counts;
   /** Since the daemon's start, by kind. */
   readonly repairsByKind: Counts;
+  /** Queries that containers asked, by what became of them: `own`, `forwarded`, `dropped`. */
+  readonly dnsByResult: Counts;
 }
 
 export interface ServedRequest {
@@ -40,7 +44,7 @@ export interface Metrics {
   observeRequest(request: ServedRequest): void;
   observeKernel(operation: KernelOperation): void;
   /** Where the numbers of things are read from; before the first call they are absent. */
-  readFrom(read: () => Stock): void;
+  readFrom(read: () => Promise<Stock>): void;
   /** All of it as text. */
   render(): Promise<string>;
 }
@@ -65,6 +69,7 @@ const stockGauges: readonly (readonly [
   ],
   ['linkspan_leases', 'family', 'Addresses held by endpoints', (stock) => stock.leasesByFamily],
   ['linkspan_containers', 'state', 'Containers', (stock) => stock.containersByState],
+  ['linkspan_published_ports', 'protocol', 'Published ports', (stock) => stock.portsByProtocol],
   ['linkspan_conditions', 'severity', 'Conditions that stand', (stock) => stock.conditionsBySeverity],
 ];
 
@@ -90,6 +95,12 @@ class PrometheusMetrics implements Metrics {
     labelNames: ['kind'] as const,
     registers: [this.#registry],
   });
+  readonly #dns = new Counter({
+    name: 'linkspan_dns_queries_total',
+    help: 'DNS queries of containers: answered from our own names, forwarded, dropped',
+    labelNames: ['result'] as const,
+    registers: [this.#registry],
+  });
   readonly #memory = new Gauge({
     name: 'process_resident_memory_bytes',
     help: 'Resident memory of the daemon',
@@ -99,7 +110,7 @@ class PrometheusMetrics implements Metrics {
     ([name, label, help, pick]) =>
       [new Gauge({ name, help, labelNames: [label], registers: [this.#registry] }), pick, label] as const,
   );
-  #read: (() => Stock) | undefined;
+  #read: (() => Promise<Stock>) | undefined;
 
   get contentType(): string {
     return this.#registry.contentType;
@@ -115,17 +126,17 @@ class PrometheusMetrics implements Metrics {
     this.#kernel.observe({ verb, result: isFailure ? 'error' : 'ok' }, durationMs / 1000);
   }
 
-  readFrom(read: () => Stock): void {
+  readFrom(read: () => Promise<Stock>): void {
     this.#read = read;
   }
 
   async render(): Promise<string> {
-    const stock = this.#read?.();
+    const stock = await this.#read?.();
     this.#memory.set(process.memoryUsage.rss());
     if (stock !== undefined) {
       for (const [gauge, pick, label] of this.#gauges) setAll(gauge, label, pick(stock));
-      this.#repairs.reset();
-      for (const [kind, count] of Object.entries(stock.repairsByKind)) this.#repairs.inc({ kind }, count);
+      setTotals(this.#repairs, 'kind', stock.repairsByKind);
+      setTotals(this.#dns, 'result', stock.dnsByResult);
     }
     return await this.#registry.metrics();
   }
@@ -135,6 +146,13 @@ class PrometheusMetrics implements Metrics {
 function setAll(gauge: Gauge, label: string, counts: Counts): void {
   gauge.reset();
   for (const [value, count] of Object.entries(counts)) gauge.set({ [label]: value }, count);
+}
+
+/** Counted elsewhere: a counter that is set, not added to. */
+function setTotals<T extends string>(counter: Counter<T>, label: T, counts: Counts): void {
+  counter.reset();
+  for (const [value, count] of Object.entries(counts))
+    counter.inc({ [label]: value } as Record<T, string>, count);
 }
 
 export function createMetrics(): Metrics {
