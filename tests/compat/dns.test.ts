@@ -279,6 +279,18 @@ for (const engine of engines()) {
       assert.deepEqual(texts(await ask('w1', 'xx', 'a')), []);
     });
 
+    test('on a network with IPv6 a name has both kinds of addresses, and both have a name', async () => {
+      await cli(['network', 'create', '--ipv6', '--subnet', 'fd00:77::/64', 'six']);
+      await sleeper('w1', '--network', 'six');
+      const format = '{{.NetworkSettings.Networks.six.GlobalIPv6Address}}';
+      const { stdout: address } = await cli(['inspect', '-f', format, 'w1'], { stdout: /^fd00:77::/ });
+      assert.deepEqual(texts(await ask('w1', 'w1', 'aaaa')), [address]);
+      assert.equal((await ask('w1', 'w1', 'a')).answers.length, 1);
+      await cli(['exec', 'w1', 'nslookup', address], { stdout: /w1\.six/ });
+      await cli(['rm', '-f', 'w1']);
+      await cli(['network', 'rm', 'six']);
+    });
+
     test('names of one network are unknown on another', async () => {
       await cli(['network', 'create', 'n2']);
       await sleeper('w1', '--network', 'n1', '--dns', refusingAddress);
