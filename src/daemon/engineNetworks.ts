@@ -9,9 +9,11 @@ import type { RepairLog } from '../base/repairLog.ts';
 import type { Dns } from '../dns/openDns.ts';
 import { createBridgeDriver } from '../drivers/bridge/bridge.ts';
 import { chooseDefaultBridge, probeDocker } from '../drivers/bridge/defaultBridge.ts';
-import { parseOwnerMark } from '../drivers/bridge/ownerMark.ts';
+import { parseOwnerMark } from '../drivers/ownerMark.ts';
 import { createHostDriver } from '../drivers/host/host.ts';
 import type { Driver } from '../drivers/interface.ts';
+import { createIpvlanDriver } from '../drivers/ipvlan/ipvlan.ts';
+import { createMacvlanDriver } from '../drivers/macvlan/macvlan.ts';
 import { createNoneDriver } from '../drivers/none/none.ts';
 import { PublishedPorts } from '../engine/bindings/publishedPorts.ts';
 import type { DnsSettings } from '../engine/containers/etcFiles.ts';
@@ -114,6 +116,8 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   await firewall.start();
   const all = [
     createBridgeDriver({ kernel, firewall, logger, daemonId: identity.id }),
+    createMacvlanDriver({ kernel, logger, daemonId: identity.id }),
+    createIpvlanDriver({ kernel, logger, daemonId: identity.id }),
     createHostDriver(),
     createNoneDriver(),
   ];

@@ -34,7 +34,7 @@ export interface DriverEndpoint {
   readonly hostInterfaceName: string;
   readonly mac: Mac;
   readonly addresses: readonly IpWithLength[];
-  /** Default routes to set, at most one per family. */
+  /** Default routes to set, at most one per family; the unspecified address = through the device alone. */
   readonly gateways: readonly Ip[];
   /** Kernel parameters of the interface, as the user asked for them. */
   readonly sysctls: readonly Sysctl[];
@@ -48,6 +48,14 @@ export interface DriverPlan {
   readonly gatewayFamilies: readonly IpFamily[];
   /** `eth`, or what an option says. */
   readonly interfacePrefix: string;
+  /** False: endpoints have no interface on the host (macvlan, ipvlan). */
+  readonly hasHostInterface?: false;
+  /** True: the network has no way out, whatever the request says (a parent that leads nowhere). */
+  readonly isInternal?: boolean;
+  /** True: endpoints have their parent's link address, and cannot be given one. */
+  readonly sharesMac?: boolean;
+  /** True: default routes go through the device alone, without a gateway. */
+  readonly routesByDevice?: boolean;
 }
 
 /** What publishing a port means on a network. */
@@ -70,12 +78,12 @@ export interface Driver {
   checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void;
   /** Makes the kernel match; idempotent. Undoes what it did when it fails. */
   ensureNetwork(network: DriverNetwork): Promise<void>;
-  /** Success if already gone. Tries every step, collects errors. */
-  removeNetwork(network: DriverNetwork): Promise<void>;
+  /** Success if already gone. Tries every step, collects errors. `others` are the other networks of this driver. */
+  removeNetwork(network: DriverNetwork, others: readonly DriverNetwork[]): Promise<void>;
   /** Puts the endpoint into the sandbox at `sandboxPath`. Undoes what it did when it fails. */
   attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void>;
-  /** Success if already gone. */
-  detach(network: DriverNetwork, endpoint: DriverEndpoint): Promise<void>;
+  /** Success if already gone. `sandboxPath` is undefined where the container has no sandbox any more. */
+  detach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string | undefined): Promise<void>;
   /** Deletes kernel objects that carry this daemon's mark but belong to no network or endpoint given. */
   sweep(
     actual: { readonly links: readonly Link[]; readonly addresses: readonly Address[] },

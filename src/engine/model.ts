@@ -110,10 +110,15 @@ export interface Endpoint {
   /** Name of the host's end; empty as above. */
   readonly hostInterfaceName: string;
   readonly mac?: Mac;
+  /** True: the interface has its parent's link address (ipvlan), and `mac` is not used. */
+  readonly sharesMac?: true;
   /** With length: `172.17.0.2/16`. */
   readonly ipv4?: string;
   readonly ipv6?: string;
-  /** The network's gateway, without length; shown even where another endpoint has the default route. */
+  /**
+   * The network's gateway, without length; shown even where another endpoint has the default route. The unspecified
+   * address where the default route needs none.
+   */
   readonly ipv4Gateway?: string;
   readonly ipv6Gateway?: string;
   /** Families whose default route in the sandbox goes through this endpoint. */

@@ -17,7 +17,7 @@ import {
 } from '../codec/netlink/route.ts';
 import { formatIp } from '../net/ip.ts';
 import { hasErrno } from './errno.ts';
-import type { AttachSpec } from './kernel.ts';
+import type { AttachSpec, InterfaceSpec } from './kernel.ts';
 import { linux } from './libc.ts';
 import { getIfindex } from './links.ts';
 import { inOpenNamespace, type NamespaceContext, type OpenNamespace, openNamespace } from './namespaces.ts';
@@ -54,7 +54,7 @@ function delPair(host: NetlinkSocket, name: string): void {
  * groups and take a neighbour's advertisements on a network that has no IPv6. Per interface, so that lo keeps ::1.
  * Before the peer is up. Nothing to do where the kernel has no IPv6.
  */
-function setIpv6(context: NamespaceContext, sandbox: OpenNamespace, spec: AttachSpec): void {
+export function setIpv6(context: NamespaceContext, sandbox: OpenNamespace, spec: InterfaceSpec): void {
   const isWanted = spec.addresses.some(({ ip }) => ip.family === 6);
   try {
     inOpenNamespace(context, sandbox, () =>
@@ -65,11 +65,12 @@ function setIpv6(context: NamespaceContext, sandbox: OpenNamespace, spec: Attach
   }
 }
 
-function configurePeer(
+/** Step 3, over a socket inside the sandbox. */
+export function configurePeer(
   context: NamespaceContext,
   sandbox: OpenNamespace,
   inside: NetlinkSocket,
-  spec: AttachSpec,
+  spec: InterfaceSpec,
 ): void {
   const { peerName, addresses, gateways, sysctls } = spec;
   const ifindex = getIfindex(inside, peerName);

@@ -6,6 +6,7 @@
  * Calls are done in the order in which they are made, so that what builds on another need not wait for its answer.
  */
 import type { Events } from '../base/events.ts';
+import type { NewKind } from '../codec/netlink/route.ts';
 import type { Ip, IpFamily } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import type { IpWithLength, Prefix } from '../net/prefix.ts';
@@ -64,9 +65,41 @@ export interface BridgeSpec {
   readonly mac: Mac;
 }
 
-/** One veth pair: its host end in a bridge, its peer born inside a sandbox, addressed and routed. */
-export interface AttachSpec {
+/** What is set up inside a sandbox, however the interface gets there. */
+export interface InterfaceSpec {
   readonly sandbox: string;
+  /** The container's end: `eth0`. */
+  readonly peerName: string;
+  /** Without an IPv6 address among them, IPv6 is switched off on the container's end. */
+  readonly addresses: readonly IpWithLength[];
+  /** Default gateways by family, at most one each; none = no default route; unspecified = by the device alone. */
+  readonly gateways: readonly Ip[];
+  /** Kernel parameters of the container's end, set when it has its addresses and before it is up. */
+  readonly sysctls: readonly Sysctl[];
+}
+
+/** A link on a parent (macvlan, ipvlan), born inside a sandbox; its MTU is the parent's. */
+export interface ChildSpec extends InterfaceSpec {
+  /** A link of the daemon's namespace. */
+  readonly parent: string;
+  readonly child: Extract<NewKind, { readonly kind: 'macvlan' | 'ipvlan' }>;
+  /** Owner mark, at most 255 bytes; inside the sandbox. */
+  readonly alias: string;
+  /** ipvlan has its parent's. */
+  readonly peerMac?: Mac;
+}
+
+/** A link for others to be made on: an 802.1q sub-interface of `parent`, or a dummy that leads nowhere. */
+export interface ParentSpec {
+  readonly name: string;
+  readonly alias: string;
+  readonly kind:
+    | { readonly kind: 'vlan'; readonly parent: string; readonly id: number }
+    | { readonly kind: 'dummy' };
+}
+
+/** One veth pair: its host end in a bridge, its peer born inside a sandbox, addressed and routed. */
+export interface AttachSpec extends InterfaceSpec {
   /** At most 15 bytes. */
   readonly hostName: string;
   readonly bridge: string;
@@ -75,15 +108,7 @@ export interface AttachSpec {
   /** Bridge port flags: hairpin lets a container reach itself through the bridge; isolated forbids port to port. */
   readonly isHairpin: boolean;
   readonly isIsolated: boolean;
-  /** The container's end: `eth0`. */
-  readonly peerName: string;
   readonly peerMac: Mac;
-  /** Without an IPv6 address among them, IPv6 is switched off on the container's end. */
-  readonly addresses: readonly IpWithLength[];
-  /** Default gateways by family, at most one each; none = no default route. */
-  readonly gateways: readonly Ip[];
-  /** Kernel parameters of the container's end, set when it has its addresses and before it is up. */
-  readonly sysctls: readonly Sysctl[];
 }
 
 /** A kernel parameter and its value; `key` as `setSysctl` takes it. */
@@ -199,6 +224,17 @@ export interface Kernel extends AsyncDisposable {
   discardBridge(name: string, discardedName: string): Promise<void>;
   /** Creates and configures one endpoint in three groups of system calls. Undoes what it did when one fails. */
   attach(spec: AttachSpec): Promise<void>;
+  /** False where the kernel cannot make links of the kind, and has no module for it. Changes nothing. */
+  hasLinkKind(kind: 'macvlan' | 'ipvlan' | 'vlan'): Promise<boolean>;
+  /**
+   * Creates it, up; success if one with the same owner mark is there, which is set up. EEXIST if another has the name,
+   * EOPNOTSUPP if the kernel lacks the kind, ENODEV without its parent.
+   */
+  ensureParent(spec: ParentSpec): Promise<void>;
+  /** ENODEV without the parent, EBUSY where it serves another kind or a passthru. Undoes what it did when it fails. */
+  attachChild(spec: ChildSpec): Promise<void>;
+  /** Deletes what attachChild made, whatever it is called now; success if it or the sandbox is gone. */
+  detachChild(spec: Pick<ChildSpec, 'sandbox' | 'peerName' | 'alias'>): Promise<void>;
   /** The default route of the gateway's family goes through `link` from now on, whatever went before. */
   setDefaultRoute(link: string, gateway: Ip, namespace: NamespacePath): Promise<void>;
   /** Sends one gratuitous ARP (IPv4) or unsolicited neighbour advertisement (IPv6) from `link`. Best effort: changes nothing, and alone among the verbs does not pass the seam. */

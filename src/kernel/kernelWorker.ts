@@ -10,6 +10,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Seam } from '../base/seam.ts';
 import { announce } from './announce.ts';
 import { attach } from './attach.ts';
+import { attachChild, detachChild, ensureParent, hasLinkKind } from './children.ts';
 import { changeElements } from './elements.ts';
 import { asKernelError } from './errno.ts';
 import { probeFeatures } from './features.ts';
@@ -89,6 +90,10 @@ function makeOperations(
       drain();
     },
     attach: (spec) => attach(context, host, spec),
+    hasLinkKind: (kind) => hasLinkKind(host, kind),
+    ensureParent: (spec) => ensureParent(host, spec),
+    attachChild: (spec) => attachChild(context, host, spec),
+    detachChild: (spec) => reaper.track(detachChild(context, spec)),
     setDefaultRoute: (link, gateway, path) => withSocket(path, (s) => setDefaultRoute(s, link, gateway)),
     announce: (link, mac, ip, path) => announce(context, link, mac, ip, path),
     links: (path) => withSocket(path, dumpLinks),

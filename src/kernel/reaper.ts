@@ -157,6 +157,17 @@ export class Reaper implements Disposable {
     if (this.#queue.length > 0) this.#flushSoon();
   }
 
+  /** A delete that somebody else sends from libuv's pool, for `settle` to wait for. Returns `work`. */
+  track(work: Promise<void>): Promise<void> {
+    const ended = work.then(
+      () => {},
+      () => {},
+    );
+    this.#sends.add(ended);
+    void ended.finally(() => this.#sends.delete(ended));
+    return work;
+  }
+
   /** Resolves when nothing is under way: koffi cannot have its thread end before its calls have. */
   async settle(): Promise<void> {
     while (this.#queue.length > 0 || this.#sends.size > 0) {

@@ -8,7 +8,7 @@ import { newId } from '../../src/base/ids.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { createBridgeDriver } from '../../src/drivers/bridge/bridge.ts';
 import { bridgeLabels as label } from '../../src/drivers/bridge/options.ts';
-import { formatOwnerMark } from '../../src/drivers/bridge/ownerMark.ts';
+import { formatOwnerMark } from '../../src/drivers/ownerMark.ts';
 import type { DriverNetwork } from '../../src/drivers/interface.ts';
 import { createFirewall } from '../../src/firewall/firewall.ts';
 import { type Kernel, KernelError } from '../../src/kernel/kernel.ts';
@@ -105,7 +105,7 @@ test('a bridge that is there already is used and not deleted; another kind of li
   assert.equal(aliasOf('mybr'), '');
   await world.runContainer('w1', network);
   await expectOpen(['w1', '172.18.0.1']);
-  await world.driver.removeNetwork(network);
+  await world.driver.removeNetwork(network, []);
   assert.ok(showLink('mybr'));
   run('host', 'ip', 'link', 'del', 'mybr');
   await assert.rejects(
@@ -144,7 +144,7 @@ test('peers that remember another MAC for an address learn the new one within a 
   await world.runContainer('w1', network);
   const w2 = await world.runContainer('w2', network);
   await expectOpen(['w1', w2.address], ['host', w2.address]);
-  await world.driver.detach(network, w2.endpoint);
+  await world.driver.detach(network, w2.endpoint, undefined);
   await world.driver.attach(network, { ...w2.endpoint, mac: randomMac() }, w2.path);
   await until('host and peer reach the address again', async () =>
     (await Promise.all([reaches('w1', w2.address), reaches('host', w2.address)])).every(Boolean),
@@ -156,9 +156,9 @@ test('removal leaves nothing, and is success when everything is gone already', a
   const before = snapshot();
   const network = await world.createNetwork('172.18.0.0/16');
   assert.notEqual(snapshot(), before);
-  await world.driver.removeNetwork(network);
+  await world.driver.removeNetwork(network, []);
   assert.equal(snapshot(), before);
-  await world.driver.removeNetwork(network);
+  await world.driver.removeNetwork(network, []);
 });
 
 test('sweep deletes what carries this daemon’s mark and belongs to nothing', async () => {
@@ -183,7 +183,7 @@ test('sweep deletes what carries this daemon’s mark and belongs to nothing', a
   assert.ok(left.includes('br-theirs') && left.includes('br-nobody'));
   assert.doesNotMatch(run('host', 'nft', 'list', 'table', 'inet', 'linkspan'), /br-stray|172\.19/);
   for (const name of ['br-theirs', 'br-nobody']) run('host', 'ip', 'link', 'del', name);
-  await world.driver.removeNetwork(stray);
+  await world.driver.removeNetwork(stray, []);
 });
 
 interface FailingKernel {
@@ -251,7 +251,7 @@ test('whichever kernel call fails while a network is made, nothing is left of it
     }
     failing.heal();
     const count = failing.count();
-    if (!hasFailed) await driver.removeNetwork(network);
+    if (!hasFailed) await driver.removeNetwork(network, []);
     assert.equal(snapshot(), before, `after call ${n}${hasFailed ? ' failed' : ''}`);
     if (hasFailed) failures++;
     if (count < n) break;

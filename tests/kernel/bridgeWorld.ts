@@ -236,10 +236,10 @@ export async function openWorld(options: FirewallOptions = {}): Promise<World> {
     [Symbol.asyncDispose]: async () => {
       for (const server of servers) server.kill('SIGKILL');
       for (const { network, endpoint, path } of containers) {
-        await driver.detach(network, endpoint);
+        await driver.detach(network, endpoint, undefined);
         await kernel.removeNamespace(path);
       }
-      for (const network of networks) await driver.removeNetwork(network);
+      for (const network of networks) await driver.removeNetwork(network, []);
       await firewall.stop();
       run('host', 'nft', 'delete', 'table', 'inet', options.table ?? 'linkspan');
       // The pair's other end would go only when the kernel cleans the namespace up.

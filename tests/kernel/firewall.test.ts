@@ -121,7 +121,7 @@ test('the table in text, for a matrix of options, and after removal', async () =
   for (const [subnet, name, options, isInternal] of matrix)
     made.push(await world.createNetwork(subnet, { ...options, [label.name]: name }, isInternal));
   await matchGolden('matrix', listTable());
-  for (const network of made) await world.driver.removeNetwork(network);
+  for (const network of made) await world.driver.removeNetwork(network, []);
   assert.deepEqual(await world.firewall.check(), []);
   await matchGolden('removed', listTable());
 });

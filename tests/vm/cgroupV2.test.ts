@@ -9,13 +9,14 @@ import { test } from 'node:test';
 
 const root = join(import.meta.dirname, '../..');
 
-/** Runs a test file in the guest; its output is shown when it fails. */
-function runInGuest(file: string, limitSeconds: number, only?: string): void {
+/** Runs a test file in the guest, with `modules` loaded; its output is shown when it fails. */
+function runInGuest(file: string, limitSeconds: number, only?: string, modules?: string): void {
   const pattern = only === undefined ? [] : [`--test-name-pattern=${only}`];
   const engine = process.env['LINKSPAN_COMPAT_ENGINE'] ?? 'docker';
   const { status, stdout, stderr } = spawnSync(
     join(root, 'tools/vmrun'),
     [
+      ...(modules === undefined ? [] : ['-m', modules]),
       ...['-v', '-t', String(limitSeconds), '-e', `LINKSPAN_COMPAT_ENGINE=${engine}`, '--'],
       ...[join(root, 'scripts/lane'), join(root, 'scripts/node'), '--test', ...pattern, join(root, file)],
     ],
@@ -44,4 +45,7 @@ if (process.env['LINKSPAN_VM'] === 'short') {
       runInGuest(file, limitSeconds);
     });
   }
+  test('links that the machine’s own kernel may lack: ipvlan, 802.1q, dummy', { timeout: 430_000 }, () => {
+    runInGuest('tests/compat/parentLinks.test.ts', 400, undefined, 'macvlan ipvlan 8021q dummy');
+  });
 }

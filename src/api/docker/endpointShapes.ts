@@ -87,6 +87,11 @@ function ipamShape(request: AttachmentRequest): Record<string, unknown> | null {
   };
 }
 
+/** A default route through the device alone has no gateway to show. */
+function gatewayText(gateway: string | undefined): string {
+  return gateway === undefined || gateway === '0.0.0.0' || gateway === '::' ? '' : gateway;
+}
+
 /** The addresses of an endpoint, split from their lengths; empty where there is none. */
 export function addressFields(endpoint: Endpoint | undefined): {
   readonly EndpointID: string;
@@ -101,18 +106,18 @@ export function addressFields(endpoint: Endpoint | undefined): {
   const [ipv6 = ''] = (endpoint?.ipv6 ?? '').split('/');
   return {
     EndpointID: endpoint?.id ?? '',
-    Gateway: endpoint?.ipv4Gateway ?? '',
+    Gateway: gatewayText(endpoint?.ipv4Gateway),
     IPAddress: ipv4,
     IPPrefixLen: parseIpWithLength(endpoint?.ipv4 ?? '')?.length ?? 0,
-    IPv6Gateway: endpoint?.ipv6Gateway ?? '',
+    IPv6Gateway: gatewayText(endpoint?.ipv6Gateway),
     GlobalIPv6Address: ipv6,
     GlobalIPv6PrefixLen: parseIpWithLength(endpoint?.ipv6 ?? '')?.length ?? 0,
   };
 }
 
-/** Networks without an interface (host, none) have no address of the link either. */
+/** Networks without an interface (host, none) have no address of the link either, nor has ipvlan one of its own. */
 export function macOf(endpoint: Endpoint): string {
-  return endpoint.interfaceName === '' ? '' : (endpoint.mac ?? '');
+  return endpoint.interfaceName === '' || endpoint.sharesMac === true ? '' : (endpoint.mac ?? '');
 }
 
 /** One container on one network, as it is now. `endpoint` is undefined while the container does not run. */

@@ -119,6 +119,10 @@ export class Writer {
     this.attribute(type, () => this.u8(value));
   }
 
+  u16Attribute(type: number, value: number): void {
+    this.attribute(type, () => this.u16(value));
+  }
+
   u32Attribute(type: number, value: number): void {
     this.attribute(type, () => this.u32(value));
   }

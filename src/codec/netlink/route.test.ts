@@ -75,6 +75,24 @@ for (const [name, ours, without] of [
     }),
     vethExtras,
   ],
+  [
+    'newMacvlan',
+    encodeNewLink({
+      ...{ name: 'eth0', mac: mac('02:42:00:00:00:07'), parent: 3, netnsFd: 4 },
+      newKind: { kind: 'macvlan', mode: 'bridge' },
+    }),
+  ],
+  [
+    'newIpvlan',
+    encodeNewLink({
+      ...{ name: 'eth1', parent: 3, netnsFd: 4 },
+      newKind: { kind: 'ipvlan', mode: 'l3s', flag: 'private' },
+    }),
+  ],
+  ['newVlan', encodeNewLink({ name: 'up0.10', parent: 3, newKind: { kind: 'vlan', id: 10 } })],
+  ['newDummy', encodeNewLink({ name: 'dm-0123456789ab', newKind: { kind: 'dummy' } })],
+  ['newRouteDevice4', encodeDefaultRoute(ip('0.0.0.0'), 3)],
+  ['newRouteDevice6', encodeDefaultRoute(ip('::'), 3), ipv6Destination],
   ['setPort', encodeSetLink({ ifindex: 3, bridgePort: { isHairpin: true, isIsolated: true } }), portKinds],
   ['setGroup', encodeSetLink({ ifindex: 3, group: 77 })],
   ['newAddress4', encodeAddress('new', { ip: ip('10.1.0.1'), length: 16, ifindex: 2 })],
@@ -214,9 +232,9 @@ test('addresses and default routes survive encoding and decoding', () => {
       assert.deepEqual(decodeAddress(payloadOf(encodeAddress(op, address))), address);
       assert.deepEqual(decodeRoute(payloadOf(encodeDefaultRoute(address.ip, address.ifindex))), {
         destination: undefined,
-        gateway: address.ip,
+        gateway: address.ip.bits === 0n ? undefined : address.ip,
         ifindex: address.ifindex,
-        isOnLink: false,
+        isOnLink: address.ip.bits === 0n,
       });
     }),
   );

@@ -1,6 +1,6 @@
 /*
- * rtnetlink: links, addresses and routes as messages. Pure. Only what a bridge network needs: bridges, veth pairs,
- * bridge ports, addresses, unicast routes. Contract: linux/rtnetlink.h, if_link.h, if_addr.h, if_bridge.h.
+ * rtnetlink: links, addresses and routes as messages. Pure. Only what our networks need: bridges, veth pairs, bridge
+ * ports, links on a parent (macvlan, ipvlan, 802.1q), dummies, addresses, unicast routes. Contract: linux/rtnetlink.h, if_link.h, if_addr.h, if_bridge.h.
  *
  *   ifinfomsg  0 u8 family | 2 u16 type | 4 i32 index | 8 u32 flags | 12 u32 mask of flags to change
  *   ifaddrmsg  0 u8 family | 1 u8 prefix length | 2 u8 flags | 3 u8 scope | 4 u32 index
@@ -56,6 +56,13 @@ const linkInfo = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
 const vethPeer = 1;
 const bridge = { forwardDelay: 1, stpState: 5 } as const;
 const bridgePort = { mode: 4, isolated: 33 } as const;
+/** IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE and _FLAGS, IFLA_VLAN_ID with their values (linux/if_link.h). */
+const macvlan = { mode: 1 } as const;
+const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
+const ipvlan = { mode: 1, flags: 2 } as const;
+const ipvlanModes = { l2: 0, l3: 1, l3s: 2 } as const;
+const ipvlanFlags = { bridge: 0, private: 1, vepa: 2 } as const;
+const vlan = { id: 1 } as const;
 const up = 1;
 /** RTEXT_FILTER_SKIP_STATS: halves the size of an answer about links. */
 const skipStats = 8;
@@ -68,6 +75,18 @@ export interface VethPeer {
   /** Descriptor of the namespace to be born in. */
   readonly netnsFd: number;
 }
+
+/** A link that is made on another one (`parent`), or alone (`dummy`). */
+export type NewKind =
+  | { readonly kind: 'macvlan'; readonly mode: keyof typeof macvlanModes }
+  | {
+      readonly kind: 'ipvlan';
+      readonly mode: keyof typeof ipvlanModes;
+      readonly flag: keyof typeof ipvlanFlags;
+    }
+  /** 802.1q; `id` 1 to 4094. */
+  | { readonly kind: 'vlan'; readonly id: number }
+  | { readonly kind: 'dummy' };
 
 /** What a message says of a link; absent fields are not sent. */
 export interface LinkFields {
@@ -89,6 +108,30 @@ export interface LinkFields {
    */
   readonly vethPeer?: VethPeer;
   readonly bridgePort?: { readonly isHairpin?: boolean; readonly isIsolated?: boolean };
+  readonly newKind?: NewKind;
+  /** ifindex of the link below a new one; in the namespace of the socket, wherever the new one is born. */
+  readonly parent?: number;
+  /** Descriptor of the namespace that a new link is born in. */
+  readonly netnsFd?: number;
+}
+
+function writeKindData(w: Writer, data: NewKind): void {
+  switch (data.kind) {
+    case 'macvlan':
+      w.u32Attribute(macvlan.mode, macvlanModes[data.mode]);
+      break;
+    case 'ipvlan':
+      w.u16Attribute(ipvlan.mode, ipvlanModes[data.mode]);
+      w.u16Attribute(ipvlan.flags, ipvlanFlags[data.flag]);
+      break;
+    case 'vlan':
+      w.u16Attribute(vlan.id, data.id);
+      break;
+    case 'dummy':
+      break;
+    default:
+      data satisfies never;
+  }
 }
 
 function writeLinkHeader(w: Writer, fields: LinkFields): void {
@@ -99,7 +142,11 @@ function writeLinkHeader(w: Writer, fields: LinkFields): void {
 }
 
 function writeLinkInfo(w: Writer, fields: LinkFields): void {
-  const { vethPeer: peer, bridgePort: port } = fields;
+  const { vethPeer: peer, bridgePort: port, newKind } = fields;
+  if (newKind !== undefined) {
+    w.stringAttribute(linkInfo.kind, newKind.kind);
+    if (newKind.kind !== 'dummy') w.attribute(linkInfo.data, () => writeKindData(w, newKind));
+  }
   if (fields.isNewBridge === true) {
     w.stringAttribute(linkInfo.kind, 'bridge');
     w.attribute(linkInfo.data, () => {
@@ -114,7 +161,6 @@ function writeLinkInfo(w: Writer, fields: LinkFields): void {
         writeLinkHeader(w, {});
         writeLinkAttributes(w, peer);
         writeSingleQueue(w);
-        w.u32Attribute(ifla.netnsFd, peer.netnsFd);
       }),
     );
   }
@@ -131,11 +177,14 @@ function writeLinkAttributes(w: Writer, fields: LinkFields): void {
   if (fields.name !== undefined) w.stringAttribute(ifla.name, fields.name);
   if (fields.mac !== undefined) w.bytesAttribute(ifla.address, macToBytes(fields.mac));
   if (fields.mtuBytes !== undefined) w.u32Attribute(ifla.mtu, fields.mtuBytes);
+  if (fields.parent !== undefined) w.u32Attribute(ifla.link, fields.parent);
+  if (fields.netnsFd !== undefined) w.u32Attribute(ifla.netnsFd, fields.netnsFd);
   if (fields.master !== undefined) w.u32Attribute(ifla.master, fields.master);
   // Without a terminating zero: the kernel keeps the bytes as they are.
   if (fields.alias !== undefined) w.bytesAttribute(ifla.alias, Buffer.from(fields.alias));
   if (fields.group !== undefined) w.u32Attribute(ifla.group, fields.group);
-  if (fields.isNewBridge === true || fields.vethPeer !== undefined || fields.bridgePort !== undefined)
+  const { isNewBridge, vethPeer: peer, bridgePort: port, newKind } = fields;
+  if (isNewBridge === true || peer !== undefined || port !== undefined || newKind !== undefined)
     w.attribute(ifla.linkInfo, () => writeLinkInfo(w, fields));
   if (fields.vethPeer !== undefined) writeSingleQueue(w);
 }
@@ -317,15 +366,20 @@ export interface RouteMessage {
   readonly isOnLink: boolean;
 }
 
-/** RTM_NEWROUTE of a default route in the main table; EEXIST if there is one, unless it may be `replace`d. */
+/**
+ * RTM_NEWROUTE of a default route in the main table; EEXIST if there is one, unless it may be `replace`d. The
+ * unspecified address as gateway means none, as in route(8): everything is on the link.
+ */
 export function encodeDefaultRoute(gateway: Ip, ifindex: number, op: 'new' | 'replace' = 'new'): Uint8Array {
   const w = new Writer();
   const flags = op === 'new' ? create : change | messageFlag.create | messageFlag.replace;
   w.message(routeType.newRoute, flags, () => {
     w.u8(familyNumber(gateway.family));
-    for (const byte of [0, 0, 0, mainTable, bootProtocol, 0, unicast]) w.u8(byte);
+    const isOnLink = gateway.bits === 0n;
+    const scope = isOnLink && gateway.family === 4 ? linkScope : 0;
+    for (const byte of [0, 0, 0, mainTable, bootProtocol, scope, unicast]) w.u8(byte);
     w.u32(0);
-    w.bytesAttribute(rta.gateway, ipToBytes(gateway));
+    if (!isOnLink) w.bytesAttribute(rta.gateway, ipToBytes(gateway));
     w.u32Attribute(rta.oif, ifindex);
   });
   return w.finish();

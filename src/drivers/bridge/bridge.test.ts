@@ -12,7 +12,7 @@ import { createBridgeDriver, toFirewallNetwork } from './bridge.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { chooseDefaultBridge, probeDocker } from './defaultBridge.ts';
 import { bridgeLabels as label, parseBridgeOptions } from './options.ts';
-import { formatOwnerMark, parseOwnerMark } from './ownerMark.ts';
+import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 
 const id = 'ab'.repeat(32);
 

@@ -16,7 +16,7 @@ import { containsIp, type IpWithLength, type Prefix } from '../../net/prefix.ts'
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan, Publishing } from '../interface.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { type BridgeOptions, parseBridgeOptions } from './options.ts';
-import { formatOwnerMark, parseOwnerMark } from './ownerMark.ts';
+import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 
 type BridgeKernel = Pick<
   Kernel,
@@ -197,7 +197,7 @@ class BridgeDriver implements Driver {
       const mark = parseOwnerMark(link.alias);
       return mark === undefined
         ? isUnmarkedPort(link)
-        : mark.daemonId === this.#daemonId && !kept.has(mark.objectId);
+        : isOfOurKind(link) && mark.daemonId === this.#daemonId && !kept.has(mark.objectId);
     });
     for (const link of stray) this.#logger.warn({ link: link.name }, 'removed a link without an owner');
     // Endpoints before bridges; deletions wait for RCU, so together.
@@ -303,6 +303,11 @@ class BridgeDriver implements Driver {
       this.#logger.error({ err: error, bridge }, 'could not undo a half-made network');
     }
   }
+}
+
+/** Parents of macvlan and ipvlan networks carry a mark too. */
+function isOfOurKind({ kind }: Link): boolean {
+  return kind === 'bridge' || kind === 'veth';
 }
 
 function distinctFamilies(network: DriverNetwork): readonly IpFamily[] {

@@ -5,7 +5,7 @@
 import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Link } from '../../kernel/kernel.ts';
-import { parseOwnerMark } from './ownerMark.ts';
+import { parseOwnerMark } from '../ownerMark.ts';
 
 export interface DockerPresence {
   /** A process named dockerd runs. */

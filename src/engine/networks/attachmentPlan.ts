@@ -140,6 +140,11 @@ export class AttachmentPlanner {
     checkAttachment(request, network, this.#table);
     const driver = getDriver(this.#drivers, network.driver);
     const plan = driver.plan(toDriverNetwork(network));
+    if (plan.sharesMac === true && request.mac !== undefined)
+      throw new LinkspanError(
+        'containerConfigInvalid',
+        `${network.driver} interfaces do not support custom mac address assignment`,
+      );
     const interfaceName = plan.needsPools ? nameInterface(request, plan, names) : '';
     const before = this.#table
       .endpointsOfContainer(container.id)
@@ -153,9 +158,10 @@ export class AttachmentPlanner {
       request,
       state: 'attached',
       interfaceName,
-      hostInterfaceName: plan.needsPools ? hostInterfaceName() : '',
+      hostInterfaceName: plan.needsPools && plan.hasHostInterface !== false ? hostInterfaceName() : '',
       mac: (request.mac === undefined ? undefined : parseMac(request.mac)) ?? randomMac(),
-      ...this.#addressFields(network, addresses),
+      ...(plan.sharesMac === true ? { sharesMac: true } : {}),
+      ...this.#addressFields(network, plan, addresses),
       defaultRoutes: [],
       dnsNames: network.isPredefined ? [] : dnsNamesOf(container, request.aliases),
     };
@@ -179,10 +185,14 @@ export class AttachmentPlanner {
 
   #addressFields(
     network: Network,
+    { routesByDevice }: DriverPlan,
     addresses: Addresses,
   ): Pick<Endpoint, 'ipv4' | 'ipv6' | 'ipv4Gateway' | 'ipv6Gateway'> {
-    const gatewayOf = (ip: Ip): string | undefined =>
-      network.isInternal ? undefined : this.#table.gatewayFor(network.id, ip);
+    const gatewayOf = (ip: Ip): string | undefined => {
+      if (network.isInternal) return undefined;
+      if (routesByDevice === true) return ip.family === 4 ? '0.0.0.0' : '::';
+      return this.#table.gatewayFor(network.id, ip);
+    };
     const { 4: ipv4, 6: ipv6 } = addresses;
     const ipv4Gateway = ipv4 === undefined ? undefined : gatewayOf(ipv4);
     const ipv6Gateway = ipv6 === undefined ? undefined : gatewayOf(ipv6);

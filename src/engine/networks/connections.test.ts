@@ -163,6 +163,7 @@ test('what a crash leaves of a connect or disconnect is taken back at the next s
   await w.containerNetwork.sweep([alive], [stopped]);
   assert.deepEqual(w.driver.log, [
     'sweep all but 3 networks, 1 endpoints',
+    'detach eth0 from n1',
     'default via 172.19.0.1 dev eth1',
   ]);
   assert.deepEqual(

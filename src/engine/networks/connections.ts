@@ -68,7 +68,7 @@ export class Connections {
       await this.#work.takeBackRecords([planned]);
     });
     const path = sandboxPathOf(container);
-    undo.defer(() => this.#work.detach(planned.endpoint));
+    undo.defer(() => this.#work.detach(planned.endpoint, path));
     undo.defer(() =>
       this.#route(
         others.map(({ before }) => before),
@@ -107,7 +107,7 @@ export class Connections {
     // Before the interface goes, so that the sandbox is never without a way out.
     if (path !== undefined) await attempt(() => this.#route(changed, path));
     await attempt(() => this.#follow(container, endpoint.id));
-    await attempt(() => this.#work.detach(endpoint));
+    await attempt(() => this.#work.detach(endpoint, path));
     if (failures.length === 0) await attempt(() => table.delEndpoints([endpoint]));
     if (failures.length > 0)
       throw new LinkspanError(
@@ -119,8 +119,8 @@ export class Connections {
   }
 
   /**
-   * After a restart, when the kernel has nothing any more of `gone`, endpoints of the living `container` that are not to
-   * be: the default routes go where they belong, then the records of `gone` go.
+   * After a restart, for endpoints of the living `container` that are not to be: what is left of them in its sandbox
+   * goes (what was on the host is swept already), the default routes go where they belong, then the records of `gone` go.
    */
   async settle(container: Container, gone: readonly Endpoint[]): Promise<void> {
     const { table, logger } = this.#deps;
@@ -129,7 +129,9 @@ export class Connections {
     const routes = planDefaultRoutes(left);
     const endpoints = left.map(({ endpoint }) => withDefaultRoutes(endpoint, routes));
     await table.putEndpoints(endpoints);
-    await this.#route(endpoints, sandboxPathOf(container));
+    const path = sandboxPathOf(container);
+    await allDone(gone.map((endpoint) => this.#work.detach(endpoint, path)));
+    await this.#route(endpoints, path);
     await table.delEndpoints(gone);
     logger.warn(
       { container: container.name, interfaces: gone.map(({ interfaceName }) => interfaceName) },

@@ -35,12 +35,12 @@ export class EndpointWork {
   }
 
   /** Success if it is gone already, or never had an interface. */
-  async detach(endpoint: Endpoint): Promise<void> {
+  async detach(endpoint: Endpoint, sandboxPath: string | undefined): Promise<void> {
     const network = this.#deps.table.find(endpoint.networkId);
     const { mac } = endpoint;
     if (network === undefined || mac === undefined) return;
     const driver = getDriver(this.#deps.drivers, network.driver);
-    await driver.detach(toDriverNetwork(network), toDriverEndpoint({ ...endpoint, mac }));
+    await driver.detach(toDriverNetwork(network), toDriverEndpoint({ ...endpoint, mac }), sandboxPath);
     this.#deps.logger.info(
       { network: network.name, container: endpoint.containerName },
       'detached an endpoint',

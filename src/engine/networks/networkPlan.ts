@@ -181,7 +181,7 @@ export function planNetwork(
     scope: driver.scope,
     state: 'creating',
     createdAt,
-    isInternal: request.isInternal,
+    isInternal: request.isInternal || plan.isInternal === true,
     isAttachable: request.isAttachable,
     ...families,
     ipamDriver: request.ipamDriver,

@@ -150,7 +150,7 @@ export class LocalNetworks implements Networks {
 
   /** The second half of a removal: driver, then record. A restart calls it for networks found `removing`. */
   async finishRemoval(network: Network): Promise<void> {
-    await getDriver(this.#deps.drivers, network.driver).removeNetwork(toDriverNetwork(network));
+    await this.#takeOut(network, getDriver(this.#deps.drivers, network.driver));
     await this.#deps.table.delNetwork(network);
     this.#deps.logger.info({ network: network.name, id: network.id }, 'removed a network');
   }
@@ -199,10 +199,17 @@ export class LocalNetworks implements Networks {
     return { ...network, state: 'ready' };
   }
 
+  #takeOut(network: Network, driver: Driver): Promise<void> {
+    const others = this.#deps.table.networks.filter(
+      ({ id, driver: name, state }) => name === driver.name && id !== network.id && state !== 'removing',
+    );
+    return driver.removeNetwork(toDriverNetwork(network), others.map(toDriverNetwork));
+  }
+
   /** Takes a half-made network back; a restart does it again if this fails too. */
   async #undo(network: Network, driver: Driver): Promise<void> {
     try {
-      await driver.removeNetwork(toDriverNetwork(network));
+      await this.#takeOut(network, driver);
       await this.#deps.table.delNetwork(network);
     } catch (error) {
       this.#deps.logger.error(

@@ -55,7 +55,7 @@ export class Sandboxes {
     const sandbox = hasNamespace ? this.#newSandbox() : undefined;
     if (sandbox !== undefined) {
       undo.defer(() => this.#deps.kernel.removeNamespace(sandbox.path));
-      for (const one of planned) undo.defer(() => this.#work.detach(one.endpoint));
+      for (const one of planned) undo.defer(() => this.#work.detach(one.endpoint, sandbox.path));
       // Asked for in one go, and done in this order: waiting for each answer would cost a change of threads both ways.
       await allDone([
         this.#deps.kernel.createNamespace(sandbox.path),
@@ -87,8 +87,8 @@ export class Sandboxes {
     };
     for (const follower of this.#deps.followers.toReversed())
       await attempt(() => follower.release(container));
-    await Promise.all(attached.map((endpoint) => attempt(() => this.#work.detach(endpoint))));
     const path = container.sandbox?.path;
+    await Promise.all(attached.map((endpoint) => attempt(() => this.#work.detach(endpoint, path))));
     if (path !== undefined) await attempt(() => this.#deps.kernel.removeNamespace(path));
     if (failures.length === 0)
       await attempt(() =>
