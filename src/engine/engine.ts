@@ -24,6 +24,15 @@ export interface NetworkFilter {
   readonly isDangling?: boolean;
 }
 
+/** A pool's addresses, in numbers that for IPv6 exceed what a JavaScript number holds. */
+export interface PoolStatus {
+  readonly subnet: string;
+  /** Leased and reserved ones, with those that nobody may have (network, broadcast). */
+  readonly inUse: bigint;
+  /** Left for automatic choice, in the subnet or its range. */
+  readonly available: bigint;
+}
+
 export interface Networks {
   /** In name order. */
   list(filter?: NetworkFilter): readonly Network[];
@@ -31,6 +40,8 @@ export interface Networks {
   get(ref: string): Network;
   /** Endpoints of running containers on this network, and those of stopped ones (state in the record). */
   endpoints(network: Network): readonly Endpoint[];
+  /** How much of each of its pools is in use. */
+  poolStatus(network: Network): readonly PoolStatus[];
   create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }>;
   remove(ref: string): Promise<void>;
   /** Removes custom networks without attachments that `select` takes; resolves with them. */

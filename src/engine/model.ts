@@ -72,6 +72,10 @@ export interface Network {
   readonly labels: Readonly<Record<string, string>>;
   /** bridge, host, none: made by the daemon, cannot be removed. */
   readonly isPredefined: boolean;
+  /** Of a configuration-only network: the subnets as asked for, which networks made from it get. It has no pools. */
+  readonly configuration?: readonly PoolRequest[];
+  /** Name of the configuration-only network that this one was made from. */
+  readonly configFrom?: string;
 }
 
 /** One container's wish to be on one network, from create or connect. */

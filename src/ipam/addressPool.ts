@@ -62,6 +62,26 @@ export class AddressPool {
       this.#lowest = ip.bits;
   }
 
+  /** How many addresses of the subnet cannot be given any more, those that nobody may have included. */
+  get inUse(): bigint {
+    return BigInt(this.#taken.size) + this.#unusableIn(this.subnet);
+  }
+
+  /** How many addresses `takeLowest` can still give. */
+  get available(): bigint {
+    const { base, length } = this.#range;
+    const size = 1n << BigInt((base.family === 4 ? 32 : 128) - length);
+    const taken = [...this.#taken].filter((bits) => containsIp(this.#range, { family: base.family, bits }));
+    return size - BigInt(taken.length) - this.#unusableIn(this.#range);
+  }
+
+  /** The first and the last address of `part` count where they are the subnet's and not to be given. */
+  #unusableIn(part: Prefix): bigint {
+    const last = lastOf(part);
+    const ends = part.base.bits === last.bits ? [last] : [part.base, last];
+    return BigInt(ends.filter((ip) => !this.isUsable(ip)).length);
+  }
+
   /** Taken addresses as text, for messages and tests. */
   taken(): readonly string[] {
     return [...this.#taken]

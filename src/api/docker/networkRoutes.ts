@@ -17,8 +17,15 @@ import {
   untilFilter,
 } from './filters.ts';
 import { bool, pointer, struct, text } from './goJson.ts';
-import { isOfType, networkCreateBody, networkShape, scopeWord, toNetworkRequest } from './networkShapes.ts';
-import { textOf } from './query.ts';
+import {
+  isOfType,
+  networkCreateBody,
+  networkShape,
+  scopeWord,
+  statusShape,
+  toNetworkRequest,
+} from './networkShapes.ts';
+import { boolOf, textOf } from './query.ts';
 import { readBody } from './requestBody.ts';
 import { parseRfc3339 } from './timestamps.ts';
 import { isAtLeast } from './versions.ts';
@@ -67,8 +74,12 @@ export const networkRoutes: Routes = (app, { deps, versionOf }) => {
   );
 
   app.get('/networks/:id', (request) => {
-    const network = getInScope(networks, paramOf(request, 'id'), textOf(queryOf(request), 'scope'));
-    return networkShape(network, networks.endpoints(network));
+    const query = queryOf(request);
+    const network = getInScope(networks, paramOf(request, 'id'), textOf(query, 'scope'));
+    const shape = networkShape(network, networks.endpoints(network));
+    // Docker has it from API 1.52 on, always; clients of older versions ask for it.
+    const isVerbose = boolOf(query, 'verbose') && network.configuration === undefined;
+    return isVerbose ? { ...shape, Status: statusShape(networks.poolStatus(network)) } : shape;
   });
 
   app.post('/networks/create', async (request, reply) => {

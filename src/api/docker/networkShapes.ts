@@ -1,7 +1,7 @@
 /*
  * Networks at the edge: Docker's create, connect and inspect bodies (Engine API 1.50) and the engine's records.
  */
-
+import type { PoolStatus } from '../../engine/engine.ts';
 import type { Endpoint, Network, NetworkRequest, Pool, PoolRequest } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { macOf } from './endpointShapes.ts';
@@ -93,13 +93,27 @@ export function scopeWord(network: Network): string {
   return network.scope === 'global' ? 'swarm' : 'local';
 }
 
-function poolShape(pool: Pool): Record<string, unknown> {
+function poolShape(pool: Pool | PoolRequest): Record<string, unknown> {
   return {
-    Subnet: pool.subnet,
+    ...(pool.subnet !== undefined && { Subnet: pool.subnet }),
     ...(pool.ipRange !== undefined && { IPRange: pool.ipRange }),
     ...(pool.gateway !== undefined && { Gateway: pool.gateway }),
-    ...(Object.keys(pool.auxAddresses).length > 0 && { AuxiliaryAddresses: pool.auxAddresses }),
+    ...(Object.keys(pool.auxAddresses ?? {}).length > 0 && { AuxiliaryAddresses: pool.auxAddresses }),
   };
+}
+
+/** The largest number that both sides of the JSON read alike; an IPv6 subnet has more addresses. */
+function countShape(count: bigint): number {
+  return Number(count < BigInt(Number.MAX_SAFE_INTEGER) ? count : BigInt(Number.MAX_SAFE_INTEGER));
+}
+
+/** `Status` of a network (API 1.52). */
+export function statusShape(pools: readonly PoolStatus[]): Record<string, unknown> {
+  const subnets = pools.map(({ subnet, inUse, available }) => [
+    subnet,
+    { IPsInUse: countShape(inUse), DynamicIPsAvailable: countShape(available) },
+  ]);
+  return { IPAM: { Subnets: Object.fromEntries(subnets) } };
 }
 
 function attachedShape(endpoint: Endpoint): Record<string, unknown> {
@@ -125,13 +139,13 @@ export function networkShape(network: Network, endpoints: readonly Endpoint[]): 
     IPAM: {
       Driver: network.ipamDriver,
       Options: network.isPredefined ? null : network.ipamOptions,
-      Config: network.pools.map(poolShape),
+      Config: (network.configuration ?? network.pools).map(poolShape),
     },
     Internal: network.isInternal,
     Attachable: network.isAttachable,
     Ingress: false,
-    ConfigFrom: { Network: '' },
-    ConfigOnly: false,
+    ConfigFrom: { Network: network.configFrom ?? '' },
+    ConfigOnly: network.configuration !== undefined,
     Containers: Object.fromEntries(
       endpoints.map((endpoint) => [endpoint.containerId, attachedShape(endpoint)]),
     ),

@@ -30,12 +30,17 @@ function addressProblems(
   return table.hasSubnetFor(network.id, ip) ? [] : [`no configured subnet contains IP address ${text}`];
 }
 
-/** `network` is what the request names. Throws code containerConfigInvalid or addressInvalid. */
+/** `network` is what the request names. Throws code containerConfigInvalid, addressInvalid or networkConflict. */
 export function checkAttachment(request: AttachmentRequest, network: Network, table: NetworkTable): void {
   const { ipv4, ipv6, linkLocalIps = [], mac, aliases } = request;
-  const refuse = (code: 'containerConfigInvalid' | 'addressInvalid', text: string): never => {
+  const refuse = (
+    code: 'containerConfigInvalid' | 'addressInvalid' | 'networkConflict',
+    text: string,
+  ): never => {
     throw new LinkspanError(code, text);
   };
+  if (network.configuration !== undefined)
+    refuse('networkConflict', 'cannot create endpoint on configuration-only network');
   if (network.isPredefined && (ipv4 ?? ipv6) !== undefined)
     refuse('containerConfigInvalid', 'user-specified IP address is supported on user-defined networks only');
   if (network.isPredefined && aliases.length > 0)

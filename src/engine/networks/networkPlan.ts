@@ -29,8 +29,6 @@ export function checkRequest(request: NetworkRequest): void {
   if (request.driver === 'overlay' || request.isIngress) throw new LinkspanError('noSwarm', swarmMessage);
   if (request.scope === 'swarm' || request.scope === 'global')
     throw new LinkspanError('noSwarm', 'cannot create a swarm scoped network when swarm is not active');
-  if (request.isConfigOnly || request.configFrom !== undefined)
-    throw new LinkspanError('notImplemented', 'configuration-only networks are not there yet');
   if (request.ipamDriver !== 'default')
     throw new LinkspanError('driverNotFound', `plugin "${request.ipamDriver}" not found`);
   if (Object.keys(request.ipamOptions).length > 0)
@@ -190,5 +188,6 @@ export function planNetwork(
     options: request.options,
     labels: request.labels,
     isPredefined,
+    ...(request.configFrom === undefined ? {} : { configFrom: request.configFrom }),
   };
 }

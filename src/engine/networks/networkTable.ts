@@ -9,6 +9,7 @@ import { AddressPool } from '../../ipam/addressPool.ts';
 import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
 import { type Prefix, parseIpWithLength, parsePrefix } from '../../net/prefix.ts';
 import type { Store, Write } from '../../store/store.ts';
+import type { PoolStatus } from '../engine.ts';
 import type { ContainerId, Endpoint, EndpointId, Network, NetworkId, Pool } from '../model.ts';
 
 /** A pool's record together with its addresses in use. */
@@ -131,6 +132,14 @@ export class NetworkTable {
     ]);
     for (const endpoint of endpoints) this.#dropEndpoint(endpoint);
     this.#drop(network);
+  }
+
+  poolStatus(id: NetworkId): readonly PoolStatus[] {
+    return (this.#networks.get(id)?.pools ?? []).map(({ pool, addresses }) => ({
+      subnet: pool.subnet,
+      inUse: addresses.inUse,
+      available: addresses.available,
+    }));
   }
 
   /** The pool that holds `ip`, if any. */

@@ -13,11 +13,12 @@ import type { PoolSource } from '../../ipam/pools.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
 import { type Prefix, prefixOf } from '../../net/prefix.ts';
-import type { NetworkFilter, Networks } from '../engine.ts';
+import type { NetworkFilter, Networks, PoolStatus } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import { lookUp } from '../lookup.ts';
 import type { Endpoint, Network, NetworkRequest } from '../model.ts';
 import { withSecondChance } from '../secondChance.ts';
+import { fromConfiguration, planConfiguration } from './configurations.ts';
 import { toDriverNetwork } from './driverValues.ts';
 import { checkRequest, familiesOf, getDriver, type PoolSurroundings, planNetwork } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
@@ -95,20 +96,34 @@ export class LocalNetworks implements Networks {
     );
   }
 
+  poolStatus(network: Network): readonly PoolStatus[] {
+    return this.#deps.table.poolStatus(network.id);
+  }
+
   endpoints(network: Network): readonly Endpoint[] {
     return this.#deps.table.endpointsOf(network.id).filter(({ state }) => state === 'attached');
   }
 
   async create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }> {
     checkRequest(request);
+    if (request.isConfigOnly) {
+      const network = await this.#addConfiguration(request);
+      this.#emit('create', network);
+      return { network, warning: '' };
+    }
     const driver = getDriver(this.#deps.drivers, request.driver);
     if (driver.name === 'host' || driver.name === 'null')
       throw new LinkspanError(
         'networkPredefined',
         `only one instance of "${driver.name}" network is allowed`,
       );
-    const options = { ...this.#deps.defaultOptions[driver.name], ...request.options };
-    const network = await this.#add({ ...request, options }, driver, await this.#machineSubnets(), false);
+    const machine = await this.#machineSubnets();
+    const wanted =
+      request.configFrom === undefined
+        ? request
+        : fromConfiguration(request, this.#getConfiguration(request.configFrom));
+    const options = { ...this.#deps.defaultOptions[driver.name], ...wanted.options };
+    const network = await this.#add({ ...wanted, options }, driver, machine, false);
     this.#emit('create', network);
     return { network, warning: '' };
   }
@@ -141,6 +156,9 @@ export class LocalNetworks implements Networks {
         'networkPredefined',
         `${network.name} is a pre-defined network and cannot be removed`,
       );
+    const isUsed = this.#deps.table.networks.some(({ configFrom }) => configFrom === network.name);
+    if (network.configuration !== undefined && isUsed)
+      throw new LinkspanError('networkInUse', `configuration network "${network.name}" is in use`);
     const active = this.endpoints(network);
     if (active.length > 0) throw new LinkspanError('networkInUse', activeEndpointsMessage(network, active));
     await this.#deps.table.putNetwork({ ...network, state: 'removing' });
@@ -150,14 +168,18 @@ export class LocalNetworks implements Networks {
 
   /** The second half of a removal: driver, then record. A restart calls it for networks found `removing`. */
   async finishRemoval(network: Network): Promise<void> {
-    await this.#takeOut(network, getDriver(this.#deps.drivers, network.driver));
+    if (network.configuration === undefined)
+      await this.#takeOut(network, getDriver(this.#deps.drivers, network.driver));
     await this.#deps.table.delNetwork(network);
     this.#deps.logger.info({ network: network.name, id: network.id }, 'removed a network');
   }
 
   async prune(select: (network: Network) => boolean): Promise<readonly Network[]> {
     const removed: Network[] = [];
-    for (const network of this.list({ isPredefined: false, isDangling: true }).filter(select)) {
+    const unused = this.list({ isPredefined: false, isDangling: true }).filter(
+      ({ configuration }) => configuration === undefined,
+    );
+    for (const network of unused.filter(select)) {
       try {
         await this.remove(network.id);
         removed.push(network);
@@ -168,6 +190,8 @@ export class LocalNetworks implements Networks {
         );
       }
     }
+    const attributes = { reclaimed: '0' };
+    this.#deps.events.emit({ type: 'network', action: 'prune', actorId: '', attributes });
     return removed;
   }
 
@@ -179,13 +203,14 @@ export class LocalNetworks implements Networks {
   ): Promise<Network> {
     const { table, poolSources, clock, logger } = this.#deps;
     // From here to putNetwork's first await nothing else runs, so that name and pools cannot be given twice.
-    if (table.findByName(request.name) !== undefined)
-      throw new LinkspanError('networkNameTaken', `network with name ${request.name} already exists`);
+    this.#checkName(request.name);
     const around: PoolSurroundings = { sources: poolSources, networks: table.subnets, machine };
     const network = planNetwork(request, driver, around, timestamp(clock), isPredefined);
     driver.checkConflict(
       toDriverNetwork(network),
-      table.networks.filter((other) => other.driver === driver.name).map(toDriverNetwork),
+      table.networks
+        .filter((other) => other.driver === driver.name && other.configuration === undefined)
+        .map(toDriverNetwork),
     );
     await table.putNetwork(network);
     try {
@@ -197,6 +222,28 @@ export class LocalNetworks implements Networks {
     }
     logger.info({ network: network.name, id: network.id, pools: network.pools }, 'created a network');
     return { ...network, state: 'ready' };
+  }
+
+  #checkName(name: string): void {
+    if (this.#deps.table.findByName(name) !== undefined)
+      throw new LinkspanError('networkNameTaken', `network with name ${name} already exists`);
+  }
+
+  /** By its name; an id will not do. */
+  #getConfiguration(name: string): Network {
+    const found = this.#deps.table.findByName(name);
+    if (found?.configuration === undefined || found.state !== 'ready')
+      throw new LinkspanError('networkNotFound', `configuration network "${name}" not found`);
+    return found;
+  }
+
+  async #addConfiguration(request: NetworkRequest): Promise<Network> {
+    const { table, clock, logger } = this.#deps;
+    this.#checkName(request.name);
+    const network = planConfiguration(request, timestamp(clock));
+    await table.putNetwork(network);
+    logger.info({ network: network.name, id: network.id }, 'created a configuration network');
+    return network;
   }
 
   #takeOut(network: Network, driver: Driver): Promise<void> {

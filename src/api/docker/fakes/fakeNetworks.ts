@@ -2,7 +2,7 @@
  * The networks of the engine in memory: records only. For tests.
  */
 import { newId } from '../../../base/ids.ts';
-import type { Networks } from '../../../engine/engine.ts';
+import type { Networks, PoolStatus } from '../../../engine/engine.ts';
 import type { Endpoint, Network, NetworkRequest } from '../../../engine/model.ts';
 import { LinkspanError } from '../../../errors/linkspanError.ts';
 
@@ -58,6 +58,10 @@ export class FakeNetworks implements Networks {
 
   endpoints({ id }: Network): readonly Endpoint[] {
     return this.attached.filter(({ networkId, state }) => networkId === id && state === 'attached');
+  }
+
+  poolStatus({ pools }: Network): readonly PoolStatus[] {
+    return pools.map(({ subnet }) => ({ subnet, inUse: 3n, available: 1n << 64n }));
   }
 
   create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }> {
