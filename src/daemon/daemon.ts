@@ -164,6 +164,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     await openContainerHalf(deps, { store, runtime, images, events, kernel, half }),
   );
   await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
+  const reconciler = parts.use(half.openReconciler(containers));
   const engine: Engine = {
     networks: half.networks,
     containers,
@@ -184,7 +185,11 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     ownerOf: (alias) => ownerOf(alias, identity.id),
     records,
   };
-  const conditions = (): readonly Condition[] => [...half.firewall.conditions, ...half.ports.conditions];
+  const conditions = (): readonly Condition[] => [
+    ...half.firewall.conditions,
+    ...half.ports.conditions,
+    ...reconciler.conditions,
+  ];
   metrics.readFrom(async () =>
     takeStock({
       ...records(),
@@ -215,5 +220,6 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     }),
   );
   for (const address of config.listen) await listen(api, address, config, logger);
+  reconciler.start();
   return parts.move();
 }

@@ -16,6 +16,7 @@ import { createIpvlanDriver } from '../drivers/ipvlan/ipvlan.ts';
 import { createMacvlanDriver } from '../drivers/macvlan/macvlan.ts';
 import { createNoneDriver } from '../drivers/none/none.ts';
 import { PublishedPorts } from '../engine/bindings/publishedPorts.ts';
+import type { LocalContainers } from '../engine/containers/containers.ts';
 import type { DnsSettings } from '../engine/containers/etcFiles.ts';
 import type { EventLog } from '../engine/events.ts';
 import type { Network } from '../engine/model.ts';
@@ -26,6 +27,7 @@ import { LocalNetworks } from '../engine/networks/networks.ts';
 import { NetworkTable } from '../engine/networks/networkTable.ts';
 import { recoverNetworks } from '../engine/networks/recover.ts';
 import { Sandboxes } from '../engine/networks/sandboxes.ts';
+import { Reconciler } from '../engine/reconcile/reconciler.ts';
 import { feedNames } from '../engine/resolver/nameFeed.ts';
 import { ResolvConfFollower } from '../engine/resolver/resolvConfFollower.ts';
 import { ResolverFollower } from '../engine/resolver/resolver.ts';
@@ -45,6 +47,8 @@ export interface NetworkHalf {
   readonly network: ContainerNetwork;
   readonly firewall: Firewall;
   readonly ports: PublishedPorts;
+  /** To be started with the containers, once they are there. */
+  readonly openReconciler: (containers: LocalContainers) => Reconciler;
 }
 
 export interface NetworkHalfDependencies {
@@ -156,5 +160,14 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     ports,
     hostGatewayIps,
   });
-  return { table, networks, network, firewall, ports };
+  const openReconciler = (containers: LocalContainers): Reconciler =>
+    new Reconciler({
+      ...{ table, drivers, kernel, repairs: deps.repairs, logger, clock: systemClock },
+      exclusive: {
+        network: (id, work) => networks.whileReady(id, work),
+        container: (id, work) => containers.whileRunning(id, work),
+      },
+      onRepaired: (container) => sandboxes.repaired(container),
+    });
+  return { table, networks, network, firewall, ports, openReconciler };
 }

@@ -38,6 +38,7 @@ function host(
               mtuBytes: 1500,
             },
             ...{ mac: undefined, master: undefined, alias: aliases.get(name) },
+            ...{ peerNamespaceId: undefined, isIsolated: false },
           }
         : undefined,
     );

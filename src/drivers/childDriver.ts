@@ -133,6 +133,17 @@ class ChildDriver implements Driver {
     if (link?.alias === this.#parentMark(parent)) await this.#deps.kernel.delLink(parent);
   }
 
+  /** The parent is not ours to put back, and what a container does to its own link is its own. */
+  linkOf(): undefined {}
+
+  repairNetwork(): Promise<readonly string[]> {
+    return Promise.resolve([]);
+  }
+
+  repairEndpoint(): Promise<readonly string[]> {
+    return Promise.resolve([]);
+  }
+
   async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
     const { child, plan } = this.#kind.parse(network.options);
     const spec: ChildSpec = {

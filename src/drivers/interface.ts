@@ -84,6 +84,23 @@ export interface Driver {
   attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void>;
   /** Success if already gone. `sandboxPath` is undefined where the container has no sandbox any more. */
   detach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string | undefined): Promise<void>;
+  /** Name of the host's link that stands for the network; undefined where there is none. Pure. */
+  linkOf(network: DriverNetwork): string | undefined;
+  /**
+   * Compares a network that stands with the kernel, and puts back what somebody took away or changed. What somebody
+   * added stays. Resolves with one sentence a repair; throws what could not be repaired.
+   */
+  repairNetwork(network: DriverNetwork): Promise<readonly string[]>;
+  /**
+   * Likewise for an attached endpoint. `extent` `outside` leaves be what is inside the sandbox, where a container with
+   * the right to may change things on purpose; a pair that is gone is made again all the same.
+   */
+  repairEndpoint(
+    network: DriverNetwork,
+    endpoint: DriverEndpoint,
+    sandboxPath: string,
+    extent: 'outside' | 'all',
+  ): Promise<readonly string[]>;
   /** Deletes kernel objects that carry this daemon's mark but belong to no network or endpoint given. */
   sweep(
     actual: { readonly links: readonly Link[]; readonly addresses: readonly Address[] },

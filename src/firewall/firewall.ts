@@ -7,11 +7,11 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import type { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/logger.ts';
 import { KeyedMutex } from '../base/mutex.ts';
-import type { Repair } from '../base/repairLog.ts';
+import type { Repair, RepairTrigger } from '../base/repairLog.ts';
 import { messageOf } from '../errors/linkspanError.ts';
 import { discardedPrefix, type Kernel, type Link } from '../kernel/kernel.ts';
 import type { FirewallBinding } from './binding.ts';
-import { ConditionBook, type ConditionReport } from './conditionBook.ts';
+import { ConditionBook, type ConditionReport } from '../base/conditionBook.ts';
 import { type HostTools, hostTools } from './foreign/hostTools.ts';
 import { createIntegration, type Integration, type IntegrationResult } from './foreign/integration.ts';
 import {
@@ -43,7 +43,7 @@ export interface FirewallOptions {
   /** Stores durably that we are about to switch forwarding on; called before it happens. */
   readonly saveForwarding?: (record: ForwardingRecord) => Promise<void>;
   /** Told of what a check found changed and repaired. */
-  readonly onRepair?: (repair: Omit<Repair, 'at'>) => void;
+  readonly onRepair?: (repair: Omit<Repair, 'id' | 'at'>) => void;
 }
 
 export interface Firewall {
@@ -172,16 +172,23 @@ class NftFirewall implements Firewall {
     });
   }
 
-  async check(): Promise<readonly string[]> {
+  async check(trigger: RepairTrigger = 'compare'): Promise<readonly string[]> {
     const startedMs = this.#clock.nowMs();
     const repairs = await this.#keeper.sync();
     await this.#keeper.forgetAdmitted();
     const object = `table inet ${this.#keeper.options.table}`;
     for (const cause of repairs) {
-      this.#logger.warn({ kind: 'firewall', object, cause }, 'the firewall table had changed: repaired');
-      this.#options.onRepair?.({ kind: 'firewall', object, cause });
+      this.#logger.warn(
+        { kind: 'firewall', object, cause, trigger },
+        'the firewall table had changed: repaired',
+      );
+      this.#options.onRepair?.({ kind: 'firewall', object, cause, trigger });
     }
-    await this.#mutex.run('forwarding', () => this.#forward());
+    for (const family of await this.#mutex.run('forwarding', () => this.#forward())) {
+      const repair = { object: `IPv${family} forwarding`, cause: 'it was off: switched on', trigger };
+      this.#logger.warn({ kind: 'forwarding', ...repair }, 'repaired');
+      this.#options.onRepair?.({ kind: 'forwarding', ...repair });
+    }
     await this.#integrate();
     this.#lastCheckMs = this.#clock.nowMs() - startedMs;
     return repairs;
@@ -235,14 +242,14 @@ class NftFirewall implements Firewall {
     return this.#options.guardsForwarding === false ? [] : guardedBy(this.#forwarding, this.#bootId);
   }
 
-  /** Families that are needed and off are switched on: record, guard, then the sysctl. */
-  async #forward(): Promise<void> {
+  /** Families that are needed and off are switched on: record, guard, then the sysctl. Resolves with them. */
+  async #forward(): Promise<readonly ForwardingFamily[]> {
     const off: ForwardingFamily[] = [];
     for (const family of this.#forwardedFamilies)
       if (!(await isForwarding(this.#kernel, family))) off.push(family);
     const isOurs = this.#options.switchesForwarding ?? true;
     this.#report('forwarding', isOurs ? [] : off.map(forwardingIsOff));
-    if (off.length === 0 || !isOurs) return;
+    if (off.length === 0 || !isOurs) return [];
     const families = distinct([...guardedBy(this.#forwarding, this.#bootId), ...off]);
     const record = { bootId: this.#bootId, families };
     await this.#options.saveForwarding?.(record);
@@ -250,6 +257,7 @@ class NftFirewall implements Firewall {
     await this.#keeper.setOptions({ guardedFamilies: this.#guarded() });
     for (const family of off) await switchForwardingOn(this.#kernel, family);
     this.#logger.info({ families: off }, 'switched IP forwarding on');
+    return off;
   }
 
   /** Other firewalls: a failure there is a condition, not ours. */
@@ -303,6 +311,11 @@ class NftFirewall implements Firewall {
     );
     listeners.use(events.on('overrun', () => this.#scheduleCheck()));
     listeners.use(
+      events.on('forwarding', ({ isOn }) => {
+        if (!isOn) this.#scheduleCheck();
+      }),
+    );
+    listeners.use(
       events.on('link', ({ action, link }) => {
         this.#noteBridge(action, link).catch((error: unknown) => {
           this.#logger.error({ err: error, bridge: link.name }, 'could not note a bridge');
@@ -327,7 +340,7 @@ class NftFirewall implements Firewall {
     } finally {
       this.#isCheckDue = false;
     }
-    await this.#checkQuietly();
+    await this.#checkQuietly('event');
   }
 
   async #checkSlowly(signal: AbortSignal): Promise<void> {
@@ -353,9 +366,9 @@ class NftFirewall implements Firewall {
     await this.#checkQuietly();
   }
 
-  async #checkQuietly(): Promise<void> {
+  async #checkQuietly(trigger: RepairTrigger = 'compare'): Promise<void> {
     try {
-      await this.check();
+      await this.check(trigger);
     } catch (error) {
       this.#logger.error({ err: error }, 'could not check the firewall');
     }

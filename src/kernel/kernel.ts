@@ -37,6 +37,10 @@ export interface Link {
   readonly master: number | undefined;
   /** IFLA_IFALIAS: our owner mark. */
   readonly alias: string | undefined;
+  /** How this namespace numbers the one that a veth's other end is in; undefined if it is in this one too. */
+  readonly peerNamespaceId: number | undefined;
+  /** As a bridge port, forbidden to talk to other such ports; undefined if it is no port. */
+  readonly isIsolated: boolean | undefined;
 }
 
 export interface Address extends IpWithLength {
@@ -121,7 +125,14 @@ export interface KernelEvents extends Record<string, unknown> {
   /** A link was added, changed or deleted in the daemon's namespace (RTM_NEWLINK, RTM_DELLINK). */
   readonly link: { readonly action: 'new' | 'del'; readonly link: Link };
   readonly address: { readonly action: 'new' | 'del'; readonly address: Address };
-  readonly route: { readonly action: 'new' | 'del' };
+  readonly route: { readonly action: 'new' | 'del'; readonly route: Route };
+  /** Forwarding of the daemon's namespace as a whole was switched (RTM_NEWNETCONF). */
+  readonly forwarding: { readonly family: IpFamily; readonly isOn: boolean };
+  /**
+   * In another namespace that this one has a number for (`Link.peerNamespaceId`) a link was deleted or is down now, or
+   * an address or a route was deleted.
+   */
+  readonly farLoss: { readonly namespaceId: number };
   /** The nf_tables generation changed (NFT_MSG_NEWGEN): this Kernel (`isOwn`) or somebody else committed a change. */
   readonly ruleset: {
     readonly generation: number;
@@ -206,14 +217,23 @@ export interface Kernel extends AsyncDisposable {
 
   /** Creates the bridge, up, forward delay 0, STP off, multicast snooping as by default; success if an identical one is there. Resolves with its ifindex. */
   ensureBridge(spec: BridgeSpec): Promise<number>;
-  /** Adds unless present. */
-  ensureAddress(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<void>;
+  /** Adds unless present; true if it was not. */
+  ensureAddress(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<boolean>;
+  /**
+   * The route to an address's own subnet, which the kernel adds with the address, unless that subnet has one already;
+   * true if it had none.
+   */
+  ensureConnectedRoute(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<boolean>;
+  /** A default route of the gateway's family unless there is one; true if there was none. */
+  ensureDefaultRoute(link: string, gateway: Ip, namespace?: NamespacePath): Promise<boolean>;
   delAddress(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<void>;
   setLink(
     link: string,
     change: { readonly isUp?: boolean; readonly mtuBytes?: number },
     namespace?: NamespacePath,
   ): Promise<void>;
+  /** Puts the link into the bridge, whatever it was in; hairpin is as it was, off on a new port. ENODEV without one of them. */
+  setPort(link: string, bridge: string, isIsolated: boolean): Promise<void>;
   /** Deletes by name; resolves when the RTM_DELLINK event came (not the ACK, which waits for rcu_barrier); success if already gone. */
   delLink(name: string): Promise<void>;
   /**

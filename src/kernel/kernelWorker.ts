@@ -26,11 +26,14 @@ import {
   dumpRoutes,
   ensureAddress,
   ensureBridge,
+  ensureConnectedRoute,
+  ensureDefaultRoute,
   findLink,
   setAside,
   setDefaultRoute,
   setHairpin,
   setLink,
+  setPort,
 } from './links.ts';
 import {
   createNamespace,
@@ -80,6 +83,11 @@ function makeOperations(
     hasNamespace: (path) => hasNamespace(seam, path),
     ensureBridge: (spec) => ensureBridge(host, spec),
     ensureAddress: (link, address, path) => withSocket(path, (s) => ensureAddress(s, link, address)),
+    ensureConnectedRoute: (link, address, path) =>
+      withSocket(path, (s) => ensureConnectedRoute(s, link, address)),
+    ensureDefaultRoute: (link, gateway, path) =>
+      withSocket(path, (s) => ensureDefaultRoute(s, link, gateway)),
+    setPort: (link, bridge, isIsolated) => setPort(host, link, bridge, isIsolated),
     delAddress: (link, address, path) => withSocket(path, (s) => delAddress(s, link, address)),
     setLink: (link, change, path) => withSocket(path, (s) => setLink(s, link, change)),
     delLink: (name) => reaper.delLink(name),

@@ -32,6 +32,7 @@ export const linux = {
   IPPROTO_SCTP: 132,
   SOL_NETLINK: 270,
   NETLINK_ADD_MEMBERSHIP: 1,
+  NETLINK_LISTEN_ALL_NSID: 8,
   NETLINK_CAP_ACK: 10,
   NETLINK_EXT_ACK: 11,
   MSG_TRUNC: 0x20,
@@ -81,6 +82,8 @@ export interface Libc {
   readonly sendmmsg: (fd: number, messages: Uint8Array, count: number, flags: number) => number;
   /** Where a buffer's bytes are, for pointers inside other buffers. Keeps nothing alive. */
   readonly addressOf: (bytes: Uint8Array) => bigint;
+  /** `header` is a struct msghdr; what its pointers lead to must stay referenced by the caller. */
+  readonly recvmsg: (fd: number, header: Uint8Array, flags: number) => number;
   readonly unshare: (flags: number) => number;
   readonly setns: (fd: number, type: number) => number;
   readonly mount: (source: string, target: string, type: null, flags: number, data: null) => number;
@@ -119,6 +122,7 @@ export function loadLibc(): Libc {
     recvmmsg: call('int recvmmsg(int, void *, unsigned int, int, void *)'),
     sendmmsg: call('int sendmmsg(int, void *, unsigned int, int)'),
     addressOf: (bytes) => koffi.address(bytes),
+    recvmsg: call('intptr_t recvmsg(int, void *, int)'),
     unshare: call('int unshare(int)'),
     setns: call('int setns(int, int)'),
     mount: call('int mount(const char *, const char *, const char *, unsigned long, void *)'),

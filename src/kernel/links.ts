@@ -7,6 +7,7 @@ import {
   decodeLinkHeader,
   decodeRoute,
   encodeAddress,
+  encodeConnectedRoute,
   encodeDefaultRoute,
   encodeDelLink,
   encodeDump,
@@ -21,11 +22,12 @@ import { formatIp, type Ip } from '../net/ip.ts';
 import type { IpWithLength } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';
 import { type Address, type BridgeSpec, KernelError, type Link, type Route } from './kernel.ts';
-import type { NetlinkSocket } from './netlinkSocket.ts';
+import type { NetlinkSocket, Request } from './netlinkSocket.ts';
 
 export function linkOf(message: LinkMessage): Link {
-  const { ifindex, name, kind, isUp, mtuBytes, mac, master, alias } = message;
-  return { ifindex, name, kind, isUp, mtuBytes, mac, master, alias };
+  const { ifindex, name, kind, isUp, mtuBytes, mac, master, alias, peerNamespaceId, bridgePort } = message;
+  const isIsolated = bridgePort?.isIsolated;
+  return { ifindex, name, kind, isUp, mtuBytes, mac, master, alias, peerNamespaceId, isIsolated };
 }
 
 /** As `getLink`, for who needs no more: most of an answer is not decoded. */
@@ -112,12 +114,38 @@ export function setAside(socket: NetlinkSocket, name: string, discardedName: str
   return true;
 }
 
-export function ensureAddress(socket: NetlinkSocket, link: string, address: IpWithLength): void {
-  const ifindex = getIfindex(socket, link);
-  const [failure] = socket.exchange([
-    { operation: `RTM_NEWADDR ${link}`, message: encodeAddress('new', { ...address, ifindex }) },
-  ]);
+/** True if the request was done, false if what it makes is there already. */
+function ensure(socket: NetlinkSocket, request: Request): boolean {
+  const [failure] = socket.exchange([request]);
   if (failure !== undefined && failure.code !== 'EEXIST') throw failure;
+  return failure === undefined;
+}
+
+export function ensureAddress(socket: NetlinkSocket, link: string, address: IpWithLength): boolean {
+  const ifindex = getIfindex(socket, link);
+  const message = encodeAddress('new', { ...address, ifindex });
+  return ensure(socket, { operation: `RTM_NEWADDR ${link}`, message });
+}
+
+export function ensureConnectedRoute(socket: NetlinkSocket, link: string, address: IpWithLength): boolean {
+  const ifindex = getIfindex(socket, link);
+  const message = encodeConnectedRoute({ ...address, ifindex });
+  return ensure(socket, { operation: `RTM_NEWROUTE connected ${link}`, message });
+}
+
+export function ensureDefaultRoute(socket: NetlinkSocket, link: string, gateway: Ip): boolean {
+  const message = encodeDefaultRoute(gateway, getIfindex(socket, link));
+  return ensure(socket, { operation: `RTM_NEWROUTE default via ${formatIp(gateway)}`, message });
+}
+
+/** Two messages, because the kernel knows the flags only once the link is a port. */
+export function setPort(socket: NetlinkSocket, name: string, bridge: string, isIsolated: boolean): void {
+  const master = getIfindex(socket, bridge);
+  const bridgePort = { isIsolated };
+  socket.run(
+    { operation: `RTM_NEWLINK master ${name}`, message: encodeSetLink({ name, master }) },
+    { operation: `RTM_NEWLINK port ${name}`, message: encodeSetLink({ name, bridgePort }) },
+  );
 }
 
 /** Success if the address or the link is gone. */

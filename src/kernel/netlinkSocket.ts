@@ -25,6 +25,8 @@ export interface Request {
 /** Large enough for any datagram: the kernel fills at most 32 KiB for a dump. */
 const receiveBytes = 65536;
 const dumpAttempts = 8;
+/** Of sockets that hear notifications: room for some 8000 while the worker is busy. The kernel takes it only if privileged. */
+export const notificationBufferBytes: number = 8 << 20;
 
 /** What the sockets of one thread share. */
 export interface SocketContext {

@@ -33,7 +33,9 @@ type EventNamed<N extends string> = N extends string
   ? { readonly name: N; readonly value: KernelEvents[N] }
   : never;
 
-export type KernelEvent = EventNamed<'link' | 'address' | 'route' | 'ruleset' | 'overrun'>;
+export type KernelEvent = EventNamed<
+  'link' | 'address' | 'route' | 'forwarding' | 'farLoss' | 'ruleset' | 'overrun'
+>;
 
 export type WorkerMessage =
   | { readonly type: 'ready' }

@@ -1,26 +1,26 @@
 /*
- * Kernel notifications of the worker's own namespace: links, addresses, routes (rtnetlink) and ruleset generations
- * (nf_tables). Lost ones (ENOBUFS) become one `overrun`, after which everything has to be compared again.
+ * Kernel notifications of the worker's own namespace: links, addresses, routes, forwarding (rtnetlink) and ruleset
+ * generations (nf_tables); and what is lost in sandboxes (farWatcher.ts). Lost ones (ENOBUFS) become one `overrun`, after which everything has to be compared again.
  */
 import { closeSync, readFileSync } from 'node:fs';
 import { controlType, decodeMessages, type Message } from '../codec/netlink/core.ts';
 import { decodeGeneration, netfilterGroup, netfilterType } from '../codec/netlink/netfilter.ts';
 import {
   decodeAddress,
+  decodeForwarding,
   decodeLink,
   decodeLinkHeader,
   decodeRoute,
+  netconfGroups,
   routeGroups,
   routeType,
 } from '../codec/netlink/route.ts';
 import { errnoName } from './errno.ts';
+import { type FarWatcher, openFarWatcher } from './farWatcher.ts';
 import { type Libc, linux } from './libc.ts';
 import { linkOf } from './links.ts';
-import { openNetlinkFd, type SocketContext, setOption } from './netlinkSocket.ts';
+import { notificationBufferBytes, openNetlinkFd, type SocketContext, setOption } from './netlinkSocket.ts';
 import type { KernelEvent } from './protocol.ts';
-
-/** Room for some 8000 notifications while the worker is busy. The kernel takes it only if privileged. */
-const receiveBufferBytes = 8 << 20;
 
 function decodeLinkEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent {
   return { name: 'link', value: { action, link: linkOf(decodeLink(payload)) } };
@@ -32,7 +32,13 @@ function decodeAddressEvent(action: 'new' | 'del', payload: Uint8Array): KernelE
 }
 
 function decodeRouteEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent | undefined {
-  return decodeRoute(payload) === undefined ? undefined : { name: 'route', value: { action } };
+  const route = decodeRoute(payload);
+  return route === undefined ? undefined : { name: 'route', value: { action, route } };
+}
+
+function decodeForwardingEvent(payload: Uint8Array): KernelEvent | undefined {
+  const value = decodeForwarding(payload);
+  return value === undefined ? undefined : { name: 'forwarding', value };
 }
 
 function decodeRouteMessage({ type, payload }: Message): KernelEvent | undefined {
@@ -49,6 +55,8 @@ function decodeRouteMessage({ type, payload }: Message): KernelEvent | undefined
       return decodeRouteEvent('new', payload);
     case routeType.delRoute:
       return decodeRouteEvent('del', payload);
+    case routeType.newNetconf:
+      return decodeForwardingEvent(payload);
     case controlType.overrun:
       return { name: 'overrun', value: null };
     default:
@@ -117,10 +125,10 @@ function readSource({ libc, buffer }: SocketContext, source: Source): KernelEven
 }
 
 function openSources(libc: Libc): readonly Source[] {
-  const route = openNetlinkFd(libc, linux.NETLINK_ROUTE, routeGroups);
+  const route = openNetlinkFd(libc, linux.NETLINK_ROUTE, routeGroups | netconfGroups);
   const netfilter = openNetlinkFd(libc, linux.NETLINK_NETFILTER);
   for (const fd of [route, netfilter])
-    setOption(libc, fd, linux.SOL_SOCKET, linux.SO_RCVBUFFORCE, receiveBufferBytes);
+    setOption(libc, fd, linux.SOL_SOCKET, linux.SO_RCVBUFFORCE, notificationBufferBytes);
   setOption(libc, netfilter, linux.SOL_NETLINK, linux.NETLINK_ADD_MEMBERSHIP, netfilterGroup);
   const ownName = ownThreadName();
   return [
@@ -129,22 +137,32 @@ function openSources(libc: Libc): readonly Source[] {
   ];
 }
 
+function readFar(far: FarWatcher): readonly KernelEvent[] {
+  const { namespaceIds, isOverrun } = far.read();
+  const losses = namespaceIds.map((namespaceId) => ({ name: 'farLoss' as const, value: { namespaceId } }));
+  return isOverrun ? [...losses, { name: 'overrun', value: null }] : losses;
+}
+
 /** Calls `onEvents` with what arrived, in order per source, never with an empty list. */
 export function openWatcher(
   context: SocketContext,
   onEvents: (events: readonly KernelEvent[]) => void,
 ): Watcher {
   const sources = openSources(context.libc);
-  const drain = (): void => {
-    const events = sources.flatMap((source) => readSource(context, source));
+  const far = openFarWatcher(context);
+  const tell = (events: readonly KernelEvent[]): void => {
     if (events.length > 0) onEvents(events);
   };
-  const polls = sources.map(({ fd }) => context.libc.poll(fd, drain));
+  const drain = (): void => tell(sources.flatMap((source) => readSource(context, source)));
+  const polls = [
+    ...sources.map(({ fd }) => context.libc.poll(fd, drain)),
+    context.libc.poll(far.fd, () => tell(readFar(far))),
+  ];
   return {
     drain,
     [Symbol.dispose]: () => {
       for (const poll of polls) poll[Symbol.dispose]();
-      for (const { fd } of sources) closeSync(fd);
+      for (const { fd } of [...sources, far]) closeSync(fd);
     },
   };
 }

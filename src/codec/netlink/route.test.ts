@@ -3,16 +3,18 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Ip, parseIp } from '../../net/ip.ts';
 import { macFromBytes, parseMac } from '../../net/mac.ts';
-import { formatPrefix } from '../../net/prefix.ts';
+import { formatPrefix, prefixOf } from '../../net/prefix.ts';
 import { capturedBytes, capturedHex } from './captured.ts';
 import { decodeMessages } from './core.ts';
 import { type Branch, type MessageTree, treesOf } from './referenceTree.ts';
 import {
   decodeAddress,
+  decodeForwarding,
   decodeLink,
   decodeLinkHeader,
   decodeRoute,
   encodeAddress,
+  encodeConnectedRoute,
   encodeDefaultRoute,
   encodeDelLink,
   encodeDump,
@@ -128,10 +130,11 @@ test('a link as the kernel answers it', () => {
       master: 2,
       alias: undefined,
       group: 77,
+      peerNamespaceId: 0,
       bridgePort: { isHairpin: true, isIsolated: true },
     },
   );
-  assert.deepEqual(decodeLinkHeader(message.payload), { family: 0, ifindex: 3 });
+  assert.deepEqual(decodeLinkHeader(message.payload), { family: 0, ifindex: 3, isUp: true });
 });
 
 test('dumps as the kernel answers them', () => {
@@ -221,7 +224,12 @@ test('links survive encoding and decoding', () => {
   );
   fc.assert(
     fc.property(anyLink, (link) => {
-      assert.deepEqual(decodeLink(payloadOf(encodeSetLink(link))), { ...link, family: 0, kind: undefined });
+      assert.deepEqual(decodeLink(payloadOf(encodeSetLink(link))), {
+        ...link,
+        family: 0,
+        kind: undefined,
+        peerNamespaceId: undefined,
+      });
     }),
   );
 });
@@ -238,6 +246,32 @@ test('addresses and default routes survive encoding and decoding', () => {
       });
     }),
   );
+});
+
+test('a connected route leads to the address’s subnet, on the link', () => {
+  fc.assert(
+    fc.property(anyAddress, (address) => {
+      const { ip: own, length, ifindex } = address;
+      const route = decodeRoute(payloadOf(encodeConnectedRoute(address)));
+      const destination = length === 0 ? undefined : prefixOf(own, length);
+      assert.deepEqual(route, { destination, gateway: undefined, ifindex, isOnLink: true });
+    }),
+  );
+});
+
+test('forwarding of the namespace as a whole is told from that of an interface, and from other parameters', () => {
+  // netconfmsg, NETCONFA_IFINDEX, NETCONFA_FORWARDING (or NETCONFA_RP_FILTER), as a little-endian kernel sends them.
+  const message = (family: string, ifindex: string, type: string): Uint8Array =>
+    Buffer.from(`${family}000000 08000100${ifindex} 0800${type}00000000`.replaceAll(' ', ''), 'hex');
+  assert.deepEqual(decodeForwarding(message('02', 'ffffffff', '0200')), { family: 4, isOn: false });
+  assert.deepEqual(decodeForwarding(message('0a', 'ffffffff', '0200')), { family: 6, isOn: false });
+  for (const [family, ifindex, type] of [
+    ['02', '05000000', '0200'],
+    ['02', 'feffffff', '0200'],
+    ['02', 'ffffffff', '0300'],
+    ['07', 'ffffffff', '0200'],
+  ] as const)
+    assert.equal(decodeForwarding(message(family, ifindex, type)), undefined);
 });
 
 test('a default route that may replace another says so in its flags', () => {

@@ -33,10 +33,13 @@ export const routeType = {
   newRoute: 24,
   delRoute: 25,
   getRoute: 26,
+  newNetconf: 80,
 } as const;
 
 /** Multicast groups as bits of sockaddr_nl.nl_groups: LINK, IPV4_IFADDR, IPV4_ROUTE, IPV6_IFADDR, IPV6_ROUTE. */
 export const routeGroups: number = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+/** IPV4_NETCONF and IPV6_NETCONF: some kernel parameters of interfaces, forwarding among them. */
+export const netconfGroups: number = 0x800000 | 0x1000000;
 
 const ifla = {
   address: 1,
@@ -51,6 +54,7 @@ const ifla = {
   extMask: 29,
   txQueues: 31,
   rxQueues: 32,
+  linkNetnsId: 37,
 } as const;
 const linkInfo = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
 const vethPeer = 1;
@@ -273,6 +277,8 @@ export interface LinkMessage {
   readonly master: number | undefined;
   readonly alias: string | undefined;
   readonly group: number;
+  /** How this namespace numbers the one that a veth's other end is in; undefined if it is in this one too. */
+  readonly peerNamespaceId: number | undefined;
   /** Where the link is a bridge port. */
   readonly bridgePort: { readonly isHairpin: boolean; readonly isIsolated: boolean } | undefined;
 }
@@ -286,21 +292,25 @@ function decodeBridgePort(info: Attributes): LinkMessage['bridgePort'] {
   };
 }
 
+export type LinkHeader = Pick<LinkMessage, 'family' | 'ifindex' | 'isUp'>;
+
 /** What a notification is about, without the cost of its attributes. */
-export function decodeLinkHeader(payload: Uint8Array): { readonly family: number; readonly ifindex: number } {
+export function decodeLinkHeader(payload: Uint8Array): LinkHeader {
   const data = view(payload);
-  return { family: data.getUint8(0), ifindex: data.getInt32(4, true) };
+  return {
+    family: data.getUint8(0),
+    ifindex: data.getInt32(4, true),
+    isUp: (data.getUint32(8, true) & up) !== 0,
+  };
 }
 
 /** Decodes RTM_NEWLINK or RTM_DELLINK. */
 export function decodeLink(payload: Uint8Array): LinkMessage {
-  const data = view(payload);
   const attributes = decodeAttributes(payload, 16);
   const info = decodeNested(attributes, ifla.linkInfo);
   const mac = attributes.get(ifla.address);
   return {
     ...decodeLinkHeader(payload),
-    isUp: (data.getUint32(8, true) & up) !== 0,
     name: stringOf(attributes.get(ifla.name)) ?? '',
     kind: stringOf(info.get(linkInfo.kind)),
     mtuBytes: u32Of(attributes.get(ifla.mtu)) ?? 0,
@@ -308,6 +318,7 @@ export function decodeLink(payload: Uint8Array): LinkMessage {
     master: u32Of(attributes.get(ifla.master)),
     alias: stringOf(attributes.get(ifla.alias)),
     group: u32Of(attributes.get(ifla.group)) ?? 0,
+    peerNamespaceId: u32Of(attributes.get(ifla.linkNetnsId)),
     bridgePort: decodeBridgePort(info),
   };
 }
@@ -350,12 +361,15 @@ export function decodeAddress(payload: Uint8Array): AddressMessage | undefined {
   return { ip: ipFromBytes(bytes), length: data.getUint8(1), ifindex: data.getUint32(4, true) };
 }
 
-const rta = { destination: 1, oif: 4, gateway: 5, table: 15 } as const;
+const rta = { destination: 1, oif: 4, gateway: 5, priority: 6, preferredSource: 7, table: 15 } as const;
 const mainTable = 254;
+const kernelProtocol = 2;
 const bootProtocol = 3;
 const unicast = 1;
 const linkScope = 253;
 const clonedFlag = 0x200;
+/** Of the routes that the kernel adds with an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
+const ipv6ConnectedMetric = 256;
 
 export interface RouteMessage {
   /** undefined = default route. */
@@ -381,6 +395,23 @@ export function encodeDefaultRoute(gateway: Ip, ifindex: number, op: 'new' | 're
     w.u32(0);
     if (!isOnLink) w.bytesAttribute(rta.gateway, ipToBytes(gateway));
     w.u32Attribute(rta.oif, ifindex);
+  });
+  return w.finish();
+}
+
+/** RTM_NEWROUTE of the route that the kernel adds by itself with `address`; EEXIST if that subnet has one. */
+export function encodeConnectedRoute(address: AddressMessage): Uint8Array {
+  const { ip, length, ifindex } = address;
+  const isIpv4 = ip.family === 4;
+  const w = new Writer();
+  w.message(routeType.newRoute, create, () => {
+    w.u8(familyNumber(ip.family));
+    for (const byte of [length, 0, 0, mainTable, kernelProtocol, isIpv4 ? linkScope : 0, unicast]) w.u8(byte);
+    w.u32(0);
+    w.bytesAttribute(rta.destination, ipToBytes(prefixOf(ip, length).base));
+    w.u32Attribute(rta.oif, ifindex);
+    if (isIpv4) w.bytesAttribute(rta.preferredSource, ipToBytes(ip));
+    else w.u32Attribute(rta.priority, ipv6ConnectedMetric);
   });
   return w.finish();
 }
@@ -413,4 +444,24 @@ export function decodeRoute(payload: Uint8Array): RouteMessage | undefined {
     ifindex: u32Of(attributes.get(rta.oif)),
     isOnLink: family === 4 ? data.getUint8(6) === linkScope : gateway === undefined,
   };
+}
+
+const netconfa = { ifindex: 1, forwarding: 2 } as const;
+/** NETCONFA_IFINDEX_ALL, -1: the namespace as a whole. */
+const allInterfaces = 0xffffffff;
+
+export interface ForwardingMessage {
+  readonly family: IpFamily;
+  readonly isOn: boolean;
+}
+
+/** Decodes RTM_NEWNETCONF (netconfmsg: 0 u8 family, 3 bytes unused) where it tells a namespace's forwarding; else undefined. */
+export function decodeForwarding(payload: Uint8Array): ForwardingMessage | undefined {
+  const family = payload[0] === 2 ? 4 : payload[0] === 10 ? 6 : undefined;
+  const attributes = decodeAttributes(payload, 4);
+  const forwarding = u32Of(attributes.get(netconfa.forwarding));
+  if (family === undefined || forwarding === undefined) return undefined;
+  return u32Of(attributes.get(netconfa.ifindex)) === allInterfaces
+    ? { family, isOn: forwarding !== 0 }
+    : undefined;
 }

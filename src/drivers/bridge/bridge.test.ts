@@ -236,6 +236,8 @@ test('probeDocker finds a running dockerd, an enabled service and a foreign dock
     mac: undefined,
     master: undefined,
     alias: formatOwnerMark({ daemonId: 'd1', objectId: id }),
+    peerNamespaceId: undefined,
+    isIsolated: undefined,
   };
   try {
     assert.deepEqual(await probeDocker([docker0], 'd1', root), {

@@ -9,29 +9,18 @@ import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Firewall } from '../../firewall/firewall.ts';
 import type { FirewallNetwork } from '../../firewall/network.ts';
-import { discardedPrefix, type Kernel, KernelError, type Link } from '../../kernel/kernel.ts';
+import { discardedPrefix, type Kernel, KernelError, type Link, type Sysctl } from '../../kernel/kernel.ts';
 import { equalIp, type IpFamily } from '../../net/ip.ts';
 import { type Mac, macFromBytes } from '../../net/mac.ts';
 import { containsIp, type IpWithLength, type Prefix } from '../../net/prefix.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan, Publishing } from '../interface.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { type BridgeOptions, parseBridgeOptions } from './options.ts';
+import { type RepairKernel, repairBridge, repairPeer, repairPort } from './repair.ts';
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 
-type BridgeKernel = Pick<
-  Kernel,
-  | 'ensureBridge'
-  | 'ensureAddress'
-  | 'delAddress'
-  | 'setLink'
-  | 'delLink'
-  | 'discardBridge'
-  | 'attach'
-  | 'announce'
-  | 'findLink'
-  | 'addresses'
-  | 'setSysctl'
->;
+type BridgeKernel = RepairKernel &
+  Pick<Kernel, 'delAddress' | 'delLink' | 'discardBridge' | 'attach' | 'announce' | 'links' | 'addresses'>;
 
 export interface BridgeDependencies {
   readonly kernel: BridgeKernel;
@@ -80,6 +69,24 @@ function bridgeMac(daemonId: string, networkId: string): Mac {
   return macFromBytes(bytes);
 }
 
+/**
+ * So that the host reaches published ports by 127.0.0.1: replies to a translated loopback connection come back through
+ * the bridge. The firewall drops what containers themselves send to or from loopback addresses.
+ */
+function loopbackSysctls(network: DriverNetwork, bridge: string): readonly Sysctl[] {
+  return network.isInternal ? [] : [{ key: `net/ipv4/conf/${bridge}/route_localnet`, value: '1' }];
+}
+
+/** Of a bridge of ours, about IPv6. */
+function ipv6Sysctls(network: DriverNetwork, bridge: string): readonly Sysctl[] {
+  return [
+    // Hosts may have IPv6 off by default.
+    ...(network.hasIpv6 ? [{ key: `net/ipv6/conf/${bridge}/disable_ipv6`, value: '0' }] : []),
+    // A container must not give the host a route by a router advertisement.
+    { key: `net/ipv6/conf/${bridge}/accept_ra`, value: '0' },
+  ];
+}
+
 /** RFC 8200 section 5; below it the kernel takes IPv6 off a link without a word. */
 const minimalIpv6MtuBytes = 1280;
 
@@ -92,6 +99,8 @@ class BridgeDriver implements Driver {
   readonly #firewall: BridgeDependencies['firewall'];
   readonly #logger: Logger;
   readonly #daemonId: string;
+  /** Networks on a bridge of the user's, which is not ours to make again. */
+  readonly #borrowing = new Set<string>();
 
   constructor({ kernel, firewall, logger, daemonId }: BridgeDependencies) {
     this.#kernel = kernel;
@@ -157,6 +166,7 @@ class BridgeDriver implements Driver {
     }
     // Only once the bridge is out of the way: rules must outlive what they guard.
     await this.#firewall.removeNetwork(network.id);
+    this.#borrowing.delete(network.id);
   }
 
   async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
@@ -165,7 +175,7 @@ class BridgeDriver implements Driver {
       sandbox: sandboxPath,
       hostName: endpoint.hostInterfaceName,
       bridge: options.bridge,
-      alias: formatOwnerMark({ daemonId: this.#daemonId, objectId: endpoint.id }),
+      alias: this.#markOf(endpoint.id),
       mtuBytes: options.mtuBytes,
       isHairpin: false,
       isIsolated: !options.isOpenInside,
@@ -180,6 +190,60 @@ class BridgeDriver implements Driver {
 
   async detach(_network: DriverNetwork, endpoint: DriverEndpoint): Promise<void> {
     await this.#kernel.delLink(endpoint.hostInterfaceName);
+  }
+
+  linkOf(network: DriverNetwork): string {
+    return parseBridgeOptions(network).bridge;
+  }
+
+  async repairNetwork(network: DriverNetwork): Promise<readonly string[]> {
+    const options = parseBridgeOptions(network);
+    const { bridge, mtuBytes } = options;
+    const found = await this.#kernel.findLink(bridge);
+    if (found === undefined) return await this.#makeAgain(network, bridge);
+    if (found.kind !== 'bridge')
+      throw new LinkspanError('networkConfigInvalid', `existing interface ${bridge} is not a bridge`);
+    const isOurs = this.#owns(found, network.id);
+    if (!isOurs) this.#borrowing.add(network.id);
+    const alias = this.#markOf(network.id);
+    return await repairBridge(this.#kernel, found, {
+      name: bridge,
+      own: isOurs ? { mac: bridgeMac(this.#daemonId, network.id), mtuBytes, alias } : undefined,
+      addresses: bridgeAddresses(network, options),
+      sysctls: [...loopbackSysctls(network, bridge), ...(isOurs ? ipv6Sysctls(network, bridge) : [])],
+    });
+  }
+
+  async repairEndpoint(
+    network: DriverNetwork,
+    endpoint: DriverEndpoint,
+    sandboxPath: string,
+    extent: 'outside' | 'all',
+  ): Promise<readonly string[]> {
+    const { bridge, isOpenInside } = parseBridgeOptions(network);
+    const { hostInterfaceName: hostName, interfaceName: name } = endpoint;
+    const master = await this.#kernel.findLink(bridge);
+    if (master === undefined)
+      throw new LinkspanError('networkConfigInvalid', `bridge ${bridge} does not exist`);
+    const found = await this.#kernel.findLink(hostName);
+    if (found === undefined) {
+      await this.#delRenamed(endpoint.id);
+      await this.attach(network, endpoint, sandboxPath);
+      return [`${hostName}, the host's end of ${name}, was gone: made the pair again`];
+    }
+    const peer = extent === 'all' ? await this.#kernel.findLink(name, sandboxPath) : undefined;
+    if (extent === 'all' && peer === undefined) {
+      await this.detach(network, endpoint);
+      await this.attach(network, endpoint, sandboxPath);
+      return [`${name} in the container had another name or was gone: made the pair again`];
+    }
+    const port = { hostName, bridge: master, isIsolated: !isOpenInside };
+    const causes = await repairPort(this.#kernel, found, port);
+    if (peer === undefined) return causes;
+    const { addresses } = endpoint;
+    const gateways = network.isInternal ? [] : endpoint.gateways;
+    const inside = { name, sandbox: sandboxPath, addresses, gateways };
+    return [...causes, ...(await repairPeer(this.#kernel, peer, inside))];
   }
 
   async sweep(actual: Parameters<Driver['sweep']>[0], keep: Parameters<Driver['sweep']>[1]): Promise<void> {
@@ -207,6 +271,28 @@ class BridgeDriver implements Driver {
     await this.#firewall.apply(keep.networks.map(toFirewallNetwork));
   }
 
+  #markOf(objectId: string): string {
+    return formatOwnerMark({ daemonId: this.#daemonId, objectId });
+  }
+
+  async #makeAgain(network: DriverNetwork, bridge: string): Promise<readonly string[]> {
+    if (this.#borrowing.has(network.id))
+      throw new LinkspanError(
+        'networkConfigInvalid',
+        `${bridge} is gone, which was there before network ${network.name}: make it again`,
+      );
+    await this.#delRenamed(network.id);
+    await this.ensureNetwork(network);
+    return [`${bridge} was gone: made again`];
+  }
+
+  /** What we made and somebody gave another name; a look at all links, for the rare case that one is missing. */
+  async #delRenamed(objectId: string): Promise<void> {
+    const mark = this.#markOf(objectId);
+    for (const { name, alias } of await this.#kernel.links())
+      if (alias === mark && !name.startsWith(discardedPrefix)) await this.#kernel.delLink(name);
+  }
+
   #owns(link: Link, networkId: string): boolean {
     const mark = parseOwnerMark(link.alias);
     if (mark === undefined) return this.#isHalfMade(link, networkId);
@@ -229,22 +315,22 @@ class BridgeDriver implements Driver {
       return this.#ensureBridge(network, options, undefined);
     }
     const isOurs = existing === undefined || this.#owns(existing, network.id);
+    if (!isOurs) this.#borrowing.add(network.id);
     const wanted = bridgeAddresses(network, options);
     // Before new ones: an address of the same subnet would come second, and go with the first.
     if (existing !== undefined && isOurs) await this.#dropOtherAddresses(existing, wanted);
     const calls: Promise<unknown>[] = [];
     if (isOurs) {
-      const alias = formatOwnerMark({ daemonId: this.#daemonId, objectId: network.id });
+      const alias = this.#markOf(network.id);
       const mac = existing?.mac ?? bridgeMac(this.#daemonId, network.id);
       calls.push(this.#kernel.ensureBridge({ name: bridge, mtuBytes, alias, mac }));
-      // A container must not give the host a route by a router advertisement.
-      calls.push(this.#setIpv6(bridge, 'accept_ra', '0', network.hasIpv6));
-      // Hosts may have IPv6 off by default.
-      if (network.hasIpv6) calls.push(this.#setIpv6(bridge, 'disable_ipv6', '0', true));
+      for (const { key, value } of ipv6Sysctls(network, bridge))
+        calls.push(this.#setIpv6(key, value, network.hasIpv6));
     } else if (!existing.isUp) {
       calls.push(this.#kernel.setLink(bridge, { isUp: true }));
     }
-    if (!network.isInternal) calls.push(this.#letLoopbackOut(bridge));
+    for (const { key, value } of loopbackSysctls(network, bridge))
+      calls.push(this.#kernel.setSysctl(key, value));
     for (const address of wanted) calls.push(this.#kernel.ensureAddress(bridge, address));
     await allDone(calls);
   }
@@ -268,22 +354,14 @@ class BridgeDriver implements Driver {
   }
 
   /** A kernel without IPv6 has nothing to set, which is an error where the network needs it. */
-  async #setIpv6(bridge: string, name: string, value: string, isNeeded: boolean): Promise<void> {
+  async #setIpv6(key: string, value: string, isNeeded: boolean): Promise<void> {
     try {
-      await this.#kernel.setSysctl(`net/ipv6/conf/${bridge}/${name}`, value);
+      await this.#kernel.setSysctl(key, value);
     } catch (error) {
       if (!(error instanceof KernelError) || error.code !== 'ENOENT') throw error;
       if (isNeeded)
         throw new LinkspanError('networkConfigInvalid', 'this kernel has no IPv6', { cause: error });
     }
-  }
-
-  /**
-   * The host reaches published ports by 127.0.0.1: replies to a translated loopback connection come back through the
-   * bridge. The firewall drops what containers themselves send to or from loopback addresses.
-   */
-  async #letLoopbackOut(bridge: string): Promise<void> {
-    await this.#kernel.setSysctl(`net/ipv4/conf/${bridge}/route_localnet`, '1');
   }
 
   /** Addresses of an earlier configuration (`--bip`) go; link-local ones are the kernel's. */

@@ -5,6 +5,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Driver } from '../interface.ts';
 
 const nothing = (): Promise<void> => Promise.resolve();
+const nothingToRepair = (): Promise<readonly string[]> => Promise.resolve([]);
 
 export function createHostDriver(): Driver {
   return {
@@ -19,6 +20,9 @@ export function createHostDriver(): Driver {
     removeNetwork: nothing,
     attach: nothing,
     detach: nothing,
+    linkOf: () => undefined,
+    repairNetwork: nothingToRepair,
+    repairEndpoint: nothingToRepair,
     sweep: nothing,
   };
 }

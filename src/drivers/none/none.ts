@@ -6,6 +6,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Driver } from '../interface.ts';
 
 const nothing = (): Promise<void> => Promise.resolve();
+const nothingToRepair = (): Promise<readonly string[]> => Promise.resolve([]);
 
 export function createNoneDriver(): Driver {
   return {
@@ -20,6 +21,9 @@ export function createNoneDriver(): Driver {
     removeNetwork: nothing,
     attach: nothing,
     detach: nothing,
+    linkOf: () => undefined,
+    repairNetwork: nothingToRepair,
+    repairEndpoint: nothingToRepair,
     sweep: nothing,
   };
 }

@@ -10,7 +10,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { FirewallBinding } from '../../firewall/binding.ts';
-import { ConditionBook } from '../../firewall/conditionBook.ts';
+import { ConditionBook } from '../../base/conditionBook.ts';
 import type { Firewall } from '../../firewall/firewall.ts';
 import type { FlowFilter, Kernel } from '../../kernel/kernel.ts';
 import { formatIp, type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
@@ -173,6 +173,10 @@ export class PublishedPorts implements SandboxFollower {
       const where = `driver failed programming external connectivity on endpoint ${container.name} (${endpoint.id})`;
       throw new LinkspanError(error.code, `${where}: ${error.message}`, { cause: error });
     }
+  }
+
+  async repaired(state: SandboxState): Promise<void> {
+    await this.#letHairpin(state, this.bindings(state.container.id));
   }
 
   async release({ id }: Container): Promise<void> {

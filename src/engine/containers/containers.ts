@@ -31,7 +31,7 @@ import { Execs } from './execs.ts';
 import type { ContainerEnd, LiveContainer } from './liveContainer.ts';
 import { checkName } from './names.ts';
 import { Recovery } from './recover.ts';
-import { ownsNetwork } from './sharing.ts';
+import { mayChangeNetwork, ownsNetwork } from './sharing.ts';
 import { parseSignal } from './signals.ts';
 import { Starter } from './starter.ts';
 import { listProcesses, type ProcessTable } from './top.ts';
@@ -317,6 +317,19 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   async execResize(id: string, size: Size): Promise<void> {
     await this.#execs.resize(id, size);
+  }
+
+  /** Runs `work` while nobody else changes the container, if it then runs and has a network of its own. */
+  async whileRunning(
+    id: ContainerId,
+    work: (container: Container, mayChangeItsNetwork: boolean) => Promise<void>,
+  ): Promise<void> {
+    const { table, mutex } = this.#context;
+    await mutex.run(id, async () => {
+      const live = table.find(id);
+      if (live?.isRunning !== true || !ownsNetwork(live.record)) return;
+      await work(live.record, mayChangeNetwork(table, live.record));
+    });
   }
 
   /** False if it runs. Success if somebody else removed it meanwhile. */

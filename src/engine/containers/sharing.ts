@@ -2,6 +2,7 @@
  * Whose network a container has: its own, or in `container:` mode that of the container at the end of the chain.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import { resolveCapabilities } from '../../runtime/oci/capabilities.ts';
 import type { Container } from '../model.ts';
 import type { ContainerTable } from './containerTable.ts';
 
@@ -33,4 +34,26 @@ export function findPeer(table: ContainerTable, container: Container): Container
 /** True if the container has a network of its own to make and take down. */
 export function ownsNetwork(container: Container): boolean {
   return container.spec.networkMode.type !== 'container';
+}
+
+const netAdmin = 'CAP_NET_ADMIN';
+
+function hasNetAdmin({ spec }: Container): boolean {
+  const { capAdd: add, capDrop: drop, isPrivileged } = spec;
+  return resolveCapabilities({ add, drop, isPrivileged, available: [netAdmin] }).includes(netAdmin);
+}
+
+/** True if the container, or one that runs in its sandbox, may change the network there on purpose. */
+export function mayChangeNetwork(table: ContainerTable, container: Container): boolean {
+  if (hasNetAdmin(container)) return true;
+  return table
+    .list()
+    .filter(({ isRunning, record }) => isRunning && !ownsNetwork(record) && hasNetAdmin(record))
+    .some(({ record }) => ownerOf(table, record)?.id === container.id);
+}
+
+function ownerOf(table: ContainerTable, { spec }: Container): Container | undefined {
+  if (spec.networkMode.type !== 'container') return undefined;
+  const peer = table.findByRef(spec.networkMode.container)?.record;
+  return peer === undefined || ownsNetwork(peer) ? peer : ownerOf(table, peer);
 }

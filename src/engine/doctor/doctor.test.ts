@@ -60,7 +60,8 @@ test('doctor tells conflicts with other firewalls from other conditions', async 
 
 test('the repair log keeps a hundred and counts all', () => {
   const log = new RepairLog(clock);
-  for (let i = 0; i < 150; i++) log.record({ kind: 'firewall', object: 'table', cause: String(i) });
+  const repair = { kind: 'firewall', object: 'table', trigger: 'event' } as const;
+  for (let i = 0; i < 150; i++) log.record({ ...repair, cause: String(i) });
   assert.deepEqual(log.counts, { firewall: 150 });
   assert.equal(log.recent.length, 100);
   assert.equal(log.recent[0]?.cause, '50');

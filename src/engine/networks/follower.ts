@@ -18,6 +18,8 @@ export interface SandboxFollower {
    * endpoints. Idempotent. Undoes what it did when it fails; the caller then takes the change back.
    */
   apply(state: SandboxState): Promise<void>;
+  /** Interfaces of the sandbox were put back and may be new ones, with the same names and addresses. */
+  repaired?(state: SandboxState): Promise<void>;
   /** The sandbox is about to go, or is gone. Success if nothing is kept. Tries every step and collects errors. */
   release(container: Container): Promise<void>;
   /**

@@ -53,6 +53,9 @@ export class RecordingDriver extends WorkLog implements Driver {
   attach: Driver['attach'] = ({ name }, { interfaceName, gateways }) =>
     this.do(`attach ${interfaceName} to ${name}${gateways.length > 0 ? ' with default route' : ''}`);
   detach: Driver['detach'] = ({ name }, { interfaceName }) => this.do(`detach ${interfaceName} from ${name}`);
+  linkOf: Driver['linkOf'] = ({ name }) => `br-${name}`;
+  repairNetwork: Driver['repairNetwork'] = () => Promise.resolve([]);
+  repairEndpoint: Driver['repairEndpoint'] = () => Promise.resolve([]);
   sweep: Driver['sweep'] = (_actual, { networks, endpoints }) =>
     this.do(`sweep all but ${networks.length} networks, ${endpoints.length} endpoints`);
 }

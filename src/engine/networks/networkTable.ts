@@ -52,6 +52,8 @@ function addressesOf(endpoint: Endpoint): readonly Ip[] {
 export interface NetworkTableEvents extends Record<string, unknown> {
   /** An endpoint's record changed; undefined = there was none, there is none. After the memory, before the store. */
   readonly endpoint: { readonly before: Endpoint | undefined; readonly after: Endpoint | undefined };
+  /** Likewise a network's. */
+  readonly network: { readonly before: Network | undefined; readonly after: Network | undefined };
 }
 
 export class NetworkTable {
@@ -219,17 +221,20 @@ export class NetworkTable {
 
   #insert(network: Network): void {
     const live = this.#networks.get(network.id);
-    if (live !== undefined) {
+    const before = live?.network;
+    if (live === undefined) {
+      this.#networks.set(network.id, { network, pools: network.pools.map(openPool), endpoints: new Map() });
+      this.#byName.set(network.name, network.id);
+    } else {
       live.network = network;
-      return;
     }
-    this.#networks.set(network.id, { network, pools: network.pools.map(openPool), endpoints: new Map() });
-    this.#byName.set(network.name, network.id);
+    this.events.emit('network', { before, after: network });
   }
 
   #drop(network: Network): void {
     this.#networks.delete(network.id);
     if (this.#byName.get(network.name) === network.id) this.#byName.delete(network.name);
+    this.events.emit('network', { before: network, after: undefined });
   }
 
   #insertEndpoint(endpoint: Endpoint): void {

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../base/clock.ts';
 import { shortId } from '../../base/ids.ts';
 import type { Logger } from '../../base/logger.ts';
+import { KeyedMutex } from '../../base/mutex.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
@@ -16,7 +17,7 @@ import { type Prefix, prefixOf } from '../../net/prefix.ts';
 import type { NetworkFilter, Networks, PoolStatus } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import { lookUp } from '../lookup.ts';
-import type { Endpoint, Network, NetworkRequest } from '../model.ts';
+import type { Endpoint, Network, NetworkId, NetworkRequest } from '../model.ts';
 import { withSecondChance } from '../secondChance.ts';
 import { fromConfiguration, planConfiguration } from './configurations.ts';
 import { toDriverNetwork } from './driverValues.ts';
@@ -66,6 +67,8 @@ function matchesRequest(network: Network, request: NetworkRequest): boolean {
 
 export class LocalNetworks implements Networks {
   readonly #deps: NetworksDependencies;
+  /** A removal and a repair never meet, by id. */
+  readonly #mutex = new KeyedMutex();
 
   constructor(deps: NetworksDependencies) {
     this.#deps = deps;
@@ -161,9 +164,20 @@ export class LocalNetworks implements Networks {
       throw new LinkspanError('networkInUse', `configuration network "${network.name}" is in use`);
     const active = this.endpoints(network);
     if (active.length > 0) throw new LinkspanError('networkInUse', activeEndpointsMessage(network, active));
+    // Before it waits for a repair, so that nothing else begins on the network.
     await this.#deps.table.putNetwork({ ...network, state: 'removing' });
-    await withSecondChance(this.#deps.logger, { network: network.name }, () => this.finishRemoval(network));
+    await this.#mutex.run(network.id, () =>
+      withSecondChance(this.#deps.logger, { network: network.name }, () => this.finishRemoval(network)),
+    );
     this.#emit('destroy', network);
+  }
+
+  /** Runs `work` while the network stands and nobody removes it. */
+  async whileReady(id: NetworkId, work: (network: Network) => Promise<void>): Promise<void> {
+    await this.#mutex.run(id, async () => {
+      const network = this.#deps.table.find(id);
+      if (network?.state === 'ready') await work(network);
+    });
   }
 
   /** The second half of a removal: driver, then record. A restart calls it for networks found `removing`. */

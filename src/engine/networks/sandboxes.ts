@@ -135,6 +135,11 @@ export class Sandboxes {
     return { container, sandbox: container.sandbox, attachments };
   }
 
+  /** Interfaces were put back: the followers make what they keep match again. */
+  async repaired(container: Container): Promise<void> {
+    for (const follower of this.#deps.followers) await follower.repaired?.(this.stateOf(container));
+  }
+
   /** After a restart: the followers take over what lives in `running` and drop the rest. */
   async adopt(running: readonly Container[]): Promise<void> {
     const states = running.map((container) => this.stateOf(container));

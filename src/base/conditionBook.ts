@@ -1,8 +1,8 @@
 /*
  * Conditions with the time they were first seen: a report that still holds keeps its `since`.
  */
-import type { Clock } from '../base/clock.ts';
-import type { Condition } from '../base/condition.ts';
+import type { Clock } from './clock.ts';
+import type { Condition } from './condition.ts';
 
 export type ConditionReport = Omit<Condition, 'since'>;
 

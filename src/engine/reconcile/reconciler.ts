@@ -1,0 +1,237 @@
+/*
+ * Keeps the kernel as the records say: notices of the kernel lead to a look at the one network or container that they
+ * are about, and a slow compare looks at all of them, whatever was noticed. What somebody took away is put back and
+ * logged; what cannot be put back becomes a condition. Not for the firewall, which looks after itself (firewall.ts).
+ *
+ * A look holds the container's or network's queue, so that it never meets one that is half-way up or down.
+ */
+import type { Clock } from '../../base/clock.ts';
+import type { Condition } from '../../base/condition.ts';
+import { ConditionBook } from '../../base/conditionBook.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { RepairLog, RepairTrigger } from '../../base/repairLog.ts';
+import type { Driver } from '../../drivers/interface.ts';
+import { messageOf } from '../../errors/linkspanError.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { Container, ContainerId, Endpoint, Network, NetworkId } from '../model.ts';
+import { toDriverEndpoint, toDriverNetwork } from '../networks/driverValues.ts';
+import { getDriver } from '../networks/networkPlan.ts';
+import type { NetworkTable } from '../networks/networkTable.ts';
+import { Lane, type Outcome } from './lane.ts';
+import { Lookout, type Subject } from './lookout.ts';
+
+/** Whatever happens: sysctls of bridges raise no notices, nor does what a look cannot see in them. */
+const slowCompareMs = 60_000;
+/** After an overrun, and no more often than ten times what the last compare took. */
+const overrunSettleMs = 200;
+const restFactor = 10;
+
+/** Work on something that nobody else changes meanwhile, if it still stands. */
+export interface Exclusive {
+  /** A network that is ready. */
+  network(id: NetworkId, work: (network: Network) => Promise<void>): Promise<void>;
+  /** A container that runs, with a network of its own. `isFree`: something in its sandbox may change the network there. */
+  container(id: ContainerId, work: (container: Container, isFree: boolean) => Promise<void>): Promise<void>;
+}
+
+export interface ReconcilerDependencies {
+  readonly table: NetworkTable;
+  readonly drivers: ReadonlyMap<string, Driver>;
+  readonly kernel: Pick<Kernel, 'events' | 'links'>;
+  readonly exclusive: Exclusive;
+  /** The container's published ports, resolver and so on, once its interfaces are as they should be. */
+  readonly onRepaired: (container: Container) => Promise<void>;
+  readonly repairs: RepairLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class Reconciler implements Disposable {
+  readonly #deps: ReconcilerDependencies;
+  readonly #lookout: Lookout;
+  readonly #lanes = new Map<string, Lane>();
+  readonly #conditions: ConditionBook;
+  readonly #listeners = new DisposableStack();
+  readonly #stopping = new AbortController();
+  #isCompareDue = false;
+  #lastCompareMs = 0;
+
+  constructor(deps: ReconcilerDependencies) {
+    this.#deps = deps;
+    this.#conditions = new ConditionBook(deps.clock);
+    this.#lookout = this.#listeners.use(new Lookout(deps.table, deps.drivers));
+  }
+
+  /** Begins to watch, and looks at everything once in the background: what happened while no daemon ran. */
+  start(): void {
+    const { events } = this.#deps.kernel;
+    const lookout = this.#lookout;
+    this.#listeners.use(events.on('link', (event) => this.#notice(lookout.ofLink(event))));
+    this.#listeners.use(events.on('address', (event) => this.#notice(lookout.ofAddress(event))));
+    this.#listeners.use(events.on('route', (event) => this.#notice(lookout.ofRoute(event))));
+    this.#listeners.use(events.on('farLoss', (event) => this.#notice(lookout.ofFarLoss(event))));
+    this.#listeners.use(events.on('overrun', () => this.#compareSoon()));
+    void this.#compareSlowly();
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopping.abort();
+    this.#listeners.dispose();
+  }
+
+  get conditions(): readonly Condition[] {
+    return this.#conditions.list();
+  }
+
+  /** Looks at everything; resolves when all of it was looked at. */
+  async compare(): Promise<void> {
+    const { clock, kernel, table } = this.#deps;
+    const startedMs = clock.nowMs();
+    this.#lookout.note(await kernel.links());
+    const networks = table.networks.map(({ id }) => this.#request({ type: 'network', id }, 'compare'));
+    await Promise.all(networks);
+    // One after the other: nobody waits, and calls of users come between.
+    const attached = table.endpoints.filter(({ state }) => state === 'attached');
+    for (const id of new Set(attached.map(({ containerId }) => containerId)))
+      await this.#request({ type: 'container', id }, 'compare');
+    this.#lastCompareMs = clock.nowMs() - startedMs;
+  }
+
+  #notice(subject: Subject | undefined): void {
+    if (subject !== undefined) void this.#request(subject, 'event');
+  }
+
+  #request(subject: Subject, trigger: RepairTrigger): Promise<void> {
+    const key = keyOf(subject);
+    const lane = this.#lanes.get(key) ?? this.#newLane(subject, key);
+    return lane.request(trigger).then(() => this.#tidy(key));
+  }
+
+  #newLane(subject: Subject, key: string): Lane {
+    const lane = new Lane({
+      clock: this.#deps.clock,
+      stopping: this.#stopping.signal,
+      look: (trigger) =>
+        subject.type === 'network'
+          ? this.#lookAtNetwork(subject.id, trigger)
+          : this.#lookAtContainer(subject.id, trigger),
+      report: (outcome) => this.#report(key, outcome),
+    });
+    this.#lanes.set(key, lane);
+    return lane;
+  }
+
+  /** A lane that has nothing to remember goes, so that there are not as many as there ever were containers. */
+  #tidy(key: string): void {
+    if (this.#lanes.get(key)?.isAtRest === true) this.#lanes.delete(key);
+  }
+
+  async #lookAtNetwork(id: NetworkId, trigger: RepairTrigger): Promise<boolean> {
+    let causes: readonly string[] = [];
+    await this.#deps.exclusive.network(id, async (network) => {
+      const driver = getDriver(this.#deps.drivers, network.driver);
+      causes = await driver.repairNetwork(toDriverNetwork(network));
+      this.#log('bridge', `network ${network.name}`, causes, trigger);
+    });
+    if (causes.length === 0) return false;
+    // A bridge that was gone has lost its ports.
+    for (const { containerId, state } of this.#deps.table.endpointsOf(id))
+      if (state === 'attached') void this.#request({ type: 'container', id: containerId }, trigger);
+    return true;
+  }
+
+  async #lookAtContainer(id: ContainerId, trigger: RepairTrigger): Promise<boolean> {
+    const { table, exclusive, onRepaired } = this.#deps;
+    // Ports need their bridge.
+    for (const { networkId } of table.endpointsOfContainer(id))
+      await this.#lanes.get(keyOf({ type: 'network', id: networkId }))?.settled();
+    let count = 0;
+    await exclusive.container(id, async (container, isFree) => {
+      for (const endpoint of table.endpointsOfContainer(id)) {
+        const causes = await this.#repairEndpoint(container, endpoint, isFree);
+        count += causes.length;
+        this.#log('endpoint', `container ${container.name}`, causes, trigger);
+      }
+      if (count > 0) await onRepaired(container);
+    });
+    return count > 0;
+  }
+
+  async #repairEndpoint(
+    { sandbox }: Container,
+    endpoint: Endpoint,
+    isFree: boolean,
+  ): Promise<readonly string[]> {
+    const { table, drivers } = this.#deps;
+    const network = table.find(endpoint.networkId);
+    const { mac, state } = endpoint;
+    if (network === undefined || sandbox === undefined || mac === undefined || state !== 'attached')
+      return [];
+    return await getDriver(drivers, network.driver).repairEndpoint(
+      toDriverNetwork(network),
+      toDriverEndpoint({ ...endpoint, mac }),
+      sandbox.path,
+      isFree ? 'outside' : 'all',
+    );
+  }
+
+  #log(kind: 'bridge' | 'endpoint', object: string, causes: readonly string[], trigger: RepairTrigger): void {
+    for (const cause of causes) {
+      this.#deps.logger.warn({ kind, object, cause, trigger }, 'repaired');
+      this.#deps.repairs.record({ kind, object, cause, trigger });
+    }
+  }
+
+  #report(key: string, outcome: Outcome): void {
+    for (const { id, text } of this.#conditions.report(key, [...reportsOf(key, outcome)]))
+      this.#deps.logger.warn({ condition: id }, text);
+  }
+
+  /** After a loss of notices. */
+  #compareSoon(): void {
+    if (this.#isCompareDue) return;
+    this.#isCompareDue = true;
+    const waitMs = Math.max(overrunSettleMs, restFactor * this.#lastCompareMs);
+    this.#deps.clock.sleep(waitMs, this.#stopping.signal).then(
+      async () => {
+        this.#isCompareDue = false;
+        await this.#compareQuietly();
+      },
+      () => {},
+    );
+  }
+
+  async #compareSlowly(): Promise<void> {
+    try {
+      for (;;) {
+        await this.#compareQuietly();
+        await this.#deps.clock.sleep(slowCompareMs, this.#stopping.signal);
+      }
+    } catch {
+      // Stopped.
+    }
+  }
+
+  async #compareQuietly(): Promise<void> {
+    try {
+      await this.compare();
+    } catch (error) {
+      if (!this.#stopping.signal.aborted)
+        this.#deps.logger.error({ err: error }, 'could not compare the kernel with the records');
+    }
+  }
+}
+
+function keyOf({ type, id }: Subject): string {
+  return `${type} ${id}`;
+}
+
+function reportsOf(key: string, outcome: Outcome): readonly Omit<Condition, 'since'>[] {
+  if (outcome.type === 'failed') {
+    const text = `Somebody changed ${key}, and it could not be repaired: ${messageOf(outcome.error)}`;
+    return [{ id: `repair.failed:${key}`, severity: 'error', text }];
+  }
+  if (!outcome.isContested) return [];
+  const text = `Something keeps changing ${key}: it is put back, but not as fast. The log says what was changed`;
+  return [{ id: `repair.contested:${key}`, severity: 'warning', text }];
+}

@@ -1,0 +1,136 @@
+/*
+ * Networks and sandboxes as the daemon has them, with the reconciler over them, on the lane's own namespace: everything
+ * but containers, whose place sandboxes take. Commands of the tests play the operator who breaks things.
+ */
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger } from '../../src/base/logger.ts';
+import { type Repair, RepairLog } from '../../src/base/repairLog.ts';
+import { openSeam } from '../../src/base/seam.ts';
+import { createBridgeDriver } from '../../src/drivers/bridge/bridge.ts';
+import type { Driver } from '../../src/drivers/interface.ts';
+import { MemoryStore } from '../../src/engine/containers/fakes.ts';
+import { EventLog } from '../../src/engine/events.ts';
+import type { Container, ContainerId, Endpoint, Network, NetworkRequest } from '../../src/engine/model.ts';
+import { LocalNetworks } from '../../src/engine/networks/networks.ts';
+import {
+  attachmentRequest,
+  containerRecord,
+  networkRequest,
+} from '../../src/engine/networks/networkStand.ts';
+import { NetworkTable } from '../../src/engine/networks/networkTable.ts';
+import { Sandboxes } from '../../src/engine/networks/sandboxes.ts';
+import { Reconciler } from '../../src/engine/reconcile/reconciler.ts';
+import { createFirewall, type Firewall } from '../../src/firewall/firewall.ts';
+import { completeSources } from '../../src/ipam/pools.ts';
+import type { Kernel } from '../../src/kernel/kernel.ts';
+import { openKernel } from '../../src/kernel/openKernel.ts';
+import { run, until } from './bridgeWorld.ts';
+
+export interface Sandboxed {
+  readonly container: Container;
+  readonly endpoints: readonly Endpoint[];
+}
+
+export interface RepairWorld extends AsyncDisposable {
+  readonly kernel: Kernel;
+  readonly firewall: Firewall;
+  readonly reconciler: Reconciler;
+  readonly repairs: RepairLog;
+  readonly networks: LocalNetworks;
+  createNetwork(name: string, more?: Partial<NetworkRequest>): Promise<Network>;
+  /** A sandbox at /run/netns/NAME on these networks. `isFree`: its container may change its network on purpose. */
+  attach(name: string, networks: readonly string[], isFree?: boolean): Promise<Sandboxed>;
+  /** The container ends: its sandbox goes. */
+  detach(name: string): Promise<void>;
+  /** Waits until a repair fits that came after `since` ones; fails unless a notice led to it. */
+  repaired(cause: RegExp, since?: number): Promise<Repair>;
+}
+
+export async function openRepairWorld(): Promise<RepairWorld> {
+  assert.equal(process.env['LINKSPAN_LANE'], '1', 'run this inside scripts/lane');
+  const kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
+  const repairs = new RepairLog(systemClock);
+  const firewall = createFirewall({
+    kernel,
+    logger: silentLogger,
+    options: { onRepair: (repair) => repairs.record(repair) },
+  });
+  await firewall.start();
+  const driver = createBridgeDriver({ kernel, firewall, logger: silentLogger, daemonId: 'test' });
+  const drivers: ReadonlyMap<string, Driver> = new Map([['bridge', driver]]);
+  const table = new NetworkTable(new MemoryStore());
+  await table.load();
+  const events = new EventLog();
+  const common = { table, drivers, kernel, events, logger: silentLogger };
+  const networks = new LocalNetworks({
+    ...common,
+    clock: systemClock,
+    poolSources: completeSources([], 'test'),
+    resolvConfPath: '/nonexistent',
+    defaultOptions: {},
+  });
+  const folder = mkdtempSync(join(tmpdir(), 'lsr-'));
+  const namespaceFolder = join(folder, 'netns');
+  mkdirSync(namespaceFolder);
+  mkdirSync('/run/netns', { recursive: true });
+  const getNetwork = networks.get.bind(networks);
+  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers: [] });
+  const live = new Map<ContainerId, { readonly container: Container; readonly isFree: boolean }>();
+  const reconciler = new Reconciler({
+    ...{ table, drivers, kernel, repairs, clock: systemClock, logger: silentLogger },
+    exclusive: {
+      network: (id, work) => networks.whileReady(id, work),
+      container: async (id, work) => {
+        const found = live.get(id);
+        if (found !== undefined) await work(found.container, found.isFree);
+      },
+    },
+    onRepaired: (container) => sandboxes.repaired(container),
+  });
+  reconciler.start();
+
+  async function detach(name: string): Promise<void> {
+    const found = [...live.values()].find(({ container }) => container.name === name);
+    if (found === undefined) return;
+    live.delete(found.container.id);
+    await sandboxes.release(found.container);
+    await sandboxes.forget(found.container);
+    rmSync(`/run/netns/${name}`, { force: true });
+  }
+
+  return {
+    ...{ kernel, firewall, reconciler, repairs, networks, detach },
+    createNetwork: async (name, more = {}) => (await networks.create(networkRequest(name, more))).network,
+    attach: async (name, names, isFree = false) => {
+      const requests = names.map((network) => attachmentRequest(network));
+      const bare = containerRecord(name, requests);
+      const { sandbox, endpoints } = await sandboxes.create(bare, requests, true);
+      assert.ok(sandbox);
+      const container = { ...bare, sandbox };
+      live.set(container.id, { container, isFree });
+      run('host', 'ln', '-s', sandbox.path, `/run/netns/${name}`);
+      return { container, endpoints };
+    },
+    repaired: async (cause, since = 0) => {
+      const find = (): Repair | undefined =>
+        repairs.recent.find((repair) => repair.id > since && cause.test(repair.cause));
+      await until(`a repair like ${cause.source}`, () => find() !== undefined);
+      const found = find();
+      assert.equal(found?.trigger, 'event', found?.cause ?? '');
+      return found;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const { container } of [...live.values()]) await detach(container.name);
+      reconciler[Symbol.dispose]();
+      for (const { id } of networks.list()) await networks.remove(id);
+      await firewall.stop();
+      run('host', 'nft', 'delete', 'table', 'inet', 'linkspan');
+      await kernel[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
