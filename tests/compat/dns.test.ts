@@ -179,8 +179,11 @@ for (const engine of engines()) {
       await sleeper('w1', '--network', 'inner');
       await sleeper('w2', '--network', 'inner');
       assert.deepEqual(texts(await ask('w1', 'w2', 'a')), [await addressOf('w2')]);
-      const outside = await ask('w1', 'example.org', 'a');
-      assert.deepEqual([outside.code === 0, outside.answers], [false, []]);
+      // 20.10 asks the host's servers all the same.
+      if (!daemon.isReference) {
+        const outside = await ask('w1', 'example.org', 'a');
+        assert.deepEqual([outside.code === 0, outside.answers], [false, []]);
+      }
       await cli(['rm', '-f', 'w1', 'w2']);
       await cli(['network', 'rm', 'inner']);
     });
@@ -194,22 +197,10 @@ for (const engine of engines()) {
     });
 
     test('3: the default bridge has no resolver; --dns, --dns-search and --dns-option are written out', async () => {
-      await cli(
-        [
-          'run',
-          '--rm',
-          '--dns',
-          '192.0.2.99',
-          '--dns-search',
-          'lan',
-          '--dns-option',
-          'timeout:1',
-          'busybox',
-          'cat',
-          '/etc/resolv.conf',
-        ],
-        { stdout: /nameserver 192\.0\.2\.99\s[^]*search lan\s[^]*options timeout:1/ },
-      );
+      const flags = ['--dns', '192.0.2.99', '--dns-search', 'lan', '--dns-option', 'timeout:1'];
+      const { stdout } = await cli(['run', '--rm', ...flags, 'busybox', 'cat', '/etc/resolv.conf']);
+      for (const line of ['nameserver 192.0.2.99', 'search lan', 'options timeout:1'])
+        assert.ok(stdout.split('\n').includes(line), line);
     });
 
     test('31: --add-host, host-gateway, --hostname and --domainname make the hosts file', async () => {
@@ -274,7 +265,9 @@ for (const engine of engines()) {
         assert.deepEqual(texts(await ask('w2', name, 'a')), [await addressOf('w1')]);
       if (!daemon.isReference)
         await cli(['exec', 'w2', 'cat', '/etc/resolv.conf'], { stdout: /nameserver 127\.0\.0\.11/ });
-      await cli(['exec', 'w3', 'cat', '/etc/resolv.conf'], { stdout: 'nameserver 192.0.2.77' });
+      // 20.10 writes over it.
+      if (!daemon.isReference)
+        await cli(['exec', 'w3', 'cat', '/etc/resolv.conf'], { stdout: 'nameserver 192.0.2.77' });
       await cli(['network', 'disconnect', 'n1', 'w2']);
       assert.deepEqual(texts(await ask('w1', 'xx', 'a')), []);
     });
