@@ -137,8 +137,8 @@ for (const engine of engines()) {
       await create('ipvlan', 'iv', ...onSegment, '-o', 'parent=eth0');
       await run('i1', 'iv');
       await ping('i1', '192.0.2.13');
-      const inside = await daemon.cli(['exec', 'i1', 'cat', '/sys/class/net/eth0/address']);
-      await daemon.host(['cat', '/sys/class/net/eth0/address'], { stdout: inside.stdout });
+      const { stdout: address } = await daemon.cli(['exec', 'i1', 'cat', '/sys/class/net/eth0/address']);
+      await daemon.host(['ip', 'link', 'show', 'eth0'], { stdout: new RegExp(`link/ether ${address} `) });
       await daemon.cli(['network', 'create', '-d', 'ipvlan', '-o', 'parent=eth0', 'other'], {
         exitCode: 1,
         stderr: /network dm-[0-9a-f]{12} is already using parent interface eth0/,
