@@ -130,6 +130,7 @@ class NftFirewall implements Firewall {
       tools,
       logger,
       isAllowed: options.integratesForeign ?? true,
+      mark: () => this.#keeper.setOptions({ marksAccepted: true }),
     });
     this.#conditions = new ConditionBook(clock);
   }

@@ -113,8 +113,14 @@ const baseChains: Readonly<Record<string, string>> = {
 /** The chain that belongs to the operator: added if missing, never flushed. */
 export const operatorChain = 'operator';
 
-/** `address` and the packet's protocol and port, as `limited4` and its like are keyed. */
-const target = (ip: string): string => `${ip} daddr . meta l4proto . th dport`;
+/**
+ * The protocol as the header names it. Not `meta l4proto`: in an interval set over several fields nft 1.0 turns that
+ * one byte around by a `byteorder` that kernels before 6.18 refuse (seen with 6.12). An IPv6 packet whose first header
+ * is an extension is therefore not published.
+ */
+const protocol: Readonly<Record<string, string>> = { ip: 'ip protocol', ip6: 'ip6 nexthdr' };
+/** Address, protocol and port that a packet is for, as `limited4` and its like are keyed. */
+const target = (ip: string): string => `${ip} daddr . ${protocol[ip]} . th dport`;
 const client = (ip: string): string => `${ip} saddr . ${target(ip)}`;
 const ipWord = { 4: 'ip', 6: 'ip6' } as const;
 
@@ -123,16 +129,17 @@ const perFamily = (rule: (family: 4 | 6, ip: string) => string): readonly string
   families.map((family) => rule(family, ipWord[family]));
 
 function publishingRules({ asksHost }: SkeletonOptions): Readonly<Record<string, readonly string[]>> {
-  const toHost = 'meta l4proto { tcp, udp, sctp } fib daddr type local';
+  const toHost = (to: string): readonly string[] =>
+    perFamily((_family, ip) => `${protocol[ip]} { tcp, udp, sctp } fib daddr type local goto ${to}`);
   const isAsked = (family: 4 | 6, ip: string): string => `ct state new ${target(ip)} @asked${family}`;
   return {
     loopback: [
       'ip daddr 127.0.0.0/8 iifname @bridges drop comment "the loopback of the host stays its own"',
       'ip saddr 127.0.0.0/8 iifname @bridges drop',
     ],
-    prerouting: [`${toHost} goto arrive`],
+    prerouting: toHost('arrive'),
     // A reply to ::1 cannot come in from a bridge as one to 127.0.0.1 can: IPv6 has no route_localnet.
-    output: ['ip6 daddr ::1 return', `${toHost} goto publish`],
+    output: ['ip6 daddr ::1 return', ...toHost('publish')],
     arrive: [
       'ip daddr 127.0.0.0/8 return comment "published on loopback: for the host alone"',
       'ip6 daddr ::1 return',
@@ -146,9 +153,7 @@ function publishingRules({ asksHost }: SkeletonOptions): Readonly<Record<string,
     ],
     publish: [
       ...perFamily((family, ip) => `dnat ${ip} to ${target(ip)} map @pub${family}`),
-      ...perFamily(
-        (family, ip) => `meta nfproto ipv${family} dnat ${ip} to meta l4proto . th dport map @any${family}`,
-      ),
+      ...perFamily((family, ip) => `dnat ${ip} to ${protocol[ip]} . th dport map @any${family}`),
       ...perFamily((family, ip) => `dnat ${ip} to ${target(ip)} map @span${family}`),
     ],
     input: asksHost

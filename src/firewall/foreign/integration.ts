@@ -45,6 +45,8 @@ export interface IntegrationOptions {
   readonly logger: Logger;
   /** False: nothing is added; drops become conditions. */
   readonly isAllowed: boolean;
+  /** Sees to it that our packets carry the mark; called before a rule that looks for it is added. */
+  readonly mark: () => Promise<void>;
 }
 
 export interface Integration {
@@ -63,7 +65,7 @@ function concerns(family: ForeignFamily, families: readonly LegacyFamily[]): boo
 }
 
 export function createIntegration(options: IntegrationOptions): Integration {
-  const { kernel, tools, logger, table, isAllowed } = options;
+  const { kernel, tools, logger, table, isAllowed, mark } = options;
 
   /** Extension points where our rule could not be recognised: left alone. */
   const unreadable = new Set<string>();
@@ -91,6 +93,7 @@ export function createIntegration(options: IntegrationOptions): Integration {
         chain: formatDrop(drop),
         text: `Our rule in ${formatDrop(point)} does not read back. ${advice}`,
       };
+    await mark();
     const isAdded = await ensureAcceptRule(kernel, point).catch((error: unknown) => {
       if (hasCode(error, 'firewall')) unreadable.add(formatDrop(point));
       throw error;
@@ -185,6 +188,7 @@ export function createIntegration(options: IntegrationOptions): Integration {
           text: `${chain} drops forwarded packets and has no chain for additions (DOCKER-USER, ufw): containers cannot reach the outside. Let packets with mark 0x10000000/0x10000000 pass there`,
         },
       };
+    await mark();
     await addLegacyRule(tools, family, filter, filter.extensionChain);
     logger.info({ chain }, 'a foreign chain drops forwarded packets: added our one rule');
     return { isDropping: true };
