@@ -84,6 +84,8 @@ const made = await Promise.all(present.map(([name, source]) => bundle(name, sour
 for (const file of readdirSync(fresh)) renameSync(join(fresh, file), join(root, 'dist', file));
 rmSync(fresh, { recursive: true });
 if (made.includes(false)) process.exit(1);
+// What Node compiled of the earlier ones (bin/linkspand).
+rmSync(join(root, 'dist/.compile-cache'), { recursive: true, force: true });
 const stamp = join(root, 'dist/.built');
 writeFileSync(stamp, `${startedAt.toISOString()}\n`);
 // A source that was saved while esbuild ran counts as newer.

@@ -23,6 +23,7 @@ import { dropOrphans } from '../engine/networks/recover.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/openKernel.ts';
+import { loadLibraries } from '../runtime/containerd/client.ts';
 import { openRuntime } from '../runtime/containerd/openRuntime.ts';
 import { openImages } from '../runtime/images/openImages.ts';
 import { readSpecHost } from '../runtime/oci/specHost.ts';
@@ -130,23 +131,23 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const { config, logger, seam } = deps;
   await using parts = new AsyncDisposableStack();
   makeRoots(config);
-  // The store first: its lock keeps a second daemon from touching anything of this data root.
-  const store = parts.use(await openSqliteStore(join(config.dataRoot, 'state.db'), seam));
   const { dataRoot, execRoot, containerd } = config;
   const metrics = createMetrics();
-  const dns = parts.use(openDns({ seam, logger, resolvConfPath: '/etc/resolv.conf' }));
-  const [kernel, runtime] = await Promise.all([
+  // What takes long and touches nothing begins at once. The rest waits for the store: its lock keeps a second daemon
+  // from touching anything of this data root.
+  const opening = [
+    openSqliteStore(join(dataRoot, 'state.db'), seam),
     openKernel({ seam, logger, onOperation: (operation) => metrics.observeKernel(operation) }),
-    openRuntime({
-      dataRoot,
-      execRoot,
-      seam,
-      logger,
-      ...(containerd === undefined ? {} : { address: containerd }),
-    }),
-  ]);
-  parts.use(kernel);
-  parts.use(runtime);
+  ] as const;
+  const libraries = loadLibraries();
+  // Whoever needs them says so; until then a failure is nobody's.
+  libraries.catch(() => {});
+  for (const outcome of await Promise.allSettled(opening))
+    if (outcome.status === 'fulfilled') parts.use(outcome.value);
+  const [store, kernel] = await Promise.all(opening);
+  const dns = parts.use(openDns({ seam, logger, resolvConfPath: '/etc/resolv.conf' }));
+  const address = containerd === undefined ? {} : { address: containerd };
+  const runtime = parts.use(await openRuntime({ dataRoot, execRoot, seam, logger, libraries, ...address }));
   const images = await openImages({
     client: runtime.client,
     seam,

@@ -2,6 +2,7 @@
  * linkspand: command line, signals, exit codes. SIGINT and SIGTERM end it and leave containers running; SIGHUP reads
  * the configuration file again and takes the log level from it.
  */
+import { flushCompileCache } from 'node:module';
 import { basename } from 'node:path';
 import type { Logger } from '../base/logger.ts';
 import { Seam } from '../base/seam.ts';
@@ -31,6 +32,13 @@ function reload(args: readonly string[], logger: DaemonLogger): void {
   }
 }
 
+/** What the start leaves to do once. */
+function settle(): void {
+  // Else Node writes it at its end, which kill -9 spares it.
+  flushCompileCache();
+  releaseStartupPages();
+}
+
 /** Resolves with the first signal that asks for the end. */
 function endSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
@@ -53,7 +61,7 @@ async function run(config: DaemonConfig, args: readonly string[], logger: Daemon
   process.on('SIGHUP', () => reload(args, logger));
   const daemon = await startDaemon({ config, logger, seam });
   logger.info({ pid: process.pid }, 'ready');
-  setTimeout(releaseStartupPages, settledAfterMs).unref();
+  setTimeout(settle, settledAfterMs).unref();
   const signal = await end;
   logger.info({ signal }, 'ending; containers go on');
   setTimeout(() => process.exit(1), endTimeoutMs).unref();

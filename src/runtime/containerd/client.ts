@@ -1,10 +1,9 @@
 /*
  * A thin typed client for one containerd: unary calls and streams by method name, in our containerd namespace.
  * It reconnects by itself; calls made while containerd is away wait for it until their deadline. No retries here:
- * what may be repeated is for callers to know. @grpc/grpc-js is loaded on open, so that importing this costs nothing.
+ * what may be repeated is for callers to know. @grpc/grpc-js is loaded by `loadLibraries`, so that importing this costs nothing.
  */
 import type * as Grpc from '@grpc/grpc-js';
-import type { MethodDefinition, PackageDefinition } from '@grpc/proto-loader';
 import type { Seam } from '../../base/seam.ts';
 import {
   readingMethods,
@@ -13,8 +12,8 @@ import {
   type WriteRequest,
   type WriteResponse,
 } from './messages.ts';
-import { schemaJson } from './schema.ts';
 import { ContainerdError } from './status.ts';
+import { openWire, type Wire, type WireMethod } from './wire.ts';
 
 /** Our namespace inside containerd; others (moby, k8s.io, default) are never looked at. */
 export const containerdNamespace = 'linkspan';
@@ -53,28 +52,15 @@ export interface ContainerdClient extends Disposable {
   decode(message: 'TaskOom', bytes: Uint8Array): Readonly<Record<string, unknown>>;
 }
 
-type AnyMethod = MethodDefinition<object, object>;
-
-interface Library {
+interface Libraries {
   readonly grpc: typeof Grpc;
-  readonly definition: PackageDefinition;
+  readonly wire: Wire;
 }
 
-async function loadLibrary(): Promise<Library> {
-  const [grpc, loader] = await Promise.all([import('@grpc/grpc-js'), import('@grpc/proto-loader')]);
-  const definition = loader.fromJSON(schemaJson(), { keepCase: true, longs: String, defaults: true });
-  return { grpc, definition };
-}
-
-/** `Tasks.Create` → its definition, for every service in the schema. */
-function indexMethods(definition: PackageDefinition): ReadonlyMap<string, AnyMethod> {
-  const index = new Map<string, AnyMethod>();
-  for (const [name, service] of Object.entries(definition)) {
-    if ('format' in service) continue;
-    for (const [method, entry] of Object.entries(service))
-      index.set(`${name.split('.').at(-1)}.${method}`, entry);
-  }
-  return index;
+/** Loads what a client needs, which takes longer than all else about it; may be called ahead, without an address. */
+export async function loadLibraries(): Promise<Libraries> {
+  const [grpc, wire] = await Promise.all([import('@grpc/grpc-js'), openWire()]);
+  return { grpc, wire };
 }
 
 const channelOptions = {
@@ -90,9 +76,12 @@ const channelOptions = {
 } as const;
 
 /** Connects lazily to the unix socket at `address`; succeeds also if nobody listens there yet. */
-export async function openClient(address: string, seam: Seam): Promise<ContainerdClient> {
-  const { grpc, definition } = await loadLibrary();
-  const methods = indexMethods(definition);
+export async function openClient(
+  address: string,
+  seam: Seam,
+  libraries: Promise<Libraries> = loadLibraries(),
+): Promise<ContainerdClient> {
+  const { grpc, wire } = await libraries;
   const channel = new grpc.Client(`unix://${address}`, grpc.credentials.createInsecure(), channelOptions);
   const openCalls = new Set<() => void>();
   let isClosed = false;
@@ -100,9 +89,8 @@ export async function openClient(address: string, seam: Seam): Promise<Container
   function prepare(
     name: string,
     options: CallOptions,
-  ): { method: AnyMethod; metadata: Grpc.Metadata; call: Grpc.CallOptions } {
-    const method = methods.get(name);
-    if (method === undefined) throw new Error(`schema: no method ${name}`);
+  ): { method: WireMethod; metadata: Grpc.Metadata; call: Grpc.CallOptions } {
+    const method = wire.method(name);
     if (isClosed) throw new ContainerdError(name, grpc.status.CANCELLED, 'the connection was closed');
     const metadata = new grpc.Metadata({ waitForReady: true });
     metadata.set('containerd-namespace', containerdNamespace);
@@ -224,23 +212,12 @@ export async function openClient(address: string, seam: Seam): Promise<Container
     };
   }
 
-  function messageOfSchema(name: string): {
-    serialize(value: object): Buffer;
-    deserialize(b: Buffer): object;
-  } {
-    return definition[`linkspan.${name}`] as unknown as {
-      serialize(value: object): Buffer;
-      deserialize(b: Buffer): object;
-    };
-  }
-
   return {
     call,
     stream,
     openWriter,
-    encode: (message, value) => messageOfSchema(message).serialize(value),
-    decode: (message, bytes) =>
-      messageOfSchema(message).deserialize(Buffer.from(bytes)) as Readonly<Record<string, unknown>>,
+    encode: (message, value) => wire.message(message).serialize(value),
+    decode: (message, bytes) => wire.message(message).deserialize(bytes) as Readonly<Record<string, unknown>>,
     [Symbol.dispose]: () => {
       isClosed = true;
       for (const cancel of openCalls) cancel();

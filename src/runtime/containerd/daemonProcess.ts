@@ -189,7 +189,13 @@ export function openDaemonProcess(options: DaemonProcessOptions): DaemonProcess 
         detached: true,
         stdio: ['ignore', log, log],
         cwd: '/',
-        env: { ...process.env, PATH: systemPath(), NOTIFY_SOCKET: undefined, LISTEN_FDS: undefined },
+        env: {
+          ...process.env,
+          PATH: systemPath(),
+          NOTIFY_SOCKET: undefined,
+          NODE_COMPILE_CACHE: undefined,
+          LISTEN_FDS: undefined,
+        },
       });
       await new Promise<void>((resolve, reject) => {
         child.once('spawn', resolve);

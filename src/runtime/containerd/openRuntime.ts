@@ -10,7 +10,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { Seam } from '../../base/seam.ts';
 import { messageOf } from '../../errors/linkspanError.ts';
 import type { OciSpec, Runtime, RuntimeContainer, RuntimeEvents, StdioPaths } from '../runtime.ts';
-import { type ContainerdClient, containerdNamespace, openClient } from './client.ts';
+import { type ContainerdClient, containerdNamespace, type loadLibraries, openClient } from './client.ts';
 import { connect, supervise } from './connection.ts';
 import { findProgram, openDaemonProcess } from './daemonProcess.ts';
 import { type Any, type Process, snapshotKind, taskStatus } from './messages.ts';
@@ -29,6 +29,8 @@ export interface RuntimeOptions {
   readonly logger: Logger;
   /** OCI runtime: a name in PATH or a path; default runc. */
   readonly runtimeBinary?: string;
+  /** What `loadLibraries` of client.ts gave, if it was called ahead. */
+  readonly libraries?: ReturnType<typeof loadLibraries>;
   /** cgroups through systemd: `linux.cgroupsPath` is then `slice:prefix:name`. */
   readonly isSystemdCgroup?: boolean;
 }
@@ -101,7 +103,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
   const { seam, logger } = options;
   const daemon = options.address === undefined ? openDaemonProcess(options) : undefined;
   const address = options.address ?? daemon?.address ?? '';
-  const client = await openClient(address, seam);
+  const client = await openClient(address, seam, options.libraries);
   const shims = { namespace: containerdNamespace, address, logger };
   try {
     await connect(client, daemon);

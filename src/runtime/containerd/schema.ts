@@ -227,37 +227,28 @@ function parseField(text: string): FieldJson {
   return prefix === 'map ' ? { ...field, keyType: 'string' } : field;
 }
 
-function methodJson([request, response]: readonly [string, string]): Record<string, unknown> {
-  const bare = (name: string): string => `.linkspan.${name.replace('stream ', '')}`;
-  return {
-    requestType: bare(request),
-    responseType: bare(response),
-    ...(request.startsWith('stream ') ? { requestStream: true } : {}),
-    ...(response.startsWith('stream ') ? { responseStream: true } : {}),
-  };
-}
-
 function mapValues<T, U>(table: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> {
   return Object.fromEntries(Object.entries(table).map(([key, value]) => [key, map(value)]));
 }
 
-/** Nests `value` under the dot-separated names of `path`. */
-function nest(root: Record<string, unknown>, path: string, value: unknown): void {
-  let at = root;
-  const names = path.split('.');
-  for (const name of names.slice(0, -1)) {
-    const next = (at[name] ??= { nested: {} }) as { nested: Record<string, unknown> };
-    at = next.nested;
-  }
-  at[names.at(-1) ?? ''] = value;
+/** The messages as protobufjs's JSON descriptor, in the package `linkspan`. */
+export function schemaJson(): { readonly nested: Readonly<Record<string, never>> } {
+  const nested = mapValues(messages, (fields) => ({ fields: mapValues(fields, parseField) }));
+  return { nested: { linkspan: { nested } } as unknown as Readonly<Record<string, never>> };
 }
 
-/** The table as protobufjs's JSON descriptor, for `fromJSON` of @grpc/proto-loader. */
-export function schemaJson(): { readonly nested: Record<string, never> } {
-  const root: Record<string, unknown> = {};
-  for (const [name, fields] of Object.entries(messages))
-    nest(root, `linkspan.${name}`, { fields: mapValues(fields, parseField) });
-  for (const [name, methods] of Object.entries(services))
-    nest(root, `${servicePackage}.${name}`, { methods: mapValues(methods, methodJson) });
-  return { nested: root as Record<string, never> };
+/** Path and messages of the method called `Tasks.Create` for short. Throws if the table has no such method. */
+export function methodTypes(name: string): {
+  readonly path: string;
+  readonly request: string;
+  readonly response: string;
+} {
+  const [short, method = ''] = name.split('.');
+  for (const [service, methods] of Object.entries(services)) {
+    const types = service.split('.').at(-1) === short ? methods[method] : undefined;
+    if (types === undefined) continue;
+    const [request, response] = types.map((type) => type.replace('stream ', '')) as [string, string];
+    return { path: `/${servicePackage}.${service}/${method}`, request, response };
+  }
+  throw new Error(`schema: no method ${name}`);
 }
