@@ -32,6 +32,7 @@ export type ErrorCode =
   | 'addressTaken'
   | 'addressInvalid'
   | 'addressesExhausted'
+  | 'networkFull'
   | 'endpointExists'
   | 'endpointNotFound'
   | 'portUnavailable'
@@ -81,6 +82,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   addressTaken: 'forbidden',
   addressInvalid: 'invalid',
   addressesExhausted: 'internal',
+  networkFull: 'internal',
   endpointExists: 'forbidden',
   endpointNotFound: 'internal',
   // published ports

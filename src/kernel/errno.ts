@@ -7,6 +7,8 @@ import { KernelError } from './kernel.ts';
 // Two names share a number for these; the later entry of a Map wins, so the ones that the kernel's texts use come last.
 const names: ReadonlyMap<number, string> = new Map([
   ...Object.entries(constants.errno).map(([name, number]) => [number, name] as const),
+  // Node has no name for it: a bridge that has no port left.
+  [54, 'EXFULL'] as const,
   [constants.errno.EAGAIN, 'EAGAIN'] as const,
   [constants.errno.EOPNOTSUPP, 'EOPNOTSUPP'] as const,
 ]);

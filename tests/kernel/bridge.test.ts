@@ -10,6 +10,7 @@ import { createBridgeDriver } from '../../src/drivers/bridge/bridge.ts';
 import { bridgeLabels as label } from '../../src/drivers/bridge/options.ts';
 import { formatOwnerMark } from '../../src/drivers/ownerMark.ts';
 import type { DriverNetwork } from '../../src/drivers/interface.ts';
+import { LinkspanError } from '../../src/errors/linkspanError.ts';
 import { createFirewall } from '../../src/firewall/firewall.ts';
 import { type Kernel, KernelError } from '../../src/kernel/kernel.ts';
 import { randomMac } from '../../src/net/mac.ts';
@@ -148,6 +149,36 @@ test('peers that remember another MAC for an address learn the new one within a 
   await world.driver.attach(network, { ...w2.endpoint, mac: randomMac() }, w2.path);
   await until('host and peer reach the address again', async () =>
     (await Promise.all([reaches('w1', w2.address), reaches('host', w2.address)])).every(Boolean),
+  );
+});
+
+test('a bridge with 1023 ports takes no more: the error says so and nothing is left; one less and it does', async () => {
+  await using world = await openWorld();
+  const network = await world.createNetwork('172.18.0.0/16', { [label.name]: 'brx' });
+  // 512 pairs with both ends in the bridge, but for the last.
+  const script =
+    'i=0; while [ $i -lt 512 ]; do echo "link add fa$i master brx type veth peer name fb$i";' +
+    '[ $i = 511 ] || echo "link set fb$i master brx"; i=$((i + 1)); done | ip -batch -';
+  run('host', 'sh', '-c', script);
+  const before = run('host', 'ip', '-o', 'link');
+  await assert.rejects(
+    world.runContainer('w1', network),
+    (error) =>
+      error instanceof LinkspanError &&
+      error.code === 'networkFull' &&
+      /bridge brx has the 1023 ports/.test(error.message),
+  );
+  await world.kernel.removeNamespace('/run/netns/w1');
+  assert.equal(run('host', 'ip', '-o', 'link'), before);
+  run('host', 'ip', 'link', 'set', 'fa0', 'nomaster');
+  await world.runContainer('w1', network);
+  await expectOpen(['w1', '172.18.0.1']);
+  // All at once: each deletion alone waits for an rcu_barrier.
+  run(
+    'host',
+    'sh',
+    '-c',
+    'i=0; while [ $i -lt 512 ]; do echo "link set fa$i group 77"; i=$((i + 1)); done | ip -batch -; ip link del group 77',
   );
 });
 

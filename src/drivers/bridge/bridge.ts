@@ -90,6 +90,9 @@ function ipv6Sysctls(network: DriverNetwork, bridge: string): readonly Sysctl[] 
 /** RFC 8200 section 5; below it the kernel takes IPv6 off a link without a word. */
 const minimalIpv6MtuBytes = 1280;
 
+/** BR_MAX_PORTS, 1 << 10, less the number 0. */
+const bridgePorts = 1023;
+
 const linkLocal: Prefix = { base: { family: 6, bits: 0xfe80n << 112n }, length: 10 };
 
 class BridgeDriver implements Driver {
@@ -171,7 +174,7 @@ class BridgeDriver implements Driver {
 
   async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
     const options = parseBridgeOptions(network);
-    await this.#kernel.attach({
+    const spec = {
       sandbox: sandboxPath,
       hostName: endpoint.hostInterfaceName,
       bridge: options.bridge,
@@ -184,7 +187,20 @@ class BridgeDriver implements Driver {
       addresses: endpoint.addresses,
       gateways: network.isInternal ? [] : endpoint.gateways,
       sysctls: endpoint.sysctls,
-    });
+    };
+    try {
+      await this.#kernel.attach(spec);
+    } catch (error) {
+      if (!(error instanceof KernelError) || error.code !== 'EXFULL') throw error;
+      const limit = `bridge ${options.bridge} has the ${bridgePorts} ports that Linux lets a bridge have`;
+      throw new LinkspanError(
+        'networkFull',
+        `network ${network.name} is full: ${limit}; use another network`,
+        {
+          cause: error,
+        },
+      );
+    }
     this.#announceLater(endpoint, sandboxPath, options.announcements);
   }
 

@@ -6,8 +6,8 @@
 import { methodTypes, schemaJson } from './schema.ts';
 
 export interface Codec {
-  serialize(value: object): Buffer;
-  deserialize(bytes: Uint8Array): object;
+  readonly serialize: (value: object) => Buffer;
+  readonly deserialize: (bytes: Uint8Array) => object;
 }
 
 /** What grpc needs of one method. */
