@@ -8,10 +8,21 @@
  *   cmsghdr  0 u64 length | 8 i32 level | 12 i32 type | 16 i32 the namespace's number
  */
 import { decodeMessages, type Message } from '../codec/netlink/core.ts';
-import { decodeLinkHeader, routeGroups, routeType } from '../codec/netlink/route.ts';
+import {
+  decodeAddress,
+  decodeLinkHeader,
+  decodeRoute,
+  type LinkHeader,
+  type RouteMessage,
+  routeGroups,
+  routeType,
+} from '../codec/netlink/route.ts';
+import { containsIp, type Prefix } from '../net/prefix.ts';
 import { errnoName } from './errno.ts';
 import { type Libc, linux } from './libc.ts';
 import { notificationBufferBytes, openNetlinkFd, type SocketContext, setOption } from './netlinkSocket.ts';
+
+const linkLocal: Prefix = { base: { family: 6, bits: 0xfe80n << 112n }, length: 10 };
 
 const messageHeaderBytes = 56;
 const vectorBytes = 16;
@@ -61,31 +72,50 @@ class ControlReader {
   }
 }
 
-/** What the datagrams of one look say of one namespace: of a link the last word counts, since an attach begins with it down. */
+/**
+ * What the datagrams of one look say of one namespace. Of a link the last word counts, since an attach begins with it
+ * down. A link that was deleted has lost nothing: it was one end of a pair, and this namespace hears of the other end.
+ */
 class FarState {
-  #isLost = false;
   readonly #down = new Set<number>();
+  readonly #robbed = new Set<number>();
 
   add({ type, payload }: Message): void {
     switch (type) {
-      case routeType.delAddress:
-      case routeType.delRoute:
-        this.#isLost = true;
-        break;
-      case routeType.newLink:
-      case routeType.delLink: {
-        const { family, ifindex, isUp } = decodeLinkHeader(payload);
-        if (family !== 0) break;
-        if (type === routeType.newLink && isUp) this.#down.delete(ifindex);
-        else this.#down.add(ifindex);
+      case routeType.delAddress: {
+        const address = decodeAddress(payload);
+        if (address !== undefined && !containsIp(linkLocal, address.ip)) this.#robbed.add(address.ifindex);
         break;
       }
+      case routeType.delRoute: {
+        const ifindex = lostRoute(payload)?.ifindex;
+        if (ifindex !== undefined) this.#robbed.add(ifindex);
+        break;
+      }
+      case routeType.newLink:
+      case routeType.delLink:
+        this.#addLink(type === routeType.newLink, decodeLinkHeader(payload));
+        break;
     }
   }
 
-  get isLost(): boolean {
-    return this.#isLost || this.#down.size > 0;
+  #addLink(isThere: boolean, { family, ifindex, isUp }: LinkHeader): void {
+    if (family !== 0) return;
+    if (isThere && !isUp) this.#down.add(ifindex);
+    else this.#down.delete(ifindex);
+    if (!isThere) this.#robbed.delete(ifindex);
   }
+
+  get isLost(): boolean {
+    return this.#down.size > 0 || this.#robbed.size > 0;
+  }
+}
+
+/** A route as users see them: the kernel's own (local, broadcast, IPv6 link-local) come and go with others. */
+function lostRoute(payload: Uint8Array): RouteMessage | undefined {
+  const route = decodeRoute(payload);
+  const isOwn = route?.destination !== undefined && containsIp(linkLocal, route.destination.base);
+  return isOwn ? undefined : route;
 }
 
 export interface FarWatcher {

@@ -129,8 +129,8 @@ export interface KernelEvents extends Record<string, unknown> {
   /** Forwarding of the daemon's namespace as a whole was switched (RTM_NEWNETCONF). */
   readonly forwarding: { readonly family: IpFamily; readonly isOn: boolean };
   /**
-   * In another namespace that this one has a number for (`Link.peerNamespaceId`) a link was deleted or is down now, or
-   * an address or a route was deleted.
+   * In another namespace that this one has a number for (`Link.peerNamespaceId`) a link is down now, or an address
+   * or a route of a link that stays was deleted.
    */
   readonly farLoss: { readonly namespaceId: number };
   /** The nf_tables generation changed (NFT_MSG_NEWGEN): this Kernel (`isOwn`) or somebody else committed a change. */

@@ -1,19 +1,20 @@
 /*
  * Which notices of the kernel are about something of ours that may have come to harm. Constant work per notice: tables
- * from link names and numbers to networks and containers, kept up to date by the records' events. Looks at nothing.
+ * from link names and numbers to networks and endpoints, kept up to date by the records' events. Looks at nothing.
  */
 import type { Driver } from '../../drivers/interface.ts';
 import type { KernelEvents, Link } from '../../kernel/kernel.ts';
-import type { ContainerId, Endpoint, Network, NetworkId } from '../model.ts';
+import type { ContainerId, Endpoint, EndpointId, Network, NetworkId } from '../model.ts';
 import { toDriverNetwork } from '../networks/driverValues.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 
 export type Subject =
   | { readonly type: 'network'; readonly id: NetworkId }
-  | { readonly type: 'container'; readonly id: ContainerId };
+  | { readonly type: 'endpoint'; readonly id: EndpointId; readonly containerId: ContainerId };
 
 /** A pair's host end as it should be. */
 interface Port {
+  readonly endpointId: EndpointId;
   readonly networkId: NetworkId;
   readonly containerId: ContainerId;
 }
@@ -28,8 +29,9 @@ export class Lookout implements Disposable {
   /** Names that our links had when they were last seen, by ifindex: a rename shows. */
   readonly #names = new Map<number, string>();
   readonly #ifindexes = new Map<string, number>();
-  /** Containers by the number of their namespace. */
-  readonly #byNamespace = new Map<number, ContainerId>();
+  /** Host ends by the number of the namespace that they lead into. */
+  readonly #byNamespace = new Map<number, Set<string>>();
+  readonly #namespaces = new Map<string, number>();
 
   constructor(table: NetworkTable, drivers: ReadonlyMap<string, Driver>) {
     this.#drivers = drivers;
@@ -73,9 +75,9 @@ export class Lookout implements Disposable {
     return action === 'del' && route.ifindex !== undefined ? this.#ofIfindex(route.ifindex) : undefined;
   }
 
-  ofFarLoss({ namespaceId }: KernelEvents['farLoss']): Subject | undefined {
-    const id = this.#byNamespace.get(namespaceId);
-    return id === undefined ? undefined : { type: 'container', id };
+  ofFarLoss({ namespaceId }: KernelEvents['farLoss']): readonly Subject[] {
+    const names = this.#byNamespace.get(namespaceId) ?? [];
+    return [...names].flatMap((name) => this.#subjectOf(name) ?? []);
   }
 
   #isOurs(name: string): boolean {
@@ -86,7 +88,8 @@ export class Lookout implements Disposable {
     const network = this.#networks.get(name);
     if (network !== undefined) return { type: 'network', id: network };
     const port = this.#ports.get(name);
-    return port === undefined ? undefined : { type: 'container', id: port.containerId };
+    if (port === undefined) return undefined;
+    return { type: 'endpoint', id: port.endpointId, containerId: port.containerId };
   }
 
   #ofIfindex(ifindex: number): Subject | undefined {
@@ -97,13 +100,19 @@ export class Lookout implements Disposable {
   #noteLink({ ifindex, name, peerNamespaceId }: Link): void {
     this.#names.set(ifindex, name);
     this.#ifindexes.set(name, ifindex);
-    const port = this.#ports.get(name);
-    if (port !== undefined && peerNamespaceId !== undefined)
-      this.#byNamespace.set(peerNamespaceId, port.containerId);
+    if (peerNamespaceId === undefined || !this.#ports.has(name)) return;
+    const names = this.#byNamespace.get(peerNamespaceId) ?? new Set();
+    this.#byNamespace.set(peerNamespaceId, names.add(name));
+    this.#namespaces.set(name, peerNamespaceId);
   }
 
   #forget(ifindex: number, name: string): void {
     this.#names.delete(ifindex);
+    const namespaceId = this.#namespaces.get(name);
+    this.#namespaces.delete(name);
+    const siblings = namespaceId === undefined ? undefined : this.#byNamespace.get(namespaceId);
+    if (siblings?.delete(name) === true && siblings.size === 0 && namespaceId !== undefined)
+      this.#byNamespace.delete(namespaceId);
     if (this.#ifindexes.get(name) === ifindex) this.#ifindexes.delete(name);
   }
 
@@ -132,7 +141,11 @@ export class Lookout implements Disposable {
     const [old, name] = [nameOf(before), nameOf(after)];
     if (old !== '' && old !== name) this.#dropName(this.#ports, old);
     if (name !== '' && after !== undefined)
-      this.#ports.set(name, { networkId: after.networkId, containerId: after.containerId });
+      this.#ports.set(name, {
+        endpointId: after.id,
+        networkId: after.networkId,
+        containerId: after.containerId,
+      });
   }
 
   #dropName(names: Map<string, unknown>, name: string): void {

@@ -1,5 +1,5 @@
 /*
- * Keeps the kernel as the records say: notices of the kernel lead to a look at the one network or container that they
+ * Keeps the kernel as the records say: notices of the kernel lead to a look at the one network or endpoint that they
  * are about, and a slow compare looks at all of them, whatever was noticed. What somebody took away is put back and
  * logged; what cannot be put back becomes a condition. Not for the firewall, which looks after itself (firewall.ts).
  *
@@ -13,12 +13,14 @@ import type { RepairLog, RepairTrigger } from '../../base/repairLog.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import { messageOf } from '../../errors/linkspanError.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import type { Container, ContainerId, Endpoint, Network, NetworkId } from '../model.ts';
+import type { Container, ContainerId, Endpoint, EndpointId, Network, NetworkId } from '../model.ts';
 import { toDriverEndpoint, toDriverNetwork } from '../networks/driverValues.ts';
 import { getDriver } from '../networks/networkPlan.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import { Lane, type Outcome } from './lane.ts';
 import { Lookout, type Subject } from './lookout.ts';
+
+type EndpointSubject = Extract<Subject, { readonly type: 'endpoint' }>;
 
 /** Whatever happens: sysctls of bridges raise no notices, nor does what a look cannot see in them. */
 const slowCompareMs = 60_000;
@@ -69,7 +71,11 @@ export class Reconciler implements Disposable {
     this.#listeners.use(events.on('link', (event) => this.#notice(lookout.ofLink(event))));
     this.#listeners.use(events.on('address', (event) => this.#notice(lookout.ofAddress(event))));
     this.#listeners.use(events.on('route', (event) => this.#notice(lookout.ofRoute(event))));
-    this.#listeners.use(events.on('farLoss', (event) => this.#notice(lookout.ofFarLoss(event))));
+    this.#listeners.use(
+      events.on('farLoss', (event) => {
+        for (const subject of lookout.ofFarLoss(event)) this.#notice(subject);
+      }),
+    );
     this.#listeners.use(events.on('overrun', () => this.#compareSoon()));
     void this.#compareSlowly();
   }
@@ -92,8 +98,7 @@ export class Reconciler implements Disposable {
     await Promise.all(networks);
     // One after the other: nobody waits, and calls of users come between.
     const attached = table.endpoints.filter(({ state }) => state === 'attached');
-    for (const id of new Set(attached.map(({ containerId }) => containerId)))
-      await this.#request({ type: 'container', id }, 'compare');
+    for (const endpoint of attached) await this.#request(subjectOf(endpoint), 'compare');
     this.#lastCompareMs = clock.nowMs() - startedMs;
   }
 
@@ -114,8 +119,8 @@ export class Reconciler implements Disposable {
       look: (trigger) =>
         subject.type === 'network'
           ? this.#lookAtNetwork(subject.id, trigger)
-          : this.#lookAtContainer(subject.id, trigger),
-      report: (outcome) => this.#report(key, outcome),
+          : this.#lookAtEndpoint(subject, trigger),
+      report: (outcome) => this.#report(subject, outcome),
     });
     this.#lanes.set(key, lane);
     return lane;
@@ -135,26 +140,29 @@ export class Reconciler implements Disposable {
     });
     if (causes.length === 0) return false;
     // A bridge that was gone has lost its ports.
-    for (const { containerId, state } of this.#deps.table.endpointsOf(id))
-      if (state === 'attached') void this.#request({ type: 'container', id: containerId }, trigger);
+    for (const endpoint of this.#deps.table.endpointsOf(id))
+      if (endpoint.state === 'attached') void this.#request(subjectOf(endpoint), trigger);
     return true;
   }
 
-  async #lookAtContainer(id: ContainerId, trigger: RepairTrigger): Promise<boolean> {
-    const { table, exclusive, onRepaired } = this.#deps;
-    // Ports need their bridge.
-    for (const { networkId } of table.endpointsOfContainer(id))
-      await this.#lanes.get(keyOf({ type: 'network', id: networkId }))?.settled();
-    let count = 0;
-    await exclusive.container(id, async (container, isFree) => {
-      for (const endpoint of table.endpointsOfContainer(id)) {
-        const causes = await this.#repairEndpoint(container, endpoint, isFree);
-        count += causes.length;
-        this.#log('endpoint', `container ${container.name}`, causes, trigger);
-      }
-      if (count > 0) await onRepaired(container);
+  async #lookAtEndpoint({ id, containerId }: EndpointSubject, trigger: RepairTrigger): Promise<boolean> {
+    const { exclusive, onRepaired } = this.#deps;
+    const networkId = this.#findEndpoint(containerId, id)?.networkId;
+    // A port needs its bridge.
+    if (networkId !== undefined) await this.#lanes.get(keyOf({ type: 'network', id: networkId }))?.settled();
+    let causes: readonly string[] = [];
+    await exclusive.container(containerId, async (container, isFree) => {
+      const endpoint = this.#findEndpoint(containerId, id);
+      if (endpoint === undefined) return;
+      causes = await this.#repairEndpoint(container, endpoint, isFree);
+      this.#log('endpoint', `container ${container.name}`, causes, trigger);
+      if (causes.length > 0) await onRepaired(container);
     });
-    return count > 0;
+    return causes.length > 0;
+  }
+
+  #findEndpoint(containerId: ContainerId, id: EndpointId): Endpoint | undefined {
+    return this.#deps.table.endpointsOfContainer(containerId).find((endpoint) => endpoint.id === id);
   }
 
   async #repairEndpoint(
@@ -182,9 +190,16 @@ export class Reconciler implements Disposable {
     }
   }
 
-  #report(key: string, outcome: Outcome): void {
-    for (const { id, text } of this.#conditions.report(key, [...reportsOf(key, outcome)]))
+  #report(subject: Subject, outcome: Outcome): void {
+    const reports = reportsOf(keyOf(subject), this.#nameOf(subject), outcome);
+    for (const { id, text } of this.#conditions.report(keyOf(subject), reports))
       this.#deps.logger.warn({ condition: id }, text);
+  }
+
+  #nameOf(subject: Subject): string {
+    if (subject.type === 'network') return `network ${this.#deps.table.find(subject.id)?.name ?? subject.id}`;
+    const endpoint = this.#findEndpoint(subject.containerId, subject.id);
+    return `interface ${endpoint?.interfaceName ?? '?'} of container ${endpoint?.containerName ?? subject.containerId}`;
   }
 
   /** After a loss of notices. */
@@ -226,12 +241,16 @@ function keyOf({ type, id }: Subject): string {
   return `${type} ${id}`;
 }
 
-function reportsOf(key: string, outcome: Outcome): readonly Omit<Condition, 'since'>[] {
+function subjectOf({ id, containerId }: Endpoint): Subject {
+  return { type: 'endpoint', id, containerId };
+}
+
+function reportsOf(key: string, name: string, outcome: Outcome): readonly Omit<Condition, 'since'>[] {
   if (outcome.type === 'failed') {
-    const text = `Somebody changed ${key}, and it could not be repaired: ${messageOf(outcome.error)}`;
+    const text = `Somebody changed ${name}, and it could not be repaired: ${messageOf(outcome.error)}`;
     return [{ id: `repair.failed:${key}`, severity: 'error', text }];
   }
   if (!outcome.isContested) return [];
-  const text = `Something keeps changing ${key}: it is put back, but not as fast. The log says what was changed`;
+  const text = `Something keeps changing ${name}: it is put back, but not as fast. The log says what was changed`;
   return [{ id: `repair.contested:${key}`, severity: 'warning', text }];
 }
