@@ -5,8 +5,8 @@
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Seam } from '../base/seam.ts';
-import type { Compare } from './store.ts';
-import type { RawEntry, RawWrite } from './storeProtocol.ts';
+import type { Compare, Survival } from './store.ts';
+import type { RawEntry, RawTxn } from './storeProtocol.ts';
 
 const migrations: readonly string[] = [
   `CREATE TABLE entries (key TEXT PRIMARY KEY, json TEXT NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
@@ -20,6 +20,7 @@ export class NewerSchema extends Error {}
 export class SqliteDatabase {
   readonly #db: DatabaseSync;
   readonly #seam: Seam;
+  #survives: Survival = 'machine';
   readonly #statements: Readonly<
     Record<'get' | 'list' | 'put' | 'del' | 'revision' | 'setRevision', StatementSync>
   >;
@@ -67,7 +68,8 @@ export class SqliteDatabase {
   }
 
   /** The new revision, or undefined if a comparison failed. */
-  txn(compare: readonly Compare[], write: readonly RawWrite[]): number | undefined {
+  txn({ compare, write, survives }: RawTxn): number | undefined {
+    this.#settle(survives);
     this.#db.exec('BEGIN IMMEDIATE');
     try {
       if (!compare.every((condition) => this.#holds(condition))) {
@@ -91,6 +93,13 @@ export class SqliteDatabase {
 
   close(): void {
     this.#db.close();
+  }
+
+  /** In WAL mode NORMAL leaves a commit to the page cache, and the next FULL one takes it to the disk along with itself. */
+  #settle(survives: Survival): void {
+    if (this.#survives === survives) return;
+    this.#db.exec(`PRAGMA synchronous = ${survives === 'machine' ? 'FULL' : 'NORMAL'};`);
+    this.#survives = survives;
   }
 
   #revision(): number {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { openSeam, parseFaultPlan, Seam } from '../base/seam.ts';
@@ -40,6 +41,33 @@ test('the store keeps what was written, in key order, across a reopen', async ()
     ],
   );
   assert.equal(await store.get('n/c'), undefined);
+});
+
+test('kill -9 takes nothing that was written, whatever else it was to survive', async () => {
+  using file = temporaryFile();
+  const urlOf = (name: string): string => JSON.stringify(join(import.meta.dirname, name));
+  const program = `
+    import { openSeam } from ${urlOf('../base/seam.ts')};
+    import { openSqliteStore } from ${urlOf('sqliteStore.ts')};
+    const store = await openSqliteStore(${JSON.stringify(file.path)}, openSeam());
+    await store.txn({ write: [{ key: 'a', put: 1 }], survives: 'process' });
+    await store.txn({ write: [{ key: 'b', put: 2 }], survives: 'machine' });
+    await store.txn({ write: [{ key: 'c', put: 3 }], survives: 'process' });
+    process.kill(process.pid, 'SIGKILL');`;
+  const programPath = join(dirname(dirname(file.path)), 'program.mjs');
+  writeFileSync(programPath, program);
+  const { signal, stderr } = spawnSync(process.execPath, [programPath], { encoding: 'utf8' });
+  assert.equal(signal, 'SIGKILL', stderr);
+  await using store = await openSqliteStore(file.path, openSeam());
+  const { entries } = await store.list('');
+  assert.deepEqual(
+    entries.map(({ key, value, revision }) => [key, value, revision]),
+    [
+      ['a', 1, 1],
+      ['b', 2, 2],
+      ['c', 3, 3],
+    ],
+  );
 });
 
 test('a transaction whose comparison fails writes nothing', async () => {

@@ -55,7 +55,8 @@ class SqliteStore implements Store {
       key: w.key,
       json: 'put' in w ? JSON.stringify(w.put) : undefined,
     }));
-    const answer = await this.#ask({ op: 'txn', compare: txn.compare ?? [], write });
+    const { compare = [], survives = 'machine' } = txn;
+    const answer = await this.#ask({ op: 'txn', compare, write, survives });
     if (answer.op !== 'txn') throw new LinkspanError('store', 'the store worker answered another question');
     return answer.revision === undefined ? { ok: false } : { ok: true, revision: answer.revision };
   }

@@ -19,10 +19,19 @@ export type Write =
   | { readonly key: string; readonly put: unknown }
   | { readonly key: string; readonly del: true };
 
+/**
+ * What a transaction outlives when it resolves. `process`: the end of this program, which is enough for an intent, since
+ * the kernel's state that it is about does not outlive the machine either. `machine`: power loss, and with it whatever
+ * was written before. The difference is one wait for the disk.
+ */
+export type Survival = 'process' | 'machine';
+
 export interface Txn {
   /** All must hold, or nothing is written. */
   readonly compare?: readonly Compare[];
   readonly write: readonly Write[];
+  /** Default `machine`. */
+  readonly survives?: Survival;
 }
 
 export type TxnResult = { readonly ok: true; readonly revision: number } | { readonly ok: false };
@@ -31,6 +40,6 @@ export interface Store extends AsyncDisposable {
   get(key: string): Promise<Entry | undefined>;
   /** All entries whose key starts with `prefix`, in key order, at one revision. */
   list(prefix: string): Promise<{ readonly revision: number; readonly entries: readonly Entry[] }>;
-  /** Atomic; durable when it resolves (it survives power loss). Rejects with code `store` when the disk refuses. */
+  /** Atomic; durable when it resolves, as `survives` says. Rejects with code `store` when the disk refuses. */
   txn(txn: Txn): Promise<TxnResult>;
 }

@@ -3,7 +3,7 @@
  * they are kept and how their cost on the main thread stays visible.
  */
 import type { FaultPlan } from '../base/seam.ts';
-import type { Compare } from './store.ts';
+import type { Compare, Survival } from './store.ts';
 
 export interface StoreWorkerData {
   /** The database file. Its folder exists. */
@@ -19,10 +19,16 @@ export interface RawEntry {
 
 export type RawWrite = { readonly key: string; readonly json: string | undefined };
 
+export interface RawTxn {
+  readonly compare: readonly Compare[];
+  readonly write: readonly RawWrite[];
+  readonly survives: Survival;
+}
+
 export type StoreRequest =
   | { readonly op: 'get'; readonly key: string }
   | { readonly op: 'list'; readonly prefix: string }
-  | { readonly op: 'txn'; readonly compare: readonly Compare[]; readonly write: readonly RawWrite[] }
+  | ({ readonly op: 'txn' } & RawTxn)
   | { readonly op: 'close' };
 
 export type StoreAnswer =

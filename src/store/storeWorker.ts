@@ -20,7 +20,7 @@ function answer(db: SqliteDatabase, request: StoreRequest): StoreAnswer {
     case 'list':
       return { op: 'list', ...db.list(request.prefix) };
     case 'txn':
-      return { op: 'txn', revision: db.txn(request.compare, request.write) };
+      return { op: 'txn', revision: db.txn(request) };
     case 'close':
       db.close();
       return { op: 'close' };

@@ -102,6 +102,8 @@ class BridgeDriver implements Driver {
   readonly #firewall: BridgeDependencies['firewall'];
   readonly #logger: Logger;
   readonly #daemonId: string;
+  /** What is still to be said of an endpoint, by its id. */
+  readonly #announcements = new Map<string, Disposable>();
   /** Networks on a bridge of the user's, which is not ours to make again. */
   readonly #borrowing = new Set<string>();
 
@@ -149,8 +151,11 @@ class BridgeDriver implements Driver {
     try {
       // The firewall first: the bridge must not carry a packet without it.
       await this.#firewall.addNetwork(toFirewallNetwork(network));
-      await this.#ensureBridge(network, options, existing);
-      if (!network.isInternal) await this.#firewall.ensureForwarding(distinctFamilies(network));
+      const families = network.isInternal ? [] : distinctFamilies(network);
+      await allDone([
+        this.#ensureBridge(network, options, existing),
+        this.#firewall.ensureForwarding(families),
+      ]);
     } catch (error) {
       if (isNew) await this.#undo(network, options);
       throw error;
@@ -205,6 +210,7 @@ class BridgeDriver implements Driver {
   }
 
   async detach(_network: DriverNetwork, endpoint: DriverEndpoint): Promise<void> {
+    this.#announcements.get(endpoint.id)?.[Symbol.dispose]();
     await this.#kernel.delLink(endpoint.hostInterfaceName);
   }
 
@@ -356,17 +362,26 @@ class BridgeDriver implements Driver {
    * port that is not forwarding yet, hence the repetitions. Nobody waits for them; what fails is not tried again.
    */
   #announceLater(
-    { interfaceName, mac, addresses }: DriverEndpoint,
+    { id, interfaceName, mac, addresses }: DriverEndpoint,
     sandboxPath: string,
     { count, intervalMs }: BridgeOptions['announcements'],
   ): void {
+    const announcing = new DisposableStack();
+    let left = count;
     const announce = (): void => {
+      left -= 1;
+      if (left === 0) this.#announcements.delete(id);
       for (const { ip } of addresses)
         this.#kernel.announce(interfaceName, mac, ip, sandboxPath).catch((error: unknown) => {
           this.#logger.debug({ err: error, sandbox: sandboxPath }, 'could not announce an address');
         });
     };
-    for (let i = 0; i < count; i++) setTimeout(announce, i * intervalMs).unref();
+    for (let i = 0; i < count; i++) {
+      const timer = setTimeout(announce, i * intervalMs).unref();
+      announcing.defer(() => clearTimeout(timer));
+    }
+    announcing.defer(() => this.#announcements.delete(id));
+    if (count > 0) this.#announcements.set(id, announcing);
   }
 
   /** A kernel without IPv6 has nothing to set, which is an error where the network needs it. */

@@ -192,7 +192,7 @@ export class PublishedPorts implements SandboxFollower {
     ];
     const failures = outcomes.flatMap((outcome) => outcome ?? []);
     if (failures.length > 0) throw new AggregateError(failures, failures.map(messageOf).join('; '));
-    await store.txn({ write: [{ key: keyOf(id), del: true }] });
+    await store.txn({ write: [{ key: keyOf(id), del: true }], survives: 'process' });
     this.#records.delete(id);
     this.#found(ports);
   }
@@ -293,12 +293,12 @@ export class PublishedPorts implements SandboxFollower {
     this.#deps.logger.info({ container: name, bindings: shown }, 'published ports');
   }
 
-  /** Durable; an empty list forgets the record. Memory follows the store. */
+  /** Outlives the daemon, as what it is about does; an empty list forgets the record. Memory follows the store. */
   async #put({ id, name }: Container, bindings: readonly Binding[]): Promise<void> {
     const record = { containerId: id, containerName: name, bindings };
     const write =
       bindings.length === 0 ? { key: keyOf(id), del: true as const } : { key: keyOf(id), put: record };
-    await this.#deps.store.txn({ write: [write] });
+    await this.#deps.store.txn({ write: [write], survives: 'process' });
     if (bindings.length === 0) this.#records.delete(id);
     else this.#records.set(id, record);
   }

@@ -100,7 +100,7 @@ export class ContainerTable {
     return live;
   }
 
-  /** Changes a record in memory at once, and durably when it resolves. A refused write takes the change back. */
+  /** Changes a record in memory at once, and durably (`starting`: for this machine's uptime) when it resolves. A refused write takes the change back. */
   async update(live: LiveContainer, change: Partial<Container>): Promise<void> {
     const before = live.record;
     const next = { ...before, ...change };
@@ -122,6 +122,10 @@ export class ContainerTable {
   }
 
   async #write(record: Container): Promise<void> {
-    await this.#store.txn({ write: [{ key: prefix + record.id, put: record }] });
+    await this.#store.txn({
+      write: [{ key: prefix + record.id, put: record }],
+      // A start that power loss cuts short has left nothing; a removal has: images and snapshots are on the disk.
+      survives: record.state === 'starting' ? 'process' : 'machine',
+    });
   }
 }

@@ -8,7 +8,7 @@ import { Events } from '../../base/events.ts';
 import { AddressPool } from '../../ipam/addressPool.ts';
 import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
 import { type Prefix, parseIpWithLength, parsePrefix } from '../../net/prefix.ts';
-import type { Store, Write } from '../../store/store.ts';
+import type { Store, Survival, Write } from '../../store/store.ts';
 import type { PoolStatus } from '../engine.ts';
 import type { ContainerId, Endpoint, EndpointId, Network, NetworkId, Pool } from '../model.ts';
 
@@ -117,7 +117,9 @@ export class NetworkTable {
     const before = this.find(network.id);
     this.#insert(network);
     try {
-      await this.#write([{ key: `networks/${network.id}`, put: network }]);
+      // Half-made and half-gone, it is an intent.
+      const survives = network.state === 'ready' ? 'machine' : 'process';
+      await this.#write([{ key: `networks/${network.id}`, put: network }], survives);
     } catch (error) {
       if (before === undefined) this.#drop(network);
       else this.#insert(before);
@@ -128,10 +130,13 @@ export class NetworkTable {
   /** Forgets the network and the endpoints reserved on it. */
   async delNetwork(network: Network): Promise<void> {
     const endpoints = this.endpointsOf(network.id);
-    await this.#write([
-      { key: `networks/${network.id}`, del: true },
-      ...endpoints.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })),
-    ]);
+    await this.#write(
+      [
+        { key: `networks/${network.id}`, del: true },
+        ...endpoints.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })),
+      ],
+      'machine',
+    );
     for (const endpoint of endpoints) this.#dropEndpoint(endpoint);
     this.#drop(network);
   }
@@ -186,13 +191,19 @@ export class NetworkTable {
     return pool?.auxAddresses[`DefaultGatewayIPv${ip.family}`] ?? pool?.gateway;
   }
 
-  /** Adds or replaces records whose addresses are leased already. On failure the records are as before. */
+  /**
+   * Adds or replaces records whose addresses are leased already. On failure the records are as before. They outlive
+   * the daemon; the record of their container, which is written at the end of each change, makes them outlive the machine.
+   */
   async putEndpoints(endpoints: readonly Endpoint[]): Promise<void> {
     if (endpoints.length === 0) return;
     const before = endpoints.map(({ id }) => this.#find(id));
     for (const endpoint of endpoints) this.#insertEndpoint(endpoint);
     try {
-      await this.#write(endpoints.map((endpoint) => ({ key: `endpoints/${endpoint.id}`, put: endpoint })));
+      await this.#write(
+        endpoints.map((endpoint) => ({ key: `endpoints/${endpoint.id}`, put: endpoint })),
+        'process',
+      );
     } catch (error) {
       for (const [i, endpoint] of endpoints.entries()) {
         const old = before[i];
@@ -203,15 +214,18 @@ export class NetworkTable {
     }
   }
 
-  /** Forgets records and gives their addresses back. */
+  /** Forgets records and gives their addresses back; durable as `putEndpoints`. */
   async delEndpoints(endpoints: readonly Endpoint[]): Promise<void> {
     if (endpoints.length === 0) return;
-    await this.#write(endpoints.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })));
+    await this.#write(
+      endpoints.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })),
+      'process',
+    );
     for (const endpoint of endpoints) this.#dropEndpoint(endpoint);
   }
 
-  async #write(write: readonly Write[]): Promise<void> {
-    await this.#store.txn({ write });
+  async #write(write: readonly Write[], survives: Survival): Promise<void> {
+    await this.#store.txn({ write, survives });
   }
 
   #find(id: EndpointId): Endpoint | undefined {
