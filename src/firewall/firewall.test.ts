@@ -174,9 +174,13 @@ test('every subnet reads back from its interval', () => {
 
 test('the skeleton does not vary with networks, and its guard only with the families', () => {
   const of = (guardedFamilies: readonly (4 | 6)[]): readonly string[] =>
-    planSkeleton({ table: 't', marksAccepted: false, guardedFamilies, asksHost: false }).filter((line) =>
-      line.includes(' guard '),
-    );
+    planSkeleton({
+      table: 't',
+      marksAccepted: false,
+      guardedFamilies,
+      asksHost: false,
+      servesLoopback6: false,
+    }).filter((line) => line.includes(' guard '));
   assert.equal(of([]).filter((line) => line.startsWith('add rule')).length, 0);
   assert.deepEqual(
     of([4]).filter((line) => line.startsWith('add rule')),
@@ -188,7 +192,13 @@ test('the skeleton does not vary with networks, and its guard only with the fami
 });
 
 test('the operator’s chain is added and never flushed', () => {
-  const lines = planSkeleton({ table: 't', marksAccepted: true, guardedFamilies: [4, 6], asksHost: false });
+  const lines = planSkeleton({
+    table: 't',
+    marksAccepted: true,
+    guardedFamilies: [4, 6],
+    asksHost: false,
+    servesLoopback6: false,
+  });
   assert.deepEqual(
     lines.filter((line) => line.includes('operator')),
     ['add chain inet t operator', 'add rule inet t forward jump operator'],

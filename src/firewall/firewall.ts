@@ -22,6 +22,7 @@ import {
   readBootId,
   switchForwardingOn,
 } from './forwarding.ts';
+import { isBridgeFiltering } from './bridgeFiltering.ts';
 import type { FirewallNetwork } from './network.ts';
 import { TableKeeper } from './tableKeeper.ts';
 
@@ -123,6 +124,7 @@ class NftFirewall implements Firewall {
       marksAccepted: false,
       guardedFamilies: [],
       asksHost: options.asksHost ?? false,
+      servesLoopback6: false,
     });
     this.#integration = createIntegration({
       table,
@@ -139,7 +141,8 @@ class NftFirewall implements Firewall {
     this.#bootId = await readBootId(this.#kernel);
     this.#listen();
     for (const link of await this.#kernel.links()) await this.#noteBridge('new', link);
-    await this.#keeper.setOptions({ guardedFamilies: this.#guarded() });
+    const servesLoopback6 = !(await isBridgeFiltering(this.#kernel));
+    await this.#keeper.setOptions({ guardedFamilies: this.#guarded(), servesLoopback6 });
     await this.#keeper.sync();
   }
 
@@ -157,8 +160,9 @@ class NftFirewall implements Firewall {
     await this.#keeper.removeNetwork(id);
   }
 
-  publish(owner: string, bindings: readonly FirewallBinding[]): Promise<void> {
-    return this.#keeper.setBindings(owner, bindings);
+  async publish(owner: string, bindings: readonly FirewallBinding[]): Promise<void> {
+    if (bindings.some(({ target }) => target.family === 6)) await this.#followBridgeFiltering();
+    await this.#keeper.setBindings(owner, bindings);
   }
 
   async applyBindings(bindings: ReadonlyMap<string, readonly FirewallBinding[]>): Promise<void> {
@@ -175,6 +179,7 @@ class NftFirewall implements Firewall {
 
   async check(trigger: RepairTrigger = 'compare'): Promise<readonly string[]> {
     const startedMs = this.#clock.nowMs();
+    await this.#followBridgeFiltering();
     const repairs = await this.#keeper.sync();
     await this.#keeper.forgetAdmitted();
     const object = `table inet ${this.#keeper.options.table}`;
@@ -209,6 +214,11 @@ class NftFirewall implements Firewall {
     this.#stopping.abort();
     if (options.keepsForeignRule === true) return;
     await this.#mutex.run('foreign', () => this.#integration.remove(this.#bridges()));
+  }
+
+  /** The kernel tells nobody when it changes, as it does when br_netfilter is loaded. */
+  async #followBridgeFiltering(): Promise<void> {
+    await this.#keeper.setOptions({ servesLoopback6: !(await isBridgeFiltering(this.#kernel)) });
   }
 
   /** By index, since a bridge may be renamed. One that is about to vanish counts as gone. */

@@ -20,6 +20,9 @@
  *              it on elsewhere), never from a source that a limited port does not admit; under the publish policy
  *              `hostInput` only once the host's own INPUT rules have let the same client pass, see `input`.
  *   publish    DNAT by map: one address, every address, runs. A key that is not there falls through to the host.
+ *   output     the host's own, ::1 included where `servesLoopback6`: an answer is translated back before routing. Where
+ *              br_netfilter does that inside the bridge already, the kernel then drops a packet for ::1 that comes from
+ *              no loopback link, so that ::1 must not be translated there at all.
  *   loopback   what our bridges send with or to a loopback address is dropped: route_localnet lets it in otherwise.
  *   input      `hostInput` only, after every other INPUT chain: a new connection to a published port that got here was
  *              accepted by all of them. Its client is noted in `admitted` and the packet dropped; the sender repeats
@@ -42,6 +45,8 @@ export interface SkeletonOptions {
   readonly guardedFamilies: readonly (4 | 6)[];
   /** True: a published port is open only to whom the host's own INPUT rules let pass (`--publish-policy=host-input`). */
   readonly asksHost: boolean;
+  /** True: the host reaches published ports by ::1 too; only where bridges hand no IPv6 frames to the firewall. */
+  readonly servesLoopback6: boolean;
 }
 
 const families = [4, 6] as const;
@@ -128,7 +133,10 @@ const ipWord = { 4: 'ip', 6: 'ip6' } as const;
 const perFamily = (rule: (family: 4 | 6, ip: string) => string): readonly string[] =>
   families.map((family) => rule(family, ipWord[family]));
 
-function publishingRules({ asksHost }: SkeletonOptions): Readonly<Record<string, readonly string[]>> {
+function publishingRules({
+  asksHost,
+  servesLoopback6,
+}: SkeletonOptions): Readonly<Record<string, readonly string[]>> {
   const toHost = (to: string): readonly string[] =>
     perFamily((_family, ip) => `${protocol[ip]} { tcp, udp, sctp } fib daddr type local goto ${to}`);
   const isAsked = (family: 4 | 6, ip: string): string => `ct state new ${target(ip)} @asked${family}`;
@@ -138,8 +146,7 @@ function publishingRules({ asksHost }: SkeletonOptions): Readonly<Record<string,
       'ip saddr 127.0.0.0/8 iifname @bridges drop',
     ],
     prerouting: toHost('arrive'),
-    // A reply to ::1 cannot come in from a bridge as one to 127.0.0.1 can: IPv6 has no route_localnet.
-    output: ['ip6 daddr ::1 return', ...toHost('publish')],
+    output: [...(servesLoopback6 ? [] : ['ip6 daddr ::1 return']), ...toHost('publish')],
     arrive: [
       'ip daddr 127.0.0.0/8 return comment "published on loopback: for the host alone"',
       'ip6 daddr ::1 return',
@@ -204,6 +211,7 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
           `${ip} saddr . oifname @home${family} ct status dnat masquerade comment "its own network by a published port"`,
       ),
       'ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "the host, by its loopback"',
+      'ip6 saddr ::1 oifname @bridges masquerade',
       'oifname @bridges return comment "into a network: keep the source"',
       'snat ip to ip saddr map @snat4',
       'snat ip6 to ip6 saddr map @snat6',

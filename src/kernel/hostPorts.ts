@@ -2,8 +2,8 @@
  * Host ports held by bound sockets, so that no program of the host can take what is published, and so that the kernel
  * says what is taken already. Plain descriptors: nothing of theirs is in an event loop. A socket filter drops all that
  * reaches them, so that a packet that meets no translation (somebody flushed the firewall) is repeated by its sender
- * until it does, instead of being refused. TCP on IPv6 is only bound and refuses: what reaches it is the host's own ::1,
- * which is never translated, and whose programs should go on to 127.0.0.1 at once. Contract: socket(7), ip(7), ipv6(7).
+ * until it does, instead of being refused. TCP on IPv6 is only bound and refuses: what reaches it is the host's own ::1
+ * where that cannot be translated, and whose programs should go on to 127.0.0.1 at once. Contract: socket(7), ip(7), ipv6(7).
  *
  *   sockaddr_in    0 u16 family | 2 u16 port, big-endian | 4 address | 8 zero                    16 bytes
  *   sockaddr_in6   0 u16 family | 2 u16 port, big-endian | 4 u32 flow | 8 address | 24 u32 scope   28 bytes

@@ -224,6 +224,8 @@ export interface Kernel extends AsyncDisposable {
    * true if it had none.
    */
   ensureConnectedRoute(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<boolean>;
+  /** Lets packets for ::1 be received from the link, as `route_localnet` does for 127.0.0.0/8; true if they were not. */
+  ensureLoopbackRoute(link: string): Promise<boolean>;
   /** A default route of the gateway's family unless there is one; true if there was none. */
   ensureDefaultRoute(link: string, gateway: Ip, namespace?: NamespacePath): Promise<boolean>;
   delAddress(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<void>;

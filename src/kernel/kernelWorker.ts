@@ -28,6 +28,7 @@ import {
   ensureBridge,
   ensureConnectedRoute,
   ensureDefaultRoute,
+  ensureLoopbackRoute,
   findLink,
   setAside,
   setDefaultRoute,
@@ -85,6 +86,7 @@ function makeOperations(
     ensureAddress: (link, address, path) => withSocket(path, (s) => ensureAddress(s, link, address)),
     ensureConnectedRoute: (link, address, path) =>
       withSocket(path, (s) => ensureConnectedRoute(s, link, address)),
+    ensureLoopbackRoute: (link) => ensureLoopbackRoute(host, link),
     ensureDefaultRoute: (link, gateway, path) =>
       withSocket(path, (s) => ensureDefaultRoute(s, link, gateway)),
     setPort: (link, bridge, isIsolated) => setPort(host, link, bridge, isIsolated),

@@ -13,6 +13,7 @@ import {
   encodeDump,
   encodeGetLink,
   encodeLinkDump,
+  encodeLoopbackRoute,
   encodeNewLink,
   encodeSetLink,
   type LinkMessage,
@@ -131,6 +132,11 @@ export function ensureConnectedRoute(socket: NetlinkSocket, link: string, addres
   const ifindex = getIfindex(socket, link);
   const message = encodeConnectedRoute({ ...address, ifindex });
   return ensure(socket, { operation: `RTM_NEWROUTE connected ${link}`, message });
+}
+
+export function ensureLoopbackRoute(socket: NetlinkSocket, link: string): boolean {
+  const message = encodeLoopbackRoute(getIfindex(socket, link));
+  return ensure(socket, { operation: `RTM_NEWROUTE ::1 ${link}`, message });
 }
 
 export function ensureDefaultRoute(socket: NetlinkSocket, link: string, gateway: Ip): boolean {

@@ -156,6 +156,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     ensureBridge: (...args) => link.call('ensureBridge', args),
     ensureAddress: (...args) => link.call('ensureAddress', args),
     ensureConnectedRoute: (...args) => link.call('ensureConnectedRoute', args),
+    ensureLoopbackRoute: (...args) => link.call('ensureLoopbackRoute', args),
     ensureDefaultRoute: (...args) => link.call('ensureDefaultRoute', args),
     setPort: (...args) => link.call('setPort', args),
     delAddress: (...args) => link.call('delAddress', args),

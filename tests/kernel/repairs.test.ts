@@ -53,7 +53,7 @@ async function everythingWorks(): Promise<void> {
 /** Links, routes and addresses of the bridge and in both sandboxes, without what a repair may change: numbers. */
 function shown(): readonly string[] {
   const script =
-    'ip -o link show $0; ip -4 route show dev $0; ip -6 route show default; ip -o address show dev $0 scope global';
+    'ip -o link show $0; ip -4 route show dev $0; ip -6 route show default; ip -o address show dev $0 scope global; ip -6 route show table local dev $0 to ::1';
   const places = [['host', 'br-n1'] as const, ...['a', 'b'].map((name) => [name, 'eth0'] as const)];
   return places.flatMap(([where, device]) =>
     run(where, 'sh', '-c', script, device)
@@ -160,6 +160,23 @@ for (const { what, break: breakIt, cause } of [
     assert.deepEqual(world.repairs.recent.slice(count), []);
   });
 }
+
+test('what no notice tells of, the slow compare finds: the route by which the host’s ::1 is answered', async () => {
+  await using world = await openPair();
+  const before = shown();
+  assert.match(before.join('\n'), /^local ::1 /m);
+  ip('-6', 'route', 'del', 'local', '::1', 'dev', 'br-n1', 'table', 'local');
+  await world.reconciler.compare();
+  assert.deepEqual(
+    world.repairs.recent.map(({ cause }) => cause),
+    ['the local route to ::1 by br-n1 was missing: added'],
+  );
+  assert.deepEqual(shown(), before);
+  // A second network has a route of its own.
+  await world.createNetwork('n2', { ipv6: true, options: { [label.name]: 'br-n2' } });
+  const routes = ip('-6', 'route', 'show', 'table', 'local', 'to', '::1').matchAll(/^local ::1 dev (\S+)/gm);
+  assert.deepEqual([...routes].map(([, device]) => device).toSorted(), ['br-n1', 'br-n2', 'lo']);
+});
 
 test('the firewall’s table is flushed or deleted, forwarding switched off: logged and counted with the rest', async () => {
   await using world = await openPair();

@@ -20,6 +20,7 @@ import {
   encodeDump,
   encodeGetLink,
   encodeLinkDump,
+  encodeLoopbackRoute,
   encodeNewLink,
   encodeSetLink,
 } from './route.ts';
@@ -279,6 +280,16 @@ test('a default route that may replace another says so in its flags', () => {
     treeOf(Buffer.from(encodeDefaultRoute(ip('10.1.0.1'), 2, op)).toString('hex')).flags;
   // NLM_F_REQUEST | ACK | CREATE, with EXCL or REPLACE.
   assert.deepEqual([flagsOf('new'), flagsOf('replace')], [0x605, 0x505]);
+});
+
+test('a route that receives ::1 from a link is one of the table local, and leaves those of other links alone', () => {
+  const tree = treeOf(Buffer.from(encodeLoopbackRoute(7)).toString('hex'));
+  // NLM_F_REQUEST | ACK | CREATE; rtmsg: AF_INET6, /128, table 255, protocol boot, RTN_LOCAL.
+  assert.deepEqual([tree.type, tree.flags, tree.fixed], [24, 0x405, '0a800000ff03000200000000']);
+  assert.deepEqual(tree.attributes, [
+    [1, `${'0'.repeat(31)}1`],
+    [4, '07000000'],
+  ]);
 });
 
 test('requests that ask: one link, and dumps of each kind', () => {

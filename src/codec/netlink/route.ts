@@ -363,9 +363,11 @@ export function decodeAddress(payload: Uint8Array): AddressMessage | undefined {
 
 const rta = { destination: 1, oif: 4, gateway: 5, priority: 6, preferredSource: 7, table: 15 } as const;
 const mainTable = 254;
+const localTable = 255;
 const kernelProtocol = 2;
 const bootProtocol = 3;
 const unicast = 1;
+const localRoute = 2;
 const linkScope = 253;
 const clonedFlag = 0x200;
 /** Of the routes that the kernel adds with an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
@@ -412,6 +414,22 @@ export function encodeConnectedRoute(address: AddressMessage): Uint8Array {
     w.u32Attribute(rta.oif, ifindex);
     if (isIpv4) w.bytesAttribute(rta.preferredSource, ipToBytes(ip));
     else w.u32Attribute(rta.priority, ipv6ConnectedMetric);
+  });
+  return w.finish();
+}
+
+/**
+ * RTM_NEWROUTE that lets `::1` be received from the link, in the table `local`. Without NLM_F_EXCL, since the kernel
+ * takes routes of other links for the same one then; EEXIST if this link has it.
+ */
+export function encodeLoopbackRoute(ifindex: number): Uint8Array {
+  const w = new Writer();
+  w.message(routeType.newRoute, change | messageFlag.create, () => {
+    w.u8(familyNumber(6));
+    for (const byte of [128, 0, 0, localTable, bootProtocol, 0, localRoute]) w.u8(byte);
+    w.u32(0);
+    w.bytesAttribute(rta.destination, ipToBytes({ family: 6, bits: 1n }));
+    w.u32Attribute(rta.oif, ifindex);
   });
   return w.finish();
 }

@@ -77,6 +77,14 @@ function loopbackSysctls(network: DriverNetwork, bridge: string): readonly Sysct
   return network.isInternal ? [] : [{ key: `net/ipv4/conf/${bridge}/route_localnet`, value: '1' }];
 }
 
+/**
+ * The same for ::1, which has no such parameter. The kernel still drops what a container itself sends to ::1, as that
+ * arrives with it.
+ */
+function takesLoopback6(network: DriverNetwork): boolean {
+  return network.hasIpv6 && !network.isInternal;
+}
+
 /** Of a bridge of ours, about IPv6. */
 function ipv6Sysctls(network: DriverNetwork, bridge: string): readonly Sysctl[] {
   return [
@@ -232,6 +240,7 @@ class BridgeDriver implements Driver {
       name: bridge,
       own: isOurs ? { mac: bridgeMac(this.#daemonId, network.id), mtuBytes, alias } : undefined,
       addresses: bridgeAddresses(network, options),
+      takesLoopback6: takesLoopback6(network),
       sysctls: [...loopbackSysctls(network, bridge), ...(isOurs ? ipv6Sysctls(network, bridge) : [])],
     });
   }
@@ -354,6 +363,7 @@ class BridgeDriver implements Driver {
     for (const { key, value } of loopbackSysctls(network, bridge))
       calls.push(this.#kernel.setSysctl(key, value));
     for (const address of wanted) calls.push(this.#kernel.ensureAddress(bridge, address));
+    if (takesLoopback6(network)) calls.push(this.#kernel.ensureLoopbackRoute(bridge));
     await allDone(calls);
   }
 

@@ -17,6 +17,7 @@ export type RepairKernel = Pick<
   | 'ensureBridge'
   | 'ensureAddress'
   | 'ensureConnectedRoute'
+  | 'ensureLoopbackRoute'
   | 'ensureDefaultRoute'
   | 'getSysctl'
   | 'setSysctl'
@@ -27,6 +28,8 @@ export interface BridgeState {
   /** undefined: the bridge is the user's, whose MAC is nothing to us. */
   readonly own: { readonly mac: Mac; readonly mtuBytes: number; readonly alias: string } | undefined;
   readonly addresses: readonly IpWithLength[];
+  /** True: the host's ::1 is answered from here. */
+  readonly takesLoopback6: boolean;
   readonly sysctls: readonly Sysctl[];
 }
 
@@ -82,7 +85,7 @@ async function repairSysctl(kernel: RepairKernel, { key, value }: Sysctl): Promi
 export async function repairBridge(
   kernel: RepairKernel,
   found: Link,
-  { name, own, addresses, sysctls }: BridgeState,
+  { name, own, addresses, takesLoopback6, sysctls }: BridgeState,
 ): Promise<readonly string[]> {
   const causes: string[] = [];
   if (!found.isUp) causes.push(`${name} was down: set up`);
@@ -95,6 +98,8 @@ export async function repairBridge(
   // Before addresses: an IPv6 one needs IPv6.
   for (const sysctl of sysctls) causes.push(...(await repairSysctl(kernel, sysctl)));
   causes.push(...(await repairAddresses(kernel, name, addresses)));
+  if (takesLoopback6 && (await kernel.ensureLoopbackRoute(name)))
+    causes.push(`the local route to ::1 by ${name} was missing: added`);
   return causes;
 }
 
