@@ -142,7 +142,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   const resolving = { defaults: dnsDefaultsOf(config), resolvConfPath: '/etc/resolv.conf' };
   const followers: readonly SandboxFollower[] = [
     ports,
-    new ResolverFollower({ ...resolving, dns, kernel, logger }),
+    new ResolverFollower({ ...resolving, dns, kernel, logger, repairs: deps.repairs }),
     new ResolvConfFollower(resolving),
   ];
   const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
@@ -168,6 +168,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
         container: (id, work) => containers.whileRunning(id, work),
       },
       onRepaired: (container) => sandboxes.repaired(container),
+      repairKept: (container, extent) => sandboxes.repairKept(container, extent),
     });
   return { table, networks, network, firewall, ports, openReconciler };
 }

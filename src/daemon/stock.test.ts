@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Container, Endpoint } from '../engine/model.ts';
+import { latencyBoundsMs } from '../dns/latencies.ts';
 import { takeStock } from './stock.ts';
 
+const latencies = { own: { counts: [], sumMs: 0 }, forwarded: { counts: [], sumMs: 0 } };
 const empty = {
   networks: [],
   endpoints: [],
   containers: [],
   conditions: [],
   bindings: [],
-  dns: { own: 3, forwarded: 2, dropped: 1, sandboxes: 9 },
+  dns: { own: 3, forwarded: 2, dropped: 1, sandboxes: 9, latencies },
   repairs: { counts: {} },
 };
 
@@ -21,8 +23,9 @@ test('a series that may appear is there from the start, and only known labels ar
     containersByState: { created: 0, running: 0, exited: 0 },
     portsByProtocol: { tcp: 0, udp: 0, sctp: 0 },
     conditionsBySeverity: { warning: 0, error: 0 },
-    repairsByKind: { firewall: 0 },
+    repairsByKind: { firewall: 0, forwarding: 0, bridge: 0, endpoint: 0, resolver: 0 },
     dnsByResult: { own: 3, forwarded: 2, dropped: 1 },
+    dnsLatencies: { boundsMs: latencyBoundsMs, series: latencies },
   });
 });
 
@@ -40,5 +43,6 @@ test('addresses are counted by family, ports of a range one by one', () => {
 });
 
 test('without the DNS worker its figures are absent, not zero', () => {
-  assert.deepEqual(takeStock({ ...empty, dns: undefined }).dnsByResult, {});
+  const { dnsByResult, dnsLatencies } = takeStock({ ...empty, dns: undefined });
+  assert.deepEqual([dnsByResult, dnsLatencies.series], [{}, {}]);
 });

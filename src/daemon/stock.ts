@@ -4,6 +4,7 @@
 import type { Counts, Stock } from '../api/metrics/metrics.ts';
 import type { Condition } from '../base/condition.ts';
 import type { RepairLog } from '../base/repairLog.ts';
+import { latencyBoundsMs } from '../dns/latencies.ts';
 import type { DnsStatistics } from '../dns/protocol.ts';
 import type { Binding, Container, Endpoint, Network } from '../engine/model.ts';
 
@@ -14,7 +15,7 @@ export interface Inventory {
   readonly conditions: readonly Condition[];
   readonly bindings: readonly Pick<Binding, 'proto' | 'count'>[];
   /** undefined = the worker is dead. */
-  readonly dns: Pick<DnsStatistics, 'own' | 'forwarded' | 'dropped'> | undefined;
+  readonly dns: Pick<DnsStatistics, 'own' | 'forwarded' | 'dropped' | 'latencies'> | undefined;
   readonly repairs: Pick<RepairLog, 'counts'>;
 }
 
@@ -55,6 +56,7 @@ export function takeStock({
     portsByProtocol: countPorts(bindings),
     conditionsBySeverity: countBy(conditions, ['warning', 'error'], ({ severity }) => severity),
     dnsByResult: dns === undefined ? {} : { own: dns.own, forwarded: dns.forwarded, dropped: dns.dropped },
-    repairsByKind: { firewall: 0, ...repairs.counts },
+    dnsLatencies: { boundsMs: latencyBoundsMs, series: dns === undefined ? {} : dns.latencies },
+    repairsByKind: { firewall: 0, forwarding: 0, bridge: 0, endpoint: 0, resolver: 0, ...repairs.counts },
   };
 }

@@ -8,13 +8,15 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { openSeam, Seam } from '../base/seam.ts';
 import { DatagramRing } from '../kernel/datagramRing.ts';
 import { asKernelError, hasErrno } from '../kernel/errno.ts';
-import { type BoundSocket, openBound, type Transport } from '../kernel/ipSockets.ts';
+import { type BoundSocket, isServing, openBound, type Transport } from '../kernel/ipSockets.ts';
 import { loadLibc } from '../kernel/libc.ts';
 import { openHome, type ThreadContext } from '../kernel/namespaces.ts';
 import { parseIp } from '../net/ip.ts';
 import { openExchange } from './exchange.ts';
+import { FdRegister } from './fdRegister.ts';
 import { Forwarder } from './forwarder.ts';
 import { HostServers } from './hostServers.ts';
+import { LatencyCount } from './latencies.ts';
 import { NameIndex } from './names.ts';
 import type {
   DnsReply,
@@ -46,6 +48,7 @@ interface OpenSandbox extends Disposable {
   readonly path: string;
   readonly resolver: SandboxResolver;
   readonly ports: ResolverPorts;
+  readonly isServing: () => boolean;
 }
 
 /** The wanted port if it is free, else any. */
@@ -69,17 +72,20 @@ function bindPort(
 class Resolvers implements Disposable {
   readonly #context: ThreadContext;
   readonly #ring: DatagramRing;
+  readonly #fds: FdRegister;
   readonly #deps: ResolverDependencies;
   readonly #onProblem: (id: string, error: Error) => void;
   readonly #open = new Map<string, OpenSandbox>();
 
   constructor(
     context: ThreadContext,
+    fds: FdRegister,
     deps: ResolverDependencies,
     onProblem: (id: string, error: Error) => void,
   ) {
     this.#context = context;
     this.#ring = new DatagramRing(context.libc);
+    this.#fds = fds;
     this.#deps = deps;
     this.#onProblem = onProblem;
   }
@@ -99,6 +105,15 @@ class Resolvers implements Disposable {
     const opened = this.#openNew(request);
     this.#open.set(request.id, opened);
     return opened.ports;
+  }
+
+  /** False if it is not open, or somebody took a socket of it away. */
+  check(id: string): boolean {
+    try {
+      return this.#open.get(id)?.isServing() ?? false;
+    } catch {
+      return false;
+    }
   }
 
   /** Success if it is not open. */
@@ -129,13 +144,14 @@ class Resolvers implements Disposable {
         (bytes) => serve(bytes, 'tcp'),
         (error) => this.#onProblem(id, error),
       ),
-      openUdpServer(libc, this.#ring, udpFd, (bytes) => serve(bytes, 'udp')),
+      openUdpServer(libc, this.#ring, this.#fds, udpFd, (bytes) => serve(bytes, 'udp')),
     ];
     undo.move();
     return {
       path,
       resolver,
       ports: { udp: udp.port, tcp: tcp.port },
+      isServing: () => isServing(libc, 'udp', udp) && isServing(libc, 'tcp', tcp),
       [Symbol.dispose]: () => {
         for (const server of servers) server[Symbol.dispose]();
       },
@@ -150,7 +166,8 @@ class Resolvers implements Disposable {
 function start(): void {
   if (parentPort === null) throw new Error('dnsWorker runs in a worker thread only');
   const port = parentPort;
-  const { seam, resolvConfPath } = workerData as DnsWorkerStart;
+  const { seam, resolvConfPath, fds: memory } = workerData as DnsWorkerStart;
+  const fds = new FdRegister(memory);
   const post = (reply: DnsReply): void => port.postMessage(reply);
   const context: ThreadContext = {
     libc: loadLibc(),
@@ -160,13 +177,18 @@ function start(): void {
   const index = new NameIndex();
   // Questions are no steps of an operation: their sockets are not counted.
   const forwarder = new Forwarder({
-    exchange: openExchange({ ...context, seam: openSeam() }),
+    exchange: openExchange({ ...context, seam: openSeam() }, fds),
     randomId: newRandomId(),
   });
   const hostServers = new HostServers(resolvConfPath, () => performance.now());
   const counts: ResolverCounts = { own: 0, forwarded: 0, dropped: 0 };
-  const deps = { index, forwarder, counts, random: Math.random, hostServers: () => hostServers.list() };
-  const resolvers = new Resolvers(context, deps, (id, error) =>
+  const latencies = { own: new LatencyCount(), forwarded: new LatencyCount() };
+  const deps = {
+    ...{ index, forwarder, counts, latencies, random: Math.random },
+    hostServers: () => hostServers.list(),
+    nowMs: () => performance.now(),
+  };
+  const resolvers = new Resolvers(context, fds, deps, (id, error) =>
     post({ type: 'problem', id, message: error.message }),
   );
   const answer = (call: number, work: () => unknown): void => {
@@ -181,6 +203,8 @@ function start(): void {
     switch (request.type) {
       case 'open':
         return answer(request.call, () => resolvers.open(request.request));
+      case 'check':
+        return answer(request.call, () => resolvers.check(request.id));
       case 'close':
         return answer(request.call, () => resolvers.close(request.id));
       case 'statistics':
@@ -189,6 +213,7 @@ function start(): void {
           (): DnsStatistics => ({
             ...{ sandboxes: resolvers.size, endpoints: index.size, open: forwarder.open },
             ...counts,
+            latencies: { own: latencies.own.read(), forwarded: latencies.forwarded.read() },
           }),
         );
       case 'put':

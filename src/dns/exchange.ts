@@ -3,7 +3,6 @@
  * answer cannot be guessed from afar. Connected, so that the kernel takes nothing from another address and tells of a
  * closed port at once. For the DNS worker's thread.
  */
-import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { isAnswerTo } from '../codec/dns/query.ts';
 import { errnoName } from '../kernel/errno.ts';
@@ -12,6 +11,7 @@ import { KernelError } from '../kernel/kernel.ts';
 import { type Libc, linux } from '../kernel/libc.ts';
 import type { ThreadContext } from '../kernel/namespaces.ts';
 import { parseIp } from '../net/ip.ts';
+import type { FdRegister } from './fdRegister.ts';
 import type { Exchange } from './forwarder.ts';
 import { FrameReader, frame } from './frames.ts';
 
@@ -40,14 +40,20 @@ function readAnswer(libc: Libc, fd: number, buffer: Uint8Array, { query, id }: C
   }
 }
 
-function askUdp(context: ThreadContext, buffer: Uint8Array, call: Call): Promise<Uint8Array> {
+function askUdp(
+  context: ThreadContext,
+  fds: FdRegister,
+  buffer: Uint8Array,
+  call: Call,
+): Promise<Uint8Array> {
   const { libc } = context;
   const fd = connect(context, call);
+  fds.add(fd);
   return new Promise((resolve, reject) => {
     const end = (): void => {
       clearTimeout(timer);
       poll[Symbol.dispose]();
-      closeSync(fd);
+      fds.close(fd);
     };
     const poll = libc.poll(fd, () => {
       try {
@@ -93,8 +99,8 @@ function askTcp(context: ThreadContext, call: Call): Promise<Uint8Array> {
 }
 
 /** An Exchange over real sockets; port 53 of every server. */
-export function openExchange(context: ThreadContext): Exchange {
+export function openExchange(context: ThreadContext, fds: FdRegister): Exchange {
   const buffer = new Uint8Array(new ArrayBuffer(maxMessageBytes));
   return async (call) =>
-    call.transport === 'udp' ? await askUdp(context, buffer, call) : await askTcp(context, call);
+    call.transport === 'udp' ? await askUdp(context, fds, buffer, call) : await askTcp(context, call);
 }

@@ -2,6 +2,7 @@
  * What the main thread and the DNS worker tell each other, by structured clone and in order.
  */
 import type { FaultPlan } from '../base/seam.ts';
+import type { Latencies } from './latencies.ts';
 import type { SandboxView } from './localAnswer.ts';
 import type { NamedEndpoint } from './names.ts';
 
@@ -29,17 +30,22 @@ export interface DnsStatistics {
   readonly dropped: number;
   /** Questions that wait for a server now. */
   readonly open: number;
+  /** From a question's arrival in the worker to its answer. */
+  readonly latencies: { readonly own: Latencies; readonly forwarded: Latencies };
 }
 
 export interface DnsWorkerStart {
   readonly seam: { readonly plan: FaultPlan | undefined; readonly shared: SharedArrayBuffer };
   /** The machine's resolv.conf. */
   readonly resolvConfPath: string;
+  /** Of the FdRegister. */
+  readonly fds: SharedArrayBuffer;
 }
 
 /** `call` numbers the requests that are answered. */
 export type DnsRequest =
   | { readonly type: 'open'; readonly call: number; readonly request: OpenRequest }
+  | { readonly type: 'check'; readonly call: number; readonly id: string }
   | { readonly type: 'close'; readonly call: number; readonly id: string }
   | { readonly type: 'statistics'; readonly call: number }
   | { readonly type: 'put'; readonly endpoints: readonly NamedEndpoint[] }

@@ -33,10 +33,15 @@ export function planRedirect({ udp, tcp }: ResolverPorts, isThere: boolean): str
 
 /** The ports that a listing of the table names; undefined if it is not ours as `planRedirect` makes it. */
 export function readRedirect(listing: string): ResolverPorts | undefined {
-  const port = (transport: string): number =>
-    Number(new RegExp(`${transport} dport set (\\d+)`).exec(listing)?.[1]);
+  const port = (transport: string): number => {
+    const asked = new RegExp(`daddr \\S+ ${transport} dport 53 ${transport} dport set (\\d+)\\n`).exec(
+      listing,
+    )?.[1];
+    return listing.includes(`${transport} sport ${asked} ${transport} sport set 53\n`) ? Number(asked) : 0;
+  };
   const [udp, tcp] = [port('udp'), port('tcp')];
-  return udp > 0 && tcp > 0 ? { udp, tcp } : undefined;
+  const hooks = listing.match(/type filter hook output/g)?.length;
+  return udp > 0 && tcp > 0 && hooks === 2 ? { udp, tcp } : undefined;
 }
 
 /** The nft command whose output `readRedirect` reads. */

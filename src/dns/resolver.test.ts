@@ -6,6 +6,7 @@ import { encodeName, readName } from '../codec/dns/name.ts';
 import { withId } from '../codec/dns/query.ts';
 import { formatIp, ipFromBytes, parseIp } from '../net/ip.ts';
 import { type Exchange, Forwarder, forwardLimits } from './forwarder.ts';
+import { LatencyCount } from './latencies.ts';
 import type { SandboxView } from './localAnswer.ts';
 import { NameIndex, pointerName } from './names.ts';
 import { SandboxResolver } from './resolver.ts';
@@ -79,6 +80,8 @@ function newResolver(
       hostServers: () => ['127.0.0.53'],
       random: () => 0.999,
       counts: { own: 0, forwarded: 0, dropped: 0 },
+      latencies: { own: new LatencyCount(), forwarded: new LatencyCount() },
+      nowMs: () => 0,
     },
     '/run/netns/x',
     view,
@@ -150,6 +153,8 @@ test('own answers live 600 s and come in every order', () => {
       hostServers: () => [],
       random: () => 0,
       counts: { own: 0, forwarded: 0, dropped: 0 },
+      latencies: { own: new LatencyCount(), forwarded: new LatencyCount() },
+      nowMs: () => 0,
     },
     '',
     onBoth,

@@ -6,6 +6,7 @@ import { plainUdpBytes, rcode } from '../codec/dns/message.ts';
 import { encodeReply, type Query, readRequest, udpLimit } from '../codec/dns/query.ts';
 import type { Transport } from '../kernel/ipSockets.ts';
 import type { Account, Forwarder, Upstream } from './forwarder.ts';
+import type { LatencyCount } from './latencies.ts';
 import { answerLocally, ownTtlS, type SandboxView, shuffled } from './localAnswer.ts';
 import type { NameIndex } from './names.ts';
 
@@ -28,6 +29,9 @@ export interface ResolverDependencies {
   /** 0 ≤ x < 1, for the order of answers. */
   readonly random: () => number;
   readonly counts: ResolverCounts;
+  readonly latencies: { readonly own: LatencyCount; readonly forwarded: LatencyCount };
+  /** Of a clock that does not jump. */
+  readonly nowMs: () => number;
 }
 
 /** An answer now, one later, or none. */
@@ -47,7 +51,8 @@ export class SandboxResolver {
 
   /** Answers a request. `bytes` is read before this returns, and copied where it is needed longer. */
   serve(bytes: Uint8Array, transport: Transport): Outcome {
-    const { counts, index, random } = this.#deps;
+    const { counts, latencies, index, random, nowMs } = this.#deps;
+    const startedMs = nowMs();
     const request = readRequest(bytes);
     if (request === undefined) {
       counts.dropped++;
@@ -62,10 +67,20 @@ export class SandboxResolver {
     const answer = answerLocally(query, this.view, index);
     if (answer !== undefined) {
       counts.own++;
-      return encodeReply(query, answer.code, ownTtlS, shuffled(answer.data, random), maxBytes);
+      const reply = encodeReply(query, answer.code, ownTtlS, shuffled(answer.data, random), maxBytes);
+      latencies.own.add(nowMs() - startedMs);
+      return reply;
     }
     counts.forwarded++;
-    return this.#forward({ ...query, bytes: Uint8Array.from(query.bytes) }, transport, maxBytes);
+    const outcome = this.#forward({ ...query, bytes: Uint8Array.from(query.bytes) }, transport, maxBytes);
+    return outcome instanceof Promise ? this.#timed(outcome, startedMs) : outcome;
+  }
+
+  async #timed(answer: Promise<Uint8Array>, startedMs: number): Promise<Uint8Array> {
+    const bytes = await answer;
+    const { latencies, nowMs } = this.#deps;
+    latencies.forwarded.add(nowMs() - startedMs);
+    return bytes;
   }
 
   #forward(query: Query, transport: Transport, maxBytes: number): Outcome {

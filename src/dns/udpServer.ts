@@ -1,9 +1,9 @@
 /*
  * DNS over UDP for one container: batches in, batches out. Answers that have to wait go out one by one.
  */
-import { closeSync } from 'node:fs';
 import { DatagramRing, ringSlots } from '../kernel/datagramRing.ts';
 import type { Libc } from '../kernel/libc.ts';
+import type { FdRegister } from './fdRegister.ts';
 import type { Outcome } from './resolver.ts';
 
 /** Batches taken in one turn, so that other containers and TCP get theirs. */
@@ -13,9 +13,11 @@ const batchesPerTurn = 4;
 export function openUdpServer(
   libc: Libc,
   ring: DatagramRing,
+  fds: FdRegister,
   fd: number,
   serve: (bytes: Uint8Array) => Outcome,
 ): Disposable {
+  fds.add(fd);
   let isOpen = true;
   const send = (i: number, outcome: Outcome): void => {
     if (outcome instanceof Promise) {
@@ -42,7 +44,7 @@ export function openUdpServer(
     [Symbol.dispose]: () => {
       isOpen = false;
       poll[Symbol.dispose]();
-      closeSync(fd);
+      fds.close(fd);
     },
   };
 }

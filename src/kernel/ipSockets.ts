@@ -56,6 +56,18 @@ function portOf(libc: Libc, fd: number): number {
   return address.readUInt16BE(2);
 }
 
+/**
+ * False for a socket of `openBound` that serves no more: an operator can take one away (`ss -K`). A TCP one listens, a
+ * UDP one has its port.
+ */
+export function isServing(libc: Libc, transport: Transport, { fd, port }: BoundSocket): boolean {
+  if (transport === 'udp') return portOf(libc, fd) === port;
+  const [value, length] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32LE(value.length);
+  check(libc, 'SO_ACCEPTCONN', libc.getsockopt(fd, linux.SOL_SOCKET, linux.SO_ACCEPTCONN, value, length));
+  return value.readInt32LE(0) === 1;
+}
+
 export interface BoundSocket {
   readonly fd: number;
   readonly port: number;

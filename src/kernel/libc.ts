@@ -24,6 +24,7 @@ export const linux = {
   SOL_SOCKET: 1,
   SO_REUSEADDR: 2,
   SO_ATTACH_FILTER: 26,
+  SO_ACCEPTCONN: 30,
   SO_SNDBUF: 7,
   SO_SNDBUFFORCE: 32,
   SO_RCVBUFFORCE: 33,
@@ -52,6 +53,13 @@ export interface Libc {
   readonly listen: (fd: number, backlog: number) => number;
   readonly connect: (fd: number, address: Uint8Array, length: number) => number;
   readonly getsockname: (fd: number, address: Uint8Array, length: Uint8Array) => number;
+  readonly getsockopt: (
+    fd: number,
+    level: number,
+    option: number,
+    value: Uint8Array,
+    length: Uint8Array,
+  ) => number;
   readonly setsockopt: (
     fd: number,
     level: number,
@@ -107,6 +115,7 @@ export function loadLibc(): Libc {
     socket: call('int socket(int, int, int)'),
     bind: call('int bind(int, void *, uint32_t)'),
     listen: call('int listen(int, int)'),
+    getsockopt: call('int getsockopt(int, int, int, void *, void *)'),
     setsockopt,
     dropAll: (fd) => {
       const program = dropAllProgram();

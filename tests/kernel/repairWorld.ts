@@ -10,6 +10,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { type Repair, RepairLog } from '../../src/base/repairLog.ts';
 import { openSeam } from '../../src/base/seam.ts';
+import { type Dns, openDns } from '../../src/dns/openDns.ts';
 import { createBridgeDriver } from '../../src/drivers/bridge/bridge.ts';
 import type { Driver } from '../../src/drivers/interface.ts';
 import { MemoryStore } from '../../src/engine/containers/fakes.ts';
@@ -24,6 +25,8 @@ import {
 import { NetworkTable } from '../../src/engine/networks/networkTable.ts';
 import { Sandboxes } from '../../src/engine/networks/sandboxes.ts';
 import { Reconciler } from '../../src/engine/reconcile/reconciler.ts';
+import { feedNames } from '../../src/engine/resolver/nameFeed.ts';
+import { ResolverFollower } from '../../src/engine/resolver/resolver.ts';
 import { createFirewall, type Firewall } from '../../src/firewall/firewall.ts';
 import { completeSources } from '../../src/ipam/pools.ts';
 import type { Kernel } from '../../src/kernel/kernel.ts';
@@ -37,6 +40,7 @@ export interface Sandboxed {
 
 export interface RepairWorld extends AsyncDisposable {
   readonly kernel: Kernel;
+  readonly dns: Dns;
   readonly firewall: Firewall;
   readonly reconciler: Reconciler;
   readonly repairs: RepairLog;
@@ -50,9 +54,16 @@ export interface RepairWorld extends AsyncDisposable {
   repaired(cause: RegExp, since?: number): Promise<Repair>;
 }
 
-export async function openRepairWorld(): Promise<RepairWorld> {
+/** `hasNames`: sandboxes have resolvers. */
+export async function openRepairWorld({
+  hasNames = false,
+}: {
+  readonly hasNames?: boolean;
+} = {}): Promise<RepairWorld> {
   assert.equal(process.env['LINKSPAN_LANE'], '1', 'run this inside scripts/lane');
-  const kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
+  const seam = openSeam();
+  const kernel = await openKernel({ seam, logger: silentLogger });
+  const dns = openDns({ seam, logger: silentLogger, resolvConfPath: '/nonexistent' });
   const repairs = new RepairLog(systemClock);
   const firewall = createFirewall({
     kernel,
@@ -78,7 +89,13 @@ export async function openRepairWorld(): Promise<RepairWorld> {
   mkdirSync(namespaceFolder);
   mkdirSync('/run/netns', { recursive: true });
   const getNetwork = networks.get.bind(networks);
-  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers: [] });
+  feedNames(table, dns);
+  const defaults = { dns: [], dnsSearch: [], dnsOptions: [] };
+  const resolver = new ResolverFollower({
+    ...{ dns, kernel, repairs, defaults, logger: silentLogger, resolvConfPath: '/nonexistent' },
+  });
+  const followers = hasNames ? [resolver] : [];
+  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
   const live = new Map<ContainerId, { readonly container: Container; readonly isFree: boolean }>();
   const reconciler = new Reconciler({
     ...{ table, drivers, kernel, repairs, clock: systemClock, logger: silentLogger },
@@ -90,6 +107,7 @@ export async function openRepairWorld(): Promise<RepairWorld> {
       },
     },
     onRepaired: (container) => sandboxes.repaired(container),
+    repairKept: (container, extent) => sandboxes.repairKept(container, extent),
   });
   reconciler.start();
 
@@ -103,11 +121,12 @@ export async function openRepairWorld(): Promise<RepairWorld> {
   }
 
   return {
-    ...{ kernel, firewall, reconciler, repairs, networks, detach },
+    ...{ kernel, dns, firewall, reconciler, repairs, networks, detach },
     createNetwork: async (name, more = {}) => (await networks.create(networkRequest(name, more))).network,
     attach: async (name, names, isFree = false) => {
       const requests = names.map((network) => attachmentRequest(network));
-      const bare = containerRecord(name, requests);
+      const record = containerRecord(name, requests);
+      const bare = { ...record, spec: { ...record.spec, ...defaults } };
       const { sandbox, endpoints } = await sandboxes.create(bare, requests, true);
       assert.ok(sandbox);
       const container = { ...bare, sandbox };
@@ -129,6 +148,7 @@ export async function openRepairWorld(): Promise<RepairWorld> {
       for (const { id } of networks.list()) await networks.remove(id);
       await firewall.stop();
       run('host', 'nft', 'delete', 'table', 'inet', 'linkspan');
+      await dns[Symbol.asyncDispose]();
       await kernel[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true });
     },

@@ -175,7 +175,7 @@ test('what no notice tells of, the slow compare finds: the route by which the ho
   // A second network has a route of its own.
   await world.createNetwork('n2', { ipv6: true, options: { [label.name]: 'br-n2' } });
   const routes = ip('-6', 'route', 'show', 'table', 'local', 'to', '::1').matchAll(/^local ::1 dev (\S+)/gm);
-  assert.deepEqual([...routes].map(([, device]) => device).toSorted(), ['br-n1', 'br-n2', 'lo']);
+  assert.deepEqual([...routes].map(([, device = '']) => device).toSorted(), ['br-n1', 'br-n2', 'lo']);
 });
 
 test('the firewall’s table is flushed or deleted, forwarding switched off: logged and counted with the rest', async () => {

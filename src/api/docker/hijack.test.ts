@@ -229,3 +229,22 @@ test('a TCP address is listened on as well', async () => {
   const reply = await fetch(`${url.replace('tcp:', 'http:')}/_ping`);
   assert.equal(await reply.text(), 'OK');
 });
+
+test('requests that take their connection over are in the metrics, whatever became of them', async () => {
+  const id = await create(['echo', 'hi']);
+  using client = new RawClient(server.socketPath);
+  await client.send(post(`/containers/${id}/attach?stdout=1&stream=1`, upgrade)).until(/\r\n\r\n/);
+  using lost = new RawClient(server.socketPath);
+  await lost.send(post('/containers/nobody/attach?stdout=1&stream=1', upgrade)).until(/\r\n\r\n/);
+  const { text } = await server.api.inject({ method: 'GET', url: '/metrics' });
+  for (const status of [101, 404])
+    assert.match(
+      text,
+      new RegExp(
+        `^linkspan_api_request_seconds_count\\{method="POST",route="/containers/:id/attach",status="${status}"\\} \\d`,
+        'm',
+      ),
+    );
+  await start(id);
+  await client.untilEnd();
+});

@@ -88,12 +88,21 @@ async function serve(connection: Duplex, session: Session): Promise<void> {
   connection.end(session.isTty ? line : encodeFrame('stdout', line));
 }
 
+const attachRoute = '/containers/:id/attach';
+const execRoute = '/exec/:id/start';
 const attachPath = /^\/containers\/([^/]+)\/attach$/;
 const execPath = /^\/exec\/([^/]+)\/start$/;
 
-/** True for the paths (without version) that may be upgraded. */
-export function isHijackPath(path: string): boolean {
-  return attachPath.test(path) || execPath.test(path);
+/** The route of a path (without version) that may be upgraded; undefined for others. */
+export function hijackRouteOf(path: string): string | undefined {
+  if (attachPath.test(path)) return attachRoute;
+  return execPath.test(path) ? execRoute : undefined;
+}
+
+/** Counts a request whose connection was taken over: no hook of the server sees its end. */
+function observe(context: ApiContext, route: string, status: number, startedMs: number): void {
+  const durationMs = performance.now() - startedMs;
+  context.deps.metrics.observeRequest({ method: 'POST', route, status, durationMs });
 }
 
 /** Serves an upgraded connection; rejects before the reply head is written, then settles only after the stream's end. */
@@ -104,6 +113,7 @@ export async function serveUpgrade(
   url: URL,
   version: string,
 ): Promise<void> {
+  const startedMs = performance.now();
   const attach = attachPath.exec(url.pathname)?.[1];
   const exec = execPath.exec(url.pathname)?.[1];
   const query = Object.fromEntries(url.searchParams);
@@ -113,32 +123,38 @@ export async function serveUpgrade(
       : await openExec(context, decodeURIComponent(exec ?? ''), request, version);
   if (session === undefined) {
     connection.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+    observe(context, execRoute, 200, startedMs);
     return;
   }
   connection.write(replyHead(true, session.contentType));
+  observe(context, attach === undefined ? execRoute : attachRoute, 101, startedMs);
   await serve(connection, session).catch((error: unknown) => {
-    context.deps.logger.warn({ error: messageOf(error), request: url.pathname }, 'a stream broke off');
+    context.deps.logger.warn({ err: error, request: url.pathname }, 'a stream broke off');
     connection.destroy();
   });
 }
 
 export const hijackRoutes: Routes = (app, context) => {
-  app.post('/containers/:id/attach', async (request, reply) => {
+  app.post(attachRoute, async (request, reply) => {
+    const startedMs = performance.now();
     const version = context.versionOf(request.raw);
     const session = await openAttach(context, paramOf(request, 'id'), queryOf(request), version);
     reply.hijack();
     const connection = takeSocket(request.raw, reply.raw);
     connection.write(replyHead(false, session.contentType));
+    observe(context, attachRoute, 200, startedMs);
     await serve(connection, session);
   });
 
-  app.post('/exec/:id/start', async (request, reply) => {
+  app.post(execRoute, async (request, reply) => {
+    const startedMs = performance.now();
     const version = context.versionOf(request.raw);
     const session = await openExec(context, paramOf(request, 'id'), request.raw, version);
     if (session === undefined) return await reply.code(200).send();
     reply.hijack();
     const connection = takeSocket(request.raw, reply.raw);
     connection.write(replyHead(false, session.contentType));
+    observe(context, execRoute, 200, startedMs);
     await serve(connection, session);
     return await reply;
   });

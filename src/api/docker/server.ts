@@ -15,7 +15,7 @@ import { errorReply } from './errorReply.ts';
 import { eventRoutes } from './eventRoutes.ts';
 import { execRoutes } from './execRoutes.ts';
 import { writeRawError } from './hijack.ts';
-import { hijackRoutes, isHijackPath, serveUpgrade } from './hijackRoutes.ts';
+import { hijackRoutes, hijackRouteOf, serveUpgrade } from './hijackRoutes.ts';
 import { imageRoutes } from './imageRoutes.ts';
 import { listenOn } from './listenSocket.ts';
 import { networkRoutes } from './networkRoutes.ts';
@@ -81,6 +81,11 @@ function addHooks(app: FastifyInstance, context: ApiContext): void {
   });
 }
 
+/** Without version and query. */
+function pathOf(request: IncomingMessage): string {
+  return new URL(splitVersion(request.url ?? '/').url, 'http://localhost').pathname;
+}
+
 function noSchemas(): never {
   throw new Error('no route may have a JSON schema');
 }
@@ -131,7 +136,7 @@ class DockerApiServer implements ApiServer {
         shouldUpgradeCallback: (request) =>
           request.method === 'POST' &&
           request.headers.upgrade?.toLowerCase() === 'tcp' &&
-          isHijackPath(new URL(splitVersion(request.url ?? '/').url, 'http://localhost').pathname),
+          hijackRouteOf(pathOf(request)) !== undefined,
       },
       (request, response) => this.#app.routing(request, response),
     );
@@ -174,7 +179,8 @@ class DockerApiServer implements ApiServer {
   }
 
   async #upgrade(request: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
-    const { logger } = this.#context.deps;
+    const { logger, metrics } = this.#context.deps;
+    const startedMs = performance.now();
     this.#taken.add(connection);
     connection.once('close', () => this.#taken.delete(connection));
     connection.on('error', () => connection.destroy());
@@ -185,7 +191,9 @@ class DockerApiServer implements ApiServer {
       await serveUpgrade(this.#context, request, connection, new URL(url, 'http://localhost'), version);
     } catch (error) {
       const { status, message } = errorReply(error, logger, `${request.method} ${request.url}`);
-      logger.debug({ url: request.url, status, error: messageOf(error) }, 'refused an upgrade');
+      logger.debug({ url: request.url, status, err: error }, 'refused an upgrade');
+      const durationMs = performance.now() - startedMs;
+      metrics.observeRequest({ method: 'POST', route: hijackRouteOf(pathOf(request)), status, durationMs });
       writeRawError(connection, status, message);
     }
   }

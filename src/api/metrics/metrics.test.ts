@@ -11,6 +11,7 @@ const stock: Stock = {
   conditionsBySeverity: { warning: 0 },
   repairsByKind: { firewall: 5 },
   dnsByResult: { own: 7 },
+  dnsLatencies: { boundsMs: [0.1, 5], series: { own: { counts: [4, 2, 1], sumMs: 20 } } },
 };
 
 test('things are counted when somebody asks, and a value that is gone is gone', async () => {
@@ -25,6 +26,20 @@ test('things are counted when somebody asks, and a value that is gone is gone', 
     /^# TYPE linkspan_repairs_total counter\nlinkspan_repairs_total\{kind="firewall"\} 5$/m,
   );
   assert.match(first, /^linkspan_dns_queries_total\{result="own"\} 7$/m);
+  assert.ok(
+    first.endsWith(
+      [
+        '# TYPE linkspan_dns_query_seconds histogram',
+        'linkspan_dns_query_seconds_bucket{le="0.0001",result="own"} 4',
+        'linkspan_dns_query_seconds_bucket{le="0.005",result="own"} 6',
+        'linkspan_dns_query_seconds_bucket{le="+Inf",result="own"} 7',
+        'linkspan_dns_query_seconds_sum{result="own"} 0.02',
+        'linkspan_dns_query_seconds_count{result="own"} 7',
+        '',
+      ].join('\n'),
+    ),
+    first.slice(-500),
+  );
   now = { ...stock, networksByDriver: { none: 1 } };
   const second = await metrics.render();
   assert.match(second, /^linkspan_networks\{driver="none"\} 1$/m);

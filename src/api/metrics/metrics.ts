@@ -4,6 +4,7 @@
  * Labels have few values: verbs, routes, states. Never a name or an address that a user chose.
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { type CountedHistogram, formatHistogram } from './foreignHistogram.ts';
 
 /** Numbers of things by the value of one label. */
 export type Counts = Readonly<Record<string, number>>;
@@ -22,6 +23,8 @@ export interface Stock {
   readonly repairsByKind: Counts;
   /** Queries that containers asked, by what became of them: `own`, `forwarded`, `dropped`. */
   readonly dnsByResult: Counts;
+  /** Of those that were answered, `own` and `forwarded`. */
+  readonly dnsLatencies: CountedHistogram;
 }
 
 export interface ServedRequest {
@@ -77,7 +80,7 @@ class PrometheusMetrics implements Metrics {
   readonly #registry = new Registry();
   readonly #requests = new Histogram({
     name: 'linkspan_api_request_seconds',
-    help: 'Time from a request to the end of its answer, by route',
+    help: 'Time from a request to the end of its answer, by route; for attach and exec until their streams begin',
     labelNames: ['method', 'route', 'status'] as const,
     buckets: requestBuckets,
     registers: [this.#registry],
@@ -138,7 +141,10 @@ class PrometheusMetrics implements Metrics {
       setTotals(this.#repairs, 'kind', stock.repairsByKind);
       setTotals(this.#dns, 'result', stock.dnsByResult);
     }
-    return await this.#registry.metrics();
+    const text = await this.#registry.metrics();
+    if (stock === undefined) return text;
+    const help = 'Time from the arrival of a DNS query to its answer';
+    return text + formatHistogram('linkspan_dns_query_seconds', help, 'result', stock.dnsLatencies);
   }
 }
 

@@ -20,6 +20,11 @@ export interface SandboxFollower {
   apply(state: SandboxState): Promise<void>;
   /** Interfaces of the sandbox were put back and may be new ones, with the same names and addresses. */
   repaired?(state: SandboxState): Promise<void>;
+  /**
+   * Compares what it keeps with what is there and puts back what is gone; one sentence a repair. `extent` `outside`
+   * leaves be what is inside the sandbox, where a container with the right to may change things on purpose.
+   */
+  repair?(state: SandboxState, extent: 'outside' | 'all'): Promise<readonly string[]>;
   /** The sandbox is about to go, or is gone. Success if nothing is kept. Tries every step and collects errors. */
   release(container: Container): Promise<void>;
   /**

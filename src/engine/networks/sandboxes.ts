@@ -140,6 +140,15 @@ export class Sandboxes {
     for (const follower of this.#deps.followers) await follower.repaired?.(this.stateOf(container));
   }
 
+  /** What the followers keep for it is put back where it is gone; one sentence a repair. */
+  async repairKept(container: Container, extent: 'outside' | 'all'): Promise<readonly string[]> {
+    const state = this.stateOf(container);
+    const causes: string[] = [];
+    for (const follower of this.#deps.followers)
+      causes.push(...((await follower.repair?.(state, extent)) ?? []));
+    return causes;
+  }
+
   /** After a restart: the followers take over what lives in `running` and drop the rest. */
   async adopt(running: readonly Container[]): Promise<void> {
     const states = running.map((container) => this.stateOf(container));

@@ -43,6 +43,8 @@ export interface ReconcilerDependencies {
   readonly exclusive: Exclusive;
   /** The container's published ports, resolver and so on, once its interfaces are as they should be. */
   readonly onRepaired: (container: Container) => Promise<void>;
+  /** What else is kept for it, if it is not as it should be; one sentence a repair. */
+  readonly repairKept: (container: Container, extent: 'outside' | 'all') => Promise<readonly string[]>;
   readonly repairs: RepairLog;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -99,6 +101,7 @@ export class Reconciler implements Disposable {
     // One after the other: nobody waits, and calls of users come between.
     const attached = table.endpoints.filter(({ state }) => state === 'attached');
     for (const endpoint of attached) await this.#request(subjectOf(endpoint), 'compare');
+    for (const id of new Set(attached.map(({ containerId }) => containerId))) await this.#repairKept(id);
     this.#lastCompareMs = clock.nowMs() - startedMs;
   }
 
@@ -161,6 +164,23 @@ export class Reconciler implements Disposable {
     return causes.length > 0;
   }
 
+  /** Its losses raise no notices that reach us. */
+  async #repairKept(id: ContainerId): Promise<void> {
+    const key = `kept ${id}`;
+    try {
+      await this.#deps.exclusive.container(id, async (container, isFree) => {
+        const causes = await this.#deps.repairKept(container, isFree ? 'outside' : 'all');
+        this.#log('resolver', `container ${container.name}`, causes, 'compare');
+      });
+      this.#conditions.report(key, []);
+    } catch (error) {
+      if (this.#stopping.signal.aborted) return;
+      const name = `what is kept for container ${this.#deps.table.endpointsOfContainer(id)[0]?.containerName ?? id}`;
+      for (const report of this.#conditions.report(key, reportsOf(key, name, { type: 'failed', error })))
+        this.#deps.logger.warn({ condition: report.id }, report.text);
+    }
+  }
+
   #findEndpoint(containerId: ContainerId, id: EndpointId): Endpoint | undefined {
     return this.#deps.table.endpointsOfContainer(containerId).find((endpoint) => endpoint.id === id);
   }
@@ -183,7 +203,12 @@ export class Reconciler implements Disposable {
     );
   }
 
-  #log(kind: 'bridge' | 'endpoint', object: string, causes: readonly string[], trigger: RepairTrigger): void {
+  #log(
+    kind: 'bridge' | 'endpoint' | 'resolver',
+    object: string,
+    causes: readonly string[],
+    trigger: RepairTrigger,
+  ): void {
     for (const cause of causes) {
       this.#deps.logger.warn({ kind, object, cause, trigger }, 'repaired');
       this.#deps.repairs.record({ kind, object, cause, trigger });

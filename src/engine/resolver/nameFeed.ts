@@ -33,11 +33,18 @@ function toNamed(table: Table, endpoint: Endpoint): readonly NamedEndpoint[] {
   ];
 }
 
-/** Feeds `dns` until disposed. */
-export function feedNames(table: Table, dns: Pick<Dns, 'put' | 'del'>): Disposable {
-  dns.put(table.endpoints.filter(isNamed).flatMap((endpoint) => toNamed(table, endpoint)));
-  return table.events.on('endpoint', ({ before, after }) => {
-    if (isNamed(after)) dns.put(toNamed(table, after));
-    else if (before !== undefined && before.dnsNames.length > 0) dns.del(before.id);
-  });
+/** Feeds `dns` until disposed; everything again where it lost everything. */
+export function feedNames(table: Table, dns: Pick<Dns, 'events' | 'put' | 'del'>): Disposable {
+  const putAll = (): void =>
+    dns.put(table.endpoints.filter(isNamed).flatMap((endpoint) => toNamed(table, endpoint)));
+  putAll();
+  const listeners = new DisposableStack();
+  listeners.use(dns.events.on('lost', putAll));
+  listeners.use(
+    table.events.on('endpoint', ({ before, after }) => {
+      if (isNamed(after)) dns.put(toNamed(table, after));
+      else if (before !== undefined && before.dnsNames.length > 0) dns.del(before.id);
+    }),
+  );
+  return listeners;
 }

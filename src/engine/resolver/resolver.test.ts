@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { systemClock } from '../../base/clock.ts';
+import { Events } from '../../base/events.ts';
 import { silentLogger } from '../../base/logger.ts';
+import { RepairLog } from '../../base/repairLog.ts';
 import type { NamedEndpoint } from '../../dns/names.ts';
+import type { DnsEvents } from '../../dns/openDns.ts';
 import type { OpenRequest, ResolverPorts } from '../../dns/protocol.ts';
 import { planRedirect } from '../../dns/redirect.ts';
 import { KernelError } from '../../kernel/kernel.ts';
@@ -42,12 +47,19 @@ function newFollower(table?: string): {
   readonly follower: ResolverFollower;
   readonly log: string[];
   readonly opened: OpenRequest[];
+  readonly repairs: RepairLog;
+  readonly lose: () => void;
   failNft: boolean;
+  isServing: boolean;
 } {
   const log: string[] = [];
   const opened: OpenRequest[] = [];
-  const stand = { log, opened, failNft: false };
+  const repairs = new RepairLog(systemClock);
+  const lose = (): void => dns.events.emit('lost', { cause: 'of old age' });
+  const stand = { log, opened, repairs, lose, failNft: false, isServing: true };
   const dns = {
+    events: new Events<DnsEvents>(),
+    check: (): Promise<boolean> => Promise.resolve(stand.isServing),
     open: (request: OpenRequest): Promise<ResolverPorts> => {
       opened.push(request);
       log.push(`open ${request.id}`);
@@ -66,7 +78,8 @@ function newFollower(table?: string): {
       return table === undefined ? Promise.reject(new KernelError('nft', 'ENOENT')) : Promise.resolve(table);
     },
   };
-  const deps = { dns, kernel, logger: silentLogger, defaults: none, resolvConfPath: '/nonexistent' };
+  const logger = silentLogger;
+  const deps = { dns, kernel, logger, repairs, defaults: none, resolvConfPath: '/nonexistent' };
   return Object.assign(stand, { follower: new ResolverFollower(deps) });
 }
 
@@ -124,12 +137,61 @@ test('a new daemon takes the ports of the last one, and makes a redirect where i
   await failing.follower.adopt([stateOf()]);
 });
 
+test('the resolvers of a worker that died are opened again on their ports, and that is a repair', async () => {
+  const stand = newFollower();
+  await stand.follower.apply(stateOf());
+  stand.lose();
+  await nextTurn();
+  assert.deepEqual(stand.opened.at(-1), { ...stand.opened[0], wanted: { udp: 1001, tcp: 1002 } });
+  assert.deepEqual(stand.log.slice(2), ['open c1'], 'the redirect is right');
+  assert.deepEqual(stand.repairs.counts, { resolver: 1 });
+  await stand.follower.release(stateOf().container);
+  stand.lose();
+  await nextTurn();
+  assert.equal(stand.repairs.recent.length, 1, 'there was nothing to open');
+});
+
+for (const [name, listing, change, extent, expected] of [
+  ['a sound one', planRedirect({ udp: 1001, tcp: 1002 }, false), {}, 'all', [[], ['nft list']]],
+  ['a table that is gone', undefined, {}, 'all', [[/was gone/], ['nft list', 'open c1', 'nft table']]],
+  [
+    'a chain that was flushed',
+    planRedirect({ udp: 1001, tcp: 1002 }, false).replaceAll(/.*sport.*\n/g, ''),
+    {},
+    'all',
+    [[/was changed/], ['nft list', 'open c1', 'nft delete']],
+  ],
+  [
+    'a socket that was taken away',
+    planRedirect({ udp: 1001, tcp: 1002 }, false),
+    { isServing: false },
+    'outside',
+    [[/sockets/], ['close c1', 'nft list', 'open c1']],
+  ],
+  ['a table that a container may have deleted itself', undefined, {}, 'outside', [[], []]],
+] as const)
+  test(`a compare finds ${name}`, async () => {
+    const stand = newFollower(listing);
+    await stand.follower.apply(stateOf());
+    stand.log.length = 0;
+    Object.assign(stand, change);
+    const causes = await stand.follower.repair(stateOf(), extent);
+    const [wanted, log] = expected;
+    assert.equal(causes.length, wanted.length, causes.join());
+    for (const [i, one] of wanted.entries()) assert.match(causes[i] ?? '', one);
+    assert.deepEqual(
+      stand.log.map((line) => line.split(' ').slice(0, 2).join(' ')),
+      log,
+    );
+  });
+
 test('the index is told of attached endpoints with names, and of each change', async () => {
   const table = new NetworkTable(new MemoryStore());
   await table.putNetwork(network);
   await table.putEndpoints([endpoint('e1'), endpoint('e2', { state: 'reserved' })]);
   const told: unknown[] = [];
   const dns = {
+    events: new Events<DnsEvents>(),
     put: (endpoints: readonly NamedEndpoint[]): unknown =>
       told.push(
         ...endpoints.map(({ id, networkName, names, addresses }) => [id, networkName, names, addresses]),
@@ -142,7 +204,11 @@ test('the index is told of attached endpoints with names, and of each change', a
   await table.putEndpoints([endpoint('e1', { state: 'reserved' })]);
   await table.delEndpoints([endpoint('e2', {})]);
   assert.deepEqual(told.slice(1), [['e2', 'net', ['e2', 'alias'], ['10.0.0.2', 'fd00::2']], 'e1', 'e2']);
+  await table.putEndpoints([endpoint('e5')]);
+  dns.events.emit('lost', { cause: '' });
+  assert.deepEqual(told.slice(4), [told[4], told[4]], 'all that has names is told again');
   feed[Symbol.dispose]();
   await table.putEndpoints([endpoint('e4')]);
-  assert.equal(told.length, 4);
+  dns.events.emit('lost', { cause: '' });
+  assert.equal(told.length, 6);
 });
