@@ -6,21 +6,20 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { callApi } from '../tests/compat/api.ts';
 import {
+  call,
   type EngineName,
   loadImage,
   makeFolder,
+  makeImage,
   type RunningEngine,
   removeFolder,
   startEngine,
-  stopEngine,
+  stopEngines,
 } from './engines.ts';
 import { type Quantiles, quantilesOf, timed } from './quantiles.ts';
 
-const root = join(import.meta.dirname, '..');
 const rounds = Number(process.argv[2] ?? 20);
 const limitMs = Number(process.argv[3] ?? 200) * 1000;
 /** After that a daemon has done all that it does by itself after a start. */
@@ -39,14 +38,6 @@ class Samples {
   quantiles(): Record<string, Quantiles> {
     return Object.fromEntries([...this.#series].map(([key, values]) => [key, quantilesOf(values, 1)]));
   }
-}
-
-async function call(engine: RunningEngine, method: string, path: string, body?: unknown): Promise<string> {
-  const text = body === undefined ? undefined : JSON.stringify(body);
-  const answer = await callApi(engine.socketPath, method, path, text);
-  if (answer.status >= 400)
-    throw new Error(`${engine.name}: ${method} ${path}: ${answer.status} ${answer.body}`);
-  return answer.body;
 }
 
 async function networkRound(engine: RunningEngine, samples: Samples, round: number): Promise<void> {
@@ -123,8 +114,7 @@ async function measure(
 }
 
 const folder = makeFolder();
-const image = join(folder, 'busybox.tar');
-execFileSync(join(root, 'scripts/node'), [join(root, 'tools/busyboxImage.ts'), '--save', image]);
+const image = makeImage(folder);
 const names: readonly EngineName[] = ['linkspan', 'docker', 'podman'];
 const engines: RunningEngine[] = [];
 try {
@@ -151,7 +141,6 @@ try {
   }));
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
 } finally {
-  for (const engine of engines) stopEngine(engine);
-  await sleep(1500);
+  await stopEngines(engines);
   removeFolder(folder);
 }

@@ -6,18 +6,19 @@
  */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { callApi } from '../tests/compat/api.ts';
 import {
+  call,
   loadImage,
   makeFolder,
+  makeImage,
+  type RunningContainer,
   type RunningEngine,
   removeFolder,
+  startContainer,
   startEngine,
-  stopEngine,
+  stopEngines,
 } from './engines.ts';
 
-const root = join(import.meta.dirname, '..');
 const rounds = Number(process.argv[2] ?? 7);
 const seconds = 2;
 const names = Array.from({ length: 10 }, (_, i) => `name${i}`);
@@ -30,29 +31,12 @@ interface Sample {
   readonly wrong: number;
 }
 
-async function call(engine: RunningEngine, method: string, path: string, body?: unknown): Promise<string> {
-  const text = body === undefined ? undefined : JSON.stringify(body);
-  const answer = await callApi(engine.socketPath, method, path, text);
-  if (answer.status >= 400)
-    throw new Error(`${engine.name}: ${method} ${path}: ${answer.status} ${answer.body}`);
-  return answer.body;
-}
-
-/** A container that has ten names, and its process. */
-async function startContainer(engine: RunningEngine): Promise<{ readonly id: string; readonly pid: number }> {
+/** A container that has ten names. */
+async function startNamed(engine: RunningEngine): Promise<RunningContainer> {
   await call(engine, 'POST', '/networks/create', { Name: 'bench', Driver: 'bridge' });
-  const made = await call(engine, 'POST', '/containers/create', {
-    Image: 'busybox',
-    Cmd: ['sleep', '6000'],
-    HostConfig: { NetworkMode: 'bench' },
+  return startContainer(engine, 'bench', {
     NetworkingConfig: { EndpointsConfig: { bench: { Aliases: names } } },
   });
-  const { Id: id } = JSON.parse(made) as { Id: string };
-  await call(engine, 'POST', `/containers/${id}/start`);
-  const { State } = JSON.parse(await call(engine, 'GET', `/containers/${id}/json`)) as {
-    State: { Pid: number };
-  };
-  return { id, pid: State.Pid };
 }
 
 function load(program: string, pid: number, inFlight: number): Sample {
@@ -73,22 +57,18 @@ function median(values: readonly number[]): number {
 }
 
 const folder = makeFolder();
-const image = join(folder, 'busybox.tar');
+const image = makeImage(folder);
 const program = join(folder, 'dnsLoad');
 execFileSync('gcc', ['-O2', '-o', program, join(import.meta.dirname, 'dnsLoad.c')]);
-execFileSync(join(root, 'scripts/node'), [join(root, 'tools/busyboxImage.ts'), '--save', image]);
 const engines: RunningEngine[] = [];
-const containers = new Map<
-  string,
-  { readonly engine: RunningEngine; readonly id: string; readonly pid: number }
->();
+const containers = new Map<string, RunningContainer & { readonly engine: RunningEngine }>();
 try {
   for (const name of ['linkspan', 'docker'] as const) {
     const engine = await startEngine(name, folder);
     engines.push(engine);
     loadImage(engine, image);
   }
-  for (const engine of engines) containers.set(engine.name, { engine, ...(await startContainer(engine)) });
+  for (const engine of engines) containers.set(engine.name, { engine, ...(await startNamed(engine)) });
   const samples = new Map<string, Sample[]>();
   // The first round warms up and is not counted.
   for (let round = 0; round <= rounds; round++) {
@@ -113,8 +93,6 @@ try {
   });
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
 } finally {
-  for (const { engine, id } of containers.values()) await call(engine, 'DELETE', `/containers/${id}?force=1`);
-  for (const engine of engines) stopEngine(engine);
-  await sleep(1500);
+  await stopEngines(engines);
   removeFolder(folder);
 }

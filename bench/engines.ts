@@ -5,6 +5,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { callApi } from '../tests/compat/api.ts';
 import { eventually } from '../tests/compat/command.ts';
 
@@ -14,6 +15,8 @@ export type EngineName = 'linkspan' | 'docker' | 'podman';
 
 export interface RunningEngine {
   readonly name: EngineName;
+  /** Its network namespace, below /run/netns. */
+  readonly namespace: string;
   readonly socketPath: string;
   readonly pid: number;
   readonly version: string;
@@ -45,12 +48,12 @@ network_backend = "netavark"
   };
 }
 
-function commandLine(name: EngineName, folder: string): readonly string[] {
+function commandLine(name: EngineName, folder: string, namespace: string): readonly string[] {
   const socket = `unix://${folder}/sock`;
   if (name === 'podman') return ['podman', 'system', 'service', '--time=0', socket];
   const program = name === 'docker' ? 'dockerd' : join(root, 'bin/linkspand');
   const cgroup = ['--cgroup-parent', `/${process.env['LINKSPAN_LANE_CGROUP'] ?? 'linkspan-bench'}`];
-  const roots = ['--data-root', `${folder}/data`, '--exec-root', `/run/bench-${name}`];
+  const roots = ['--data-root', `${folder}/data`, '--exec-root', `/run/bench-${namespace}`];
   return [program, ...roots, '--pidfile', `${folder}/pid`, '-H', socket, ...cgroup];
 }
 
@@ -62,22 +65,84 @@ async function isUp(socketPath: string): Promise<boolean> {
   }
 }
 
-/** Resolves once the engine answers. */
-export async function startEngine(name: EngineName, parent: string): Promise<RunningEngine> {
-  const folder = join(parent, name);
+/** Resolves once the engine answers. One of several of a name has a namespace of another name. */
+export async function startEngine(
+  name: EngineName,
+  parent: string,
+  namespace: string = name,
+): Promise<RunningEngine> {
+  const folder = join(parent, namespace);
   mkdirSync(folder);
-  execFileSync('ip', ['netns', 'add', name]);
-  execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
+  execFileSync('ip', ['netns', 'add', namespace]);
+  execFileSync('ip', ['-n', namespace, 'link', 'set', 'lo', 'up']);
   const log = openSync(join(folder, 'log'), 'w');
   const env = { ...process.env, ...(name === 'podman' ? podmanFiles(folder) : {}) };
-  const args = [`--net=/run/netns/${name}`, '--', ...commandLine(name, folder)];
+  const args = [`--net=/run/netns/${namespace}`, '--', ...commandLine(name, folder, namespace)];
   const child = spawn('nsenter', args, { stdio: ['ignore', log, log], env });
   closeSync(log);
   const socketPath = join(folder, 'sock');
   if (!(await eventually(() => isUp(socketPath), 40_000)))
     throw new Error(`${name} did not start:\n${readFileSync(join(folder, 'log'), 'utf8').slice(-2000)}`);
   const version = JSON.parse((await callApi(socketPath, 'GET', '/version')).body) as { Version: string };
-  return { name, socketPath, pid: child.pid ?? 0, version: version.Version };
+  return { name, namespace, socketPath, pid: child.pid ?? 0, version: version.Version };
+}
+
+/** One request; resolves with the answer's body, rejects if it is an error or takes two minutes. */
+export async function call(
+  engine: RunningEngine,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<string> {
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  const answer = await callApi(engine.socketPath, method, path, text, {}, 120_000);
+  if (answer.status >= 400)
+    throw new Error(`${engine.name}: ${method} ${path}: ${answer.status} ${answer.body}`);
+  return answer.body;
+}
+
+export interface RunningContainer {
+  readonly id: string;
+  readonly pid: number;
+  /** Of its endpoint on the network that it was started on. */
+  readonly address: string;
+}
+
+interface Inspected {
+  readonly State: { readonly Pid: number };
+  readonly NetworkSettings: {
+    readonly Networks: Readonly<Record<string, { readonly IPAddress: string }>>;
+  };
+}
+
+export interface ContainerRequest {
+  readonly HostConfig?: object;
+  readonly NetworkingConfig?: object;
+}
+
+/** A container of busybox that sleeps, on `network`; `request` is added to what is asked for. */
+export async function startContainer(
+  engine: RunningEngine,
+  network: string,
+  { HostConfig = {}, ...request }: ContainerRequest = {},
+): Promise<RunningContainer> {
+  const made = await call(engine, 'POST', '/containers/create', {
+    ...{ Image: 'busybox', Cmd: ['sleep', '6000'], ...request },
+    HostConfig: { NetworkMode: network, ...HostConfig },
+  });
+  const { Id: id } = JSON.parse(made) as { Id: string };
+  await call(engine, 'POST', `/containers/${id}/start`);
+  const { State, NetworkSettings } = JSON.parse(
+    await call(engine, 'GET', `/containers/${id}/json`),
+  ) as Inspected;
+  return { id, pid: State.Pid, address: NetworkSettings.Networks[network]?.IPAddress ?? '' };
+}
+
+/** The busybox image as an archive in `folder`. */
+export function makeImage(folder: string): string {
+  const image = join(folder, 'busybox.tar');
+  execFileSync(join(root, 'scripts/node'), [join(root, 'tools/busyboxImage.ts'), '--save', image]);
+  return image;
 }
 
 /** Gives it the busybox image of the archive. */
@@ -85,9 +150,14 @@ export function loadImage({ socketPath }: RunningEngine, archive: string): void 
   execFileSync('docker', ['-H', `unix://${socketPath}`, 'load', '-i', archive], { stdio: 'ignore' });
 }
 
-/** Ends an engine that was started here; the lane ends what it leaves running. */
-export function stopEngine({ pid }: RunningEngine): void {
-  process.kill(pid, 'SIGTERM');
+/** Removes their containers and ends engines that were started here; the lane ends what they leave running. */
+export async function stopEngines(engines: readonly RunningEngine[]): Promise<void> {
+  for (const engine of engines) {
+    const all = JSON.parse(await call(engine, 'GET', '/containers/json?all=1')) as { Id: string }[];
+    for (const { Id } of all) await call(engine, 'DELETE', `/containers/${Id}?force=1`);
+    process.kill(engine.pid, 'SIGTERM');
+  }
+  await sleep(1500);
 }
 
 export function removeFolder(folder: string): void {

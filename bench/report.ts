@@ -8,6 +8,8 @@ import { writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Quantiles } from './quantiles.ts';
+import { ratio, type Target, targetTable } from './target.ts';
+import { type TrafficResults, trafficTables, trafficTargets } from './trafficTables.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -91,19 +93,9 @@ interface DnsSample {
   readonly p99: number;
 }
 
-interface Target {
-  readonly what: string;
-  /** undefined where an engine is missing. */
-  readonly value: number | undefined;
-  readonly limit: number;
-  readonly unit: string;
-}
-
 function targets(attach: AttachResult, engines: readonly EngineResult[]): readonly Target[] {
   const of = (name: string, key: string): number | undefined =>
     engines.find((engine) => engine.name === name)?.ms[key]?.median;
-  const ratio = (a: number | undefined, b: number | undefined): number | undefined =>
-    a === undefined || b === undefined ? undefined : a / b;
   const bridge = 'create+start, bench';
   const run = 'docker run --rm --network none busybox true';
   const added = 'what a bridge adds to create+start';
@@ -147,13 +139,22 @@ function targets(attach: AttachResult, engines: readonly EngineResult[]): readon
   ];
 }
 
-function targetTable(all: readonly Target[]): readonly string[] {
-  const row = ({ what, value, limit, unit }: Target): string => {
-    const verdict = value === undefined ? 'not measured' : value <= limit ? 'yes' : 'no';
-    const shown = value === undefined ? '' : `${Number(value.toFixed(2))} ${unit}`.trim();
-    return `| ${what} | ${shown} | ${`${limit} ${unit}`.trim()} | ${verdict} |`;
-  };
-  return ['| target | measured | at most | met |', '|---|---|---|---|', ...all.map(row)];
+function dnsTargets(samples: readonly DnsSample[]): readonly Target[] {
+  const at = (name: string): DnsSample | undefined =>
+    samples.find((sample) => sample.name === name && sample.inFlight === 64);
+  const [ours, theirs] = [at('linkspan'), at('docker')];
+  return [
+    {
+      what: "answers a second of the resolver, 64 questions in flight, of dockerd's",
+      value: ratio(ours?.qps, theirs?.qps),
+      ...{ limit: 1.5, isLowerLimit: true, unit: '' },
+    },
+    {
+      what: "99th percentile of the same, of dockerd's",
+      value: ratio(ours?.p99, theirs?.p99),
+      ...{ limit: 1, unit: '' },
+    },
+  ];
 }
 
 function dnsTable(samples: readonly DnsSample[]): readonly string[] {
@@ -169,7 +170,7 @@ function dnsTable(samples: readonly DnsSample[]): readonly string[] {
   return [
     'Names of containers asked at 127.0.0.11:53, answers a second and latency in microseconds:',
     '',
-    '| in flight | linkspan | p99 | docker | p99 | ratio (target 1.5 at 64) |',
+    '| in flight | linkspan | p99 | docker | p99 | ratio |',
     '|---|---|---|---|---|---|',
     ...rows,
   ];
@@ -177,17 +178,22 @@ function dnsTable(samples: readonly DnsSample[]): readonly string[] {
 
 const rounds = process.argv[2] ?? '20';
 const node = join(root, 'scripts/node');
+/** In a lane with the programs that dockerd and podman need. */
+const withTools = (part: string, ...args: string[]): unknown =>
+  measure('sh', '-c', 'scripts/test-tools overlay && exec "$@"', 'bench', node, part, ...args);
 const loadBefore = loadavg()[0] ?? 0;
 process.stderr.write('bench: one endpoint, beside a C program\n');
 const attach = measure(node, 'bench/attach.ts') as AttachResult;
 process.stderr.write('bench: linkspan, dockerd and podman taking turns, up to five minutes\n');
-const engines = measure(
-  ...['sh', '-c', 'scripts/test-tools overlay && exec "$@"', 'bench', node, 'bench/compare.ts', rounds],
-) as readonly EngineResult[];
+const engines = withTools('bench/compare.ts', rounds) as readonly EngineResult[];
 process.stderr.write('bench: names, linkspan and dockerd taking turns\n');
-const dns = measure(
-  ...['sh', '-c', 'scripts/test-tools overlay && exec "$@"', 'bench', node, 'bench/dns.ts'],
-) as readonly DnsSample[];
+const dns = withTools('bench/dns.ts') as readonly DnsSample[];
+process.stderr.write('bench: published ports\n');
+const publish = measure(node, 'bench/publish.ts') as TrafficResults['publish'];
+const ports = withTools('bench/ports.ts') as TrafficResults['ports'];
+process.stderr.write('bench: between two containers, linkspan, dockerd and a bare bridge taking turns\n');
+const path = withTools('bench/path.ts') as TrafficResults['path'];
+const traffic: TrafficResults = { publish, ports, path };
 const loads = [loadBefore, loadavg()[0] ?? 0];
 const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`;
 const isBusy = loadBefore > cpus().length / 2;
@@ -201,13 +207,15 @@ const text = [
     ? ['**The machine was busy with other things: ratios say something, milliseconds little.**']
     : []),
   '',
-  ...targetTable(targets(attach, engines)),
+  ...targetTable([...targets(attach, engines), ...trafficTargets(traffic), ...dnsTargets(dns)]),
   '',
   ...attachTable(attach),
   '',
   ...engineTable(engines),
   '',
   ...dnsTable(dns),
+  '',
+  ...trafficTables(traffic),
   '',
 ].join('\n');
 writeFileSync(join(root, 'bench/RESULTS.md'), text);

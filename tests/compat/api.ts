@@ -26,13 +26,14 @@ export function callApi(
   path: string,
   body?: string,
   extraHeaders: Readonly<Record<string, string>> = {},
+  timeoutMs = 20_000,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const headers = {
       ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
       ...extraHeaders,
     };
-    const call = request({ socketPath, method, path, headers, timeout: 20_000 }, (response) => {
+    const call = request({ socketPath, method, path, headers, timeout: timeoutMs }, (response) => {
       text(response).then((answer) => {
         resolve({ status: response.statusCode ?? 0, body: answer, message: messageOf(answer) });
       }, reject);

@@ -1,0 +1,56 @@
+/*
+ * Builds and runs bench/pathLoad.c: traffic between two network namespaces, each named by a path (`/run/netns/x`,
+ * `/proc/PID/ns/net`).
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+export interface LoadSample {
+  readonly perSecond: number;
+  /** Microseconds. */
+  readonly p50: number;
+  readonly p99: number;
+}
+
+/** `rate` keeps several connections in flight, the others one thing. */
+export type LoadKind = 'tcp' | 'udp' | 'connect' | 'rate';
+
+const inFlight = 16;
+
+export interface PathLoad {
+  /** An echo server on every address of `namespace`, until disposed. */
+  serve(namespace: string, port: number): Promise<Disposable>;
+  /** What a client in `namespace` measures. Throws if a connection fails. */
+  measure(kind: LoadKind, namespace: string, address: string, port: number, seconds: number): LoadSample;
+}
+
+/** Words that run a command in a network namespace. */
+export function within(namespace: string, ...command: readonly string[]): readonly string[] {
+  return [`--net=${namespace}`, '--', ...command];
+}
+
+/** Compiles into `folder`; throws without a C compiler. */
+export function buildPathLoad(folder: string): PathLoad {
+  const program = join(folder, 'pathLoad');
+  execFileSync('cc', ['-O2', '-o', program, join(import.meta.dirname, 'pathLoad.c')]);
+  return {
+    serve: async (namespace, port) => {
+      const server = spawn('nsenter', within(namespace, program, 'serve', String(port)), {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await once(server.stdout, 'data');
+      return { [Symbol.dispose]: () => void server.kill('SIGKILL') };
+    },
+    measure: (kind, namespace, address, port, seconds) => {
+      const args = [kind, address, String(port), String(seconds), String(inFlight)];
+      const output = execFileSync('nsenter', within(namespace, program, ...args), { encoding: 'utf8' });
+      return JSON.parse(output) as LoadSample;
+    },
+  };
+}
+
+/** Zero of an empty list. */
+export function medianOf(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
