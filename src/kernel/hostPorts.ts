@@ -31,10 +31,13 @@ export class HostPorts implements Disposable {
   readonly #libc: Libc;
   readonly #seam: Seam;
   readonly #held = new Map<string, number>();
+  /** The filter of all sockets; -1 where the kernel does not let us load one. */
+  readonly #filter: number;
 
   constructor(libc: Libc, seam: Seam) {
     this.#libc = libc;
     this.#seam = seam;
+    this.#filter = libc.loadDropAll();
   }
 
   /** All or none: the first that is refused, or undefined. What this process holds already counts as held. */
@@ -68,6 +71,7 @@ export class HostPorts implements Disposable {
   [Symbol.dispose](): void {
     for (const fd of this.#held.values()) closeSync(fd);
     this.#held.clear();
+    if (this.#filter >= 0) closeSync(this.#filter);
   }
 
   /** Undefined where the kernel has no such protocol: then no program of the host can have the port either. */
@@ -116,7 +120,7 @@ export class HostPorts implements Disposable {
     const { ip, proto } = port;
     const set = (level: number, option: number): void =>
       void check(libc, `setsockopt ${option}`, libc.setsockopt(fd, level, option, one, 4));
-    if (swallows) check(libc, 'attach filter', libc.dropAll(fd));
+    if (swallows) check(libc, 'attach filter', libc.dropAll(fd, this.#filter));
     if (ip.family === 6) set(linux.IPPROTO_IPV6, linux.IPV6_V6ONLY);
     // Connections of an earlier owner in TIME_WAIT do not count. For UDP the option would let others in beside us;
     // for the others listening keeps them out, which takes the option's effect away again.
