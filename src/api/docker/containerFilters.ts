@@ -67,7 +67,7 @@ async function ancestorIds(engine: Engine, filters: Filters): Promise<ReadonlySe
 }
 
 function matchesPort(filters: Filters, key: string, ports: readonly string[]): boolean {
-  return matchesAny(filters, key, (value) => {
+  return (filterValues(filters, key) ?? []).some((value) => {
     const wanted = parsePortRange(value);
     if (wanted === undefined) throw new LinkspanError('requestInvalid', `invalid filter '${key}=${value}'`);
     return ports.some((port) => {
@@ -80,6 +80,21 @@ function matchesPort(filters: Filters, key: string, ports: readonly string[]): b
       );
     });
   });
+}
+
+/** `publish` means ports of the host, `expose` ports of the container; with both, one of them is enough. */
+function matchesPorts(engine: Engine, container: Container, filters: Filters): boolean {
+  if ((filterValues(filters, 'publish') ?? filterValues(filters, 'expose')) === undefined) return true;
+  const published = engine.containers
+    .bindings(container)
+    .filter(({ hostPort }) => hostPort !== 0)
+    .flatMap(({ proto, hostPort, count }) =>
+      Array.from({ length: count }, (_, i) => `${hostPort + i}/${proto}`),
+    );
+  return (
+    matchesPort(filters, 'publish', published) ||
+    matchesPort(filters, 'expose', container.process.exposedPorts)
+  );
 }
 
 function isOnNetwork(engine: Engine, container: Container, ref: string): boolean {
@@ -135,35 +150,27 @@ export async function selectContainers(
   const all = byAge(engine.containers.list());
   const from = before === undefined ? 0 : all.findIndex(({ id }) => id === before.id) + 1;
   const to = since === undefined ? all.length : all.findIndex(({ id }) => id === since.id);
-  const chosen = all.slice(from, to).filter(
-    (container) =>
-      (isUp(container) || showsStopped) &&
-      (ancestors === undefined || ancestors.has(container.imageId)) &&
-      (codes === undefined ||
-        (!isUp(container) && container.startedAt !== zeroTime && codes.includes(container.exitCode))) &&
-      isTask !== true &&
-      matchesExactly(filters, 'status', stateWord(container)) &&
-      matchesExactly(filters, 'health', 'none') &&
-      matchesPattern(filters, 'name', container.name, `/${container.name}`) &&
-      matchesPattern(filters, 'id', container.id) &&
-      matchesLabels(filters, container.process.labels) &&
-      matchesAny(filters, 'network', (ref) => isOnNetwork(engine, container, ref)) &&
-      matchesAny(filters, 'volume', (path) =>
-        container.spec.mounts.some(
-          (mount) => mount.target === path || (mount.type === 'bind' && mount.source === path),
-        ),
-      ) &&
-      matchesPort(filters, 'expose', container.process.exposedPorts) &&
-      matchesPort(
-        filters,
-        'publish',
-        engine.containers
-          .bindings(container)
-          .filter(({ hostPort }) => hostPort !== 0)
-          .flatMap(({ proto, port, count }) =>
-            Array.from({ length: count }, (_, i) => `${port + i}/${proto}`),
+  const chosen = all
+    .slice(from, to)
+    .filter(
+      (container) =>
+        (isUp(container) || showsStopped) &&
+        (ancestors === undefined || ancestors.has(container.imageId)) &&
+        (codes === undefined ||
+          (!isUp(container) && container.startedAt !== zeroTime && codes.includes(container.exitCode))) &&
+        isTask !== true &&
+        matchesExactly(filters, 'status', stateWord(container)) &&
+        matchesExactly(filters, 'health', 'none') &&
+        matchesPattern(filters, 'name', container.name, `/${container.name}`) &&
+        matchesPattern(filters, 'id', container.id) &&
+        matchesLabels(filters, container.process.labels) &&
+        matchesAny(filters, 'network', (ref) => isOnNetwork(engine, container, ref)) &&
+        matchesAny(filters, 'volume', (path) =>
+          container.spec.mounts.some(
+            (mount) => mount.target === path || (mount.type === 'bind' && mount.source === path),
           ),
-      ),
-  );
+        ) &&
+        matchesPorts(engine, container, filters),
+    );
   return limit > 0 ? chosen.slice(0, limit) : chosen;
 }
