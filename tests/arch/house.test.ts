@@ -92,4 +92,8 @@ test('a skip that no row allows is found', () => {
   const skip = { file: 'tests/kernel/a.test.ts', name: 'x', reason: 'the kernel lacks ipvlan' };
   assert.equal(unlistedSkips([skip], []).length, 1);
   assert.deepEqual(unlistedSkips([skip], [{ file: skip.file, feature: 'ipvlan' }]), []);
+  const notOfDockerd = { ...skip, reason: 'dockerd 20.10: needs Docker 27' };
+  assert.equal(unlistedSkips([notOfDockerd], []).length, 1);
+  assert.deepEqual(unlistedSkips([notOfDockerd], [], true), []);
+  assert.equal(unlistedSkips([skip], [], true).length, 1);
 });

@@ -6,8 +6,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { eventually } from './command.ts';
-import { type Daemon, engines, processes, startDaemon } from './daemonFixture.ts';
+import { type Daemon, processes, startDaemon } from './daemonFixture.ts';
 import { type HostState, readHostState } from './hostState.ts';
+import { ownEngines } from './reference.ts';
 
 function killContainerd({ execRoot }: Daemon): void {
   const found = processes().find(
@@ -32,7 +33,7 @@ async function removeAll(daemon: Daemon): Promise<void> {
   if (ids.length > 0) await daemon.cli(['rm', '-f', ...ids], { timeoutMs: 120_000 });
 }
 
-for (const engine of engines('docker').filter(({ kind }) => kind === 'linkspand')) {
+for (const engine of ownEngines('its containerd is its own', 'docker')) {
   describe(`kill -9 of containerd: ${engine.name}`, () => {
     test('with containers running: stop, rm, exec and run asked for at once still work', async () => {
       await using daemon = await startDaemon(engine);

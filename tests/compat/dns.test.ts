@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { notAsked } from '../arch/skips.ts';
 import { eventually, type Runner } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import type { TimedAnswer } from './dnsPeer.ts';
@@ -293,16 +294,16 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n2']);
     });
 
-    if (engine.kind === 'linkspand')
-      test('20: after kill -9 and a restart names resolve at once', async () => {
-        await sleeper('w1', '--network', 'n1');
-        await sleeper('w2', '--network', 'n1');
-        const address = await addressOf('w2');
-        await daemon.kill('SIGKILL');
-        await daemon.start();
-        const first = await ask('w1', 'w2', 'a');
-        assert.deepEqual(texts(first), [address]);
-        assert.deepEqual(texts(await ask('w1', 'w2', 'a', 'tcp')), [address]);
-      });
+    test('20: after kill -9 and a restart names resolve at once', async (t) => {
+      if (daemon.isReference) return t.skip(notAsked('its containers end with it'));
+      await sleeper('w1', '--network', 'n1');
+      await sleeper('w2', '--network', 'n1');
+      const address = await addressOf('w2');
+      await daemon.kill('SIGKILL');
+      await daemon.start();
+      const first = await ask('w1', 'w2', 'a');
+      assert.deepEqual(texts(first), [address]);
+      assert.deepEqual(texts(await ask('w1', 'w2', 'a', 'tcp')), [address]);
+    });
   });
 }

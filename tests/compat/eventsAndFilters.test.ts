@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { notAsked } from '../arch/skips.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 
 const utc = (): string => new Date().toISOString();
@@ -103,7 +104,7 @@ for (const engine of engines()) {
       await prune(/^Deleted Networks:\nold$/, 'until=0s', 'label=tier=db');
       await daemon.cli(['network', 'prune', '-f', '--filter', 'name=x'], {
         exitCode: 1,
-        stderr: /invalid filter 'name'/,
+        stderr: /[Ii]nvalid filter 'name'/,
       });
     });
 
@@ -139,6 +140,8 @@ for (const engine of engines()) {
         [
           ['connect', { container: id, ...common }],
           ['disconnect', { container: id, ...common }],
+          // 20.10 tells of it twice, which was a defect.
+          ...(daemon.isReference ? [['disconnect', { container: id, ...common }]] : []),
           ['destroy', common],
           ['prune', { reclaimed: '0' }],
         ],
@@ -181,7 +184,7 @@ for (const engine of engines()) {
     });
 
     test('network inspect --verbose tells how full the pools are', async (context) => {
-      if (daemon.isReference) return context.diagnostic('Docker has it from API 1.52 on');
+      if (daemon.isReference) return context.skip(notAsked('needs API 1.52'));
       await daemon.cli(['network', 'create', '--subnet', '10.90.0.0/29', 'full']);
       const { stdout } = await daemon.cli(['network', 'inspect', '--verbose', 'full']);
       const [shown] = JSON.parse(stdout) as { Status: unknown }[];

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { notAsked } from '../arch/skips.ts';
 import type { Runner } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { readHostState } from './hostState.ts';
@@ -83,7 +84,7 @@ for (const engine of engines()) {
     });
 
     test('--ipv6 without a subnet takes a unique local /64, another for each network, the same /48', async (t) => {
-      if (daemon.isReference) return t.skip('needs Docker 27');
+      if (daemon.isReference) return t.skip(notAsked('needs Docker 27'));
       const prefixes: string[] = [];
       for (const name of ['n1', 'n2']) {
         await cli(['network', 'create', '--ipv6', name]);
@@ -136,7 +137,7 @@ for (const engine of engines()) {
     });
 
     test('a network of one family has nothing of the other', async (t) => {
-      if (daemon.isReference) return t.skip('needs API 1.48 and newer');
+      if (daemon.isReference) return t.skip(notAsked('needs API 1.48 and newer'));
       await cli(['network', 'create', '--ipv6', '--ipv4=false', 'six']);
       await cli(['network', 'create', 'four']);
       await runSleeper(cli, 'w6', '--network', 'six');
@@ -162,7 +163,7 @@ for (const engine of engines()) {
     });
 
     test('an IPv6 network connected later brings its default route, and takes it along', async (t) => {
-      if (daemon.isReference) return t.skip('20.10 has one gateway for both families');
+      if (daemon.isReference) return t.skip(notAsked('it has one gateway for both families'));
       await cli(['network', 'create', 'n1']);
       await cli(['network', 'create', '--ipv6', '--subnet', 'fd00:77::/64', 'n2']);
       await runSleeper(cli, 'w1', '--network', 'n1');
@@ -177,7 +178,7 @@ for (const engine of engines()) {
     });
 
     test('a routed network keeps its addresses on the way out', async (t) => {
-      if (daemon.isReference) return t.skip('needs Docker 27');
+      if (daemon.isReference) return t.skip(notAsked('needs Docker 27'));
       const mode = 'com.docker.network.bridge.gateway_mode_ipv6=routed';
       await cli(['network', 'create', '--ipv6', '--subnet', 'fd00:77::/64', '-o', mode, 'n1']);
       await runSleeper(cli, 'w1', '--network', 'n1');
@@ -194,7 +195,7 @@ for (const engine of engines()) {
 
   describe(`IPv6 on the default network: ${engine.name}`, () => {
     test('--ipv6, --bip6 and --fixed-cidr-v6 are honoured', async (t) => {
-      if (engine.kind === 'dockerd') return t.skip('--bip6 needs Docker 28');
+      if (engine.kind === 'dockerd') return t.skip(notAsked('--bip6 needs Docker 28'));
       await using daemon = await startDaemon(engine, [
         ...['--ipv6', '--bip6', 'fd00:80::1/64', '--fixed-cidr-v6', 'fd00:80::100/120'],
       ]);

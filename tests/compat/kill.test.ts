@@ -6,8 +6,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { eventually } from './command.ts';
-import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { type Daemon, startDaemon } from './daemonFixture.ts';
 import { type HostState, readHostState } from './hostState.ts';
+import { ownEngines } from './reference.ts';
 
 const containerCount = 50;
 
@@ -55,7 +56,10 @@ async function removeAll(daemon: Daemon): Promise<void> {
   if (ids.length > 0) await daemon.cli(['rm', '-f', ...ids], { timeoutMs: 120_000 });
 }
 
-for (const engine of engines('docker')) {
+for (const engine of ownEngines(
+  'containers end with it; namespaces, rules and shims stay behind',
+  'docker',
+)) {
   describe(`kill -9: ${engine.name}`, () => {
     test('during 50 starts leaves nothing behind, and what runs goes on', { timeout: 300_000 }, async () => {
       await using daemon = await startDaemon(engine);

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { notAsked } from '../arch/skips.ts';
 import { callApi } from './api.ts';
 import type { Runner } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
@@ -239,7 +240,7 @@ for (const engine of engines()) {
     });
 
     test('32: several networks at once; the default route goes where the priority is, and moves', async (t) => {
-      if (daemon.isReference) return t.skip('needs API 1.44 and newer');
+      if (daemon.isReference) return t.skip(notAsked('needs API 1.44 and newer'));
       for (const [name, subnet] of [
         ['n1', '10.81.0.0/24'],
         ['n2', '10.82.0.0/24'],
@@ -273,7 +274,7 @@ for (const engine of engines()) {
     });
 
     test('an interface gets the name and the kernel parameters that were asked for', async (t) => {
-      if (daemon.isReference) return t.skip('needs API 1.46 and newer');
+      if (daemon.isReference) return t.skip(notAsked('needs API 1.46 and newer'));
       await cli(['network', 'create', 'n1']);
       await cli(['network', 'create', 'n2']);
       const option = 'com.docker.network.endpoint';

@@ -4,7 +4,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
-import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { type Daemon, startDaemon } from './daemonFixture.ts';
+import { ownEngines } from './reference.ts';
 import { readHostState } from './hostState.ts';
 
 interface Report {
@@ -18,7 +19,9 @@ interface Report {
   };
 }
 
-for (const engine of engines().filter(({ name }) => name.startsWith('linkspan'))) {
+for (const engine of ownEngines('metrics, doctor and log are our own').filter(({ name }) =>
+  name.startsWith('linkspan'),
+)) {
   describe(`observing: ${engine.name}`, () => {
     let daemon: Daemon;
     before(async () => {

@@ -58,7 +58,8 @@ for (const engine of engines()) {
     test('35: a macvlan container reaches an outside host on its segment, and its peers', async () => {
       await create('macvlan', 'mv', ...onSegment, '-o', 'parent=eth0');
       await run('m1', 'mv');
-      await run('m2', 'mv', '--mac-address', '02:42:00:00:35:02');
+      // The CLI sends an address for one network only to API 1.44 and newer; 20.10 makes it from the IP.
+      await run('m2', 'mv', ...(daemon.isReference ? [] : ['--mac-address', '02:42:00:00:35:02']));
       await ping('m1', '192.0.2.13');
       const { stdout } = await daemon.cli(['inspect', '-f', format.replaceAll('NAME', 'mv'), 'm2']);
       const [address = '', gateway] = stdout.split(' ');
@@ -67,7 +68,8 @@ for (const engine of engines()) {
       await ping('m1', address);
       await daemon.client(['busybox', 'ping', '-c', '1', '-W', '3', address]);
       const neighbour = await daemon.client(['ip', 'neighbour', 'show', address]);
-      assert.match(neighbour.stdout, /02:42:00:00:35:02/, 'it has a link address of its own on the segment');
+      const mac = daemon.isReference ? /02:42:c0:00:02:/ : /02:42:00:00:35:02/;
+      assert.match(neighbour.stdout, mac, 'it has a link address of its own on the segment');
       await daemon.cli(['exec', 'm1', 'ip', 'route'], { stdout: /default via 192\.0\.2\.13 dev eth0/ });
       if (!daemon.isReference) assert.equal(await links(), atFirst, 'no interface on the host');
     });

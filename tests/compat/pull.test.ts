@@ -7,8 +7,9 @@ import { spawn } from 'node:child_process';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
 import { eventually } from './command.ts';
-import { busyboxImage, type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { busyboxImage, type Daemon, startDaemon } from './daemonFixture.ts';
 import { hostAddress, inHost } from './hosts.ts';
+import { ownEngines } from './reference.ts';
 import { type Filled, type Registries, startRegistries } from './registries.ts';
 
 const real = '127.0.0.1:5000';
@@ -31,7 +32,7 @@ async function readContent(daemon: Daemon): Promise<Readonly<Record<string, stri
   return { blobs, uploads, images, snapshots, leases };
 }
 
-for (const engine of engines().filter(({ kind }) => kind === 'linkspand')) {
+for (const engine of ownEngines('how a registry is borne with is our own code')) {
   describe(`pull: ${engine.name}`, () => {
     let daemon: Daemon;
     let registries: Registries;

@@ -5,8 +5,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { createRunner, eventually } from './command.ts';
-import { type Daemon, engines, processes, startDaemon } from './daemonFixture.ts';
+import { type Daemon, processes, startDaemon } from './daemonFixture.ts';
 import { readHostState } from './hostState.ts';
+import { ownEngines } from './reference.ts';
 
 const linkspand = join(import.meta.dirname, '../../bin/linkspand');
 
@@ -30,7 +31,7 @@ function containerdPid(daemon: Daemon): number | undefined {
   )?.pid;
 }
 
-for (const engine of engines('docker').filter(({ kind }) => kind === 'linkspand')) {
+for (const engine of ownEngines('flags and texts of our own program', 'docker')) {
   describe(`start and stop: ${engine.name}`, () => {
     test('a second daemon on the same data root is refused and harms nothing', async () => {
       await using daemon = await startDaemon(engine);

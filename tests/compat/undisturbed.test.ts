@@ -9,8 +9,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from './command.ts';
-import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { type Daemon, startDaemon } from './daemonFixture.ts';
 import { hostAddress, inHost } from './hosts.ts';
+import { ownEngines } from './reference.ts';
 
 /** One connection from host C to the published port, which echoes. */
 class Connection implements Disposable {
@@ -44,7 +45,7 @@ class Connection implements Disposable {
 const pinger =
   'until nc -w 1 srv 80 </dev/null; do sleep 0.1; done; i=0; while :; do echo $((i += 1)); sleep 0.1; done | nc srv 80';
 
-for (const engine of engines('docker').filter(({ kind }) => kind === 'linkspand')) {
+for (const engine of ownEngines('its containers end with it, and it repairs nothing', 'docker')) {
   describe(`undisturbed: ${engine.name}`, () => {
     let daemon: Daemon;
     before(async () => {
@@ -118,6 +119,7 @@ for (const engine of engines('docker').filter(({ kind }) => kind === 'linkspand'
     }
 
     for (const [what, script] of [
+      ['every firewall rule (37)', 'iptables -F; iptables -t nat -F; nft flush ruleset'],
       ['the bridge', 'ip link del $(ip -o link | grep -o "br-[0-9a-f]*" | head -n 1)'],
       [
         'every host end',

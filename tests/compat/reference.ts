@@ -1,0 +1,15 @@
+/*
+ * Files about what a real dockerd has not: where it judges the compat checks (LINKSPAN_COMPAT_ENGINE=dockerd), each of
+ * them is one counted skip with its reason. docs/comparison.md lists them.
+ */
+import { test } from 'node:test';
+import { notAsked } from '../arch/skips.ts';
+import { type Engine, engines } from './daemonFixture.ts';
+
+/** The engines of this run that are ours. `why` dockerd is not asked; `fallback` as in `engines`. */
+export function ownEngines(why: string, fallback?: string): readonly Engine[] {
+  const all = engines(fallback);
+  for (const { name } of all.filter(({ kind }) => kind === 'dockerd'))
+    test(name, { skip: notAsked(why) }, () => undefined);
+  return all.filter(({ kind }) => kind === 'linkspand');
+}
