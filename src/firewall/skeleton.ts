@@ -208,7 +208,7 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
     postrouting: [
       ...perFamily(
         (family, ip) =>
-          `${ip} saddr . oifname @home${family} ct status dnat masquerade comment "its own network by a published port"`,
+          `ct status dnat ${ip} saddr . oifname @home${family} masquerade comment "its own network by a published port"`,
       ),
       'ip saddr 127.0.0.0/8 oifname @bridges masquerade comment "the host, by its loopback"',
       'ip6 saddr ::1 oifname @bridges masquerade',
