@@ -351,6 +351,23 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n6']);
     });
 
+    test('a network of the other family joins a published port, and leaves it', async () => {
+      if (daemon.isReference) return;
+      await cli(['network', 'create', '--ipv6', '--subnet', 'fd00:78::/64', 'n8']);
+      await cli(['run', '-d', '--name', 'eight', '-p', '8310:80', '-p', '90', 'busybox', ...webServer(80)]);
+      const { stdout: alone } = await cli(['port', 'eight'], { stdout: /^80\/tcp -> 0\.0\.0\.0:8310$/m });
+      await cli(['network', 'connect', 'n8', 'eight']);
+      await cli(['port', 'eight', '80'], { stdout: '0.0.0.0:8310\n[::]:8310' });
+      await cli(['port', 'eight', '90'], { stdout: /^0\.0\.0\.0:(\d+)\n\[::\]:\1$/ });
+      await answers(daemon.client, hostAddress, 8310);
+      await answers(daemon.host, 'fd00:78::1', 8310);
+      await cli(['network', 'disconnect', 'n8', 'eight']);
+      assert.equal((await cli(['port', 'eight'])).stdout, alone);
+      await answers(daemon.client, hostAddress, 8310);
+      await cli(['rm', '-f', 'eight']);
+      await cli(['network', 'rm', 'n8']);
+    });
+
     test('36: a hundred ports cost no process and little time, ten thousand are one start', async () => {
       const before = await readHostState(daemon);
       const processCount = processes().length;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock } from '../../base/clock.ts';
+import { HandClock } from '../../base/handClock.ts';
 import { silentLogger } from '../../base/logger.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import type { FirewallBinding } from '../../firewall/binding.ts';
@@ -17,6 +17,7 @@ const driver = {
 /** A host and a store on which the n-th step can be made to fail, and which a new daemon finds as they are. */
 class Host {
   readonly store = new MemoryStore();
+  readonly clock = new HandClock();
   /** What the firewall translates, by owner; and what sockets hold. */
   readonly published = new Map<string, readonly string[]>();
   readonly held = new Set<string>();
@@ -76,7 +77,7 @@ class Host {
         forgetFlows: (filters) => this.#step(() => void (this.forgotten += filters.length)),
         setHairpin: () => this.#step(() => undefined),
       },
-      clock: systemClock,
+      clock: this.clock,
       logger: silentLogger,
     };
     return new PublishedPorts(deps);
@@ -137,6 +138,7 @@ test('whichever step of publishing, changing or moving fails, everything is as b
     ['changing', before, [exact(80), exact(90, 3, 'udp')]],
     ['taking back', before, []],
     ['moving to another endpoint', before, before],
+    ['gaining the other family', before, before],
   ] as const) {
     let failures = 0;
     for (let failAt = 1; ; failAt++) {
@@ -147,7 +149,10 @@ test('whichever step of publishing, changing or moving fails, everything is as b
       host.steps = 0;
       host.failAt = failAt;
       const address = what.startsWith('moving') ? '172.19.0.2' : '172.18.0.2';
-      const isDone = await settled(ports.apply(stateOf('web', to, address)));
+      const next = stateOf('web', to, address);
+      const isDone = await settled(
+        ports.apply(what.startsWith('gaining') ? withIpv6(next, 'fd00::2') : next),
+      );
       if (isDone) {
         assert.ok(failures >= 3, `${what} has steps`);
         assert.notDeepEqual(await host.state(), was);
@@ -192,6 +197,47 @@ test('another endpoint takes over with the same host ports, ephemeral ones too, 
   assert.equal(host.steps, steps, 'nothing to do, nothing done');
 });
 
+/** The same sandbox with an endpoint that has its IPv6 default route. */
+function withIpv6(state: SandboxState, address: string): SandboxState {
+  const [first] = state.attachments;
+  assert.ok(first);
+  const endpoint = { ...first.endpoint, ipv6: `${address}/64`, defaultRoutes: [6] } as Endpoint;
+  return { ...state, attachments: [first, { ...first, endpoint }] };
+}
+
+test('a network of the other family joins at the same host ports, and leaves', async () => {
+  const wanted = [exact(80), { proto: 'tcp', port: 90, count: 1, hostIp: '', sources: [] } as const];
+  const host = new Host();
+  const ports = host.open();
+  const four = stateOf('web', wanted);
+  await ports.apply(four);
+  const was = await host.state();
+  await ports.apply(withIpv6(four, 'fd00::2'));
+  assert.deepEqual([...host.held].toSorted(), [
+    '0.0.0.0 32768/tcp',
+    '0.0.0.0 8080/tcp',
+    ':: 32768/tcp',
+    ':: 8080/tcp',
+  ]);
+  await ports.apply(four);
+  assert.deepEqual(await host.state(), was);
+  // An ephemeral port that somebody has in the other family becomes another one.
+  host.busy.add(':: 32768/tcp');
+  await ports.apply(withIpv6(four, 'fd00::2'));
+  assert.deepEqual([...host.held].toSorted(), [
+    '0.0.0.0 32769/tcp',
+    '0.0.0.0 8080/tcp',
+    ':: 32769/tcp',
+    ':: 8080/tcp',
+  ]);
+  await ports.apply(four);
+  // An exact one is refused, and everything stays.
+  host.busy.add(':: 8080/tcp');
+  const before = await host.state();
+  await assert.rejects(ports.apply(withIpv6(four, 'fd00::2')), { code: 'portUnavailable' });
+  assert.deepEqual(await host.state(), before);
+});
+
 test('the next daemon adopts what lives, takes back what ended, and says what others took meanwhile', async () => {
   const host = new Host();
   const first = host.open();
@@ -215,6 +261,24 @@ test('the next daemon adopts what lives, takes back what ended, and says what ot
   await second.release(web.container);
   assert.deepEqual(second.conditions, []);
   second.close();
+});
+
+test('a port that others took is asked for until it is had, and no longer than it is published', async () => {
+  const host = new Host();
+  await host.open().apply(stateOf('web', [exact(80), exact(81)]));
+  for (const name of ['0.0.0.0 8080/tcp', '0.0.0.0 8081/tcp']) host.busy.add(name);
+  const ports = host.open();
+  await ports.adopt([stateOf('web', [exact(80), exact(81)])]);
+  await host.clock.advance(60_000);
+  assert.equal(ports.conditions.length, 2);
+  await ports.apply(stateOf('web', [exact(81)]));
+  assert.equal(ports.conditions.length, 1);
+  host.busy.clear();
+  await host.clock.advance(60_000);
+  assert.deepEqual([...host.held], ['0.0.0.0 8081/tcp']);
+  assert.deepEqual(ports.conditions, []);
+  await ports.release(stateOf('web', []).container);
+  assert.deepEqual([...host.held], []);
 });
 
 test('a change that was recorded but not made is made at the next start', async () => {

@@ -25,7 +25,6 @@ import {
   type Doors,
   planBindings,
   planWants,
-  type Settled,
   settledPorts,
 } from './bindingPlan.ts';
 import { PortTable, type TablePort } from './portTable.ts';
@@ -187,14 +186,13 @@ export class PublishedPorts implements SandboxFollower {
     // The record last: while it is there, all of this is done again.
     const outcomes = [
       await settle(() => firewall.publish(id, [])),
-      await settle(() => this.#settler.releasePorts(ports)),
+      await settle(() => this.#giveBack(ports)),
       await settle(() => kernel.forgetFlows(flowsOf(record.bindings))),
     ];
     const failures = outcomes.flatMap((outcome) => outcome ?? []);
     if (failures.length > 0) throw new AggregateError(failures, failures.map(messageOf).join('; '));
     await store.txn({ write: [{ key: keyOf(id), del: true }], survives: 'process' });
     this.#records.delete(id);
-    this.#found(ports);
   }
 
   async adopt(states: readonly SandboxState[]): Promise<void> {
@@ -255,15 +253,19 @@ export class PublishedPorts implements SandboxFollower {
     const kept = settledPorts(before);
     const wants = planWants(requests, doors);
     const held = new Set(portsOf(before).map(nameOf));
-    // What stands keeps its host port, provided that it is held in all the places where it is wanted now.
-    const standing: Settled[] = wants.flatMap((want) => {
+    // What stands keeps its host port, in all the places where it is wanted now.
+    const known = wants.flatMap((want) => {
       const hostPort = kept.get(want.key);
-      const isHeld =
-        hostPort !== undefined && hostPortsOf(want, hostPort).every((port) => held.has(nameOf(port)));
-      return isHeld ? [{ want, hostPort }] : [];
+      if (hostPort === undefined) return [];
+      const ports = hostPortsOf(want, hostPort);
+      const missing = ports.filter((port) => !held.has(nameOf(port)));
+      return missing.length < ports.length ? [{ want, hostPort, missing }] : [];
     });
-    const stands = new Set(standing.map(({ want }) => want.key));
     await using undo = new AsyncDisposableStack();
+    const completed = await this.#settler.complete(known.filter(({ missing }) => missing.length > 0));
+    undo.defer(() => this.#settler.releasePorts(completed.flatMap(({ missing }) => missing)));
+    const standing = [...known.filter(({ missing }) => missing.length === 0), ...completed];
+    const stands = new Set(standing.map(({ want }) => want.key));
     const settled = await this.#settler.settle(wants.filter(({ key }) => !stands.has(key)));
     undo.defer(() => this.#settler.release(settled));
     const after = planBindings([...standing, ...settled], doors);
@@ -280,7 +282,7 @@ export class PublishedPorts implements SandboxFollower {
       flowsOf([...without(after, before, textOf), ...without(before, after, textOf)]),
     );
     undo.move();
-    await this.#settler.releasePorts(without(portsOf(before), portsOf(after), nameOf));
+    await this.#giveBack(without(portsOf(before), portsOf(after), nameOf));
     this.#log(container, after);
   }
 
@@ -317,10 +319,17 @@ export class PublishedPorts implements SandboxFollower {
   async #holdAgain(ports: readonly TablePort[]): Promise<void> {
     this.#table.take(ports);
     if (ports.length === 0 || (await this.#deps.kernel.holdPorts(ports)) === undefined) return;
+    const isAsking = this.#lost.size > 0;
     for (const port of ports)
       if ((await this.#deps.kernel.holdPorts([port])) !== undefined) this.#lost.set(nameOf(port), port);
     this.#reportLost();
-    void this.#retry();
+    if (!isAsking) void this.#retry();
+  }
+
+  /** Lost ones are asked for no more. */
+  async #giveBack(ports: readonly TablePort[]): Promise<void> {
+    this.#found(ports);
+    await this.#settler.releasePorts(ports);
   }
 
   #found(ports: readonly TablePort[]): void {

@@ -43,6 +43,13 @@ export function hostPortsOf(want: Want, port: number): readonly TablePort[] {
     .map(({ hostIp }) => ({ proto: want.proto, ip: hostIp, port }));
 }
 
+/** A want that has a host port in some of its places, and what it has not yet in the others. */
+export interface PartlySettled extends Settled {
+  readonly missing: readonly TablePort[];
+}
+
+const isExact = ({ choice }: Want): boolean => choice !== undefined && choice.first === choice.last;
+
 export class Settler {
   readonly #table: PortTable;
   readonly #kernel: PortKernel;
@@ -58,7 +65,6 @@ export class Settler {
     try {
       settled.push(...wants.filter(isRoutedOnly).map((want) => ({ want, hostPort: 0 })));
       const host = wants.filter((want) => !isRoutedOnly(want));
-      const isExact = ({ choice }: Want): boolean => choice !== undefined && choice.first === choice.last;
       settled.push(...(await this.#settleExact(host.filter(isExact))));
       for (const want of host.filter((one) => one.choice !== undefined && !isExact(one)))
         settled.push(await this.#settleOne(want, rangeOf(want)));
@@ -69,6 +75,24 @@ export class Settler {
       return settled;
     } catch (error) {
       await this.release(settled);
+      throw error;
+    }
+  }
+
+  /**
+   * Settles what is missing, at the same host ports: a network of another family came. Resolves with those that have
+   * everything now; what may have another port and cannot complete this one is left out. Throws as `settle`.
+   */
+  async complete(partial: readonly PartlySettled[]): Promise<readonly PartlySettled[]> {
+    const exact = partial.filter(({ want }) => isExact(want));
+    await this.#takeExactly(exact.flatMap(({ missing }) => missing));
+    const complete = [...exact];
+    try {
+      for (const one of partial.filter(({ want }) => !isExact(want)))
+        if (await this.#takeIfFree(one.missing)) complete.push(one);
+      return complete;
+    } catch (error) {
+      await this.releasePorts(complete.flatMap(({ missing }) => missing));
       throw error;
     }
   }
@@ -87,25 +111,34 @@ export class Settler {
   async #settleExact(wants: readonly Want[]): Promise<readonly Settled[]> {
     const settled = wants.map((want) => ({ want, hostPort: want.choice?.first ?? 0 }));
     const ports = settled.flatMap(({ want, hostPort }) => hostPortsOf(want, hostPort));
+    await this.#takeExactly(ports);
+    return settled;
+  }
+
+  /** All or none. */
+  async #takeExactly(ports: readonly TablePort[]): Promise<void> {
     const taken = this.#table.take(ports);
     if (taken !== undefined) throw allocated(taken);
     const refusal = ports.length === 0 ? undefined : await this.#hold(ports);
-    if (refusal !== undefined) {
-      this.#table.release(ports);
-      throw refused(refusal);
-    }
-    return settled;
+    if (refusal === undefined) return;
+    this.#table.release(ports);
+    throw refused(refusal);
+  }
+
+  /** All or none; false if somebody has one. */
+  async #takeIfFree(ports: readonly TablePort[]): Promise<boolean> {
+    if (this.#table.take(ports) !== undefined) return false;
+    const refusal = await this.#hold(ports);
+    if (refusal === undefined) return true;
+    this.#table.release(ports);
+    if (refusal.code !== 'EADDRINUSE') throw refused(refusal);
+    return false;
   }
 
   /** The first of `candidates` that neither we nor anybody else has. */
   async #settleOne(want: Want, candidates: Iterable<number>): Promise<Settled> {
     for (const hostPort of candidates) {
-      const ports = hostPortsOf(want, hostPort);
-      if (this.#table.take(ports) !== undefined) continue;
-      const refusal = await this.#hold(ports);
-      if (refusal === undefined) return { want, hostPort };
-      this.#table.release(ports);
-      if (refusal.code !== 'EADDRINUSE') throw refused(refusal);
+      if (await this.#takeIfFree(hostPortsOf(want, hostPort))) return { want, hostPort };
     }
     throw new LinkspanError('portUnavailable', 'all ports are allocated');
   }

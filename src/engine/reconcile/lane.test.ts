@@ -1,34 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock } from '../../base/clock.ts';
+import { HandClock } from '../../base/handClock.ts';
 import type { RepairTrigger } from '../../base/repairLog.ts';
 import { Lane, type Outcome } from './lane.ts';
-
-/** A clock that moves only when it is told to. */
-class HandClock implements Clock {
-  #nowMs = 0;
-  #sleepers: { readonly atMs: number; readonly wake: () => void }[] = [];
-
-  nowMs(): number {
-    return this.#nowMs;
-  }
-
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      signal?.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
-      this.#sleepers.push({ atMs: this.#nowMs + ms, wake: resolve });
-    });
-  }
-
-  async advance(ms: number): Promise<void> {
-    this.#nowMs += ms;
-    const due = this.#sleepers.filter(({ atMs }) => atMs <= this.#nowMs);
-    this.#sleepers = this.#sleepers.filter(({ atMs }) => atMs > this.#nowMs);
-    for (const { wake } of due) wake();
-    await nextTurn();
-  }
-}
 
 interface Stand {
   readonly clock: HandClock;
