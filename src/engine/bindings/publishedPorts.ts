@@ -19,14 +19,7 @@ import type { Store } from '../../store/store.ts';
 import type { Binding, Container, ContainerId, Endpoint, EndpointId, PortRequest } from '../model.ts';
 import { toDriverNetwork } from '../networks/driverValues.ts';
 import type { SandboxFollower, SandboxState } from '../networks/follower.ts';
-import {
-  addressOf,
-  type Door,
-  type Doors,
-  planBindings,
-  planWants,
-  settledPorts,
-} from './bindingPlan.ts';
+import { addressOf, type Door, type Doors, planBindings, planWants, settledPorts } from './bindingPlan.ts';
 import { PortTable, type TablePort } from './portTable.ts';
 import { hostPortsOf, type PortKernel, Settler } from './settler.ts';
 

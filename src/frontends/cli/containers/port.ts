@@ -87,7 +87,11 @@ const portCommand: Command = {
   arity: { type: 'between', low: 1, high: 2 },
   completes: 'container',
   flags: [],
-  examples: [['Where port 80 can be reached', 'port web 80']],
+  examples: [
+    ['Where port 80 can be reached', 'port web 80'],
+    ['Publish one more while it runs', 'port add web 8090:80'],
+    ['And take it back', 'port rm web 8090:80'],
+  ],
   run: async ({ client, args, io }) => {
     const [name = '', wanted] = args;
     const path = `/containers/${encodeURIComponent(name)}/json`;
