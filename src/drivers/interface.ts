@@ -65,6 +65,8 @@ export interface Publishing {
   readonly bindingAddress: Ip | undefined;
   /** Who may connect to ports that name no sources of their own; empty = everybody. */
   readonly sources: readonly Prefix[];
+  /** Links of the host from which published ports are reached by the container's own address too. */
+  readonly trustedLinks: readonly string[];
 }
 
 export interface Driver {

@@ -175,6 +175,8 @@ export interface Binding {
   /** 0 where nothing of the host's is taken: gateway mode `routed`. */
   readonly hostPort: number;
   readonly sources: readonly string[];
+  /** Links from which the target is reached directly too; absent = none. */
+  readonly trustedLinks?: readonly string[];
   readonly endpointId: EndpointId;
   /** The container's address. */
   readonly target: string;

@@ -21,4 +21,6 @@ export interface FirewallBinding {
   readonly isRouted: boolean;
   /** Who may connect; empty = everybody. One without a prefix of the target's family admits nobody of that family. */
   readonly sources: readonly Prefix[];
+  /** Links from which the container's own address and port may be reached too; of no effect with `sources`. */
+  readonly trustedLinks: readonly string[];
 }

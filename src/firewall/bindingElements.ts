@@ -9,6 +9,7 @@
  *   limited4 limited6 address . proto . ports                     only who is in the next set may connect
  *   admits4 admits6   source . address . proto . ports
  *   opened4 opened6   source . target . proto . ports             gateway mode routed
+ *   trusted4 trusted6 link . target . proto . port                from there by the container's own address too
  *   asked4 asked6     address . proto . ports                     the host's INPUT decides (publish policy)
  */
 import type { SetElement } from '../kernel/kernel.ts';
@@ -20,6 +21,7 @@ import {
   everyAddress,
   exactly,
   ipField,
+  nameField,
   portField,
   portSpan,
   prefixSpan,
@@ -55,6 +57,18 @@ function routedElements(binding: FirewallBinding): readonly SetElement[] {
       exactly(protoField(protoNumbers[proto])),
       portSpan(port, count),
     ]),
+  );
+}
+
+/** One a port: a port may be published twice, and intervals must not overlap. Not for who is limited to sources. */
+function trustedElements(binding: FirewallBinding): readonly SetElement[] {
+  const { proto, target, port, count, sources, trustedLinks } = binding;
+  if (sources.length > 0) return [];
+  return trustedLinks.flatMap((link) =>
+    Array.from({ length: count }, (_, i) => ({
+      set: `trusted${target.family}`,
+      key: [nameField(link), ipField(target), protoField(protoNumbers[proto]), portField(port + i)],
+    })),
   );
 }
 
@@ -97,6 +111,7 @@ export function planBinding(binding: FirewallBinding, asksHost: boolean): readon
   return [
     ...translationElements(binding),
     ...limitElements(binding),
+    ...trustedElements(binding),
     ...(asksHost ? [bySpans(`asked${binding.target.family}`, hostSpans(binding))] : []),
   ];
 }
@@ -105,7 +120,7 @@ const families = ['4', '6'] as const;
 
 /** Sets and maps whose elements come from bindings. */
 export const bindingSets: ReadonlySet<string> = new Set(
-  ['any', 'pub', 'span', 'limited', 'admits', 'opened', 'asked'].flatMap((name) =>
+  ['any', 'pub', 'span', 'limited', 'admits', 'opened', 'trusted', 'asked'].flatMap((name) =>
     families.map((family) => `${name}${family}`),
   ),
 );

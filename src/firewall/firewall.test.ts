@@ -86,6 +86,7 @@ const published: FirewallBinding = {
   port: 80,
   isRouted: false,
   sources: [],
+  trustedLinks: [],
 };
 const subnets = (...texts: readonly string[]): readonly Prefix[] =>
   texts.map((text) => must(parsePrefix(text)));
@@ -125,6 +126,21 @@ for (const [name, change, expected] of [
   [
     'sources of the other family alone: nobody of this one',
     { sources: subnets('fd00::/8') },
+    ['any4 tcp . 8080 : 172.18.0.2 . 80', 'limited4 0.0.0.0/0 . tcp . 8080'],
+  ],
+  [
+    'links that may use the container’s own address',
+    { trustedLinks: ['eth0', 'eth1'], count: 2, hostPort: 80 },
+    [
+      'span4 0.0.0.0/0 . tcp . 80-81 : 172.18.0.2',
+      ...['eth0', 'eth1'].flatMap((link) =>
+        [80, 81].map((port) => `trusted4 "${link}" . 172.18.0.2 . tcp . ${port}`),
+      ),
+    ],
+  ],
+  [
+    'links that may, but only some sources',
+    { trustedLinks: ['eth0'], sources: subnets('fd00::/8') },
     ['any4 tcp . 8080 : 172.18.0.2 . 80', 'limited4 0.0.0.0/0 . tcp . 8080'],
   ],
   ['routed', { isRouted: true, count: 3 }, ['opened4 0.0.0.0/0 . 172.18.0.2 . tcp . 80-82']],

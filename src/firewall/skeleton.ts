@@ -64,6 +64,7 @@ const ofFamily = (family: 4 | 6): readonly (readonly [name: string, type: string
     ['limited', `{ type ${ip} . inet_proto . inet_service; flags interval; }`],
     ['admits', `{ type ${ip} . ${ip} . inet_proto . inet_service; flags interval; }`],
     ['opened', `{ type ${ip} . ${ip} . inet_proto . inet_service; flags interval; }`],
+    ['trusted', `{ type ifname . ${ip} . inet_proto . inet_service; }`],
     ['asked', `{ type ${ip} . inet_proto . inet_service; flags interval; }`],
     // Filled by the packet path; elements of its own are no business of a compare.
     [
@@ -195,6 +196,10 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
       ...perFamily(
         (family, ip) =>
           `oifname @bridges ${client(ip)} @opened${family} goto allow comment "routed: published"`,
+      ),
+      ...perFamily(
+        (family, ip) =>
+          `oifname @bridges iifname . ${target(ip)} @trusted${family} goto allow comment "trusted link: published"`,
       ),
       'oifname @open4 meta nfproto ipv4 goto allow comment "nat-unprotected"',
       'oifname @open6 meta nfproto ipv6 goto allow comment "nat-unprotected"',

@@ -64,6 +64,7 @@ export function binding(
     port,
     isRouted: false,
     sources: [],
+    trustedLinks: [],
     ...change,
   };
 }

@@ -163,6 +163,27 @@ for (const isFiltering of [false, true]) {
   });
 }
 
+test('what is published is reached by the container’s own address from trusted links, and from no others', async () => {
+  await using world = await openWorld();
+  const w1 = await world.runContainer('w1', await world.createNetwork('172.18.0.0/16'));
+  await using _server = await serve('w1', [80, 81]);
+  for (const name of ['C', 'D'] as const) addRoute(name, '172.18.0.0/16');
+  const trustedLinks = ['up0'];
+  await publish(
+    world,
+    w1,
+    binding(w1, 8080, 80, { trustedLinks }),
+    binding(w1, 8081, 80, { trustedLinks, hostIp: parseIp('127.0.0.1') }),
+  );
+  assert.equal(addressSeenBy('C', w1.address, 80), clientAddress);
+  await expectUnseen(['C', w1.address, 81, 'unpublished'], ['D', w1.address, 80, 'not trusted']);
+  await publish(world, w1, binding(w1, 8081, 80, { trustedLinks }));
+  assert.equal(addressSeenBy('C', w1.address, 80), clientAddress);
+  assert.deepEqual(await world.firewall.check(), []);
+  await world.firewall.publish('w1', []);
+  await expectUnseen(['C', w1.address, 80]);
+});
+
 test('publish policy host-input: what the host’s INPUT rules refuse stays refused', async () => {
   await using world = await openWorld({ asksHost: true });
   setBridgeFiltering(false);

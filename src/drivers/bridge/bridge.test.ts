@@ -50,7 +50,7 @@ test('parseBridgeOptions has Docker’s defaults', () => {
     hostAddresses: {},
     bindingAddress: undefined,
     publishSources: [],
-    trustedInterfaces: [],
+    trustedLinks: [],
     announcements: { count: 3, intervalMs: 1000 },
     isDefaultBridge: false,
   });
@@ -90,7 +90,7 @@ test('parseBridgeOptions reads every label', () => {
     hostAddresses: { 4: parseIp('192.0.2.7'), 6: parseIp('2001:db8::7') },
     bindingAddress: parseIp('127.0.0.1'),
     publishSources: [parsePrefix('10.0.0.0/8'), parsePrefix('192.0.2.7/32')],
-    trustedInterfaces: ['eth1', 'vxlan.1'],
+    trustedLinks: ['eth1', 'vxlan.1'],
     announcements: { count: 0, intervalMs: 200 },
     isDefaultBridge: true,
   });
@@ -115,6 +115,11 @@ for (const [name, value, text] of [
     'failed to parse com.docker.network.bridge.gateway_mode_ipv4 value: magic (unknown gateway mode magic)',
   ],
   [label.gatewayMode4, 'isolated', "gateway mode 'isolated' can only be used for an internal network"],
+  [
+    label.trusted,
+    'eth0:a b',
+    'failed to parse com.docker.network.bridge.trusted_host_interfaces value: eth0:a b (a b is not a valid interface name)',
+  ],
   [label.host4, 'x', 'failed to parse com.docker.network.host_ipv4 value: x (nil ip)'],
   [
     label.binding,

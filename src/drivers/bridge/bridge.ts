@@ -142,8 +142,9 @@ class BridgeDriver implements Driver {
   }
 
   publishing(network: DriverNetwork): Publishing | undefined {
-    const { gatewayModes: modes, bindingAddress, publishSources: sources } = parseBridgeOptions(network);
-    return network.isInternal ? undefined : { modes, bindingAddress, sources };
+    const options = parseBridgeOptions(network);
+    const { gatewayModes: modes, bindingAddress, publishSources: sources, trustedLinks } = options;
+    return network.isInternal ? undefined : { modes, bindingAddress, sources, trustedLinks };
   }
 
   checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void {

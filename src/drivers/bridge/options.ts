@@ -27,8 +27,8 @@ export interface BridgeOptions {
   readonly bindingAddress: Ip | undefined;
   /** Who may connect to published ports; empty = everybody. */
   readonly publishSources: readonly Prefix[];
-  /** Links from which published ports answer on the container's own address. */
-  readonly trustedInterfaces: readonly string[];
+  /** Links from which published ports answer on the container's own address too. */
+  readonly trustedLinks: readonly string[];
   /** Gratuitous ARPs after an attach. */
   readonly announcements: { readonly count: number; readonly intervalMs: number };
   readonly isDefaultBridge: boolean;
@@ -173,6 +173,15 @@ function parseAnnouncements(labels: Labels): BridgeOptions['announcements'] {
   return { count, intervalMs };
 }
 
+/** Names of links with colons between them. */
+function parseTrusted(labels: Labels): readonly string[] {
+  const text = labels[bridgeLabels.trusted] ?? '';
+  const names = text.split(':').filter((name) => name !== '');
+  const wrong = names.find((name) => !isLinkName(name));
+  if (wrong !== undefined) refuse(bridgeLabels.trusted, text, `${wrong} is not a valid interface name`);
+  return [...new Set(names)];
+}
+
 /** Subnets or addresses with commas between them. */
 function parseSources(labels: Labels): readonly Prefix[] {
   const text = labels[bridgeLabels.publishFrom] ?? '';
@@ -216,7 +225,7 @@ export function parseBridgeOptions(
     },
     bindingAddress: parseAddress(labels, bridgeLabels.binding),
     publishSources: parseSources(labels),
-    trustedInterfaces: (labels[bridgeLabels.trusted] ?? '').split(':').filter((name) => name !== ''),
+    trustedLinks: parseTrusted(labels),
     announcements: parseAnnouncements(labels),
     isDefaultBridge: parseBool(labels, bridgeLabels.isDefault, false),
   };

@@ -140,6 +140,7 @@ export function planBindings(settled: readonly Settled[], doors: Doors): readonl
             want.request.sources.length > 0
               ? want.request.sources
               : door.publishing.sources.map(formatPrefix),
+          ...(door.publishing.trustedLinks.length > 0 && { trustedLinks: door.publishing.trustedLinks }),
           endpointId: door.endpoint.id,
           target: formatIp(door.target),
           asked: askedOf(want),

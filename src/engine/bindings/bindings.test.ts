@@ -15,7 +15,12 @@ function ip(text: string): Ip {
   return parsed;
 }
 
-const nat: Publishing = { modes: { 4: 'nat', 6: 'nat' }, bindingAddress: undefined, sources: [] };
+const nat: Publishing = {
+  modes: { 4: 'nat', 6: 'nat' },
+  bindingAddress: undefined,
+  sources: [],
+  trustedLinks: [],
+};
 const endpoint = { id: 'e1' as EndpointId } as Endpoint;
 const four = (publishing = nat): Doors => ({ 4: { endpoint, publishing, target: ip('172.18.0.2') } });
 const both = (publishing = nat): Doors => ({

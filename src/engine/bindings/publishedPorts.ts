@@ -88,6 +88,7 @@ function toFirewall(binding: Binding): FirewallBinding {
     port: binding.port,
     isRouted: binding.hostPort === 0,
     sources: binding.sources.flatMap((text) => parsePrefix(text) ?? []),
+    trustedLinks: binding.trustedLinks ?? [],
   };
 }
 
