@@ -109,6 +109,8 @@ export interface Endpoint {
    * of a stopped container.
    */
   readonly state: 'attached' | 'reserved';
+  /** Counts up with the attachments of a container: their order. Absent in records from before it was kept. */
+  readonly ordinal?: number;
   /** `eth0`; empty for drivers without an interface (none, host). */
   readonly interfaceName: string;
   /** Name of the host's end; empty as above. */

@@ -95,7 +95,7 @@ export class AttachmentPlanner {
     try {
       const taken = new Set<string>();
       for (const request of requests) {
-        const one = this.#planOne(container, request, { taken, reserved: names });
+        const one = this.#planOne(container, request, planned.length, { taken, reserved: names });
         taken.add(one.endpoint.interfaceName);
         planned.push(one);
       }
@@ -119,7 +119,8 @@ export class AttachmentPlanner {
         `endpoint with name ${container.name} already exists in network ${network.name}`,
       );
     const taken = new Set(attached.map(({ interfaceName }) => interfaceName));
-    return this.#planOne(container, request, { taken, reserved: taken });
+    const last = Math.max(-1, ...attached.map(({ ordinal }) => ordinal ?? 0));
+    return this.#planOne(container, request, last + 1, { taken, reserved: taken });
   }
 
   /** Returns the leases of an attachment whose record was not written. */
@@ -132,6 +133,7 @@ export class AttachmentPlanner {
   #planOne(
     container: Container,
     request: AttachmentRequest,
+    ordinal: number,
     names: { readonly taken: ReadonlySet<string>; readonly reserved: ReadonlySet<string> },
   ): PlannedAttachment {
     const network = this.#getNetwork(request.network);
@@ -157,6 +159,7 @@ export class AttachmentPlanner {
       containerName: container.name,
       request,
       state: 'attached',
+      ordinal,
       interfaceName,
       hostInterfaceName: plan.needsPools && plan.hasHostInterface !== false ? hostInterfaceName() : '',
       mac: (request.mac === undefined ? undefined : parseMac(request.mac)) ?? randomMac(),

@@ -176,3 +176,26 @@ test('what a crash leaves of a connect or disconnect is taken back at the next s
   );
   rmSync(folder, { recursive: true });
 });
+
+test('a restart keeps the order in which the networks of a container came', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'linkspan-order-'));
+  const names = (world: NetworkWorld, id: Container['id']): readonly string[] =>
+    world.table.endpointsOfContainer(id).map(({ interfaceName }) => interfaceName);
+  try {
+    const ids: Container['id'][] = [];
+    {
+      await using world = await openNetworkWorld(folder);
+      // Ids are random: five times the wrong order by chance is one in 7776.
+      for (let i = 0; i < 5; i++) {
+        const container = await running(world, [attachment('n2'), attachment('n1')], `c${i}`);
+        ids.push(container.id);
+        await world.connections.connect(container, attachment('n3'), done);
+        assert.deepEqual(names(world, container.id), ['eth0', 'eth1', 'eth2']);
+      }
+    }
+    await using again = await openNetworkWorld(folder);
+    for (const id of ids) assert.deepEqual(names(again, id), ['eth0', 'eth1', 'eth2']);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -71,8 +71,12 @@ export class NetworkTable {
   /** Reads everything back. Call once, before anything else. */
   async load(): Promise<void> {
     for (const { value } of (await this.#store.list('networks/')).entries) this.#insert(value as Network);
-    for (const { value } of (await this.#store.list('endpoints/')).entries) {
-      const endpoint = value as Endpoint;
+    const { entries } = await this.#store.list('endpoints/');
+    // The store's order is that of ids.
+    const endpoints = entries
+      .map(({ value }) => value as Endpoint)
+      .toSorted((a, b) => (a.ordinal ?? 0) - (b.ordinal ?? 0));
+    for (const endpoint of endpoints) {
       // A network's removal takes its endpoints along in one transaction; an orphan cannot be.
       if (this.#networks.has(endpoint.networkId)) this.#insertEndpoint(endpoint);
     }
