@@ -60,6 +60,11 @@ function host(
       return Promise.resolve();
     },
     announce: () => Promise.resolve(),
+    links: () => Promise.resolve([]),
+    setLink: () => Promise.resolve(),
+    ensureAddress: () => Promise.resolve(false),
+    ensureConnectedRoute: () => Promise.resolve(false),
+    ensureDefaultRoute: () => Promise.resolve(false),
   };
   return { deps: { kernel, logger: silentLogger, daemonId: 'd' }, log };
 }
@@ -152,4 +157,19 @@ test('what the kernel lacks is named', async () => {
     );
     assert.deepEqual(log, []);
   }
+});
+
+test('a parent of ours that is gone is made again; the user’s is asked for', async () => {
+  const { deps, log } = host(['eth0', 'eth0.5'], all);
+  const driver = createMacvlanDriver(deps);
+  const [own, theirs] = [network('a', { parent: 'eth0.10' }), network('b', { parent: 'eth0.5' })];
+  for (const one of [own, theirs]) {
+    await driver.ensureNetwork(one);
+    assert.deepEqual(await driver.repairNetwork(one), []);
+  }
+  await deps.kernel.delLink('eth0.10');
+  await deps.kernel.delLink('eth0.5');
+  assert.deepEqual(await driver.repairNetwork(own), ['eth0.10 was gone: made again']);
+  assert.equal(log.at(-1), 'make vlan eth0.10');
+  await assert.rejects(driver.repairNetwork(theirs), /parent interface eth0\.5 is gone, .*: make it again/);
 });

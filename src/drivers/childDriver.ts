@@ -9,12 +9,21 @@ import { LinkspanError } from '../errors/linkspanError.ts';
 import { type ChildSpec, type Kernel, KernelError, type Link, type ParentSpec } from '../kernel/kernel.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from './interface.ts';
 import { formatOwnerMark, parseOwnerMark } from './ownerMark.ts';
+import { type PeerKernel, repairPeer } from './peerRepair.ts';
 
 export interface ChildDependencies {
-  readonly kernel: Pick<
-    Kernel,
-    'findLink' | 'hasLinkKind' | 'ensureParent' | 'attachChild' | 'detachChild' | 'delLink' | 'announce'
-  >;
+  readonly kernel: PeerKernel &
+    Pick<
+      Kernel,
+      | 'findLink'
+      | 'links'
+      | 'hasLinkKind'
+      | 'ensureParent'
+      | 'attachChild'
+      | 'detachChild'
+      | 'delLink'
+      | 'announce'
+    >;
   readonly logger: Logger;
   /** Without colons; part of the owner mark. */
   readonly daemonId: string;
@@ -78,6 +87,8 @@ class ChildDriver implements Driver {
   readonly scope = 'local';
   readonly #kind: ChildKind;
   readonly #deps: ChildDependencies;
+  /** Parents that were there before us: not ours to make again. */
+  readonly #borrowed = new Set<string>();
 
   constructor(kind: ChildKind, deps: ChildDependencies) {
     this.name = kind.name;
@@ -133,15 +144,52 @@ class ChildDriver implements Driver {
     if (link?.alias === this.#parentMark(parent)) await this.#deps.kernel.delLink(parent);
   }
 
-  /** The parent is not ours to put back, and what a container does to its own link is its own. */
-  linkOf(): undefined {}
-
-  repairNetwork(): Promise<readonly string[]> {
-    return Promise.resolve([]);
+  /** Only what is ours: the user's link may stand for another network too, a bridge. */
+  linkOf(network: DriverNetwork): string | undefined {
+    const parent = parentOf(network);
+    return parent === dummyName(network) ? parent : undefined;
   }
 
-  repairEndpoint(): Promise<readonly string[]> {
-    return Promise.resolve([]);
+  async repairNetwork(network: DriverNetwork): Promise<readonly string[]> {
+    const parent = parentOf(network);
+    const found = await this.#deps.kernel.findLink(parent);
+    if (found === undefined) {
+      if (this.#borrowed.has(parent)) throw this.#isGone(parent);
+      await this.#ensureParent(network);
+      return [`${parent} was gone: made again`];
+    }
+    if (!this.#isParentOfOurs(found)) {
+      this.#borrowed.add(parent);
+      return [];
+    }
+    if (found.isUp) return [];
+    await this.#ensureParent(network);
+    return [`${parent} was down: set up`];
+  }
+
+  async repairEndpoint(
+    network: DriverNetwork,
+    endpoint: DriverEndpoint,
+    sandboxPath: string,
+    extent: 'outside' | 'all',
+  ): Promise<readonly string[]> {
+    const { kernel } = this.#deps;
+    const { interfaceName: name, addresses } = endpoint;
+    const parent = parentOf(network);
+    // Its children went with it, and come back with it.
+    if ((await kernel.findLink(parent)) === undefined) throw this.#isGone(parent);
+    const mark = this.#endpointMark(endpoint);
+    const found = await kernel.findLink(name, sandboxPath);
+    if (found?.alias !== mark) {
+      const isRenamed = (await kernel.links(sandboxPath)).some(({ alias }) => alias === mark);
+      if (isRenamed && extent === 'outside') return [];
+      await this.detach(network, endpoint, sandboxPath);
+      await this.attach(network, endpoint, sandboxPath);
+      return [`${name} in the container ${isRenamed ? 'had another name' : 'was gone'}: made again`];
+    }
+    if (extent === 'outside') return [];
+    const gateways = network.isInternal ? [] : endpoint.gateways;
+    return await repairPeer(kernel, found, { name, sandbox: sandboxPath, addresses, gateways });
   }
 
   async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
@@ -204,6 +252,11 @@ class ChildDriver implements Driver {
     return formatOwnerMark({ daemonId: this.#deps.daemonId, objectId: id });
   }
 
+  #isGone(parent: string): LinkspanError {
+    const text = `parent interface ${parent} is gone, which ${this.name} interfaces are on: make it again`;
+    return new LinkspanError('networkConfigInvalid', text);
+  }
+
   #lacks(what: string, cause?: unknown): never {
     throw new LinkspanError('notImplemented', `this kernel has ${what}`, { cause });
   }
@@ -219,7 +272,10 @@ class ChildDriver implements Driver {
     const name = parentOf(network);
     const alias = this.#parentMark(name);
     const found = await kernel.findLink(name);
-    if (found !== undefined && !this.#isParentOfOurs(found)) return;
+    if (found !== undefined && !this.#isParentOfOurs(found)) {
+      this.#borrowed.add(name);
+      return;
+    }
     const kind: ParentSpec['kind'] =
       name === dummyName(network) ? { kind: 'dummy' } : { kind: 'vlan', ...parseSubInterface(name) };
     if (kind.kind === 'vlan' && (await kernel.findLink(kind.parent)) === undefined)

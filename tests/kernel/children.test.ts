@@ -83,6 +83,65 @@ test('the kernel says which kinds it has, and asking leaves nothing', async () =
   assert.equal(run('host', 'ip', '-o', 'link'), before);
 });
 
+test('a link in a sandbox is repaired: gone, renamed, down, without address or route; its parent is asked for', async () => {
+  await using kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
+  const driver = createMacvlanDriver({ kernel, logger: silentLogger, daemonId: 'test' });
+  const addParent = (): void => {
+    run('host', 'ip', 'link', 'add', 'par0', 'type', 'veth', 'peer', 'name', 'par1');
+    for (const name of ['par0', 'par1']) run('host', 'ip', 'link', 'set', name, 'up');
+  };
+  addParent();
+  await kernel.createNamespace(sandbox);
+  const network = {
+    ...{ id: 'n'.repeat(64), name: 'n', options: { parent: 'par0' }, pools: [] },
+    ...{ isInternal: false, isPredefined: false, hasIpv4: true, hasIpv6: false },
+  };
+  const endpoint = {
+    ...{ id: 'e1', networkId: network.id, interfaceName: 'eth0', hostInterfaceName: '', mac: randomMac() },
+    ...{ addresses: [{ ip: ip('10.7.0.2'), length: 24 }], gateways: [ip('10.7.0.1')], sysctls: [] },
+  };
+  const shown = (): string =>
+    inside('sh', '-c', 'ip -o -4 address show dev eth0; ip route; ip -o link show eth0').replaceAll(
+      /^\d+:|@\S+|link-netns\S* \S+/gm,
+      '',
+    );
+  await driver.ensureNetwork(network);
+  await driver.attach(network, endpoint, sandbox);
+  const before = shown();
+  const repair = (extent: 'outside' | 'all'): Promise<readonly string[]> =>
+    driver.repairEndpoint(network, endpoint, sandbox, extent);
+  assert.deepEqual(await repair('all'), []);
+  for (const [words, cause] of [
+    [['ip', 'link', 'del', 'eth0'], /^eth0 in the container was gone: made again/],
+    [
+      ['sh', '-c', 'ip link set eth0 down; ip link set eth0 name mine'],
+      /^eth0 in the container had another name/,
+    ],
+    [['ip', 'link', 'set', 'eth0', 'down'], /^eth0 in the container was down/],
+    [['ip', 'address', 'del', '10.7.0.2/24', 'dev', 'eth0'], /^address 10\.7\.0\.2\/24 of eth0/],
+    [['ip', 'route', 'del', 'default'], /^the default route by 10\.7\.0\.1/],
+  ] as const) {
+    inside(...words);
+    // What a container may have done on purpose stays, but for an interface that is gone.
+    const isGone = words[1] === 'link' && words[2] === 'del';
+    if (!isGone) assert.deepEqual(await repair('outside'), []);
+    const [first = ''] = await repair('all');
+    assert.match(first, cause);
+    assert.equal(shown(), before);
+    assert.deepEqual(await repair('all'), []);
+  }
+  run('host', 'ip', 'link', 'del', 'par0');
+  await assert.rejects(driver.repairNetwork(network), /par0 is gone/);
+  await assert.rejects(repair('outside'), /par0 is gone/);
+  addParent();
+  assert.deepEqual(await driver.repairNetwork(network), []);
+  assert.equal((await repair('outside')).length, 1);
+  assert.equal(shown(), before);
+  await driver.detach(network, endpoint, sandbox);
+  await kernel.removeNamespace(sandbox);
+  run('host', 'ip', 'link', 'del', 'par0');
+});
+
 test('a sweep takes parents of ours that no network is on, and no others', async () => {
   await using kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
   const driver = createMacvlanDriver({ kernel, logger: silentLogger, daemonId: 'test' });

@@ -16,8 +16,9 @@ import { containsIp, type IpWithLength, type Prefix } from '../../net/prefix.ts'
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan, Publishing } from '../interface.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { type BridgeOptions, parseBridgeOptions } from './options.ts';
-import { type RepairKernel, repairBridge, repairPeer, repairPort } from './repair.ts';
+import { type RepairKernel, repairBridge, repairPort } from './repair.ts';
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
+import { repairPeer } from '../peerRepair.ts';
 
 type BridgeKernel = RepairKernel &
   Pick<Kernel, 'delAddress' | 'delLink' | 'discardBridge' | 'attach' | 'announce' | 'links' | 'addresses'>;

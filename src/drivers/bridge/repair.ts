@@ -1,27 +1,16 @@
 /*
- * Bridges and pairs as they are against what they should be, with what is missing put back. The verbs say whether they
+ * Bridges and their ports as they are against what they should be, with what is missing put back. The verbs say whether they
  * found something to do, so that a look at a sound network changes nothing. Not for a bridge or pair that is gone as a
- * whole: the driver makes those again.
+ * whole: the driver makes those again. A pair's other end is peerRepair.ts.
  */
-import type { Kernel, Link, NamespacePath, Sysctl } from '../../kernel/kernel.ts';
+import type { Kernel, Link, Sysctl } from '../../kernel/kernel.ts';
 import { KernelError } from '../../kernel/kernel.ts';
-import { formatIp, type Ip, widthOf } from '../../net/ip.ts';
 import type { Mac } from '../../net/mac.ts';
 import type { IpWithLength } from '../../net/prefix.ts';
+import { type PeerKernel, repairAddresses } from '../peerRepair.ts';
 
-export type RepairKernel = Pick<
-  Kernel,
-  | 'findLink'
-  | 'setLink'
-  | 'setPort'
-  | 'ensureBridge'
-  | 'ensureAddress'
-  | 'ensureConnectedRoute'
-  | 'ensureLoopbackRoute'
-  | 'ensureDefaultRoute'
-  | 'getSysctl'
-  | 'setSysctl'
->;
+export type RepairKernel = PeerKernel &
+  Pick<Kernel, 'findLink' | 'setPort' | 'ensureBridge' | 'ensureLoopbackRoute' | 'getSysctl' | 'setSysctl'>;
 
 export interface BridgeState {
   readonly name: string;
@@ -37,35 +26,6 @@ export interface PortState {
   readonly hostName: string;
   readonly bridge: Link;
   readonly isIsolated: boolean;
-}
-
-export interface PeerState {
-  readonly name: string;
-  readonly sandbox: string;
-  readonly addresses: readonly IpWithLength[];
-  readonly gateways: readonly Ip[];
-}
-
-const formatAddress = ({ ip, length }: IpWithLength): string => `${formatIp(ip)}/${length}`;
-
-async function repairAddresses(
-  kernel: RepairKernel,
-  link: string,
-  addresses: readonly IpWithLength[],
-  namespace?: NamespacePath,
-): Promise<readonly string[]> {
-  const causes: string[] = [];
-  for (const address of addresses) {
-    if (await kernel.ensureAddress(link, address, namespace))
-      causes.push(`address ${formatAddress(address)} of ${link} was missing: added`);
-    // An address without others in its subnet brings no route.
-    else if (
-      address.length < widthOf(address.ip.family) &&
-      (await kernel.ensureConnectedRoute(link, address, namespace))
-    )
-      causes.push(`the route to the subnet of ${formatAddress(address)} by ${link} was missing: added`);
-  }
-  return causes;
 }
 
 /** A parameter that this kernel lacks is nothing to repair. */
@@ -118,23 +78,5 @@ export async function repairPort(
     await kernel.setLink(hostName, { isUp: true });
     causes.push(`${hostName} was down: set up`);
   }
-  return causes;
-}
-
-/** `found` is the container's end as it is now. */
-export async function repairPeer(
-  kernel: RepairKernel,
-  found: Link,
-  { name, sandbox, addresses, gateways }: PeerState,
-): Promise<readonly string[]> {
-  const causes: string[] = [];
-  if (!found.isUp) {
-    await kernel.setLink(name, { isUp: true }, sandbox);
-    causes.push(`${name} in the container was down: set up`);
-  }
-  causes.push(...(await repairAddresses(kernel, name, addresses, sandbox)));
-  for (const gateway of gateways)
-    if (await kernel.ensureDefaultRoute(name, gateway, sandbox))
-      causes.push(`the default route by ${formatIp(gateway)} in the container was missing: added`);
   return causes;
 }
