@@ -1,5 +1,9 @@
 /*
  * What the layers need of a logger; the daemon hands in pino. Fields first, then one sentence, as pino takes them.
+ *
+ * A field has the same name everywhere: `container` and `network` are names, `endpoint` is an id, `id` the full id of what
+ * the line is about, `link` an interface, `err` what was thrown (or its text), `condition` a condition's id, `cause` what
+ * was found in a repair.
  */
 
 type LogLine = (fields: Readonly<Record<string, unknown>>, message: string) => void;

@@ -28,7 +28,7 @@ function reload(args: readonly string[], logger: DaemonLogger): void {
     logger.level = readConfig(args, programName()).logLevel;
     logger.info({ level: logger.level }, 'read the configuration again');
   } catch (error) {
-    logger.error({ error: messageOf(error) }, 'kept the configuration: the new one is wrong');
+    logger.error({ err: error }, 'kept the configuration: the new one is wrong');
   }
 }
 

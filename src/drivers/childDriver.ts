@@ -322,11 +322,11 @@ class ChildDriver implements Driver {
   }
 
   /** Nobody waits for it; what fails is not tried again. */
-  #announceLater({ interfaceName, mac, addresses }: DriverEndpoint, sandboxPath: string): void {
+  #announceLater({ id, interfaceName, mac, addresses }: DriverEndpoint, sandboxPath: string): void {
     const announce = (): void => {
       for (const { ip } of addresses)
         this.#deps.kernel.announce(interfaceName, mac, ip, sandboxPath).catch((error: unknown) => {
-          this.#deps.logger.debug({ err: error, sandbox: sandboxPath }, 'could not announce an address');
+          this.#deps.logger.debug({ endpoint: id, err: error }, 'could not announce an address');
         });
     };
     for (let i = 0; i < announcements.count; i++) setTimeout(announce, i * announcements.intervalMs).unref();

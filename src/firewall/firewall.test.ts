@@ -378,6 +378,7 @@ test('what raises no event is found by the slow compare, until the firewall is s
     events: new Events<KernelEvents>(),
     links: () => Promise.resolve([]),
     getSysctl: () => Promise.resolve('1'),
+    routes: () => Promise.resolve([]),
     setSysctl: () => Promise.resolve(),
     changeElements: () => Promise.resolve(),
     nft: (commands) => {

@@ -22,11 +22,15 @@ import {
   readBootId,
   switchForwardingOn,
 } from './forwarding.ts';
+import { acceptsAsHostOnly, linksLosingRoutes } from './advertisedRoutes.ts';
 import { isBridgeFiltering } from './bridgeFiltering.ts';
 import type { FirewallNetwork } from './network.ts';
 import { TableKeeper } from './tableKeeper.ts';
 
-type FirewallKernel = Pick<Kernel, 'nft' | 'changeElements' | 'links' | 'getSysctl' | 'setSysctl' | 'events'>;
+type FirewallKernel = Pick<
+  Kernel,
+  'nft' | 'changeElements' | 'links' | 'routes' | 'getSysctl' | 'setSysctl' | 'events'
+>;
 
 export interface FirewallOptions {
   /** Name of the table in family inet; default `linkspan`. Daemons that share a namespace need different ones. */
@@ -102,6 +106,8 @@ class NftFirewall implements Firewall {
   #listeners: DisposableStack | undefined;
   #stopping = new AbortController();
   #needsMark = false;
+  /** Links that had a default route from a router when we switched IPv6 forwarding on. */
+  #losingRoutes: readonly string[] = [];
   #isCheckDue = false;
   #isRetryDue = false;
   #lastCheckMs = 0;
@@ -258,6 +264,7 @@ class NftFirewall implements Firewall {
     const off: ForwardingFamily[] = [];
     for (const family of this.#forwardedFamilies)
       if (!(await isForwarding(this.#kernel, family))) off.push(family);
+    await this.#reportLostRoutes();
     const isOurs = this.#options.switchesForwarding ?? true;
     this.#report('forwarding', isOurs ? [] : off.map(forwardingIsOff));
     if (off.length === 0 || !isOurs) return [];
@@ -266,9 +273,20 @@ class NftFirewall implements Firewall {
     await this.#options.saveForwarding?.(record);
     this.#forwarding = record;
     await this.#keeper.setOptions({ guardedFamilies: this.#guarded() });
+    if (off.includes(6)) this.#losingRoutes = await linksLosingRoutes(this.#kernel);
     for (const family of off) await switchForwardingOn(this.#kernel, family);
+    await this.#reportLostRoutes();
     this.#logger.info({ families: off }, 'switched IP forwarding on');
     return off;
+  }
+
+  /** Until somebody has done something about it. */
+  async #reportLostRoutes(): Promise<void> {
+    if (this.#losingRoutes.length === 0) return;
+    const still: string[] = [];
+    for (const link of this.#losingRoutes) if (await acceptsAsHostOnly(this.#kernel, link)) still.push(link);
+    this.#losingRoutes = still;
+    this.#report('advertisements', still.map(losesRoute));
   }
 
   /** Other firewalls: a failure there is a condition, not ours. */
@@ -329,7 +347,7 @@ class NftFirewall implements Firewall {
     listeners.use(
       events.on('link', ({ action, link }) => {
         this.#noteBridge(action, link).catch((error: unknown) => {
-          this.#logger.error({ err: error, bridge: link.name }, 'could not note a bridge');
+          this.#logger.error({ link: link.name, err: error }, 'could not note a bridge');
         });
       }),
     );
@@ -384,6 +402,14 @@ class NftFirewall implements Firewall {
       this.#logger.error({ err: error }, 'could not check the firewall');
     }
   }
+}
+
+function losesRoute(link: string): ConditionReport {
+  return {
+    id: `firewall.routerAdvertisements:${link}`,
+    severity: 'warning',
+    text: `The host's IPv6 default route by ${link} came from a router advertisement, and Linux takes none while IPv6 forwarding is on, which networks with IPv6 need: set net.ipv6.conf.${link}.accept_ra=2 and the next one brings it back`,
+  };
 }
 
 function forwardingIsOff(family: ForwardingFamily): ConditionReport {

@@ -54,6 +54,8 @@ export interface Route {
   readonly ifindex: number | undefined;
   /** rtm_scope: `link` routes are on-link. */
   readonly isOnLink: boolean;
+  /** True: it came by a router advertisement, from the kernel's own hand or that of a network manager. */
+  readonly isAdvertised: boolean;
 }
 
 /** Of the names of links that are about to vanish. */

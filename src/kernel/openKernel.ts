@@ -115,7 +115,7 @@ class WorkerLink {
     const text = cause instanceof Error ? cause.message : String(cause);
     this.#death = new KernelError('kernel worker', 'EPIPE', text);
     this.#failReady(this.#death);
-    if (this.#pending.size > 0) this.#logger.error({ cause: text }, 'the kernel worker died');
+    if (this.#pending.size > 0) this.#logger.error({ err: text }, 'the kernel worker died');
     for (const pending of this.#pending.values()) pending.reject(this.#death);
     this.#pending.clear();
   }

@@ -7,6 +7,7 @@ import { errorCodes } from '../../src/errors/codes.ts';
 import {
   machinePaths,
   missingFiles,
+  oddLogFields,
   tooLong,
   undocumentedCodes,
   undocumentedDependencies,
@@ -86,6 +87,12 @@ test('no file names a path of one machine', () => {
   assert.deepEqual(machinePaths(files), []);
   const planted = ['', 'home', 'alice', 'linkspan'].join('/');
   assert.equal(machinePaths([{ path: 'a.ts', text: `const x = '${planted}';` }]).length, 1);
+});
+
+test('the fields of log lines have the names that they have everywhere', () => {
+  assert.deepEqual(oddLogFields(files.filter(({ path }) => path.startsWith('src/'))), []);
+  const planted = 'this.#logger.warn(\n  { container: name, error },\n';
+  assert.equal(oddLogFields([{ path: 'a.ts', text: planted }]).length, 1);
 });
 
 test('a skip that no row allows is found', () => {

@@ -89,6 +89,24 @@ export function undocumentedCodes(
   ];
 }
 
+/** Fields of log lines that have another name everywhere else; `err` alone is written with type and stack. */
+export function oddLogFields(files: readonly SourceFile[]): readonly string[] {
+  const instead: Readonly<Record<string, string>> = {
+    error: 'err',
+    sandbox: 'endpoint, or container and id',
+    bridge: 'network, or link',
+  };
+  return files.flatMap(({ path, text }) =>
+    [...text.matchAll(/logger\.(?:debug|info|warn|error)\(\s*\{([^}]*)\}/g)].flatMap((match) =>
+      (match[1] ?? '')
+        .split(',')
+        .map((field) => field.split(':')[0]?.trim() ?? '')
+        .filter((name) => instead[name] !== undefined)
+        .map((name) => `${path} logs a field ${name}: call it ${instead[name]} (src/base/logger.ts)`),
+    ),
+  );
+}
+
 /** Paths that exist on one developer's machine only. */
 export function machinePaths(files: readonly SourceFile[]): readonly string[] {
   const pattern = new RegExp(['/', 'work', '/|/', 'home', '/\\w+/'].join(''));

@@ -218,3 +218,21 @@ test('marks are left alone while no other firewall needs them', async () => {
   await world.createNetwork('172.18.0.0/16');
   assert.ok(!listTable().includes(acceptedMark.toString(16)));
 });
+
+test('a host that has its IPv6 default route from a router is told that forwarding takes it', async () => {
+  await using world = await openWorld();
+  const setAcceptance = (value: number): string =>
+    run('host', 'sh', '-c', `echo ${value} > /proc/sys/net/ipv6/conf/up0/accept_ra`);
+  run('host', 'sh', '-c', 'echo 0 > /proc/sys/net/ipv6/conf/all/forwarding');
+  run('host', 'ip', '-6', 'route', 'add', 'default', 'via', 'fe80::1', 'dev', 'up0', 'proto', 'ra');
+  setAcceptance(1);
+  await world.firewall.ensureForwarding([4, 6]);
+  const ids = (): readonly string[] =>
+    world.firewall.conditions.map(({ id }) => id).filter((id) => id.includes('Advertisements'));
+  assert.deepEqual(ids(), ['firewall.routerAdvertisements:up0']);
+  await world.firewall.check();
+  assert.equal(ids().length, 1, 'it stands');
+  setAcceptance(2);
+  await world.firewall.check();
+  assert.deepEqual(ids(), [], 'somebody did something about it');
+});

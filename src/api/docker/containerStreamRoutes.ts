@@ -107,7 +107,7 @@ export const containerStreamRoutes: Routes = (app, { deps, versionOf }) => {
         if (!(await writeTo(reply, encodeRecord(record, withTime, isTty), signal))) return;
     } catch (error) {
       if (signal.aborted) return;
-      deps.logger.warn({ container: container.id, error: messageOf(error) }, 'could not read a log');
+      deps.logger.warn({ container: container.name, id: container.id, err: error }, 'could not read a log');
       const line = Buffer.from(`Error grabbing logs: ${messageOf(error)}\n`);
       reply.raw.write(isTty ? line : encodeFrame('stderr', line));
     }

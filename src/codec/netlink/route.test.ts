@@ -244,6 +244,7 @@ test('addresses and default routes survive encoding and decoding', () => {
         gateway: address.ip.bits === 0n ? undefined : address.ip,
         ifindex: address.ifindex,
         isOnLink: address.ip.bits === 0n,
+        isAdvertised: false,
       });
     }),
   );
@@ -255,7 +256,9 @@ test('a connected route leads to the address’s subnet, on the link', () => {
       const { ip: own, length, ifindex } = address;
       const route = decodeRoute(payloadOf(encodeConnectedRoute(address)));
       const destination = length === 0 ? undefined : prefixOf(own, length);
-      assert.deepEqual(route, { destination, gateway: undefined, ifindex, isOnLink: true });
+      assert.deepEqual(route, {
+        ...{ destination, gateway: undefined, ifindex, isOnLink: true, isAdvertised: false },
+      });
     }),
   );
 });

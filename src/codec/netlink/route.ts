@@ -366,6 +366,7 @@ const mainTable = 254;
 const localTable = 255;
 const kernelProtocol = 2;
 const bootProtocol = 3;
+const advertisedProtocol = 9;
 const unicast = 1;
 const localRoute = 2;
 const linkScope = 253;
@@ -380,6 +381,8 @@ export interface RouteMessage {
   readonly ifindex: number | undefined;
   /** No hop between: IPv4 scope `link`; IPv6, which has no scopes, without gateway. */
   readonly isOnLink: boolean;
+  /** A router advertised it (RTPROT_RA). */
+  readonly isAdvertised: boolean;
 }
 
 /**
@@ -461,6 +464,7 @@ export function decodeRoute(payload: Uint8Array): RouteMessage | undefined {
     gateway: gateway === undefined ? undefined : ipFromBytes(gateway),
     ifindex: u32Of(attributes.get(rta.oif)),
     isOnLink: family === 4 ? data.getUint8(6) === linkScope : gateway === undefined,
+    isAdvertised: data.getUint8(5) === advertisedProtocol,
   };
 }
 

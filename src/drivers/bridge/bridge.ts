@@ -167,7 +167,7 @@ class BridgeDriver implements Driver {
         this.#firewall.ensureForwarding(families),
       ]);
     } catch (error) {
-      if (isNew) await this.#undo(network, options);
+      if (isNew) await this.#undo(network);
       throw error;
     }
   }
@@ -385,7 +385,7 @@ class BridgeDriver implements Driver {
       if (left === 0) this.#announcements.delete(id);
       for (const { ip } of addresses)
         this.#kernel.announce(interfaceName, mac, ip, sandboxPath).catch((error: unknown) => {
-          this.#logger.debug({ err: error, sandbox: sandboxPath }, 'could not announce an address');
+          this.#logger.debug({ endpoint: id, err: error }, 'could not announce an address');
         });
     };
     for (let i = 0; i < count; i++) {
@@ -417,11 +417,14 @@ class BridgeDriver implements Driver {
         await this.#kernel.delAddress(link.name, { ip: address.ip, length: address.length });
   }
 
-  async #undo(network: DriverNetwork, { bridge }: BridgeOptions): Promise<void> {
+  async #undo(network: DriverNetwork): Promise<void> {
     try {
       await this.removeNetwork(network);
     } catch (error) {
-      this.#logger.error({ err: error, bridge }, 'could not undo a half-made network');
+      this.#logger.error(
+        { network: network.name, id: network.id, err: error },
+        'could not undo a half-made network',
+      );
     }
   }
 }

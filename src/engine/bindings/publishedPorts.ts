@@ -215,7 +215,7 @@ export class PublishedPorts implements SandboxFollower {
         await this.apply(state);
       } catch (error) {
         logger.error(
-          { container: state.container.name, error: messageOf(error) },
+          { container: state.container.name, id: state.container.id, err: error },
           'could not publish the ports of an adopted container',
         );
       }
@@ -280,13 +280,13 @@ export class PublishedPorts implements SandboxFollower {
     this.#log(container, after);
   }
 
-  #log({ name }: Container, bindings: readonly Binding[]): void {
+  #log({ id, name }: Container, bindings: readonly Binding[]): void {
     const shown = bindings
       .slice(0, 20)
       .map(({ proto, port, count, hostIp, hostPort }) =>
         [`${hostIp}:${hostPort}`, `${port}/${proto}`, ...(count > 1 ? [`×${count}`] : [])].join(' '),
       );
-    this.#deps.logger.info({ container: name, bindings: shown }, 'published ports');
+    this.#deps.logger.info({ container: name, id, bindings: shown }, 'published ports');
   }
 
   /** Outlives the daemon, as what it is about does; an empty list forgets the record. Memory follows the store. */
@@ -350,7 +350,7 @@ export class PublishedPorts implements SandboxFollower {
       }
     } catch (error) {
       if (!this.#closing.signal.aborted)
-        this.#deps.logger.warn({ error: messageOf(error) }, 'stopped asking for host ports that others took');
+        this.#deps.logger.warn({ err: error }, 'stopped asking for host ports that others took');
     }
   }
 }

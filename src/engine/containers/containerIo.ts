@@ -14,7 +14,7 @@ export function fifoFolderOf(context: Pick<ContainersContext, 'fifoFolder'>, id:
 
 /** Opens the log; the FIFOs come with the start. */
 export function openContainerIo(context: ContainersContext, record: Container): ProcessIo {
-  const { id, spec, logPath } = record;
+  const { id, name, spec, logPath } = record;
   return new ProcessIo({
     directory: fifoFolderOf(context, id),
     prefix: '',
@@ -24,14 +24,17 @@ export function openContainerIo(context: ContainersContext, record: Container): 
     outputs: ['stdout', 'stderr'],
     log: new LogWriter(logPath, context.clock, (error) => {
       context.logger.error(
-        { container: id, error },
+        { container: name, id, err: error },
         'the log of a container cannot be written; lines are lost',
       );
     }),
     makeFifo: context.makeFifo,
     closeStdin: () => {
       context.runtime.closeStdin(id).catch((error: unknown) => {
-        context.logger.debug({ container: id, error }, 'closing stdin failed: the process is gone');
+        context.logger.debug(
+          { container: name, id, err: error },
+          'closing stdin failed: the process is gone',
+        );
       });
     },
   });

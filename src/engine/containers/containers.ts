@@ -285,7 +285,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
         removed.push(record.id);
       } catch (error) {
         this.#context.logger.warn(
-          { container: record.id, error: messageOf(error) },
+          { container: record.name, id: record.id, err: error },
           'prune skipped a container',
         );
       }

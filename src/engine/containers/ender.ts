@@ -61,7 +61,10 @@ export class Ender {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        this.#context.logger.warn({ container: live.id, error }, 'lost sight of a container; looking again');
+        this.#context.logger.warn(
+          { ...live.logFields, err: error },
+          'lost sight of a container; looking again',
+        );
       }
     }
   }
@@ -192,13 +195,13 @@ export class Ender {
     try {
       await this.#twice(live, () => network.release(live.record));
     } catch (error) {
-      logger.error({ container: live.id, error }, 'could not take down the network of a container');
+      logger.error({ ...live.logFields, err: error }, 'could not take down the network of a container');
     }
     live.record = withoutSandbox(live.record);
   }
 
   async #twice(live: LiveContainer, step: () => Promise<void>): Promise<void> {
-    await withSecondChance(this.#context.logger, { container: live.id }, step);
+    await withSecondChance(this.#context.logger, live.logFields, step);
   }
 
   /** A frozen process takes no signal. */

@@ -171,14 +171,14 @@ export class Execs {
       ({ exitCode } = await runtime.waitExec(live.id, id));
     } catch (error) {
       // Its container ended, or the runtime did.
-      logger.debug({ container: live.id, exec: id, error }, 'lost sight of an exec');
+      logger.debug({ ...live.logFields, exec: id, err: error }, 'lost sight of an exec');
     }
     await settlesWithin(io.drained(), drainLimitMs, clock);
     this.#end(entry, exitCode);
     await io.finish();
     this.#emit(live, entry.exec, 'exec_die', { exitCode: String(exitCode) });
     await runtime.deleteExec(live.id, id).catch((error: unknown) => {
-      logger.debug({ container: live.id, exec: id, error }, 'could not delete an ended exec');
+      logger.debug({ ...live.logFields, exec: id, err: error }, 'could not delete an ended exec');
     });
   }
 
@@ -198,7 +198,7 @@ export class Execs {
       makeFifo,
       closeStdin: () => {
         runtime.closeStdin(exec.containerId, exec.id).catch((error: unknown) => {
-          logger.debug({ exec: exec.id, error }, 'closing stdin failed: the process is gone');
+          logger.debug({ exec: exec.id, err: error }, 'closing stdin failed: the process is gone');
         });
       },
     });

@@ -29,6 +29,11 @@ export class LiveContainer {
     return this.record.id;
   }
 
+  /** What a line of the log about it begins with. */
+  get logFields(): { readonly container: string; readonly id: ContainerId } {
+    return { container: this.record.name, id: this.id };
+  }
+
   get isRunning(): boolean {
     return this.record.state === 'running' || this.record.state === 'paused';
   }

@@ -38,7 +38,7 @@ export class Recovery {
         try {
           await this.#recoverOne(live, tasks.get(live.id));
         } catch (error) {
-          logger.error({ container: live.id, error }, 'could not bring a container back');
+          logger.error({ ...live.logFields, err: error }, 'could not bring a container back');
         }
       }),
     );
@@ -77,13 +77,16 @@ export class Recovery {
     await runtime.deleteTask(live.id);
     if (ownsNetwork(live.record)) {
       await network.release(live.record).catch((error: unknown) => {
-        logger.warn({ container: live.id, error }, 'could not take down the network of a half-made start');
+        logger.warn(
+          { ...live.logFields, err: error },
+          'could not take down the network of a half-made start',
+        );
       });
     }
     const { sandbox: _gone, ...rest } = live.record;
     live.record = rest;
     await table.update(live, { state: live.record.startedAt === zeroTime ? 'created' : 'exited', pid: 0 });
-    logger.info({ container: live.id }, 'undid a start that the last daemon did not finish');
+    logger.info(live.logFields, 'undid a start that the last daemon did not finish');
   }
 
   async #adopt(live: LiveContainer, task: Task | undefined): Promise<void> {
@@ -92,7 +95,7 @@ export class Recovery {
     if (task?.status !== 'running' && task?.status !== 'paused') {
       const exit = task?.exit ?? { exitCode: unknownExitCode, exitedAt: timestamp(clock) };
       await this.#ender.ended(live, startedAt, exit);
-      logger.info({ container: live.id, exitCode: exit.exitCode }, 'a container ended while no daemon ran');
+      logger.info({ ...live.logFields, exitCode: exit.exitCode }, 'a container ended while no daemon ran');
       return;
     }
     live.io = openContainerIo(this.#context, live.record);
@@ -101,14 +104,14 @@ export class Recovery {
       await table.update(live, { state: task.status, pid: task.pid });
     }
     this.#ender.watch(live, this.#context.runtime.waitTask(live.id));
-    logger.info({ container: live.id, pid: task.pid }, 'adopted a running container');
+    logger.info({ ...live.logFields, pid: task.pid }, 'adopted a running container');
   }
 
   /** Snapshots and tasks without a record: a create or a removal was cut short. */
   async #removeOrphans(runtimeIds: readonly string[]): Promise<void> {
     const { runtime, table, logger } = this.#context;
     for (const id of runtimeIds.filter((id) => !table.isInUse(id))) {
-      logger.info({ container: id }, 'removing a container that has no record');
+      logger.info({ id }, 'removing a container that has no record');
       await runtime.remove(id);
     }
   }
@@ -141,7 +144,7 @@ export class Recovery {
         });
       }
     } catch (error) {
-      if (!this.#ender.closing.aborted) logger.warn({ error }, 'the second look after the start failed');
+      if (!this.#ender.closing.aborted) logger.warn({ err: error }, 'the second look after the start failed');
     }
   }
 }

@@ -113,7 +113,7 @@ export class Starter {
       await this.#context.table.update(live, change);
     } catch (cause) {
       live.record = { ...live.record, ...change };
-      this.#context.logger.error({ container: live.id, error: cause }, 'could not record a failed start');
+      this.#context.logger.error({ ...live.logFields, err: cause }, 'could not record a failed start');
     }
   }
 
@@ -121,7 +121,7 @@ export class Starter {
     try {
       await undo.disposeAsync();
     } catch (error) {
-      this.#context.logger.error({ container: live.id, error }, 'could not undo a failed start');
+      this.#context.logger.error({ ...live.logFields, err: error }, 'could not undo a failed start');
     }
   }
 

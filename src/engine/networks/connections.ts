@@ -134,7 +134,11 @@ export class Connections {
     await this.#route(endpoints, path);
     await table.delEndpoints(gone);
     logger.warn(
-      { container: container.name, interfaces: gone.map(({ interfaceName }) => interfaceName) },
+      {
+        container: container.name,
+        id: container.id,
+        interfaces: gone.map(({ interfaceName }) => interfaceName),
+      },
       'took back a change of networks that was cut short',
     );
   }

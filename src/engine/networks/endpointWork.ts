@@ -27,9 +27,9 @@ export class EndpointWork {
 
   async attach({ driver, network, endpoint }: PlannedAttachment, sandboxPath: string): Promise<void> {
     await driver.attach(toDriverNetwork(network), toDriverEndpoint(endpoint), sandboxPath);
-    const { containerName, ipv4, ipv6, mac } = endpoint;
+    const { id, containerName, ipv4, ipv6, mac } = endpoint;
     this.#deps.logger.info(
-      { network: network.name, container: containerName, ipv4, ipv6, mac },
+      { network: network.name, container: containerName, endpoint: id, ipv4, ipv6, mac },
       'attached an endpoint',
     );
   }
@@ -42,7 +42,7 @@ export class EndpointWork {
     const driver = getDriver(this.#deps.drivers, network.driver);
     await driver.detach(toDriverNetwork(network), toDriverEndpoint({ ...endpoint, mac }), sandboxPath);
     this.#deps.logger.info(
-      { network: network.name, container: endpoint.containerName },
+      { network: network.name, container: endpoint.containerName, endpoint: endpoint.id },
       'detached an endpoint',
     );
   }

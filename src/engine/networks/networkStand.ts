@@ -116,7 +116,10 @@ function recordingKernel(
 ): RecoverKernel & Pick<Kernel, 'setDefaultRoute'> {
   const onLink = parsePrefix('172.18.5.0/24');
   return {
-    routes: () => Promise.resolve([{ destination: onLink, gateway: undefined, ifindex: 2, isOnLink: true }]),
+    routes: () =>
+      Promise.resolve([
+        { destination: onLink, gateway: undefined, ifindex: 2, isOnLink: true, isAdvertised: false },
+      ]),
     createNamespace: (path) => Promise.resolve(void namespaces.push(path)),
     removeNamespace: (path) => Promise.resolve(void namespaces.splice(namespaces.indexOf(path) >>> 0, 1)),
     links: () => Promise.resolve([]),

@@ -9,7 +9,7 @@ import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import type { Driver } from '../../drivers/interface.ts';
-import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { PoolSource } from '../../ipam/pools.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
@@ -141,7 +141,7 @@ export class LocalNetworks implements Networks {
       if (matchesRequest(existing, request)) return existing;
       if (this.endpoints(existing).length > 0) {
         this.#deps.logger.warn(
-          { network: existing.name },
+          { network: existing.name, id: existing.id },
           'containers run on this network, so its new settings wait',
         );
         return existing;
@@ -167,7 +167,9 @@ export class LocalNetworks implements Networks {
     // Before it waits for a repair, so that nothing else begins on the network.
     await this.#deps.table.putNetwork({ ...network, state: 'removing' });
     await this.#mutex.run(network.id, () =>
-      withSecondChance(this.#deps.logger, { network: network.name }, () => this.finishRemoval(network)),
+      withSecondChance(this.#deps.logger, { network: network.name, id: network.id }, () =>
+        this.finishRemoval(network),
+      ),
     );
     this.#emit('destroy', network);
   }
@@ -199,7 +201,7 @@ export class LocalNetworks implements Networks {
         removed.push(network);
       } catch (error) {
         this.#deps.logger.warn(
-          { network: network.name, error: messageOf(error) },
+          { network: network.name, id: network.id, err: error },
           'could not prune a network',
         );
       }
@@ -274,7 +276,7 @@ export class LocalNetworks implements Networks {
       await this.#deps.table.delNetwork(network);
     } catch (error) {
       this.#deps.logger.error(
-        { network: network.name, error: messageOf(error) },
+        { network: network.name, id: network.id, err: error },
         'could not take a half-made network back',
       );
     }

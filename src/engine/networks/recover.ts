@@ -6,7 +6,6 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../../base/logger.ts';
 import type { Driver, DriverEndpoint } from '../../drivers/interface.ts';
-import { messageOf } from '../../errors/linkspanError.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { ContainerId, Endpoint, EndpointId, Network } from '../model.ts';
 import { toDriverEndpoint, toDriverNetwork } from './driverValues.ts';
@@ -32,12 +31,12 @@ export async function recoverNetworks(deps: RecoverDependencies): Promise<void> 
       } else {
         await deps.networks.finishRemoval(network);
         deps.logger.warn(
-          { network: network.name, state: network.state },
+          { network: network.name, id: network.id, state: network.state },
           'took back a half-made or half-removed network',
         );
       }
     } catch (error) {
-      deps.logger.error({ network: network.name, error: messageOf(error) }, 'could not recover a network');
+      deps.logger.error({ network: network.name, id: network.id, err: error }, 'could not recover a network');
     }
   }
 }

@@ -76,7 +76,7 @@ export async function supervise(
           events.emit('oom', { containerId: String(client.decode('TaskOom', event.value)['container_id']) });
     } catch (error) {
       if (signal.aborted) return;
-      logger.warn({ error: messageOf(error) }, 'the connection to containerd broke');
+      logger.warn({ err: error }, 'the connection to containerd broke');
     }
     if (signal.aborted) return;
     events.emit('connection', { isUp: false });
@@ -107,7 +107,7 @@ async function reconnect(
       return;
     } catch (error) {
       if (signal.aborted) return;
-      logger.error({ error: messageOf(error) }, 'containerd could not be brought back; trying again');
+      logger.error({ err: error }, 'containerd could not be brought back; trying again');
     }
   }
 }

@@ -8,7 +8,6 @@ import { promisify } from 'node:util';
 import { Events } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Seam } from '../../base/seam.ts';
-import { messageOf } from '../../errors/linkspanError.ts';
 import type { OciSpec, Runtime, RuntimeContainer, RuntimeEvents, StdioPaths } from '../runtime.ts';
 import { type ContainerdClient, containerdNamespace, type loadLibraries, openClient } from './client.ts';
 import { connect, supervise } from './connection.ts';
@@ -240,9 +239,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
       ));
     client[Symbol.dispose]();
     if (!isIdle) return;
-    await daemon
-      .stop()
-      .catch((error: unknown) => logger.warn({ error: messageOf(error) }, 'containerd did not end'));
+    await daemon.stop().catch((error: unknown) => logger.warn({ err: error }, 'containerd did not end'));
   }
 
   const ref = (id: string, execId = ''): ProcessRef => ({ container_id: id, exec_id: execId });

@@ -73,7 +73,7 @@ async function removeBundle(bundle: string): Promise<void> {
 }
 
 async function endShim(shim: Shim, namespace: string, address: string, logger: Logger): Promise<void> {
-  logger.warn({ container: shim.id, pid: shim.pid }, 'ending a shim that containerd has lost');
+  logger.warn({ id: shim.id, pid: shim.pid }, 'ending a shim that containerd has lost');
   // A shim's working directory is its bundle; a removed one reads as `… (deleted)` and cannot be entered.
   const bundle = await readlink(`/proc/${shim.pid}/cwd`).catch(() => '');
   const args = ['-namespace', namespace, '-id', shim.id, '-address', address, '-bundle', bundle, 'delete'];
@@ -84,7 +84,7 @@ async function endShim(shim: Shim, namespace: string, address: string, logger: L
       encoding: 'buffer',
     });
   } catch (error) {
-    logger.warn({ container: shim.id, error }, 'the clean-up command of a lost shim failed');
+    logger.warn({ id: shim.id, err: error }, 'the clean-up command of a lost shim failed');
   }
   for (const child of await childrenOf(shim.pid)) kill(child);
   kill(shim.pid);
