@@ -42,7 +42,7 @@ async function change(op: 'add' | 'destroy', ports: readonly HostPort[]): Promis
     planBinding(
       {
         ...{ proto: 'tcp', hostIp: undefined, hostPort: port, count: 1, target, port: 80 },
-        ...{ isRouted: false, sources: [] },
+        ...{ isRouted: false, sources: [], trustedLinks: [] },
       },
       false,
     ).map((element) => ({ op, element })),

@@ -368,6 +368,27 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n8']);
     });
 
+    test('trusted_host_interfaces: what is published, by the container’s own address, and nothing else', async () => {
+      if (daemon.isReference) return;
+      const option = 'com.docker.network.bridge.trusted_host_interfaces';
+      await cli(['network', 'create', '--subnet', '172.30.0.0/16', '-o', `${option}=eth0:wg0`, 'trusting']);
+      const [flags, image] = [['-d', '--name', 'own', '--network', 'trusting'], 'busybox'];
+      await cli(['run', ...flags, '-p', '127.0.0.1:8400:80', image, ...webServer(80)]);
+      await daemon.client(['ip', 'route', 'add', '172.30.0.0/16', 'via', hostAddress]);
+      await answers(daemon.client, '172.30.0.2', 80);
+      await isSilent(daemon.client, hostAddress, 8400);
+      await cli(['rm', '-f', 'own']);
+      await cli(['run', ...flags, image, ...webServer(80)]);
+      await isSilent(daemon.client, '172.30.0.2', 80);
+      await daemon.client(['ip', 'route', 'del', '172.30.0.0/16']);
+      await cli(['rm', '-f', 'own']);
+      await cli(['network', 'rm', 'trusting']);
+      await cli(['network', 'create', '-o', `${option}=eth0:a/b`, 'wrong'], {
+        exitCode: 1,
+        stderr: /a\/b is not a valid interface name/,
+      });
+    });
+
     test('36: a hundred ports cost no process and little time, ten thousand are one start', async () => {
       const before = await readHostState(daemon);
       const processCount = processes().length;

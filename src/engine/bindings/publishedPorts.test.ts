@@ -11,7 +11,12 @@ import type { SandboxState } from '../networks/follower.ts';
 import { PublishedPorts, type PublishedPortsDependencies, requestsOf } from './publishedPorts.ts';
 
 const driver = {
-  publishing: () => ({ modes: { 4: 'nat', 6: 'nat' }, bindingAddress: undefined, sources: [] }),
+  publishing: () => ({
+    modes: { 4: 'nat', 6: 'nat' },
+    bindingAddress: undefined,
+    sources: [],
+    trustedLinks: [],
+  }),
 } as unknown as Driver;
 
 /** A host and a store on which the n-th step can be made to fail, and which a new daemon finds as they are. */
