@@ -65,6 +65,8 @@ for (const [name, ours, without] of [
   [
     'newBridge',
     encodeNewLink({ name: 'br0', mtuBytes: 1450, mac: mac('02:42:00:00:00:01'), isNewBridge: true }),
+    // iproute2 was not asked for it.
+    ['18/2/46'],
   ],
   ['setAlias', encodeSetLink({ ifindex: 2, alias: 'ls:net1' })],
   ['setUp', encodeSetLink({ ifindex: 2, isUp: true })],

@@ -58,7 +58,9 @@ const ifla = {
 } as const;
 const linkInfo = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
 const vethPeer = 1;
-const bridge = { forwardDelay: 1, stpState: 5 } as const;
+const bridge = { forwardDelay: 1, stpState: 5, switches: 46 } as const;
+/** BR_BOOLOPT_NO_LL_LEARN of struct br_boolopt_multi: 0 u32 values | 4 u32 mask (linux/if_bridge.h, Linux 5.0). */
+const noLinkLocalLearn = 1;
 const bridgePort = { mode: 4, isolated: 33 } as const;
 /** IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE and _FLAGS, IFLA_VLAN_ID with their values (linux/if_link.h). */
 const macvlan = { mode: 1 } as const;
@@ -104,7 +106,10 @@ export interface LinkFields {
   readonly master?: number;
   readonly alias?: string;
   readonly group?: number;
-  /** Makes a bridge with forward delay 0 and STP off. */
+  /**
+   * Makes a bridge with forward delay 0 and STP off. It learns no MAC from frames to 01:80:c2:00:00:0x, which no
+   * nftables hook sees before it does.
+   */
   readonly isNewBridge?: boolean;
   /**
    * Makes a veth pair. The peer is born down: IFF_UP on it fails with ENOTCONN, because veth opens it before the
@@ -156,6 +161,10 @@ function writeLinkInfo(w: Writer, fields: LinkFields): void {
     w.attribute(linkInfo.data, () => {
       w.u32Attribute(bridge.forwardDelay, 0);
       w.u32Attribute(bridge.stpState, 0);
+      w.attribute(bridge.switches, () => {
+        w.u32(noLinkLocalLearn);
+        w.u32(noLinkLocalLearn);
+      });
     });
   }
   if (peer !== undefined) {
