@@ -7,7 +7,8 @@
 import { silentLogger } from '../src/base/logger.ts';
 import { openSeam } from '../src/base/seam.ts';
 import { planBinding } from '../src/firewall/bindingElements.ts';
-import { planSkeleton } from '../src/firewall/skeleton.ts';
+import { mainSkeleton } from '../src/firewall/skeleton.ts';
+import { planSkeleton } from '../src/firewall/tableSkeleton.ts';
 import type { HostPort } from '../src/kernel/kernel.ts';
 import { openKernel } from '../src/kernel/openKernel.ts';
 import { ipFromBytes } from '../src/net/ip.ts';
@@ -30,7 +31,7 @@ const skeleton = {
   asksHost: false,
   servesLoopback6: false,
 };
-await kernel.nft(planSkeleton(skeleton).join('\n'));
+await kernel.nft(planSkeleton(mainSkeleton(skeleton)).join('\n'));
 
 /** Ports of the host, all to port 80: an element each. */
 function holdersOf(first: number, count: number): readonly HostPort[] {

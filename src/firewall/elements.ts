@@ -78,8 +78,18 @@ export function planForeignBridge(bridge: string, isGuarded: boolean): readonly 
 /** Names of sets whose key is a subnet. */
 const intervalSets: ReadonlySet<string> = new Set(['masq4', 'masq6', 'snat4', 'snat6']);
 
+/** Names of sets whose addresses are numbers to nft: it has no type for what it compares them with. */
+const numberSets: ReadonlySet<string> = new Set(['targets6']);
+
+/** As libnftables prints an integer: what fits into 64 bits in decimal. */
+const formatNumber = (bits: bigint): string => (bits >> 64n === 0n ? String(bits) : `0x${bits.toString(16)}`);
+
 /** The key in nft syntax. Equal keys have equal text. */
 export function formatKey(element: SetElement): string {
+  if (numberSets.has(element.set))
+    return element.key
+      .map((field) => (field.type === 'ip' ? formatNumber(field.ip.bits) : formatField(field)))
+      .join(' . ');
   return formatElementKey(element, intervalSets.has(element.set));
 }
 

@@ -4,10 +4,12 @@
  */
 import type { ElementField, SetElement } from '../kernel/kernel.ts';
 import { equalIp, formatIp, type Ip, type IpFamily, widthOf } from '../net/ip.ts';
+import type { Mac } from '../net/mac.ts';
 import { formatPrefix, lastOf, type Prefix } from '../net/prefix.ts';
 import { formatProtoNumber } from '../net/proto.ts';
 
 export const nameField = (name: string): ElementField => ({ type: 'ifname', name });
+export const macField = (mac: Mac): ElementField => ({ type: 'mac', mac });
 export const ipField = (ip: Ip): ElementField => ({ type: 'ip', ip });
 export const protoField = (proto: number): ElementField => ({ type: 'proto', proto });
 export const portField = (port: number): ElementField => ({ type: 'port', port });

@@ -4,13 +4,15 @@ import fc from 'fast-check';
 import type { Clock } from '../base/clock.ts';
 import { Events } from '../base/events.ts';
 import { silentLogger } from '../base/logger.ts';
-import type { KernelEvents } from '../kernel/kernel.ts';
+import { KernelError, type KernelEvents } from '../kernel/kernel.ts';
 import { parseIp } from '../net/ip.ts';
+import { parseMac } from '../net/mac.ts';
 import { formatPrefix, type Prefix, parsePrefix, prefixOf } from '../net/prefix.ts';
 import type { FirewallBinding } from './binding.ts';
 import { bindingSets, planBinding } from './bindingElements.ts';
 import { compareElements, planElementChanges } from './difference.ts';
 import { formatData, formatKey, planForeignBridge, planNetwork } from './elements.ts';
+import { guardSkeleton, planEndpoint } from './endpointGuard.ts';
 import { createFirewall } from './firewall.ts';
 import { decodeMessage, encodeCall } from './foreign/dbus.ts';
 import { acceptsMark, extensionPointOf, foreignForwardChains, isDropping } from './foreign/forwardDrop.ts';
@@ -18,7 +20,8 @@ import { readLegacyFilter } from './foreign/legacyRule.ts';
 import { guardedBy } from './forwarding.ts';
 import type { FirewallNetwork, FirewallSubnet } from './network.ts';
 import { type Listing, readListing } from './nftJson.ts';
-import { planSkeleton } from './skeleton.ts';
+import { mainSkeleton, type SkeletonOptions } from './skeleton.ts';
+import { planSkeleton } from './tableSkeleton.ts';
 
 function must<T>(value: T | undefined): T {
   assert.ok(value !== undefined);
@@ -188,15 +191,19 @@ test('every subnet reads back from its interval', () => {
   );
 });
 
+const skeletonOf = (change: Partial<SkeletonOptions> = {}): ReturnType<typeof mainSkeleton> =>
+  mainSkeleton({
+    table: 't',
+    marksAccepted: false,
+    guardedFamilies: [],
+    asksHost: false,
+    servesLoopback6: false,
+    ...change,
+  });
+
 test('the skeleton does not vary with networks, and its guard only with the families', () => {
   const of = (guardedFamilies: readonly (4 | 6)[]): readonly string[] =>
-    planSkeleton({
-      table: 't',
-      marksAccepted: false,
-      guardedFamilies,
-      asksHost: false,
-      servesLoopback6: false,
-    }).filter((line) => line.includes(' guard '));
+    planSkeleton(skeletonOf({ guardedFamilies })).filter((line) => line.includes(' guard '));
   assert.equal(of([]).filter((line) => line.startsWith('add rule')).length, 0);
   assert.deepEqual(
     of([4]).filter((line) => line.startsWith('add rule')),
@@ -208,13 +215,7 @@ test('the skeleton does not vary with networks, and its guard only with the fami
 });
 
 test('the operator’s chain is added and never flushed', () => {
-  const lines = planSkeleton({
-    table: 't',
-    marksAccepted: true,
-    guardedFamilies: [4, 6],
-    asksHost: false,
-    servesLoopback6: false,
-  });
+  const lines = planSkeleton(skeletonOf({ marksAccepted: true, guardedFamilies: [4, 6] }));
   assert.deepEqual(
     lines.filter((line) => line.includes('operator')),
     ['add chain inet t operator', 'add rule inet t forward jump operator'],
@@ -256,14 +257,54 @@ const listed = JSON.stringify({
 
 test('compareElements finds what is missing, too much, and of other data', () => {
   const desired = planNetwork(network({}, { sourceNat: { to: must(parseIp('192.0.2.1')) } }));
-  const difference = compareElements(desired, readListing(listed));
-  assert.deepEqual(planElementChanges('t', difference), [
+  const difference = compareElements(skeletonOf(), desired, readListing(listed));
+  assert.deepEqual(planElementChanges(skeletonOf(), difference), [
     'delete element inet t bridges { "br9" }',
     'delete element inet t snat4 { 172.18.0.0/16 }',
     'delete element inet t snat4 { 10.0.0.1/32 }',
     'add element inet t home4 { 172.18.0.0/16 . "br1" }',
     'add element inet t snat4 { 172.18.0.0/16 : 192.0.2.1 }',
   ]);
+});
+
+const endpoint = {
+  link: 'veth1',
+  mac: must(parseMac('02:11:22:33:44:55')),
+  addresses: ['172.18.0.2', '169.254.7.7', 'fd00::2'].map((text) => must(parseIp(text))),
+};
+
+test('the plan of an endpoint: its MAC, each of its addresses, and the link-local one that the MAC gives', () => {
+  assert.deepEqual(
+    planEndpoint(endpoint).map((element) => `${element.set} ${formatKey(element)}`),
+    [
+      'macs "veth1" . 02:11:22:33:44:55',
+      'own4 "veth1" . 02:11:22:33:44:55 . 172.18.0.2',
+      'own4 "veth1" . 02:11:22:33:44:55 . 169.254.7.7',
+      'own6 "veth1" . 02:11:22:33:44:55 . fd00::2',
+      'own6 "veth1" . 02:11:22:33:44:55 . fe80::11:22ff:fe33:4455',
+      'targets6 "veth1" . 0xfd000000000000000000000000000002',
+      'targets6 "veth1" . 0xfe80000000000000001122fffe334455',
+      'ports "veth1"',
+    ],
+  );
+  const linkLocal = must(parseIp('fe80::11:22ff:fe33:4455'));
+  const given = planEndpoint({ ...endpoint, addresses: [linkLocal] });
+  assert.equal(given.filter(({ set }) => set === 'own6').length, 1, 'no element twice');
+});
+
+test('elements of a set by typeof read back, as libnftables 1.0 prints it and as 1.1 does', () => {
+  const elem = planEndpoint(endpoint)
+    .filter(({ set }) => set === 'targets6')
+    .map((element) => ({ concat: formatKey(element).replaceAll('"', '').split(' . ') }));
+  const raw = { payload: { base: 'th', offset: 64, len: 128 } };
+  for (const type of [['ifname', 'integer'], { typeof: { concat: [{ meta: { key: 'iifname' } }, raw] } }]) {
+    const set = { family: 'bridge', table: 't', name: 'targets6', handle: 5, type, elem };
+    const desired = planEndpoint(endpoint).filter(({ set: name }) => name === 'targets6');
+    assert.deepEqual(compareElements(guardSkeleton('t'), desired, list({ set })), {
+      missing: [],
+      extra: [],
+    });
+  }
 });
 
 const chain = (family: string, table: string, name: string, more: object = {}): object => ({
@@ -363,6 +404,60 @@ test('only forwarding that we switched on in this boot is guarded', () => {
   assert.deepEqual(guardedBy(undefined, 'b'), []);
 });
 
+/** A kernel that has what it is asked for, and lists an empty table. */
+function fakeKernel(
+  nft: (commands: string) => string = () => '{"nftables": []}',
+): Parameters<typeof createFirewall>[0]['kernel'] {
+  return {
+    events: new Events<KernelEvents>(),
+    links: () => Promise.resolve([]),
+    getSysctl: () => Promise.resolve('1'),
+    routes: () => Promise.resolve([]),
+    setSysctl: () => Promise.resolve(),
+    changeElements: () => Promise.resolve(),
+    nft: async (commands) => await Promise.resolve(nft(commands)),
+  };
+}
+
+test('a kernel without family bridge is a condition, not a failure, until it has it', async () => {
+  let code: string | undefined = 'EOPNOTSUPP';
+  const changes: string[] = [];
+  const kernel = fakeKernel((commands) => {
+    if (commands.includes('bridge t') && code !== undefined) throw new KernelError('nft', code, 'no bridge');
+    return commands.startsWith('list') ? '{"nftables": []}' : '';
+  });
+  const clock: Clock = { nowMs: () => 0, sleep: () => new Promise(() => {}) };
+  const firewall = createFirewall({
+    kernel: {
+      ...kernel,
+      changeElements: ({ family, table }) => {
+        changes.push(`${family} ${table}`);
+        return Promise.resolve();
+      },
+    },
+    logger: silentLogger,
+    clock,
+    options: { table: 't' },
+  });
+  await firewall.start();
+  assert.deepEqual(
+    firewall.conditions.map(({ id, severity }) => [id, severity]),
+    [['firewall.antiSpoofOff', 'warning']],
+  );
+  assert.match(firewall.conditions[0]?.text ?? '', /no bridge/);
+  await firewall.guardEndpoint(endpoint);
+  await firewall.dump();
+  assert.deepEqual(changes, []);
+  code = 'ENOMEM';
+  await assert.rejects(firewall.check(), /ENOMEM/);
+  code = undefined;
+  await firewall.check();
+  assert.deepEqual(firewall.conditions, []);
+  await firewall.releaseEndpoint(endpoint.link);
+  assert.deepEqual(changes, ['bridge t']);
+  await firewall.stop();
+});
+
 test('what raises no event is found by the slow compare, until the firewall is stopped', async () => {
   const waits: { readonly ms: number; readonly end: () => void }[] = [];
   const clock: Clock = {
@@ -374,18 +469,10 @@ test('what raises no event is found by the slow compare, until the firewall is s
       }),
   };
   let listings = 0;
-  const kernel: Parameters<typeof createFirewall>[0]['kernel'] = {
-    events: new Events<KernelEvents>(),
-    links: () => Promise.resolve([]),
-    getSysctl: () => Promise.resolve('1'),
-    routes: () => Promise.resolve([]),
-    setSysctl: () => Promise.resolve(),
-    changeElements: () => Promise.resolve(),
-    nft: (commands) => {
-      if (commands.startsWith('list table')) listings++;
-      return Promise.resolve('{"nftables": []}');
-    },
-  };
+  const kernel = fakeKernel((commands) => {
+    if (commands.startsWith('list table')) listings++;
+    return '{"nftables": []}';
+  });
   const firewall = createFirewall({ kernel, logger: silentLogger, clock });
   await firewall.start();
   const before = listings;

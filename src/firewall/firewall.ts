@@ -1,7 +1,7 @@
 /*
- * The firewall: one nft table kept as the networks want it, forwarding switched on with its guard, and other
- * firewalls asked to let our packets pass. Rules are constant in number; networks and published ports are elements of
- * sets and maps. Not for endpoints: attaching changes nothing here.
+ * The firewall: two nft tables kept as the networks want them (`inet` for what is forwarded and published, `bridge`
+ * for what endpoints may send), forwarding switched on with its guard, and other firewalls asked to let our packets
+ * pass. Rules are constant in number; networks, published ports and endpoints are elements of sets and maps.
  */
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { Condition } from '../base/condition.ts';
@@ -24,8 +24,10 @@ import {
 } from './forwarding.ts';
 import { acceptsAsHostOnly, linksLosingRoutes } from './advertisedRoutes.ts';
 import { isBridgeFiltering } from './bridgeFiltering.ts';
+import type { GuardedEndpoint } from './endpointGuard.ts';
+import { GuardTable } from './guardTable.ts';
+import { MainTable } from './mainTable.ts';
 import type { FirewallNetwork } from './network.ts';
-import { TableKeeper } from './tableKeeper.ts';
 
 type FirewallKernel = Pick<
   Kernel,
@@ -33,7 +35,7 @@ type FirewallKernel = Pick<
 >;
 
 export interface FirewallOptions {
-  /** Name of the table in family inet; default `linkspan`. Daemons that share a namespace need different ones. */
+  /** Name of the tables in the families inet and bridge; default `linkspan`. Daemons that share a namespace need different ones. */
   readonly table?: string;
   /** `--firewall-integration`; default true. False: drops of others become conditions. */
   readonly integratesForeign?: boolean;
@@ -52,7 +54,7 @@ export interface FirewallOptions {
 }
 
 export interface Firewall {
-  /** Makes the table (elements of an earlier run stay until `apply`), and begins to watch. Repeatable. */
+  /** Makes the tables (elements of an earlier run stay until `apply…`), and begins to watch. Repeatable. */
   start(): Promise<void>;
   /** All networks there are: adds, changes, and sweeps what belongs to none. */
   apply(networks: readonly FirewallNetwork[]): Promise<void>;
@@ -64,12 +66,21 @@ export interface Firewall {
   publish(owner: string, bindings: readonly FirewallBinding[]): Promise<void>;
   /** All that is published, by owner, after a restart: bindings of an earlier daemon stay until this sweeps them. */
   applyBindings(bindings: ReadonlyMap<string, readonly FirewallBinding[]>): Promise<void>;
+  /**
+   * From now on `endpoint.link` may send as itself only. Call before the link is in a bridge. Undone when it fails; a
+   * kernel that cannot is no failure, but a condition.
+   */
+  guardEndpoint(endpoint: GuardedEndpoint): Promise<void>;
+  /** Call when the link is gone. Success if it was not guarded. */
+  releaseEndpoint(link: string): Promise<void>;
+  /** All guarded endpoints, after a restart: those of an earlier daemon stay guarded until this sweeps them. */
+  applyEndpoints(endpoints: readonly GuardedEndpoint[]): Promise<void>;
   /** Switches forwarding on for these families if it is off; the guard is in place before. */
   ensureForwarding(families: readonly ForwardingFamily[]): Promise<void>;
   /** Compares everything with what should be and repairs it; resolves with what it found, one sentence each. */
   check(): Promise<readonly string[]>;
   readonly conditions: readonly Condition[];
-  /** Our table as `nft list table` shows it. Rejects with a KernelError if it is gone. */
+  /** Our tables as `nft list table` shows them. Rejects with a KernelError if one is gone. */
   dump(): Promise<string>;
   /** Stops watching and takes our rule out of foreign chains (unless told to keep it). The table stays: containers go on. */
   stop(options?: { readonly keepsForeignRule?: boolean }): Promise<void>;
@@ -91,7 +102,8 @@ class NftFirewall implements Firewall {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #options: FirewallOptions;
-  readonly #keeper: TableKeeper;
+  readonly #main: MainTable;
+  readonly #guard: GuardTable;
   readonly #integration: Integration;
   /** Every bridge of the host, by ifindex. */
   readonly #bridgeNames = new Map<number, string>();
@@ -125,20 +137,21 @@ class NftFirewall implements Firewall {
     this.#clock = clock;
     this.#options = options;
     this.#forwarding = options.forwarding;
-    this.#keeper = new TableKeeper(kernel, {
+    this.#main = new MainTable(kernel, {
       table,
       marksAccepted: false,
       guardedFamilies: [],
       asksHost: options.asksHost ?? false,
       servesLoopback6: false,
     });
+    this.#guard = new GuardTable(kernel, table);
     this.#integration = createIntegration({
       table,
       kernel,
       tools,
       logger,
       isAllowed: options.integratesForeign ?? true,
-      mark: () => this.#keeper.setOptions({ marksAccepted: true }),
+      mark: () => this.#main.setOptions({ marksAccepted: true }),
     });
     this.#conditions = new ConditionBook(clock);
   }
@@ -148,32 +161,46 @@ class NftFirewall implements Firewall {
     this.#listen();
     for (const link of await this.#kernel.links()) await this.#noteBridge('new', link);
     const servesLoopback6 = !(await isBridgeFiltering(this.#kernel));
-    await this.#keeper.setOptions({ guardedFamilies: this.#guarded(), servesLoopback6 });
-    await this.#keeper.sync();
+    await this.#main.setOptions({ guardedFamilies: this.#guarded(), servesLoopback6 });
+    await this.#main.sync();
+    await this.#syncGuard();
   }
 
   async apply(networks: readonly FirewallNetwork[]): Promise<void> {
-    await this.#keeper.apply(networks);
+    await this.#main.apply(networks);
     await this.#integrate();
   }
 
   async addNetwork(network: FirewallNetwork): Promise<void> {
-    await this.#keeper.addNetwork(network);
+    await this.#main.addNetwork(network);
     if (this.#integratedFor !== this.#integrationKey()) await this.#integrate();
   }
 
   async removeNetwork(id: string): Promise<void> {
-    await this.#keeper.removeNetwork(id);
+    await this.#main.removeNetwork(id);
   }
 
   async publish(owner: string, bindings: readonly FirewallBinding[]): Promise<void> {
     if (bindings.some(({ target }) => target.family === 6)) await this.#followBridgeFiltering();
-    await this.#keeper.setBindings(owner, bindings);
+    await this.#main.setBindings(owner, bindings);
   }
 
   async applyBindings(bindings: ReadonlyMap<string, readonly FirewallBinding[]>): Promise<void> {
-    const repairs = await this.#keeper.applyBindings(bindings);
+    const repairs = await this.#main.applyBindings(bindings);
     for (const cause of repairs) this.#logger.info({ cause }, 'published ports brought up to date');
+  }
+
+  guardEndpoint(endpoint: GuardedEndpoint): Promise<void> {
+    return this.#guard.add(endpoint);
+  }
+
+  releaseEndpoint(link: string): Promise<void> {
+    return this.#guard.remove(link);
+  }
+
+  async applyEndpoints(endpoints: readonly GuardedEndpoint[]): Promise<void> {
+    await this.#guard.apply(endpoints);
+    this.#reportLack();
   }
 
   ensureForwarding(families: readonly ForwardingFamily[]): Promise<void> {
@@ -186,16 +213,11 @@ class NftFirewall implements Firewall {
   async check(trigger: RepairTrigger = 'compare'): Promise<readonly string[]> {
     const startedMs = this.#clock.nowMs();
     await this.#followBridgeFiltering();
-    const repairs = await this.#keeper.sync();
-    await this.#keeper.forgetAdmitted();
-    const object = `table inet ${this.#keeper.options.table}`;
-    for (const cause of repairs) {
-      this.#logger.warn(
-        { kind: 'firewall', object, cause, trigger },
-        'the firewall table had changed: repaired',
-      );
-      this.#options.onRepair?.({ kind: 'firewall', object, cause, trigger });
-    }
+    const repairs = [
+      ...this.#noteRepairs(this.#main.object, await this.#main.sync(), trigger),
+      ...this.#noteRepairs(this.#guard.object, await this.#syncGuard(), trigger),
+    ];
+    await this.#main.forgetAdmitted();
     for (const family of await this.#mutex.run('forwarding', () => this.#forward())) {
       const repair = { object: `IPv${family} forwarding`, cause: 'it was off: switched on', trigger };
       this.#logger.warn({ kind: 'forwarding', ...repair }, 'repaired');
@@ -206,8 +228,11 @@ class NftFirewall implements Firewall {
     return repairs;
   }
 
-  dump(): Promise<string> {
-    return this.#kernel.nft(`list table inet ${this.#keeper.options.table}`);
+  async dump(): Promise<string> {
+    const objects = [this.#main.object, ...(this.#guard.lack === undefined ? [this.#guard.object] : [])];
+    // One by one: libnftables 1.0 does not find two tables of different families in one run.
+    const texts = await Promise.all(objects.map((object) => this.#kernel.nft(`list ${object}`)));
+    return texts.join('');
   }
 
   get conditions(): readonly Condition[] {
@@ -224,7 +249,29 @@ class NftFirewall implements Firewall {
 
   /** The kernel tells nobody when it changes, as it does when br_netfilter is loaded. */
   async #followBridgeFiltering(): Promise<void> {
-    await this.#keeper.setOptions({ servesLoopback6: !(await isBridgeFiltering(this.#kernel)) });
+    await this.#main.setOptions({ servesLoopback6: !(await isBridgeFiltering(this.#kernel)) });
+  }
+
+  #noteRepairs(object: string, causes: readonly string[], trigger: RepairTrigger): readonly string[] {
+    for (const cause of causes) {
+      this.#logger.warn(
+        { kind: 'firewall', object, cause, trigger },
+        'the firewall table had changed: repaired',
+      );
+      this.#options.onRepair?.({ kind: 'firewall', object, cause, trigger });
+    }
+    return causes;
+  }
+
+  async #syncGuard(): Promise<readonly string[]> {
+    const causes = await this.#guard.sync();
+    this.#reportLack();
+    return causes;
+  }
+
+  #reportLack(): void {
+    const { lack } = this.#guard;
+    this.#report('antiSpoof', lack === undefined ? [] : [antiSpoofIsOff(lack)]);
   }
 
   /** By index, since a bridge may be renamed. One that is about to vanish counts as gone. */
@@ -234,18 +281,16 @@ class NftFirewall implements Firewall {
     if (known === (isThere ? name : undefined)) return;
     if (isThere) this.#bridgeNames.set(ifindex, name);
     else this.#bridgeNames.delete(ifindex);
-    if (known !== undefined) await this.#keeper.setBridge(known, false);
-    if (isThere) await this.#keeper.setBridge(name, true);
+    if (known !== undefined) await this.#main.setBridge(known, false);
+    if (isThere) await this.#main.setBridge(name, true);
   }
 
   #bridges(): readonly string[] {
-    return this.#keeper.networks.map(({ bridge }) => bridge);
+    return this.#main.networks.map(({ bridge }) => bridge);
   }
 
   #families(): readonly ForwardingFamily[] {
-    const all = this.#keeper.networks.flatMap(({ subnets }) =>
-      subnets.map(({ prefix }) => prefix.base.family),
-    );
+    const all = this.#main.networks.flatMap(({ subnets }) => subnets.map(({ prefix }) => prefix.base.family));
     return distinct(all);
   }
 
@@ -272,7 +317,7 @@ class NftFirewall implements Firewall {
     const record = { bootId: this.#bootId, families };
     await this.#options.saveForwarding?.(record);
     this.#forwarding = record;
-    await this.#keeper.setOptions({ guardedFamilies: this.#guarded() });
+    await this.#main.setOptions({ guardedFamilies: this.#guarded() });
     if (off.includes(6)) this.#losingRoutes = await linksLosingRoutes(this.#kernel);
     for (const family of off) await switchForwardingOn(this.#kernel, family);
     await this.#reportLostRoutes();
@@ -294,7 +339,7 @@ class NftFirewall implements Firewall {
     return this.#mutex.run('foreign', async () => {
       try {
         this.#settle(await this.#integration.reconcile(this.#bridges(), this.#families()));
-        await this.#keeper.setOptions({ marksAccepted: this.#needsMark });
+        await this.#main.setOptions({ marksAccepted: this.#needsMark });
         this.#integratedFor = this.#integrationKey();
       } catch (error) {
         this.#report('foreign', [
@@ -409,6 +454,14 @@ function losesRoute(link: string): ConditionReport {
     id: `firewall.routerAdvertisements:${link}`,
     severity: 'warning',
     text: `The host's IPv6 default route by ${link} came from a router advertisement, and Linux takes none while IPv6 forwarding is on, which networks with IPv6 need: set net.ipv6.conf.${link}.accept_ra=2 and the next one brings it back`,
+  };
+}
+
+function antiSpoofIsOff(reason: string): ConditionReport {
+  return {
+    id: 'firewall.antiSpoofOff',
+    severity: 'warning',
+    text: `What containers send cannot be checked here, so that one may use another's address; it needs nftables with family bridge (${reason})`,
   };
 }
 

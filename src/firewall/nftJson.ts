@@ -75,9 +75,19 @@ function withLength(text: string, isInterval: boolean): string {
   return `${text}/${text.includes(':') ? 128 : 32}`;
 }
 
+/** Of a set that was declared by `typeof`, newer libnftables name the expressions in place of the types. */
+function readTypes(type: Json | undefined): readonly string[] {
+  const typeOf = isObject(type) ? type['typeof'] : undefined;
+  if (typeOf === undefined) return (Array.isArray(type) ? type : [type]).map(textOf);
+  const parts = isObject(typeOf) && Array.isArray(typeOf['concat']) ? typeOf['concat'] : [typeOf];
+  const isName = (part: Json): boolean =>
+    isObject(part) && isObject(part['meta']) && part['meta']['key'] === 'iifname';
+  return parts.map((part) => (isName(part) ? 'ifname' : ''));
+}
+
 function readSet(set: JsonObject): ListedSet {
   const isInterval = listOf(set['flags']).includes('interval');
-  const types = (Array.isArray(set['type']) ? set['type'] : [set['type']]).map(textOf);
+  const types = readTypes(set['type']);
   const format = (key: Json | undefined): string =>
     quoteNames(withLength(formatOperand(key), isInterval && types.length === 1), types);
   const entries = listOf(set['elem']).map((element): readonly [string, string] =>

@@ -1,6 +1,6 @@
 /*
- * The table without its elements: sets, chains and a number of rules that no number of networks or published ports
- * changes. Pure text in nft syntax. What varies is in elements.ts and bindingElements.ts.
+ * The table `inet linkspan` without its elements: sets, chains and a number of rules that no number of networks or
+ * published ports changes. Pure text in nft syntax. What varies is in elements.ts and bindingElements.ts.
  *
  * A packet that the host forwards meets, in this order:
  *   operator   the operator's own rules; an accept there ends our verdict, a drop is final. Never flushed by us.
@@ -32,6 +32,8 @@
  * frames inside a bridge pass postrouting without one. `oifname @bridges return` comes first so that traffic into any
  * of our networks keeps its source.
  */
+
+import type { TableSkeleton } from './tableSkeleton.ts';
 
 /** Set in the packet mark of what we accept, for the one rule that we may add to a foreign chain. */
 export const acceptedMark = 0x1000_0000;
@@ -100,9 +102,6 @@ const maps: Readonly<Record<string, string>> = named((family) => {
   ];
 });
 
-/** Names of all sets and maps that are ours. */
-export const setNames: readonly string[] = [...Object.keys(sets), ...Object.keys(maps)];
-
 /** Sets that the packet path fills: who the host's INPUT rules let pass lately. */
 export const admittedSets: readonly string[] = families.map((family) => `admitted${family}`);
 
@@ -117,7 +116,7 @@ const baseChains: Readonly<Record<string, string>> = {
 };
 
 /** The chain that belongs to the operator: added if missing, never flushed. */
-export const operatorChain = 'operator';
+const operatorChain = 'operator';
 
 /**
  * The protocol as the header names it. Not `meta l4proto`: in an interval set over several fields nft 1.0 turns that
@@ -226,8 +225,8 @@ function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly str
   };
 }
 
-/** Names of the chains whose rules are ours alone. */
-export const chainNames: readonly string[] = [
+/** In the order in which they are made: after what they jump to. */
+const chainNames = [
   'loopback',
   'publish',
   'arrive',
@@ -238,47 +237,19 @@ export const chainNames: readonly string[] = [
   'guard',
   'forward',
   'postrouting',
-];
+] as const;
 
-/** How many rules each of our chains should have. */
-export function countRules(options: SkeletonOptions): ReadonlyMap<string, number> {
+export function mainSkeleton(options: SkeletonOptions): TableSkeleton {
   const rules = rulesOf(options);
-  return new Map(chainNames.map((name) => [name, (rules[name] ?? []).length]));
-}
-
-/**
- * nft commands, one a line, that make the table's sets, chains and rules as they should be, whatever is there; one
- * transaction. Elements and the operator's chain are kept. Fails (nothing changes) where a set or base chain of the
- * same name has another type: then delete with `planRemoval` in the same transaction first.
- */
-export function planSkeleton(options: SkeletonOptions): readonly string[] {
-  const at = `inet ${options.table}`;
-  const rules = rulesOf(options);
-  return [
-    `add table ${at}`,
-    ...Object.entries(sets).map(([name, type]) => `add set ${at} ${name} ${type}`),
-    ...Object.entries(maps).map(([name, type]) => `add map ${at} ${name} ${type}`),
-    ...[operatorChain, ...chainNames].map((name) =>
-      `add chain ${at} ${name} ${baseChains[name] ?? ''}`.trim(),
-    ),
-    ...chainNames.map((name) => `flush chain ${at} ${name}`),
-    ...chainNames.flatMap((name) => (rules[name] ?? []).map((rule) => `add rule ${at} ${name} ${rule}`)),
-  ];
-}
-
-/**
- * nft commands that take everything of ours out of the table but the operator's chain, for the objects named in
- * `present`. References first, so that one transaction can delete and add again.
- */
-export function planRemoval(
-  table: string,
-  present: { readonly chains: readonly string[]; readonly sets: readonly string[] },
-): readonly string[] {
-  const at = `inet ${table}`;
-  const ours = chainNames.filter((name) => present.chains.includes(name));
-  return [
-    ...ours.map((name) => `flush chain ${at} ${name}`),
-    ...ours.map((name) => `delete chain ${at} ${name}`),
-    ...setNames.filter((name) => present.sets.includes(name)).map((name) => `delete set ${at} ${name}`),
-  ];
+  return {
+    family: 'inet',
+    table: options.table,
+    sets,
+    maps,
+    filledSets: admittedSets,
+    chains: [
+      { name: operatorChain, hook: '', rules: 'operators' },
+      ...chainNames.map((name) => ({ name, hook: baseChains[name] ?? '', rules: rules[name] ?? [] })),
+    ],
+  };
 }

@@ -1,11 +1,10 @@
 /*
- * Our nft table: writes what should be, compares it with what is, repairs. Knows nothing of other firewalls.
- * One operation at a time; every change is one transaction, so that packets never meet half a table.
+ * Keeps one nft table of ours: writes what should be, compares it with what is, repairs. What that is, its owner says
+ * (mainTable.ts, guardTable.ts). One operation at a time; every change is one transaction, so that packets never meet
+ * half a table.
  */
 import { KeyedMutex } from '../base/mutex.ts';
 import type { ElementBatch, Kernel, SetElement } from '../kernel/kernel.ts';
-import type { FirewallBinding } from './binding.ts';
-import { bindingSets, planBinding } from './bindingElements.ts';
 import {
   compareElements,
   describeSkeleton,
@@ -14,12 +13,31 @@ import {
   hasAllRules,
   planElementChanges,
 } from './difference.ts';
-import { formatData, formatKey, planForeignBridge, planNetwork } from './elements.ts';
-import type { FirewallNetwork } from './network.ts';
+import { formatData, formatKey } from './elements.ts';
 import { type Listing, readListing } from './nftJson.ts';
-import { admittedSets, countRules, planRemoval, planSkeleton, type SkeletonOptions } from './skeleton.ts';
+import { addressOf, planRemoval, planSkeleton, type TableSkeleton } from './tableSkeleton.ts';
 
-type TableKernel = Pick<Kernel, 'nft' | 'changeElements'>;
+export type TableKernel = Pick<Kernel, 'nft' | 'changeElements'>;
+
+/** What should be in the sets. */
+export interface TableContent {
+  readonly desired: () => readonly SetElement[];
+  /** False until everything that has elements in `set` is known: what an earlier daemon left there stays so long. */
+  readonly isKnown: (set: string) => boolean;
+}
+
+/** What can be done while nobody else changes the table. */
+export interface TableTurn {
+  /** Compares and repairs; resolves with a sentence per kind of difference, empty if there was none. */
+  sync(): Promise<readonly string[]>;
+  /** Writes the skeleton if it is another than it was. */
+  setSkeleton(skeleton: TableSkeleton): Promise<void>;
+  /**
+   * Brings elements from `before` to `after`; `addsAll` adds those too that were there before. A few messages; where
+   * the kernel refuses them (somebody flushed the table), a full compare.
+   */
+  change(before: readonly SetElement[], after: readonly SetElement[], addsAll?: boolean): Promise<void>;
+}
 
 const nothing: Listing = { chains: [], rules: [], sets: [] };
 const identify = (element: SetElement): string =>
@@ -27,152 +45,74 @@ const identify = (element: SetElement): string =>
 
 export class TableKeeper {
   readonly #kernel: TableKernel;
+  readonly #content: TableContent;
   readonly #mutex = new KeyedMutex();
-  readonly #networks = new Map<string, FirewallNetwork>();
-  readonly #bridges = new Set<string>();
-  /** By owner: a container. */
-  readonly #bindings = new Map<string, readonly FirewallBinding[]>();
-  #options: SkeletonOptions;
+  readonly #turn: TableTurn = {
+    sync: () => this.#sync(),
+    setSkeleton: (skeleton) => this.#setSkeleton(skeleton),
+    change: (before, after, addsAll = false) => this.#change(before, after, addsAll),
+  };
+  #skeleton: TableSkeleton;
   /** How the skeleton reads back since we last wrote it; undefined = it must be written. */
   #reference: string | undefined;
-  /** False until the first full `apply`: elements of an earlier run stay until we know all networks. */
-  #knowsNetworks = false;
-  /** The same for bindings, which are known later: published ports must go on through a restart. */
-  #knowsBindings = false;
 
-  constructor(kernel: TableKernel, options: SkeletonOptions) {
+  constructor(kernel: TableKernel, skeleton: TableSkeleton, content: TableContent) {
     this.#kernel = kernel;
-    this.#options = options;
+    this.#skeleton = skeleton;
+    this.#content = content;
   }
 
-  get networks(): readonly FirewallNetwork[] {
-    return [...this.#networks.values()];
+  /** `table inet linkspan` */
+  get object(): string {
+    return `table ${addressOf(this.#skeleton)}`;
   }
 
-  get options(): SkeletonOptions {
-    return this.#options;
+  /** `work` is alone with the table. */
+  run<T>(work: (turn: TableTurn) => Promise<T>): Promise<T> {
+    return this.#mutex.run('table', () => work(this.#turn));
   }
 
-  /** Compares and repairs; resolves with a sentence per kind of difference, empty if there was none. */
+  /** As `TableTurn.sync`. */
   sync(): Promise<readonly string[]> {
-    return this.#mutex.run('table', () => this.#sync());
+    return this.run((turn) => turn.sync());
   }
 
-  /** Changes what the skeleton depends on, and writes it if it changed. */
-  setOptions(change: Partial<Omit<SkeletonOptions, 'table'>>): Promise<void> {
-    return this.#mutex.run('table', async () => {
-      const next = { ...this.#options, ...change };
-      if (JSON.stringify(next) === JSON.stringify(this.#options)) return;
-      this.#options = next;
-      this.#reference = undefined;
-      await this.#sync();
-    });
-  }
-
-  /** All networks there are: others are swept. */
-  apply(networks: readonly FirewallNetwork[]): Promise<readonly string[]> {
-    return this.#mutex.run('table', () => {
-      this.#networks.clear();
-      for (const network of networks) this.#networks.set(network.id, network);
-      this.#knowsNetworks = true;
-      return this.#sync();
-    });
-  }
-
-  /** Adds or changes one network: a few elements, whatever the number of networks. Undone if it fails. */
-  addNetwork(network: FirewallNetwork): Promise<void> {
-    return this.#mutex.run('table', () => this.#replace(network.id, network));
-  }
-
-  /** Success if it is not there. */
-  removeNetwork(id: string): Promise<void> {
-    return this.#mutex.run('table', () => this.#replace(id, undefined));
-  }
-
-  /** All bindings there are, by owner: others are swept. */
-  applyBindings(bindings: ReadonlyMap<string, readonly FirewallBinding[]>): Promise<readonly string[]> {
-    return this.#mutex.run('table', () => {
-      this.#bindings.clear();
-      for (const [owner, some] of bindings) this.#bindings.set(owner, some);
-      this.#knowsBindings = true;
-      return this.#sync();
-    });
-  }
-
-  /** What `owner` publishes from now on: a few elements, whatever others publish. Undone if it fails. */
-  setBindings(owner: string, bindings: readonly FirewallBinding[]): Promise<void> {
-    return this.#mutex.run('table', async () => {
-      const previous = this.#bindings.get(owner);
-      this.#keepBindings(owner, bindings);
+  /**
+   * Puts `next` (undefined = nothing) where `owners` has something for `id`, and its elements where its elements were:
+   * few, whatever others have. Undone if it fails.
+   */
+  replace<T>(
+    owners: Map<string, T>,
+    id: string,
+    next: T | undefined,
+    plan: (owner: T) => readonly SetElement[],
+    addsAll: boolean,
+  ): Promise<void> {
+    const put = (owner: T | undefined): void => {
+      if (owner === undefined) owners.delete(id);
+      else owners.set(id, owner);
+    };
+    return this.run(async (turn) => {
+      const previous = owners.get(id);
+      const [before, after] = [previous, next].map((owner) => (owner === undefined ? [] : plan(owner)));
+      put(next);
       try {
-        await this.#changeOrSync(this.#planBindings(previous ?? []), this.#planBindings(bindings), false);
+        await turn.change(before ?? [], after ?? [], addsAll);
       } catch (error) {
-        this.#keepBindings(owner, previous ?? []);
+        put(previous);
         throw error;
       }
     });
   }
 
-  /** Clients that the host's INPUT rules let pass are asked again: those rules may have changed. */
-  forgetAdmitted(): Promise<void> {
-    return this.#mutex.run('table', async () => {
-      if (!this.#options.asksHost) return;
-      const { table } = this.#options;
-      await this.#kernel.nft(admittedSets.map((name) => `flush set inet ${table} ${name}`).join('\n'));
-    });
+  async #setSkeleton(skeleton: TableSkeleton): Promise<void> {
+    if (JSON.stringify(skeleton) === JSON.stringify(this.#skeleton)) return;
+    this.#skeleton = skeleton;
+    this.#reference = undefined;
+    await this.#sync();
   }
 
-  /** Tells that a bridge device exists or does not; foreign ones matter to the guard. */
-  setBridge(name: string, exists: boolean): Promise<void> {
-    return this.#mutex.run('table', async () => {
-      if (this.#bridges.has(name) === exists) return;
-      const before = this.#desired();
-      if (exists) this.#bridges.add(name);
-      else this.#bridges.delete(name);
-      await this.#change(before);
-    });
-  }
-
-  #keepBindings(owner: string, bindings: readonly FirewallBinding[]): void {
-    if (bindings.length === 0) this.#bindings.delete(owner);
-    else this.#bindings.set(owner, bindings);
-  }
-
-  #planBindings(bindings: readonly FirewallBinding[]): readonly SetElement[] {
-    return bindings.flatMap((binding) => planBinding(binding, this.#options.asksHost));
-  }
-
-  #desired(): readonly SetElement[] {
-    const ours = new Set(this.networks.map(({ bridge }) => bridge));
-    const foreign = [...this.#bridges].filter((name) => !ours.has(name));
-    const isGuarded = this.#options.guardedFamilies.length > 0;
-    return [
-      ...this.networks.flatMap(planNetwork),
-      ...foreign.flatMap((name) => planForeignBridge(name, isGuarded)),
-      ...[...this.#bindings.values()].flatMap((some) => this.#planBindings(some)),
-    ];
-  }
-
-  async #replace(id: string, next: FirewallNetwork | undefined): Promise<void> {
-    const previous = this.#networks.get(id);
-    const before = previous === undefined ? [] : planNetwork(previous);
-    if (next === undefined) this.#networks.delete(id);
-    else this.#networks.set(id, next);
-    try {
-      await this.#changeOrSync(before, next === undefined ? [] : planNetwork(next), next !== undefined);
-    } catch (error) {
-      if (previous === undefined) this.#networks.delete(id);
-      else this.#networks.set(id, previous);
-      throw error;
-    }
-  }
-
-  #change(before: readonly SetElement[]): Promise<void> {
-    return this.#changeOrSync(before, this.#desired(), false);
-  }
-
-  /** By raw elements; where the kernel refuses (somebody flushed the table), by a full compare. */
-  async #changeOrSync(
+  async #change(
     before: readonly SetElement[],
     after: readonly SetElement[],
     addsAll: boolean,
@@ -188,8 +128,9 @@ export class TableKeeper {
         .map((element) => ({ op: 'add' as const, element })),
     ];
     if (changes.length === 0) return;
+    const { family, table } = this.#skeleton;
     try {
-      await this.#kernel.changeElements({ family: 'inet', table: this.#options.table, changes });
+      await this.#kernel.changeElements({ family, table, changes });
     } catch {
       await this.#sync();
     }
@@ -197,7 +138,7 @@ export class TableKeeper {
 
   async #list(): Promise<Listing> {
     try {
-      return readListing(await this.#kernel.nft(`list table inet ${this.#options.table}`, { isJson: true }));
+      return readListing(await this.#kernel.nft(`list ${this.object}`, { isJson: true }));
     } catch {
       // No table, or no listing: writing it says more.
       return nothing;
@@ -206,11 +147,12 @@ export class TableKeeper {
 
   async #sync(): Promise<readonly string[]> {
     const actual = await this.#list();
-    const desired = this.#desired();
-    const isSkeletonRight = this.#reference !== undefined && describeSkeleton(actual) === this.#reference;
-    const difference = this.#sweepable(compareElements(desired, actual));
+    const desired = this.#content.desired();
+    const isSkeletonRight =
+      this.#reference !== undefined && describeSkeleton(this.#skeleton, actual) === this.#reference;
+    const difference = this.#sweepable(compareElements(this.#skeleton, desired, actual));
     const causes = [
-      ...(isSkeletonRight ? [] : [explainSkeleton(actual)]),
+      ...(isSkeletonRight ? [] : [explainSkeleton(this.#skeleton, actual)]),
       ...(difference.missing.length > 0 ? [`${difference.missing.length} elements were missing`] : []),
       ...(difference.extra.length > 0 ? [`${difference.extra.length} elements were too many`] : []),
     ];
@@ -219,11 +161,11 @@ export class TableKeeper {
     return causes;
   }
 
-  /** Until all networks (or bindings) are known, only what is in the way of a missing element of theirs may go. */
+  /** Of sets that we do not know all of yet, only what is in the way of a missing element may go. */
   #sweepable(difference: ElementDifference): ElementDifference {
     const wanted = new Set(difference.missing.map((element) => `${element.set} ${formatKey(element)}`));
     const mayGo = ({ set, key }: ElementDifference['extra'][number]): boolean =>
-      (bindingSets.has(set) ? this.#knowsBindings : this.#knowsNetworks) || wanted.has(`${set} ${key}`);
+      this.#content.isKnown(set) || wanted.has(`${set} ${key}`);
     return { ...difference, extra: difference.extra.filter(mayGo) };
   }
 
@@ -233,10 +175,10 @@ export class TableKeeper {
     difference: ElementDifference,
     isSkeletonRight: boolean,
   ): Promise<void> {
-    const { table } = this.#options;
+    const skeleton = this.#skeleton;
     const commands = [
-      ...(isSkeletonRight ? [] : planSkeleton(this.#options)),
-      ...planElementChanges(table, difference),
+      ...(isSkeletonRight ? [] : planSkeleton(skeleton)),
+      ...planElementChanges(skeleton, difference),
     ];
     try {
       await this.#kernel.nft(commands.join('\n'));
@@ -247,9 +189,9 @@ export class TableKeeper {
         sets: actual.sets.map(({ name }) => name),
       };
       const rebuild = [
-        ...planRemoval(table, present),
-        ...planSkeleton(this.#options),
-        ...planElementChanges(table, { missing: desired, extra: [] }),
+        ...planRemoval(skeleton, present),
+        ...planSkeleton(skeleton),
+        ...planElementChanges(skeleton, { missing: desired, extra: [] }),
       ];
       await this.#kernel.nft(rebuild.join('\n'));
       this.#reference = undefined;
@@ -257,6 +199,6 @@ export class TableKeeper {
     if (isSkeletonRight && this.#reference !== undefined) return;
     const written = await this.#list();
     // Somebody may have been at it since we wrote; then the next compare, which the notice of that calls for, writes anew.
-    this.#reference = hasAllRules(written, countRules(this.#options)) ? describeSkeleton(written) : undefined;
+    this.#reference = hasAllRules(skeleton, written) ? describeSkeleton(skeleton, written) : undefined;
   }
 }

@@ -56,6 +56,7 @@ const reasons: readonly (readonly [string, string])[] = [
   ['File exists', 'EEXIST'],
   ['Device or resource busy', 'EBUSY'],
   ['Operation not supported', 'EOPNOTSUPP'],
+  ['Address family not supported', 'EAFNOSUPPORT'],
   ['Too many open files', 'EMFILE'],
   ['Cannot allocate memory', 'ENOMEM'],
   ['No buffer space available', 'ENOBUFS'],

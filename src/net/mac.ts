@@ -2,6 +2,7 @@
  * MAC addresses as values: 6 bytes, written aa:bb:cc:dd:ee:ff. Pure but for `randomMac`.
  */
 import { randomBytes } from 'node:crypto';
+import { type Ip, ipFromBytes } from './ip.ts';
 
 declare const brand: unique symbol;
 /** Lower-case text of a 48-bit MAC address. */
@@ -28,4 +29,11 @@ export function randomMac(): Mac {
   const bytes = randomBytes(6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
   return macFromBytes(bytes);
+}
+
+/** The IPv6 link-local address that an interface gives itself by its MAC (RFC 4291 section 2.5.6 and appendix A). */
+export function linkLocalOf(mac: Mac): Ip {
+  const [first = 0, ...rest] = macToBytes(mac);
+  const id = [first ^ 2, ...rest.slice(0, 2), 0xff, 0xfe, ...rest.slice(2)];
+  return ipFromBytes(Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, ...id));
 }

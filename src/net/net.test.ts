@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { compareIp, equalIp, formatIp, type Ip, ipFromBytes, ipToBytes, parseIp } from './ip.ts';
-import { macFromBytes, macToBytes, parseMac, randomMac } from './mac.ts';
+import { linkLocalOf, macFromBytes, macToBytes, parseMac, randomMac } from './mac.ts';
 import {
   containsIp,
   containsPrefix,
@@ -99,4 +99,14 @@ test('MAC addresses: text, bytes, and random ones are local unicast', () => {
   assert.equal(macFromBytes(macToBytes(mac)), mac);
   assert.equal(parseMac('02:42:ac:11:00'), undefined);
   for (let i = 0; i < 50; i++) assert.equal((macToBytes(randomMac())[0] ?? 0) & 3, 2);
+});
+
+test('linkLocalOf gives what the kernel makes of a MAC', () => {
+  for (const [mac, address] of [
+    ['02:42:ac:11:00:02', 'fe80::42:acff:fe11:2'],
+    ['34:56:78:9a:bc:de', 'fe80::3656:78ff:fe9a:bcde'],
+  ] as const) {
+    const parsed = parseMac(mac);
+    assert.equal(parsed === undefined ? '' : formatIp(linkLocalOf(parsed)), address);
+  }
 });

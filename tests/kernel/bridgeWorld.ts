@@ -241,7 +241,8 @@ export async function openWorld(options: FirewallOptions = {}): Promise<World> {
       }
       for (const network of networks) await driver.removeNetwork(network, []);
       await firewall.stop();
-      run('host', 'nft', 'delete', 'table', 'inet', options.table ?? 'linkspan');
+      for (const family of ['inet', 'bridge'])
+        run('host', 'nft', 'delete', 'table', family, options.table ?? 'linkspan');
       // The pair's other end would go only when the kernel cleans the namespace up.
       for (const device of ['up0', 'other0']) ip('link', 'del', device);
       for (const name of ['C', 'D']) ip('netns', 'del', name);

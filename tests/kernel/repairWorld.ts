@@ -147,7 +147,7 @@ export async function openRepairWorld({
       reconciler[Symbol.dispose]();
       for (const { id } of networks.list()) await networks.remove(id);
       await firewall.stop();
-      run('host', 'nft', 'delete', 'table', 'inet', 'linkspan');
+      for (const family of ['inet', 'bridge']) run('host', 'nft', 'delete', 'table', family, 'linkspan');
       await dns[Symbol.asyncDispose]();
       await kernel[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true });

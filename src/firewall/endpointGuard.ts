@@ -1,0 +1,106 @@
+/*
+ * The table `bridge linkspan`: what a container's port of a bridge may send. Pure. A constant number of rules; each
+ * guarded endpoint is a few elements. Family bridge, because only there are frames seen before the bridge learns their
+ * MAC, ARP among them, and whether br_netfilter is on or not (docs/adr/0008-anti-spoofing.md).
+ *
+ *   ports     link                      guarded links; frames of others pass
+ *   macs      link . MAC                the endpoint's own
+ *   own4 own6 link . MAC . address      its own addresses; of IPv6 the link-local that the kernel makes of the MAC too
+ *   targets6  link . address            own IPv6 addresses as numbers, which is how nft 1.0 sees a field that it has no
+ *                                       name for: the target of neighbour solicitations and advertisements
+ *
+ * What has no address of its own yet may look for one: DHCP, ARP probes, duplicate address detection of an own address,
+ * router solicitations, MLD reports. Router advertisements and redirects come from nobody: with them a container would
+ * become the gateway of the others. Everything else is dropped, other protocols and tagged frames among it: `ether type`
+ * reads the tag where there is one.
+ */
+import type { SetElement } from '../kernel/kernel.ts';
+import type { Ip } from '../net/ip.ts';
+import { linkLocalOf, type Mac } from '../net/mac.ts';
+import { ipField, macField, nameField } from './fields.ts';
+import type { TableSkeleton } from './tableSkeleton.ts';
+
+/** An endpoint that may send as itself only. */
+export interface GuardedEndpoint {
+  /** The host's end of its pair: a bridge port. */
+  readonly link: string;
+  readonly mac: Mac;
+  readonly addresses: readonly Ip[];
+}
+
+const arp = 'ether type arp arp htype 1 arp ptype 0x0800 arp hlen 6 arp plen 4';
+/** In neighbour solicitations and advertisements (RFC 4861 section 4.3 and 4.4), after 8 bytes. */
+const target = 'iifname . @th,64,128';
+const ip6 = 'ether type ip6';
+const unspecified = `${ip6} ip6 saddr ::`;
+const solicit = `${unspecified} icmpv6 type nd-neighbor-solicit`;
+const beginning = '{ nd-router-solicit, mld-listener-report, mld2-listener-report }';
+
+/** `table`: its name in family bridge. */
+export function guardSkeleton(table: string): TableSkeleton {
+  return {
+    family: 'bridge',
+    table,
+    sets: {
+      ports: '{ type ifname; }',
+      macs: '{ type ifname . ether_addr; }',
+      own4: '{ type ifname . ether_addr . ipv4_addr; }',
+      own6: '{ type ifname . ether_addr . ipv6_addr; }',
+      targets6: `{ typeof ${target}; }`,
+    },
+    maps: {},
+    filledSets: [],
+    chains: [
+      {
+        name: 'check6',
+        hook: '',
+        rules: [
+          `${ip6} icmpv6 type { nd-router-advert, nd-redirect } drop comment "not a router"`,
+          `${ip6} icmpv6 type nd-neighbor-advert ${target} != @targets6 drop comment "another's address"`,
+          `${ip6} iifname . ether saddr . ip6 saddr @own6 accept`,
+          'iifname . ether saddr != @macs drop',
+          `${solicit} ${target} @targets6 accept comment "duplicate address detection"`,
+          `${unspecified} icmpv6 type ${beginning} accept`,
+          'drop',
+        ],
+      },
+      {
+        name: 'check',
+        hook: '',
+        rules: [
+          'ether type ip iifname . ether saddr . ip saddr @own4 accept',
+          `${ip6} goto check6`,
+          'iifname . ether saddr != @macs drop',
+          `${arp} iifname . arp saddr ether . arp saddr ip @own4 accept`,
+          `${arp} arp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept comment "probe"`,
+          'ether type ip ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept comment "DHCP"',
+          'drop',
+        ],
+      },
+      {
+        name: 'prerouting',
+        // Before br_netfilter (0), at NF_BR_PRI_NAT_DST_BRIDGED.
+        hook: '{ type filter hook prerouting priority -300; policy accept; }',
+        rules: ['iifname @ports goto check'],
+      },
+    ],
+  };
+}
+
+/** All elements of one endpoint. */
+export function planEndpoint({ link, mac, addresses }: GuardedEndpoint): readonly SetElement[] {
+  const [name, own] = [nameField(link), macField(mac)];
+  const linkLocal = linkLocalOf(mac);
+  const all = [...addresses, linkLocal].filter(
+    ({ family, bits }, i, list) => list.findIndex((ip) => ip.family === family && ip.bits === bits) === i,
+  );
+  return [
+    // What is allowed before what is checked.
+    { set: 'macs', key: [name, own] },
+    ...all.map((ip): SetElement => ({ set: `own${ip.family}`, key: [name, own, ipField(ip)] })),
+    ...all
+      .filter(({ family }) => family === 6)
+      .map((ip): SetElement => ({ set: 'targets6', key: [name, ipField(ip)] })),
+    { set: 'ports', key: [name] },
+  ];
+}
