@@ -104,8 +104,10 @@ for (const engine of ownEngines('metrics, doctor and log are our own').filter(({
       await daemon.cli(['rm', '-f', 'counted']);
     });
 
-    test('firewall dump prints our table; there is nothing to release', async () => {
-      const { stdout } = await daemon.host(['nft', 'list', 'table', 'inet', 'linkspan']);
+    test('firewall dump prints our tables; there is nothing to release', async () => {
+      const list = async (family: string): Promise<string> =>
+        (await daemon.host(['nft', 'list', 'table', family, 'linkspan'])).stdout;
+      const stdout = [await list('inet'), await list('bridge')].join('\n');
       await daemon.cli(['firewall', 'dump'], { stdout });
       await daemon.cli(['firewall', 'release'], { exitCode: 1, stderr: /nothing to release/ });
     });

@@ -40,6 +40,7 @@ if (process.env['LINKSPAN_VM'] === 'short') {
     ['tests/compat/story.test.ts', 500],
     ['tests/compat/startup.test.ts', 500],
     ['tests/kernel/bridge.test.ts', 400],
+    ['tests/kernel/antiSpoof.test.ts', 600],
   ] as const) {
     test(`cgroup v2: ${file}`, { timeout: (limitSeconds + 30) * 1000 }, () => {
       runInGuest(file, limitSeconds);

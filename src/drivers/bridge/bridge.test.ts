@@ -53,6 +53,7 @@ test('parseBridgeOptions has Docker’s defaults', () => {
     trustedLinks: [],
     announcements: { count: 3, intervalMs: 1000 },
     isDefaultBridge: false,
+    checksSources: true,
   });
 });
 
@@ -77,6 +78,7 @@ test('parseBridgeOptions reads every label', () => {
       [label.announcements]: '0',
       [label.announceInterval]: '200',
       [label.publishFrom]: '10.1.2.3/8,192.0.2.7',
+      [label.antiSpoof]: 'false',
     }),
   );
   assert.deepEqual(options, {
@@ -93,6 +95,7 @@ test('parseBridgeOptions reads every label', () => {
     trustedLinks: ['eth1', 'vxlan.1'],
     announcements: { count: 0, intervalMs: 200 },
     isDefaultBridge: true,
+    checksSources: false,
   });
 });
 

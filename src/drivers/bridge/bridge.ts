@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { allDone } from '../../base/allDone.ts';
 import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { GuardedEndpoint } from '../../firewall/endpointGuard.ts';
 import type { Firewall } from '../../firewall/firewall.ts';
 import type { FirewallNetwork } from '../../firewall/network.ts';
 import { discardedPrefix, type Kernel, KernelError, type Link, type Sysctl } from '../../kernel/kernel.ts';
@@ -25,7 +26,16 @@ type BridgeKernel = RepairKernel &
 
 export interface BridgeDependencies {
   readonly kernel: BridgeKernel;
-  readonly firewall: Pick<Firewall, 'addNetwork' | 'removeNetwork' | 'ensureForwarding' | 'apply'>;
+  readonly firewall: Pick<
+    Firewall,
+    | 'addNetwork'
+    | 'removeNetwork'
+    | 'ensureForwarding'
+    | 'apply'
+    | 'guardEndpoint'
+    | 'releaseEndpoint'
+    | 'applyEndpoints'
+  >;
   readonly logger: Logger;
   /** Without colons; part of the owner mark. */
   readonly daemonId: string;
@@ -49,6 +59,15 @@ export function toFirewallNetwork(network: DriverNetwork): FirewallNetwork {
       };
     }),
   };
+}
+
+/** What the firewall needs to know of an endpoint; undefined where it may send what it likes. Pure. */
+export function toGuardedEndpoint(
+  network: DriverNetwork,
+  { hostInterfaceName: link, mac, addresses }: DriverEndpoint,
+): GuardedEndpoint | undefined {
+  if (!parseBridgeOptions(network).checksSources) return undefined;
+  return { link, mac, addresses: addresses.map(({ ip }) => ip) };
 }
 
 /** Addresses that the bridge itself has: the gateways, but for modes and options that give it none. */
@@ -203,9 +222,15 @@ class BridgeDriver implements Driver {
       gateways: network.isInternal ? [] : endpoint.gateways,
       sysctls: endpoint.sysctls,
     };
+    const guarded = toGuardedEndpoint(network, endpoint);
+    // First, so that the link is never in the bridge without.
+    if (guarded !== undefined) await this.#firewall.guardEndpoint(guarded);
     try {
       await this.#kernel.attach(spec);
     } catch (error) {
+      await this.#firewall.releaseEndpoint(endpoint.hostInterfaceName).catch((failure: unknown) => {
+        this.#logger.error({ err: failure, link: endpoint.hostInterfaceName }, 'could not undo an attach');
+      });
       if (!(error instanceof KernelError) || error.code !== 'EXFULL') throw error;
       const limit = `bridge ${options.bridge} has the ${bridgePorts} ports that Linux lets a bridge have`;
       throw new LinkspanError(
@@ -222,6 +247,8 @@ class BridgeDriver implements Driver {
   async detach(_network: DriverNetwork, endpoint: DriverEndpoint): Promise<void> {
     this.#announcements.get(endpoint.id)?.[Symbol.dispose]();
     await this.#kernel.delLink(endpoint.hostInterfaceName);
+    // Only once the link is gone: what it may send must not widen.
+    await this.#firewall.releaseEndpoint(endpoint.hostInterfaceName);
   }
 
   linkOf(network: DriverNetwork): string {
@@ -302,6 +329,13 @@ class BridgeDriver implements Driver {
     await Promise.all(stray.filter((link) => !isBridge(link)).map(({ name }) => this.#kernel.delLink(name)));
     await Promise.all(stray.filter(isBridge).map(({ name }) => this.#kernel.delLink(name)));
     await this.#firewall.apply(keep.networks.map(toFirewallNetwork));
+    const networks = new Map(keep.networks.map((network) => [network.id, network]));
+    await this.#firewall.applyEndpoints(
+      keep.endpoints.flatMap((endpoint) => {
+        const network = networks.get(endpoint.networkId);
+        return network === undefined ? [] : (toGuardedEndpoint(network, endpoint) ?? []);
+      }),
+    );
   }
 
   #markOf(objectId: string): string {

@@ -32,6 +32,8 @@ export interface BridgeOptions {
   /** Gratuitous ARPs after an attach. */
   readonly announcements: { readonly count: number; readonly intervalMs: number };
   readonly isDefaultBridge: boolean;
+  /** True: a container may send as itself only. */
+  readonly checksSources: boolean;
 }
 
 const prefix = 'com.docker.network';
@@ -53,7 +55,8 @@ type OptionName =
   | 'ipv6'
   | 'announcements'
   | 'announceInterval'
-  | 'publishFrom';
+  | 'publishFrom'
+  | 'antiSpoof';
 
 /** Docker's option labels, and ours. */
 export const bridgeLabels: Readonly<Record<OptionName, string>> = {
@@ -75,6 +78,7 @@ export const bridgeLabels: Readonly<Record<OptionName, string>> = {
   announcements: `${prefix}.advertise_addr_nmsgs`,
   announceInterval: `${prefix}.advertise_addr_ms`,
   publishFrom: 'linkspan.publish.from',
+  antiSpoof: 'linkspan.anti-spoof',
 };
 
 const known: ReadonlySet<string> = new Set(Object.values(bridgeLabels));
@@ -228,5 +232,6 @@ export function parseBridgeOptions(
     trustedLinks: parseTrusted(labels),
     announcements: parseAnnouncements(labels),
     isDefaultBridge: parseBool(labels, bridgeLabels.isDefault, false),
+    checksSources: parseBool(labels, bridgeLabels.antiSpoof, true),
   };
 }

@@ -75,11 +75,9 @@ export class Connections {
         path,
       ),
     );
-    await allDone([
-      // Its default routes would collide with those that are there.
-      this.#work.attach({ ...planned, endpoint: { ...planned.endpoint, defaultRoutes: [] } }, path),
-      this.#route([planned.endpoint], path),
-    ]);
+    // Its default routes would collide with those that are there.
+    await this.#work.attach({ ...planned, endpoint: { ...planned.endpoint, defaultRoutes: [] } }, path);
+    await this.#route([planned.endpoint], path);
     await this.#follow(container);
     await commit();
     undo.move();
