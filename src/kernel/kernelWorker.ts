@@ -71,7 +71,7 @@ function makeOperations(
   drain: () => void,
 ): Operations {
   const { seam } = context;
-  const runNft = openNft();
+  const runNft = openNft(context.libc);
   const destroys = hasDestroy();
   const withSocket = <T>(path: NamespacePath, work: (socket: NetlinkSocket) => T): T => {
     if (path === undefined) return work(host);
