@@ -17,6 +17,8 @@ export interface RunningEngine {
   readonly name: EngineName;
   /** Its network namespace, below /run/netns. */
   readonly namespace: string;
+  /** Its state, log and socket. */
+  readonly folder: string;
   readonly socketPath: string;
   readonly pid: number;
   readonly version: string;
@@ -75,6 +77,20 @@ export async function startEngine(
   mkdirSync(folder);
   execFileSync('ip', ['netns', 'add', namespace]);
   execFileSync('ip', ['-n', namespace, 'link', 'set', 'lo', 'up']);
+  return await launch(name, folder, namespace);
+}
+
+/** Resolves once the engine, which was told to end, answers no more. */
+export async function isGone({ socketPath }: RunningEngine): Promise<boolean> {
+  return await eventually(async () => !(await isUp(socketPath)));
+}
+
+/** Starts the program of an engine that is gone, on the same state. */
+export async function startAgain({ name, folder, namespace }: RunningEngine): Promise<RunningEngine> {
+  return await launch(name, folder, namespace);
+}
+
+async function launch(name: EngineName, folder: string, namespace: string): Promise<RunningEngine> {
   const log = openSync(join(folder, 'log'), 'w');
   const env = { ...process.env, ...(name === 'podman' ? podmanFiles(folder) : {}) };
   const args = [`--net=/run/netns/${namespace}`, '--', ...commandLine(name, folder, namespace)];
@@ -84,7 +100,7 @@ export async function startEngine(
   if (!(await eventually(() => isUp(socketPath), 40_000)))
     throw new Error(`${name} did not start:\n${readFileSync(join(folder, 'log'), 'utf8').slice(-2000)}`);
   const version = JSON.parse((await callApi(socketPath, 'GET', '/version')).body) as { Version: string };
-  return { name, namespace, socketPath, pid: child.pid ?? 0, version: version.Version };
+  return { name, namespace, folder, socketPath, pid: child.pid ?? 0, version: version.Version };
 }
 
 /** One request; resolves with the answer's body, rejects if it is an error or takes two minutes. */
@@ -116,6 +132,7 @@ interface Inspected {
 }
 
 export interface ContainerRequest {
+  readonly name?: string;
   readonly HostConfig?: object;
   readonly NetworkingConfig?: object;
 }
@@ -124,9 +141,10 @@ export interface ContainerRequest {
 export async function startContainer(
   engine: RunningEngine,
   network: string,
-  { HostConfig = {}, ...request }: ContainerRequest = {},
+  { name, HostConfig = {}, ...request }: ContainerRequest = {},
 ): Promise<RunningContainer> {
-  const made = await call(engine, 'POST', '/containers/create', {
+  const path = `/containers/create${name === undefined ? '' : `?name=${name}`}`;
+  const made = await call(engine, 'POST', path, {
     ...{ Image: 'busybox', Cmd: ['sleep', '6000'], ...request },
     HostConfig: { NetworkMode: network, ...HostConfig },
   });
