@@ -4,6 +4,8 @@
  * by bench/report.ts in a lane; alone: scripts/lane scripts/node bench/restart.ts [CONTAINERS [ROUNDS]]
  */
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { eventually } from '../tests/compat/command.ts';
 import {
   call,
@@ -73,6 +75,9 @@ try {
   }
   const result = { containers, rounds, readyMs: quantilesOf(ready, 0), namesMs: quantilesOf(names, 0) };
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
+} catch (error) {
+  if (engine !== undefined) process.stderr.write(readFileSync(join(engine.folder, 'log'), 'utf8').slice(-4000));
+  throw error;
 } finally {
   // Where it failed there may be nobody to ask; the lane ends what is left.
   if (engine !== undefined) await stopEngines([engine]).catch(() => {});

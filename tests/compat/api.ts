@@ -38,7 +38,7 @@ export function callApi(
         resolve({ status: response.statusCode ?? 0, body: answer, message: messageOf(answer) });
       }, reject);
     });
-    call.once('error', reject);
+    call.on('error', reject);
     call.once('timeout', () => call.destroy(new Error(`no answer to ${method} ${path}`)));
     call.end(body);
   });
