@@ -76,7 +76,8 @@ try {
   const result = { containers, rounds, readyMs: quantilesOf(ready, 0), namesMs: quantilesOf(names, 0) };
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
 } catch (error) {
-  if (engine !== undefined) process.stderr.write(readFileSync(join(engine.folder, 'log'), 'utf8').slice(-4000));
+  if (engine !== undefined)
+    process.stderr.write(readFileSync(join(engine.folder, 'log'), 'utf8').slice(-4000));
   throw error;
 } finally {
   // Where it failed there may be nobody to ask; the lane ends what is left.

@@ -29,6 +29,7 @@ export interface DriverNetwork {
 export interface DriverEndpoint {
   readonly id: string;
   readonly networkId: string;
+  readonly containerId: string;
   /** The container's end: `eth0`. */
   readonly interfaceName: string;
   readonly hostInterfaceName: string;

@@ -5,9 +5,10 @@
  *
  *   ports     link                      guarded links; frames of others pass
  *   macs      link . MAC                the endpoint's own
- *   own4 own6 link . MAC . address      its own addresses; of IPv6 the link-local that the kernel makes of the MAC too
- *   targets6  link . address            own IPv6 addresses as numbers, which is how nft 1.0 sees a field that it has no
- *                                       name for: the target of neighbour solicitations and advertisements
+ *   own4 own6 link . MAC . address      addresses of its container, on whichever network: by weak-host rules an answer
+ *                                       leaves by any of its interfaces; of IPv6 the link-local of the MAC too
+ *   targets6  link . address            the endpoint's IPv6 addresses as numbers, which is how nft 1.0 sees a field that
+ *                                       it has no name for: the target of neighbour solicitations and advertisements
  *
  * What has no address of its own yet may look for one: DHCP, ARP probes, duplicate address detection of an own address,
  * router solicitations, MLD reports. Router advertisements and redirects come from nobody: with them a container would
@@ -15,17 +16,21 @@
  * reads the tag where there is one.
  */
 import type { SetElement } from '../kernel/kernel.ts';
-import type { Ip } from '../net/ip.ts';
+import { equalIp, type Ip } from '../net/ip.ts';
 import { linkLocalOf, type Mac } from '../net/mac.ts';
 import { ipField, macField, nameField } from './fields.ts';
 import type { TableSkeleton } from './tableSkeleton.ts';
 
-/** An endpoint that may send as itself only. */
+/** An endpoint that may send as its container only. */
 export interface GuardedEndpoint {
   /** The host's end of its pair: a bridge port. */
   readonly link: string;
+  /** Whose it is: a container. */
+  readonly owner: string;
   readonly mac: Mac;
   readonly addresses: readonly Ip[];
+  /** False: it may send what it likes; the owner's other endpoints may use its addresses all the same. */
+  readonly isChecked: boolean;
 }
 
 const arp = 'ether type arp arp htype 1 arp ptype 0x0800 arp hlen 6 arp plen 4';
@@ -87,20 +92,28 @@ export function guardSkeleton(table: string): TableSkeleton {
   };
 }
 
-/** All elements of one endpoint. */
-export function planEndpoint({ link, mac, addresses }: GuardedEndpoint): readonly SetElement[] {
+function distinctIps(addresses: readonly Ip[]): readonly Ip[] {
+  return addresses.filter((ip, i) => addresses.findIndex((other) => equalIp(other, ip)) === i);
+}
+
+/** All elements of one owner's endpoints. */
+export function planEndpoints(endpoints: readonly GuardedEndpoint[]): readonly SetElement[] {
+  const addresses = endpoints.flatMap((endpoint) => endpoint.addresses);
+  return endpoints.filter(({ isChecked }) => isChecked).flatMap((one) => planEndpoint(one, addresses));
+}
+
+/** `sources`: addresses of its owner, its own among them. */
+function planEndpoint({ link, mac, addresses }: GuardedEndpoint, sources: readonly Ip[]): SetElement[] {
   const [name, own] = [nameField(link), macField(mac)];
   const linkLocal = linkLocalOf(mac);
-  const all = [...addresses, linkLocal].filter(
-    ({ family, bits }, i, list) => list.findIndex((ip) => ip.family === family && ip.bits === bits) === i,
-  );
+  const targets = distinctIps([...addresses, linkLocal]).filter(({ family }) => family === 6);
   return [
     // What is allowed before what is checked.
     { set: 'macs', key: [name, own] },
-    ...all.map((ip): SetElement => ({ set: `own${ip.family}`, key: [name, own, ipField(ip)] })),
-    ...all
-      .filter(({ family }) => family === 6)
-      .map((ip): SetElement => ({ set: 'targets6', key: [name, ipField(ip)] })),
+    ...distinctIps([...sources, linkLocal]).map(
+      (ip): SetElement => ({ set: `own${ip.family}`, key: [name, own, ipField(ip)] }),
+    ),
+    ...targets.map((ip): SetElement => ({ set: 'targets6', key: [name, ipField(ip)] })),
     { set: 'ports', key: [name] },
   ];
 }

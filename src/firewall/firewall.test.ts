@@ -12,7 +12,7 @@ import type { FirewallBinding } from './binding.ts';
 import { bindingSets, planBinding } from './bindingElements.ts';
 import { compareElements, planElementChanges } from './difference.ts';
 import { formatData, formatKey, planForeignBridge, planNetwork } from './elements.ts';
-import { guardSkeleton, planEndpoint } from './endpointGuard.ts';
+import { guardSkeleton, planEndpoints } from './endpointGuard.ts';
 import { createFirewall } from './firewall.ts';
 import { decodeMessage, encodeCall } from './foreign/dbus.ts';
 import { acceptsMark, extensionPointOf, foreignForwardChains, isDropping } from './foreign/forwardDrop.ts';
@@ -269,13 +269,15 @@ test('compareElements finds what is missing, too much, and of other data', () =>
 
 const endpoint = {
   link: 'veth1',
+  owner: 'c1',
+  isChecked: true,
   mac: must(parseMac('02:11:22:33:44:55')),
   addresses: ['172.18.0.2', '169.254.7.7', 'fd00::2'].map((text) => must(parseIp(text))),
 };
 
 test('the plan of an endpoint: its MAC, each of its addresses, and the link-local one that the MAC gives', () => {
   assert.deepEqual(
-    planEndpoint(endpoint).map((element) => `${element.set} ${formatKey(element)}`),
+    planEndpoints([endpoint]).map((element) => `${element.set} ${formatKey(element)}`),
     [
       'macs "veth1" . 02:11:22:33:44:55',
       'own4 "veth1" . 02:11:22:33:44:55 . 172.18.0.2',
@@ -288,18 +290,34 @@ test('the plan of an endpoint: its MAC, each of its addresses, and the link-loca
     ],
   );
   const linkLocal = must(parseIp('fe80::11:22ff:fe33:4455'));
-  const given = planEndpoint({ ...endpoint, addresses: [linkLocal] });
+  const given = planEndpoints([{ ...endpoint, addresses: [linkLocal] }]);
   assert.equal(given.filter(({ set }) => set === 'own6').length, 1, 'no element twice');
 });
 
+test('an endpoint may use addresses that its container has elsewhere, but not speak for them', () => {
+  const [first = '', second = ''] = ['172.19.0.2', 'fd00:1::2'];
+  const other = {
+    ...endpoint,
+    ...{ link: 'veth2', isChecked: false },
+    addresses: [first, second].map((text) => must(parseIp(text))),
+  };
+  const planned = (all: (typeof endpoint)[]): readonly string[] =>
+    planEndpoints(all).map((element) => `${element.set} ${formatKey(element)}`);
+  const alone = planned([endpoint]);
+  assert.deepEqual(
+    planned([endpoint, other]).filter((text) => !alone.includes(text)),
+    [`own4 "veth1" . ${endpoint.mac} . ${first}`, `own6 "veth1" . ${endpoint.mac} . ${second}`],
+  );
+});
+
 test('elements of a set by typeof read back, as libnftables 1.0 prints it and as 1.1 does', () => {
-  const elem = planEndpoint(endpoint)
+  const elem = planEndpoints([endpoint])
     .filter(({ set }) => set === 'targets6')
     .map((element) => ({ concat: formatKey(element).replaceAll('"', '').split(' . ') }));
   const raw = { payload: { base: 'th', offset: 64, len: 128 } };
   for (const type of [['ifname', 'integer'], { typeof: { concat: [{ meta: { key: 'iifname' } }, raw] } }]) {
     const set = { family: 'bridge', table: 't', name: 'targets6', handle: 5, type, elem };
-    const desired = planEndpoint(endpoint).filter(({ set: name }) => name === 'targets6');
+    const desired = planEndpoints([endpoint]).filter(({ set: name }) => name === 'targets6');
     assert.deepEqual(compareElements(guardSkeleton('t'), desired, list({ set })), {
       missing: [],
       extra: [],

@@ -3,7 +3,7 @@
  * failure: containers then run unchecked, and `lack` says why.
  */
 import { KernelError } from '../kernel/kernel.ts';
-import { type GuardedEndpoint, guardSkeleton, planEndpoint } from './endpointGuard.ts';
+import { type GuardedEndpoint, guardSkeleton, planEndpoints } from './endpointGuard.ts';
 import { TableKeeper, type TableKernel } from './tableKeeper.ts';
 
 /** No family bridge, no such chain type, or rules that libnftables or the kernel does not understand. */
@@ -11,15 +11,17 @@ const lacks: ReadonlySet<string> = new Set(['EOPNOTSUPP', 'EAFNOSUPPORT', 'ENOEN
 
 export class GuardTable {
   readonly #keeper: TableKeeper;
+  /** By owner. */
+  readonly #endpoints = new Map<string, readonly GuardedEndpoint[]>();
   /** By link. */
-  readonly #endpoints = new Map<string, GuardedEndpoint>();
+  readonly #owners = new Map<string, string>();
   /** False until `apply`: endpoints of an earlier run stay guarded until we know them. */
   #knowsEndpoints = false;
   #lack: string | undefined;
 
   constructor(kernel: TableKernel, table: string) {
     this.#keeper = new TableKeeper(kernel, guardSkeleton(table), {
-      desired: () => [...this.#endpoints.values()].flatMap(planEndpoint),
+      desired: () => [...this.#endpoints.values()].flatMap(planEndpoints),
       isKnown: () => this.#knowsEndpoints,
     });
   }
@@ -51,7 +53,11 @@ export class GuardTable {
   async apply(endpoints: readonly GuardedEndpoint[]): Promise<void> {
     await this.#keeper.run(() => {
       this.#endpoints.clear();
-      for (const endpoint of endpoints) this.#endpoints.set(endpoint.link, endpoint);
+      this.#owners.clear();
+      for (const endpoint of endpoints) {
+        this.#endpoints.set(endpoint.owner, [...(this.#endpoints.get(endpoint.owner) ?? []), endpoint]);
+        this.#owners.set(endpoint.link, endpoint.owner);
+      }
       this.#knowsEndpoints = true;
       return Promise.resolve();
     });
@@ -59,20 +65,33 @@ export class GuardTable {
   }
 
   /** Adds or changes one: a few elements in one transaction. Undone if it fails. */
-  add(endpoint: GuardedEndpoint): Promise<void> {
-    return this.#replace(endpoint.link, endpoint);
+  async add(endpoint: GuardedEndpoint): Promise<void> {
+    const { link, owner } = endpoint;
+    await this.#replace(owner, (others) => [...others.filter((other) => other.link !== link), endpoint]);
+    this.#owners.set(link, owner);
   }
 
   /** Success if it is not there. */
-  remove(link: string): Promise<void> {
-    return this.#replace(link, undefined);
+  async remove(link: string): Promise<void> {
+    const owner = this.#owners.get(link);
+    if (owner === undefined) return;
+    await this.#replace(owner, (others) => others.filter((other) => other.link !== link));
+    this.#owners.delete(link);
   }
 
-  async #replace(link: string, next: GuardedEndpoint | undefined): Promise<void> {
+  async #replace(
+    owner: string,
+    change: (endpoints: readonly GuardedEndpoint[]) => readonly GuardedEndpoint[],
+  ): Promise<void> {
+    const next = (): readonly GuardedEndpoint[] | undefined => {
+      const endpoints = change(this.#endpoints.get(owner) ?? []);
+      return endpoints.length === 0 ? undefined : endpoints;
+    };
     if (this.#lack === undefined)
-      return await this.#keeper.replace(this.#endpoints, link, next, planEndpoint, true);
+      return await this.#keeper.replace(this.#endpoints, owner, next, planEndpoints, true);
     // For the day when a compare finds that the kernel has it after all.
-    if (next === undefined) this.#endpoints.delete(link);
-    else this.#endpoints.set(link, next);
+    const endpoints = next();
+    if (endpoints === undefined) this.#endpoints.delete(owner);
+    else this.#endpoints.set(owner, endpoints);
   }
 }

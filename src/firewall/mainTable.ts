@@ -66,12 +66,12 @@ export class MainTable {
 
   /** Adds or changes one network: a few elements, whatever the number of networks. Undone if it fails. */
   addNetwork(network: FirewallNetwork): Promise<void> {
-    return this.#keeper.replace(this.#networks, network.id, network, planNetwork, true);
+    return this.#keeper.replace(this.#networks, network.id, () => network, planNetwork, true);
   }
 
   /** Success if it is not there. */
   removeNetwork(id: string): Promise<void> {
-    return this.#keeper.replace(this.#networks, id, undefined, planNetwork, false);
+    return this.#keeper.replace(this.#networks, id, () => undefined, planNetwork, false);
   }
 
   /** All bindings there are, by owner: others are swept. */
@@ -87,7 +87,13 @@ export class MainTable {
   /** What `owner` publishes from now on: a few elements, whatever others publish. Undone if it fails. */
   setBindings(owner: string, bindings: readonly FirewallBinding[]): Promise<void> {
     const next = bindings.length === 0 ? undefined : bindings;
-    return this.#keeper.replace(this.#bindings, owner, next, (some) => this.#planBindings(some), false);
+    return this.#keeper.replace(
+      this.#bindings,
+      owner,
+      () => next,
+      (some) => this.#planBindings(some),
+      false,
+    );
   }
 
   /** Clients that the host's INPUT rules let pass are asked again: those rules may have changed. */
@@ -103,11 +109,17 @@ export class MainTable {
   setBridge(name: string, exists: boolean): Promise<void> {
     return this.#keeper.run(async (turn) => {
       if (this.#bridges.has(name) === exists) return;
-      const before = this.#desired();
+      const before = this.#planForeign(name);
       if (exists) this.#bridges.add(name);
       else this.#bridges.delete(name);
-      await turn.change(before, this.#desired());
+      await turn.change(before, this.#planForeign(name));
     });
+  }
+
+  /** What a bridge that is none of our networks' needs; nothing if it is one, or not there. */
+  #planForeign(name: string): readonly SetElement[] {
+    const isForeign = this.#bridges.has(name) && !this.networks.some(({ bridge }) => bridge === name);
+    return isForeign ? planForeignBridge(name, this.#options.guardedFamilies.length > 0) : [];
   }
 
   #planBindings(bindings: readonly FirewallBinding[]): readonly SetElement[] {
@@ -115,12 +127,9 @@ export class MainTable {
   }
 
   #desired(): readonly SetElement[] {
-    const ours = new Set(this.networks.map(({ bridge }) => bridge));
-    const foreign = [...this.#bridges].filter((name) => !ours.has(name));
-    const isGuarded = this.#options.guardedFamilies.length > 0;
     return [
       ...this.networks.flatMap(planNetwork),
-      ...foreign.flatMap((name) => planForeignBridge(name, isGuarded)),
+      ...[...this.#bridges].flatMap((name) => this.#planForeign(name)),
       ...[...this.#bindings.values()].flatMap((some) => this.#planBindings(some)),
     ];
   }

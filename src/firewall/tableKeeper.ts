@@ -78,13 +78,13 @@ export class TableKeeper {
   }
 
   /**
-   * Puts `next` (undefined = nothing) where `owners` has something for `id`, and its elements where its elements were:
-   * few, whatever others have. Undone if it fails.
+   * Puts what `change` makes (undefined = nothing) where `owners` has something for `id`, and its elements where its
+   * elements were: few, whatever others have. Undone if it fails.
    */
   replace<T>(
     owners: Map<string, T>,
     id: string,
-    next: T | undefined,
+    change: () => T | undefined,
     plan: (owner: T) => readonly SetElement[],
     addsAll: boolean,
   ): Promise<void> {
@@ -94,6 +94,7 @@ export class TableKeeper {
     };
     return this.run(async (turn) => {
       const previous = owners.get(id);
+      const next = change();
       const [before, after] = [previous, next].map((owner) => (owner === undefined ? [] : plan(owner)));
       put(next);
       try {

@@ -231,6 +231,7 @@ async function openPorts(): Promise<Ports> {
 
 const names = (frames: Frames): readonly string[] => frames.map(([what]) => what);
 const addresses = [value(own4), value(own6)];
+const x0 = { link: 'x0', owner: 'x', isChecked: true } as const;
 
 test('a guarded port sends as itself only, with br_netfilter off and on; one that is not, as it likes', async () => {
   await using ports = await openPorts();
@@ -238,7 +239,7 @@ test('a guarded port sends as itself only, with br_netfilter off and on; one tha
   const [good, bad] = [honest(x.mac), forged(x.mac, y.mac)];
   setFiltering(false);
   assert.deepEqual(await ports.passing([...good, ...bad]), names([...good, ...bad]), 'nobody is in the way');
-  await world.firewall.guardEndpoint({ link: 'x0', mac: x.mac, addresses });
+  await world.firewall.guardEndpoint({ ...x0, mac: x.mac, addresses });
   for (const isFiltering of [false, true]) {
     setFiltering(isFiltering);
     assert.deepEqual(await ports.passing([...good, ...bad]), names(good), `filtering ${isFiltering}`);
@@ -264,13 +265,13 @@ test('an endpoint has every address that it was given, and another MAC at the ne
     [`${from} ${address}`, ether(y.mac, from, type.ip, udp4(address, other4, 7, 7))],
   ];
   const given = [own4, '169.254.7.7'];
-  await world.firewall.guardEndpoint({ link: 'x0', mac: x.mac, addresses: given.map(value) });
+  await world.firewall.guardEndpoint({ ...x0, mac: x.mac, addresses: given.map(value) });
   const all = given.flatMap((address) => [...of(x.mac, address), ...of(next, address)]);
   assert.deepEqual(
     await ports.passing(all),
     given.map((address) => `${x.mac} ${address}`),
   );
-  await world.firewall.guardEndpoint({ link: 'x0', mac: next, addresses: given.map(value) });
+  await world.firewall.guardEndpoint({ ...x0, mac: next, addresses: given.map(value) });
   const last = ether(broadcast, next, type.ip, udp4(own4, '172.18.255.255', 9, 9));
   for (const [, frame] of all) x.send(frame);
   x.send(last);
@@ -280,6 +281,26 @@ test('an endpoint has every address that it was given, and another MAC at the ne
 });
 
 const listGuard = (): string => run('host', 'nft', '-s', 'list', 'table', 'bridge', 'linkspan');
+
+test('a container of two networks may answer by either, until it leaves one', async () => {
+  await using ports = await openPorts();
+  const { world, x, y } = ports;
+  const elsewhere = '172.19.0.7';
+  const frames: Frames = [
+    ['own', ether(y.mac, x.mac, type.ip, udp4(own4, other4, 7, 7))],
+    ['of the other network', ether(y.mac, x.mac, type.ip, udp4(elsewhere, other4, 7, 7))],
+    ['ARP with it', ether(broadcast, x.mac, type.arp, arp(1, x.mac, elsewhere, other4))],
+    ['another’s', ether(y.mac, x.mac, type.ip, udp4('172.19.0.8', other4, 7, 7))],
+  ];
+  const second = { link: 'elsewhere0', owner: 'x', isChecked: false, mac: randomMac() } as const;
+  await world.firewall.guardEndpoint({ ...x0, mac: x.mac, addresses });
+  assert.deepEqual(await ports.passing(frames), ['own']);
+  await world.firewall.guardEndpoint({ ...second, addresses: [value(elsewhere)] });
+  assert.deepEqual(await ports.passing(frames), ['own', 'of the other network', 'ARP with it']);
+  await world.firewall.releaseEndpoint(second.link);
+  assert.deepEqual(await ports.passing(frames), ['own']);
+  assert.deepEqual(await world.firewall.check(), []);
+});
 
 test('the table in text: two endpoints, a change of the MAC, after detach, and after an attach that failed', async () => {
   await using world = await openWorld();

@@ -211,6 +211,7 @@ export async function openWorld(options: FirewallOptions = {}): Promise<World> {
     const endpoint: DriverEndpoint = {
       id: newId(),
       networkId: network.id,
+      containerId: name,
       interfaceName: `${driver.plan(network).interfacePrefix}0`,
       hostInterfaceName: `veth${randomBytes(4).toString('hex').slice(0, 7)}`,
       mac: randomMac(),

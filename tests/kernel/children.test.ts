@@ -97,7 +97,8 @@ test('a link in a sandbox is repaired: gone, renamed, down, without address or r
     ...{ isInternal: false, isPredefined: false, hasIpv4: true, hasIpv6: false },
   };
   const endpoint = {
-    ...{ id: 'e1', networkId: network.id, interfaceName: 'eth0', hostInterfaceName: '', mac: randomMac() },
+    ...{ id: 'e1', networkId: network.id, containerId: 'c1', interfaceName: 'eth0' },
+    ...{ hostInterfaceName: '', mac: randomMac() },
     ...{ addresses: [{ ip: ip('10.7.0.2'), length: 24 }], gateways: [ip('10.7.0.1')], sysctls: [] },
   };
   const shown = (): string =>

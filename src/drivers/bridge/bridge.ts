@@ -61,13 +61,13 @@ export function toFirewallNetwork(network: DriverNetwork): FirewallNetwork {
   };
 }
 
-/** What the firewall needs to know of an endpoint; undefined where it may send what it likes. Pure. */
+/** What the firewall needs to know of an endpoint. Pure. */
 export function toGuardedEndpoint(
   network: DriverNetwork,
-  { hostInterfaceName: link, mac, addresses }: DriverEndpoint,
-): GuardedEndpoint | undefined {
-  if (!parseBridgeOptions(network).checksSources) return undefined;
-  return { link, mac, addresses: addresses.map(({ ip }) => ip) };
+  { containerId: owner, hostInterfaceName: link, mac, addresses }: DriverEndpoint,
+): GuardedEndpoint {
+  const isChecked = parseBridgeOptions(network).checksSources;
+  return { link, owner, mac, addresses: addresses.map(({ ip }) => ip), isChecked };
 }
 
 /** Addresses that the bridge itself has: the gateways, but for modes and options that give it none. */
@@ -222,9 +222,8 @@ class BridgeDriver implements Driver {
       gateways: network.isInternal ? [] : endpoint.gateways,
       sysctls: endpoint.sysctls,
     };
-    const guarded = toGuardedEndpoint(network, endpoint);
     // First, so that the link is never in the bridge without.
-    if (guarded !== undefined) await this.#firewall.guardEndpoint(guarded);
+    await this.#firewall.guardEndpoint(toGuardedEndpoint(network, endpoint));
     try {
       await this.#kernel.attach(spec);
     } catch (error) {
@@ -333,7 +332,7 @@ class BridgeDriver implements Driver {
     await this.#firewall.applyEndpoints(
       keep.endpoints.flatMap((endpoint) => {
         const network = networks.get(endpoint.networkId);
-        return network === undefined ? [] : (toGuardedEndpoint(network, endpoint) ?? []);
+        return network === undefined ? [] : toGuardedEndpoint(network, endpoint);
       }),
     );
   }

@@ -55,6 +55,7 @@ export function toDriverEndpoint(endpoint: Endpoint & Required<Pick<Endpoint, 'm
   return {
     id: endpoint.id,
     networkId: endpoint.networkId,
+    containerId: endpoint.containerId,
     interfaceName: endpoint.interfaceName,
     hostInterfaceName: endpoint.hostInterfaceName,
     mac: endpoint.mac,
