@@ -21,6 +21,7 @@ const entries: Readonly<Record<string, string>> = {
   linkspan: 'src/frontends/cli/main.ts',
   dnsWorker: 'src/dns/dnsWorker.ts',
   kernelWorker: 'src/kernel/kernelWorker.ts',
+  nftWorker: 'src/kernel/nftWorker.ts',
   storeWorker: 'src/store/storeWorker.ts',
 };
 

@@ -3,7 +3,6 @@
  * down as the ip, nft and iptables commands that would make the same. Used by the demo; changes nothing.
  */
 import { execFileSync } from 'node:child_process';
-import { loadLibc } from '../src/kernel/libc.ts';
 import { openNft } from '../src/kernel/libnftables.ts';
 
 export interface Attachment {
@@ -145,7 +144,7 @@ export function readTopology(networks: readonly string[], outsideAddress: string
     hostAddress: address === undefined ? '' : `${address.local}/${address.prefixlen}`,
     outsideAddress,
     networks: networks.map(readNetwork),
-    nftElements: parseNftElements(openNft(loadLibc())('list table inet linkspan', false)),
+    nftElements: parseNftElements(openNft()('list table inet linkspan', false)),
   };
 }
 

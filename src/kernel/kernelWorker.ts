@@ -1,9 +1,8 @@
 /*
  * The kernel worker's thread: runs the verbs of Kernel in the order in which they come, each a few system calls, and
- * watches the kernel's notifications. Started by openKernel. It owns all netlink sockets; its thread is the only one
- * that ever enters another namespace.
+ * watches the kernel's notifications. Started by openKernel. It owns all netlink sockets; nft commands are the nft
+ * worker's.
  */
-import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -12,13 +11,10 @@ import { announce } from './announce.ts';
 import { attach } from './attach.ts';
 import { attachChild, detachChild, ensureParent, hasLinkKind } from './children.ts';
 import { changeElements } from './elements.ts';
-import { asKernelError } from './errno.ts';
-import { probeFeatures } from './features.ts';
 import { forgetFlows } from './flows.ts';
 import { HostPorts } from './hostPorts.ts';
 import type { NamespacePath } from './kernel.ts';
 import { linux, loadLibc } from './libc.ts';
-import { openNft } from './libnftables.ts';
 import {
   delAddress,
   dumpAddresses,
@@ -46,8 +42,9 @@ import {
   removeNamespace,
 } from './namespaces.ts';
 import { NetlinkSocket, newSocketContext } from './netlinkSocket.ts';
-import type { Call, Operations, WorkerMessage, WorkerStart } from './protocol.ts';
+import type { Call, NftVerb, Operations, Verb, WorkerMessage, WorkerStart } from './protocol.ts';
 import { Reaper } from './reaper.ts';
+import { serveVerb } from './serveVerbs.ts';
 import { getSysctl, setSysctl } from './sysctl.ts';
 import { openWatcher } from './watcher.ts';
 
@@ -56,6 +53,8 @@ function hasDestroy(): boolean {
   const [major = 0, minor = 0] = release().split('.').map(Number.parseFloat);
   return major > 6 || (major === 6 && minor >= 3);
 }
+
+type OwnVerb = Exclude<Verb, NftVerb>;
 
 /** The sockets in the worker's own namespace. */
 interface OwnSockets {
@@ -69,9 +68,8 @@ function makeOperations(
   { host, netfilter, ports }: OwnSockets,
   reaper: Reaper,
   drain: () => void,
-): Operations {
+): Operations<OwnVerb> {
   const { seam } = context;
-  const runNft = openNft(context.libc);
   const destroys = hasDestroy();
   const withSocket = <T>(path: NamespacePath, work: (socket: NetlinkSocket) => T): T => {
     if (path === undefined) return work(host);
@@ -112,28 +110,21 @@ function makeOperations(
     routes: (path) => withSocket(path, dumpRoutes),
     getSysctl: (key, path) => inNamespace(context, path, () => getSysctl(seam, key)),
     setSysctl: (key, value, path) => inNamespace(context, path, () => setSysctl(seam, key, value)),
-    nft: (commands, options = {}) =>
-      inNamespace(context, options.namespace, () => {
-        seam.step('kernel nft');
-        return runNft(commands, options.isJson === true);
-      }),
     holdPorts: (wanted) => ports.hold(wanted),
     releasePorts: (given) => ports.release(given),
     forgetFlows: (filters) =>
       forgetFlows(netfilter, filters, () => dumpAddresses(host).map((address) => address.ip)),
     setHairpin: (link, isHairpin) => setHairpin(host, link, isHairpin),
     changeElements: (batch) => changeElements(netfilter, batch, destroys),
-    probeFeatures: () => probeFeatures(context, runNft),
   };
 }
 
 function start(): void {
   if (parentPort === null) throw new Error('kernelWorker runs in a worker thread only');
   const port = parentPort;
-  const { seam: shared } = workerData as WorkerStart;
+  const { seam: shared, threadName } = workerData as WorkerStart;
   const seam = new Seam(shared.plan, shared.shared);
-  // The kernel names the thread in its notices of ruleset changes: unique, so that own ones can be told. At most 15 bytes.
-  writeFileSync('/proc/thread-self/comm', `linkspan-${randomBytes(3).toString('hex')}`);
+  writeFileSync('/proc/thread-self/comm', threadName);
   const post = (message: WorkerMessage): void => port.postMessage(message);
   const libc = loadLibc();
   const sockets = newSocketContext(libc, seam);
@@ -152,41 +143,17 @@ function start(): void {
   const operations = makeOperations({ libc, seam, home, sockets }, { host, netfilter, ports }, reaper, () =>
     watcher.drain(),
   );
-  port.on('message', (call: Call | 'close') => {
+  port.on('message', (call: Call<OwnVerb> | 'close') => {
     if (call === 'close') {
       port.close();
       void reaper.settle().then(() => open.dispose());
       return;
     }
-    answer(operations, call, post);
+    serveVerb(operations, call, post);
     // Under load the port is served before the event loop looks at the sockets, and deletes wait for their notice.
     if (reaper.isWaiting) watcher.drain();
   });
   post({ type: 'ready' });
-}
-
-function answer(
-  operations: Operations,
-  { id, verb, args }: Call,
-  post: (message: WorkerMessage) => void,
-): void {
-  const startedMs = performance.now();
-  const elapsedMs = (): number => performance.now() - startedMs;
-  const fail = (error: unknown): void => {
-    const { message, code } = asKernelError(verb, error);
-    post({ type: 'failure', id, failure: { message, code }, durationMs: elapsedMs() });
-  };
-  const succeed = (value: unknown): void => {
-    post({ type: 'result', id, value, durationMs: elapsedMs() });
-  };
-  try {
-    const run = operations[verb] as (...args: readonly unknown[]) => unknown;
-    const value = run(...args);
-    if (value instanceof Promise) value.then(succeed, fail);
-    else succeed(value);
-  } catch (error) {
-    fail(error);
-  }
 }
 
 start();

@@ -1,13 +1,10 @@
 /*
  * libnftables through koffi: runs nft commands in this process, where starting `nft` would cost 11 ms. A context is
  * made for each run (0.1 ms), because it holds a netlink socket of the namespace it was made in and a cache of what
- * it saw there. Its socket needs a descriptor below 1024 (lowDescriptors.ts). Contract: libnftables(3). The library is
- * loaded at first use, so that everything else works without.
+ * it saw there. Contract: libnftables(3). The library is loaded at first use, so that everything else works without.
  */
 import koffi from 'koffi';
 import { KernelError } from './kernel.ts';
-import { type Libc, linux } from './libc.ts';
-import { LowDescriptors } from './lowDescriptors.ts';
 
 const outputJson = 1 << 4;
 
@@ -65,39 +62,13 @@ const reasons: readonly (readonly [string, string])[] = [
   ['No buffer space available', 'ENOBUFS'],
 ];
 
-function isNetfilterSocket(libc: Libc, fd: number): boolean {
-  const is = (option: number, wanted: number): boolean => {
-    const value = Buffer.alloc(4);
-    const length = Buffer.from([4, 0, 0, 0]);
-    return (
-      libc.getsockopt(fd, linux.SOL_SOCKET, option, value, length) === 0 && value.readInt32LE() === wanted
-    );
-  };
-  return is(linux.SO_DOMAIN, linux.AF_NETLINK) && is(linux.SO_PROTOCOL, linux.NETLINK_NETFILTER);
-}
-
-/** A context whose socket select(2) can wait for. EMFILE when other things have all descriptors below 1024. */
-function openContext(library: Nftables, libc: Libc, descriptors: LowDescriptors): unknown {
-  const context = descriptors.take(
-    () => library.newContext(0),
-    (fd) => isNetfilterSocket(libc, fd),
-    (taken) => taken !== null && library.free(taken),
-  );
-  if (context === undefined) throw new KernelError('nft', 'EMFILE', 'no descriptor below 1024 is free');
-  if (context === null) throw new KernelError('nft_ctx_new', 'ENOMEM');
-  return context;
-}
-
-/**
- * The function that runs commands in the calling thread's namespace. Loads the library at its first call, and keeps
- * descriptors for the thread's life. Call it before there are many.
- */
-export function openNft(libc: Libc): RunNft {
-  const descriptors = new LowDescriptors();
+/** The function that runs commands in the calling thread's namespace. Loads the library at its first call. */
+export function openNft(): RunNft {
   let library: Nftables | undefined;
   return (commands, isJson) => {
     library ??= loadNftables();
-    const context = openContext(library, libc, descriptors);
+    const context = library.newContext(0);
+    if (context === null) throw new KernelError('nft_ctx_new', 'ENOMEM');
     try {
       library.bufferOutput(context);
       library.bufferError(context);

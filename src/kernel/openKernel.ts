@@ -1,7 +1,8 @@
 /*
- * The Kernel of the main thread: forwards every verb to the kernel worker and its events to listeners. Nothing here
- * blocks; the main thread's one foreign call is mkfifo.
+ * The Kernel of the main thread: forwards every verb to the kernel worker or the nft worker, and events to listeners.
+ * Nothing here blocks; the main thread's one foreign call is mkfifo.
  */
+import { randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { Events } from '../base/events.ts';
@@ -11,8 +12,10 @@ import { type Kernel, KernelError, type KernelEvents } from './kernel.ts';
 import { check, loadLibc } from './libc.ts';
 import type { KernelEvent, Verb, VerbArguments, VerbResult, WorkerMessage, WorkerStart } from './protocol.ts';
 
-const bundled = import.meta.url.endsWith('.ts') ? './kernelWorker.ts' : './kernelWorker.js';
-const workerUrl = new URL(bundled, import.meta.url);
+/** From source a worker is TypeScript beside this file; in a bundle it is a bundle beside this one. */
+function urlOf(worker: 'kernel' | 'nft'): URL {
+  return new URL(`./${worker}Worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+}
 
 /** Small, because an idle worker keeps what it once had. A dump of 1000 links needs some 2 MB. */
 const resourceLimits = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 } as const;
@@ -40,6 +43,8 @@ class WorkerLink {
   readonly events: Events<KernelEvents> = new Events();
   readonly ready: Promise<void>;
   readonly #worker: Worker;
+  /** `kernel worker` */
+  readonly #name: string;
   readonly #pending = new Map<number, Pending>();
   readonly #logger: Logger;
   readonly #observe: KernelObserver | undefined;
@@ -48,16 +53,17 @@ class WorkerLink {
   #nextId = 1;
   #death: KernelError | undefined;
 
-  constructor({ seam, logger, onOperation }: KernelOptions) {
+  constructor(worker: 'kernel' | 'nft', threadName: string, { seam, logger, onOperation }: KernelOptions) {
+    this.#name = `${worker} worker`;
     this.#logger = logger;
     this.#observe = onOperation;
     const ready = Promise.withResolvers<void>();
     this.ready = ready.promise;
     this.#becomeReady = ready.resolve;
     this.#failReady = ready.reject;
-    const workerData: WorkerStart = { seam: seam.workerData };
-    this.#worker = new Worker(workerUrl, {
-      name: 'kernel',
+    const workerData: WorkerStart = { seam: seam.workerData, threadName };
+    this.#worker = new Worker(urlOf(worker), {
+      name: worker,
       workerData,
       resourceLimits,
       // Sockets are opened by libc and closed by node:fs, which this bookkeeping would warn of.
@@ -65,7 +71,7 @@ class WorkerLink {
     });
     this.#worker.on('message', (message: WorkerMessage) => this.#receive(message));
     this.#worker.on('error', (error) => this.#die(error));
-    this.#worker.on('exit', () => this.#die(new Error('the kernel worker ended')));
+    this.#worker.on('exit', () => this.#die(new Error(`the ${this.#name} ended`)));
   }
 
   call<V extends Verb>(verb: V, args: VerbArguments<V>): Promise<VerbResult<V>> {
@@ -113,15 +119,15 @@ class WorkerLink {
   #die(cause: unknown): void {
     if (this.#death !== undefined) return;
     const text = cause instanceof Error ? cause.message : String(cause);
-    this.#death = new KernelError('kernel worker', 'EPIPE', text);
+    this.#death = new KernelError(this.#name, 'EPIPE', text);
     this.#failReady(this.#death);
-    if (this.#pending.size > 0) this.#logger.error({ err: text }, 'the kernel worker died');
+    if (this.#pending.size > 0) this.#logger.error({ err: text }, `the ${this.#name} died`);
     for (const pending of this.#pending.values()) pending.reject(this.#death);
     this.#pending.clear();
   }
 
   async close(): Promise<void> {
-    this.#death ??= new KernelError('kernel worker', 'EPIPE', 'closed');
+    this.#death ??= new KernelError(this.#name, 'EPIPE', 'closed');
     for (const pending of this.#pending.values()) pending.reject(this.#death);
     this.#pending.clear();
     const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
@@ -138,16 +144,18 @@ function rebuild(code: string, message: string): KernelError {
 }
 
 /**
- * Starts the kernel worker; resolves when it is ready to work, about 60 ms later. Dispose ends it: what is in the
- * kernel stays. Rejects with a KernelError where the worker cannot start (not root, koffi missing).
+ * Starts the workers; resolves when they are ready, about 60 ms later. Dispose ends them: what is in the kernel stays.
+ * Rejects with a KernelError where one cannot start (not root, koffi missing).
  */
 export async function openKernel(options: KernelOptions): Promise<Kernel> {
   // Makes libuv start its pool from this thread. Its threads keep the network namespace of the thread that starts
   // them for ever: started by a worker inside a container's namespace, they would do all file work from in there.
   await stat('/');
   const libc = loadLibc();
-  const link = new WorkerLink(options);
-  await link.ready;
+  const threadName = `linkspan-${randomBytes(3).toString('hex')}`;
+  const link = new WorkerLink('kernel', threadName, options);
+  const nft = new WorkerLink('nft', threadName, options);
+  await Promise.all([link.ready, nft.ready]);
   return {
     events: link.events,
     createNamespace: (...args) => link.call('createNamespace', args),
@@ -176,17 +184,19 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     routes: (...args) => link.call('routes', args),
     getSysctl: (...args) => link.call('getSysctl', args),
     setSysctl: (...args) => link.call('setSysctl', args),
-    nft: (...args) => link.call('nft', args),
+    nft: (...args) => nft.call('nft', args),
     holdPorts: (...args) => link.call('holdPorts', args),
     releasePorts: (...args) => link.call('releasePorts', args),
     forgetFlows: (...args) => link.call('forgetFlows', args),
     setHairpin: (...args) => link.call('setHairpin', args),
     changeElements: (...args) => link.call('changeElements', args),
-    probeFeatures: (...args) => link.call('probeFeatures', args),
+    probeFeatures: (...args) => nft.call('probeFeatures', args),
     makeFifo: (path) => {
       options.seam.step(`kernel mkfifo ${path}`);
       check(libc, `mkfifo ${path}`, libc.mkfifo(path, 0o600));
     },
-    [Symbol.asyncDispose]: () => link.close(),
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([link.close(), nft.close()]);
+    },
   };
 }

@@ -1,5 +1,5 @@
 /*
- * What the main thread and the kernel worker tell each other, by structured clone.
+ * What the main thread and the workers of the kernel tell each other, by structured clone.
  */
 import type { FaultPlan } from '../base/seam.ts';
 import type { Kernel, KernelEvents } from './kernel.ts';
@@ -7,21 +7,29 @@ import type { Kernel, KernelEvents } from './kernel.ts';
 /** The verbs that cross the thread boundary; `makeFifo` is synchronous and does not. */
 export type Verb = Exclude<keyof Kernel, 'events' | 'makeFifo' | typeof Symbol.asyncDispose>;
 
+/** Those of the nft worker; all others are the kernel worker's. */
+export type NftVerb = Extract<Verb, 'nft' | 'probeFeatures'>;
+
 export type VerbArguments<V extends Verb> = Parameters<Kernel[V]>;
 export type VerbResult<V extends Verb> = Awaited<ReturnType<Kernel[V]>>;
 
 /** A verb is synchronous, except for deleting a link, which waits for the kernel without holding the others up. */
-export type Operations = {
-  readonly [V in Verb]: (...args: VerbArguments<V>) => VerbResult<V> | Promise<VerbResult<V>>;
+export type Operations<Verbs extends Verb> = {
+  readonly [V in Verbs]: (...args: VerbArguments<V>) => VerbResult<V> | Promise<VerbResult<V>>;
 };
 
 export interface WorkerStart {
   readonly seam: { readonly plan: FaultPlan | undefined; readonly shared: SharedArrayBuffer };
+  /**
+   * The kernel names the thread in its notices of ruleset changes: both workers have this name, unique on the machine, so
+   * that own changes can be told. At most 15 bytes.
+   */
+  readonly threadName: string;
 }
 
-export type Call = {
-  readonly [V in Verb]: { readonly id: number; readonly verb: V; readonly args: VerbArguments<V> };
-}[Verb];
+export type Call<Verbs extends Verb> = {
+  readonly [V in Verbs]: { readonly id: number; readonly verb: V; readonly args: VerbArguments<V> };
+}[Verbs];
 
 /** A KernelError in parts: structured clone keeps neither the class nor its fields. */
 export interface Failure {

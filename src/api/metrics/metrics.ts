@@ -37,7 +37,7 @@ export interface ServedRequest {
 
 export interface KernelOperation {
   readonly verb: string;
-  /** Inside the kernel worker, without the wait for its turn. */
+  /** Inside the kernel's workers, without the wait for its turn. */
   readonly durationMs: number;
   readonly isFailure: boolean;
 }
