@@ -295,7 +295,7 @@ test('the plan of an endpoint: its MAC, each of its addresses, and the link-loca
 });
 
 test('an endpoint may use addresses that its container has elsewhere, but not speak for them', () => {
-  const [first = '', second = ''] = ['172.19.0.2', 'fd00:1::2'];
+  const [first, second] = ['172.19.0.2', 'fd00:1::2'] as const;
   const other = {
     ...endpoint,
     ...{ link: 'veth2', isChecked: false },
