@@ -19,7 +19,7 @@ import {
   type LinkMessage,
   routeType,
 } from '../codec/netlink/route.ts';
-import { formatIp, type Ip } from '../net/ip.ts';
+import { formatIp, type Ip, type IpFamily } from '../net/ip.ts';
 import type { IpWithLength } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';
 import { type Address, type BridgeSpec, KernelError, type Link, type Route } from './kernel.ts';
@@ -58,13 +58,22 @@ export function dumpLinks(socket: NetlinkSocket): readonly Link[] {
 }
 
 export function dumpAddresses(socket: NetlinkSocket): readonly Address[] {
-  const request = { operation: 'RTM_GETADDR dump', message: encodeDump('addresses') };
-  return socket.dump(request, routeType.newAddress, decodeAddress);
+  return dumpFamilies((family) => {
+    const request = { operation: 'RTM_GETADDR dump', message: encodeDump('addresses', family) };
+    return socket.dump(request, routeType.newAddress, decodeAddress);
+  });
 }
 
 export function dumpRoutes(socket: NetlinkSocket): readonly Route[] {
-  const request = { operation: 'RTM_GETROUTE dump', message: encodeDump('routes') };
-  return socket.dump(request, routeType.newRoute, decodeRoute);
+  return dumpFamilies((family) => {
+    const request = { operation: 'RTM_GETROUTE dump', message: encodeDump('routes', family) };
+    return socket.dump(request, routeType.newRoute, decodeRoute);
+  });
+}
+
+/** A kernel without IPv6 answers the second question with everything that it has, so that some may come twice. */
+function dumpFamilies<T>(dump: (family: IpFamily) => readonly T[]): readonly T[] {
+  return [...dump(4), ...dump(6)];
 }
 
 /** Creates the bridge up, or brings one with the same owner mark to what `spec` says. EEXIST if another has the name. */

@@ -304,13 +304,13 @@ test('requests that ask: one link, and dumps of each kind', () => {
     [3, '62723000'],
     [29, '08000000'],
   ]);
-  for (const [bytes, type] of [
-    [encodeLinkDump(), 18],
-    [encodeDump('addresses'), 22],
-    [encodeDump('routes'), 26],
+  for (const [bytes, type, family] of [
+    [encodeLinkDump(), 18, 0],
+    [encodeDump('addresses', 4), 22, 2],
+    [encodeDump('routes', 6), 26, 10],
   ] as const) {
     const tree = treeOf(Buffer.from(bytes).toString('hex'));
     assert.deepEqual([tree.type, tree.flags], [type, 0x301]);
-    assert.match(tree.fixed, /^0+$/);
+    assert.match(tree.fixed, new RegExp(`^${family.toString(16).padStart(2, '0')}0+$`));
   }
 });

@@ -446,13 +446,16 @@ export function encodeLoopbackRoute(ifindex: number): Uint8Array {
   return w.finish();
 }
 
-/** RTM_GETADDR or RTM_GETROUTE of everything, all families. */
-export function encodeDump(what: 'addresses' | 'routes'): Uint8Array {
+/**
+ * RTM_GETADDR or RTM_GETROUTE of everything of one family: from Linux 6.10 on that takes no lock, where a dump of all
+ * families waits until whatever link is being deleted, in any namespace, is gone.
+ */
+export function encodeDump(what: 'addresses' | 'routes', family: IpFamily): Uint8Array {
   const w = new Writer();
+  const header = new Uint8Array(what === 'addresses' ? 8 : 12);
+  header[0] = familyNumber(family);
   const type = what === 'addresses' ? routeType.getAddress : routeType.getRoute;
-  w.message(type, messageFlag.request | messageFlag.dump, () =>
-    w.bytes(new Uint8Array(what === 'addresses' ? 8 : 12)),
-  );
+  w.message(type, messageFlag.request | messageFlag.dump, () => w.bytes(header));
   return w.finish();
 }
 
