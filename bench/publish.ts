@@ -1,7 +1,7 @@
 /*
  * What one published port costs of kernel and firewall: a socket that holds the host's port, and an element of the map
  * that translates it, through the kernel worker into the table as the daemon makes it; before and after ten thousand
- * others are published. Prints milliseconds as JSON. Run inside scripts/lane. Not for the rest of a `docker run`: see
+ * others are published. Taken by whoever waits, with the changes of threads, and in the worker, without. Prints milliseconds as JSON. Run inside scripts/lane. Not for the rest of a `docker run`: see
  * bench/ports.ts.
  */
 import { silentLogger } from '../src/base/logger.ts';
@@ -23,7 +23,15 @@ const table = 'bench';
 const anyAddress = ipFromBytes(Uint8Array.of(0, 0, 0, 0));
 const target = ipFromBytes(Uint8Array.of(172, 18, 0, 2));
 
-await using kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
+/** What the worker's calls took there. */
+let workerMs = 0;
+await using kernel = await openKernel({
+  seam: openSeam(),
+  logger: silentLogger,
+  onOperation: ({ durationMs }) => {
+    workerMs += durationMs;
+  },
+});
 const skeleton = {
   table,
   marksAccepted: false,
@@ -74,16 +82,19 @@ async function measure(published: number): Promise<void> {
     samples.set(`${what}At${published}`, values);
     return values;
   };
-  const [holding, adding, whole, removal] = [
+  const [holding, adding, whole, removal, inWorker] = [
     series('hold'),
     series('element'),
     series('add'),
     series('remove'),
+    series('worker'),
   ];
   const ports = holdersOf(8080, 1);
   for (let round = 0; round < rounds + warmRounds; round += 1) {
     if (round === warmRounds) for (const values of samples.values()) values.length = 0;
+    workerMs = 0;
     await timed(whole, () => publish(ports, holding, adding));
+    inWorker.push(workerMs);
     await timed(removal, () => unpublish(ports));
   }
 }
