@@ -17,6 +17,20 @@ export function quantilesOf(samples: readonly number[], digits = 2): Quantiles {
   return { p25: at(0.25), median: at(0.5), p90: at(0.9) };
 }
 
+/** A table of what was measured, with a sentence above it. */
+export function quantileTable(
+  caption: string,
+  rows: readonly (readonly [what: string, quantiles: Quantiles])[],
+): readonly string[] {
+  return [
+    caption,
+    '',
+    '| step | lower quartile | median | p90 |',
+    '|---|---|---|---|',
+    ...rows.map(([what, { p25, median, p90 }]) => `| ${what} | ${p25} | ${median} | ${p90} |`),
+  ];
+}
+
 /** Runs `work` and notes its milliseconds. */
 export async function timed(samples: number[], work: () => Promise<unknown>): Promise<void> {
   const start = performance.now();

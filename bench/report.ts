@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import type { Quantiles } from './quantiles.ts';
+import { type Quantiles, quantileTable } from './quantiles.ts';
 import { ratio, type Target, targetTable } from './target.ts';
 import { type TrafficResults, trafficTables, trafficTargets } from './trafficTables.ts';
 
@@ -54,20 +54,19 @@ function commit(): string {
 }
 
 function attachTable(result: AttachResult): readonly string[] {
-  const row = (what: string, { p25, median, p90 }: Quantiles): string =>
-    `| ${what} | ${p25} | ${median} | ${p90} |`;
-  return [
+  return quantileTable(
     `One endpoint, through the kernel worker, ${result.rounds} rounds in turns with the C program, milliseconds:`,
-    '',
-    '| step | lower quartile | median | p90 |',
-    '|---|---|---|---|',
-    row('namespace with lo up', result.namespace),
-    row('veth, bridge port, addresses, routes', result.attach),
-    row('nft element', result.element),
-    row('whole attach', result.whole),
-    ...(result.floor === undefined ? [] : [row('the same by a C program (attachFloor.c)', result.floor)]),
-    row('detach, until its event', result.detachUntilEvent),
-  ];
+    [
+      ['namespace with lo up', result.namespace],
+      ['veth, bridge port, addresses, routes', result.attach],
+      ['nft element', result.element],
+      ['whole attach', result.whole],
+      ...(result.floor === undefined
+        ? []
+        : [['the same by a C program (attachFloor.c)', result.floor] as const]),
+      ['detach, until its event', result.detachUntilEvent],
+    ],
+  );
 }
 
 function engineTable(engines: readonly EngineResult[]): readonly string[] {

@@ -1,7 +1,7 @@
 /*
  * Tables and targets of what publish.ts, ports.ts and path.ts measured. Pure; the results are their JSON.
  */
-import type { Quantiles } from './quantiles.ts';
+import { type Quantiles, quantileTable } from './quantiles.ts';
 import { ratio, type Target } from './target.ts';
 
 /** Milliseconds, by what was done and how many ports were published before. */
@@ -112,22 +112,19 @@ export function trafficTargets({ publish, ports, path }: TrafficResults): readon
 }
 
 function publishTable(result: PublishResult): readonly string[] {
-  const row = (what: string, { p25, median, p90 }: Quantiles): string =>
-    `| ${what} | ${p25} | ${median} | ${p90} |`;
-  return [
+  return quantileTable(
     `One published port, through the kernel worker, ${result.rounds} rounds, milliseconds:`,
-    '',
-    '| step | lower quartile | median | p90 |',
-    '|---|---|---|---|',
-    row('the socket that holds it', result.holdAt0),
-    row('the nft element', result.elementAt0),
-    row('published', result.addAt0),
-    row('published, in the worker alone', result.workerAt0),
-    row('taken back', result.removeAt0),
-    row('published beside 10,000', result.addAt10000),
-    row('published beside 10,000, in the worker alone', result.workerAt10000),
-    row('taken back beside 10,000', result.removeAt10000),
-  ];
+    [
+      ['the socket that holds it', result.holdAt0],
+      ['the nft element', result.elementAt0],
+      ['published', result.addAt0],
+      ['published, in the worker alone', result.workerAt0],
+      ['taken back', result.removeAt0],
+      ['published beside 10,000', result.addAt10000],
+      ['published beside 10,000, in the worker alone', result.workerAt10000],
+      ['taken back beside 10,000', result.removeAt10000],
+    ],
+  );
 }
 
 function portsTable({ runs, traffic }: PortsResult): readonly string[] {

@@ -7,6 +7,7 @@
 import type { Logger } from '../base/logger.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import { type ChildSpec, type Kernel, KernelError, type Link, type ParentSpec } from '../kernel/kernel.ts';
+import { type Announcements, Announcer } from './announcer.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from './interface.ts';
 import { formatOwnerMark, parseOwnerMark } from './ownerMark.ts';
 import { type PeerKernel, repairPeer } from './peerRepair.ts';
@@ -47,7 +48,7 @@ export interface ChildKind {
 const parentLabel = 'parent';
 const familyLabels = ['com.docker.network.enable_ipv4', 'com.docker.network.enable_ipv6'];
 /** Gratuitous ARPs after an attach: a new address of the link has come to an address that peers may remember. */
-const announcements = { count: 3, intervalMs: 1000 } as const;
+const announcements: Announcements = { count: 3, intervalMs: 1000 };
 
 function invalid(text: string): never {
   throw new LinkspanError('driverOptionInvalid', text);
@@ -87,6 +88,7 @@ class ChildDriver implements Driver {
   readonly scope = 'local';
   readonly #kind: ChildKind;
   readonly #deps: ChildDependencies;
+  readonly #announcer: Announcer;
   /** Parents that were there before us: not ours to make again. */
   readonly #borrowed = new Set<string>();
 
@@ -94,6 +96,7 @@ class ChildDriver implements Driver {
     this.name = kind.name;
     this.#kind = kind;
     this.#deps = deps;
+    this.#announcer = new Announcer(deps.kernel, deps.logger);
   }
 
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
@@ -216,7 +219,7 @@ class ChildDriver implements Driver {
     } catch (error) {
       throw this.#explained(error, network);
     }
-    if (plan.sharesMac !== true) this.#announceLater(endpoint, sandboxPath);
+    if (plan.sharesMac !== true) this.#announcer.begin(endpoint, sandboxPath, announcements);
   }
 
   async detach(
@@ -224,6 +227,7 @@ class ChildDriver implements Driver {
     endpoint: DriverEndpoint,
     sandboxPath: string | undefined,
   ): Promise<void> {
+    this.#announcer.end(endpoint.id);
     if (sandboxPath === undefined) return;
     await this.#deps.kernel.detachChild({
       sandbox: sandboxPath,
@@ -319,17 +323,6 @@ class ChildDriver implements Driver {
         cause,
       );
     return error;
-  }
-
-  /** Nobody waits for it; what fails is not tried again. */
-  #announceLater({ id, interfaceName, mac, addresses }: DriverEndpoint, sandboxPath: string): void {
-    const announce = (): void => {
-      for (const { ip } of addresses)
-        this.#deps.kernel.announce(interfaceName, mac, ip, sandboxPath).catch((error: unknown) => {
-          this.#deps.logger.debug({ endpoint: id, err: error }, 'could not announce an address');
-        });
-    };
-    for (let i = 0; i < announcements.count; i++) setTimeout(announce, i * announcements.intervalMs).unref();
   }
 }
 

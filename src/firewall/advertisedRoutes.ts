@@ -4,18 +4,14 @@
  * accept_ra is 2. Where a network manager looks after advertisements itself, accept_ra is 0 and nothing happens.
  * Contract: Documentation/networking/ip-sysctl.rst, accept_ra.
  */
-import { type Kernel, KernelError } from '../kernel/kernel.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { findSysctl } from './findSysctl.ts';
 
 type RouteKernel = Pick<Kernel, 'routes' | 'links' | 'getSysctl'>;
 
 /** False as soon as somebody has done something about it, or the link is gone. */
 export async function acceptsAsHostOnly(kernel: Pick<Kernel, 'getSysctl'>, link: string): Promise<boolean> {
-  try {
-    return (await kernel.getSysctl(`net/ipv6/conf/${link}/accept_ra`)).trim() === '1';
-  } catch (error) {
-    if (error instanceof KernelError && error.code === 'ENOENT') return false;
-    throw error;
-  }
+  return (await findSysctl(kernel, `net/ipv6/conf/${link}/accept_ra`)) === '1';
 }
 
 /** Names of such links, as things are before forwarding is switched on. */

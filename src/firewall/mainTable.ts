@@ -2,6 +2,7 @@
  * The table `inet linkspan`: what networks, foreign bridges and published ports put into it. Knows nothing of other
  * firewalls, and of endpoints only that they are somebody else's matter (guardTable.ts).
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { SetElement } from '../kernel/kernel.ts';
 import type { FirewallBinding } from './binding.ts';
 import { bindingSets, planBinding } from './bindingElements.ts';
@@ -49,7 +50,9 @@ export class MainTable {
   /** Changes what the skeleton depends on, and writes it if it changed. */
   setOptions(change: Partial<Omit<SkeletonOptions, 'table'>>): Promise<void> {
     return this.#keeper.run(async (turn) => {
-      this.#options = { ...this.#options, ...change };
+      const options = { ...this.#options, ...change };
+      if (isDeepStrictEqual(options, this.#options)) return;
+      this.#options = options;
       await turn.setSkeleton(mainSkeleton(this.#options));
     });
   }

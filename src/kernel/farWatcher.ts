@@ -17,12 +17,10 @@ import {
   routeGroups,
   routeType,
 } from '../codec/netlink/route.ts';
-import { containsIp, type Prefix } from '../net/prefix.ts';
+import { containsIp, linkLocal6 } from '../net/prefix.ts';
 import { errnoName } from './errno.ts';
 import { type Libc, linux } from './libc.ts';
 import { notificationBufferBytes, openNetlinkFd, type SocketContext, setOption } from './netlinkSocket.ts';
-
-const linkLocal: Prefix = { base: { family: 6, bits: 0xfe80n << 112n }, length: 10 };
 
 const messageHeaderBytes = 56;
 const vectorBytes = 16;
@@ -84,7 +82,7 @@ class FarState {
     switch (type) {
       case routeType.delAddress: {
         const address = decodeAddress(payload);
-        if (address !== undefined && !containsIp(linkLocal, address.ip)) this.#robbed.add(address.ifindex);
+        if (address !== undefined && !containsIp(linkLocal6, address.ip)) this.#robbed.add(address.ifindex);
         break;
       }
       case routeType.delRoute: {
@@ -114,7 +112,7 @@ class FarState {
 /** A route as users see them: the kernel's own (local, broadcast, IPv6 link-local) come and go with others. */
 function lostRoute(payload: Uint8Array): RouteMessage | undefined {
   const route = decodeRoute(payload);
-  const isOwn = route?.destination !== undefined && containsIp(linkLocal, route.destination.base);
+  const isOwn = route?.destination !== undefined && containsIp(linkLocal6, route.destination.base);
   return isOwn ? undefined : route;
 }
 

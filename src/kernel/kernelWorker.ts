@@ -3,10 +3,7 @@
  * watches the kernel's notifications. Started by openKernel. It owns all netlink sockets; nft commands are the nft
  * worker's.
  */
-import { writeFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { parentPort, workerData } from 'node:worker_threads';
-import { Seam } from '../base/seam.ts';
 import { announce } from './announce.ts';
 import { attach } from './attach.ts';
 import { attachChild, detachChild, ensureParent, hasLinkKind } from './children.ts';
@@ -42,9 +39,9 @@ import {
   removeNamespace,
 } from './namespaces.ts';
 import { NetlinkSocket, newSocketContext } from './netlinkSocket.ts';
-import type { Call, NftVerb, Operations, Verb, WorkerMessage, WorkerStart } from './protocol.ts';
+import type { Call, NftVerb, Operations, Verb } from './protocol.ts';
 import { Reaper } from './reaper.ts';
-import { serveVerb } from './serveVerbs.ts';
+import { enterThread, serveVerb } from './serveVerbs.ts';
 import { getSysctl, setSysctl } from './sysctl.ts';
 import { openWatcher } from './watcher.ts';
 
@@ -120,12 +117,7 @@ function makeOperations(
 }
 
 function start(): void {
-  if (parentPort === null) throw new Error('kernelWorker runs in a worker thread only');
-  const port = parentPort;
-  const { seam: shared, threadName } = workerData as WorkerStart;
-  const seam = new Seam(shared.plan, shared.shared);
-  writeFileSync('/proc/thread-self/comm', threadName);
-  const post = (message: WorkerMessage): void => port.postMessage(message);
+  const { port, post, seam } = enterThread();
   const libc = loadLibc();
   const sockets = newSocketContext(libc, seam);
   const open = new DisposableStack();

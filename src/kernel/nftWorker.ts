@@ -4,23 +4,16 @@
  * process when its socket has number 1024 or more, and the daemon has several descriptors for each container and one
  * for each published port. Parsing, some milliseconds, holds up no other verb either. Contract: unshare(2).
  */
-import { writeFileSync } from 'node:fs';
-import { parentPort, workerData } from 'node:worker_threads';
-import { Seam } from '../base/seam.ts';
 import { probeFeatures } from './features.ts';
 import { check, linux, loadLibc } from './libc.ts';
 import { openNft } from './libnftables.ts';
 import { inNamespace, openHome } from './namespaces.ts';
 import { newSocketContext } from './netlinkSocket.ts';
-import type { Call, NftVerb, Operations, WorkerMessage, WorkerStart } from './protocol.ts';
-import { serveVerb } from './serveVerbs.ts';
+import type { Call, NftVerb, Operations } from './protocol.ts';
+import { enterThread, serveVerb } from './serveVerbs.ts';
 
 function start(): void {
-  if (parentPort === null) throw new Error('nftWorker runs in a worker thread only');
-  const port = parentPort;
-  const { seam: shared, threadName } = workerData as WorkerStart;
-  const seam = new Seam(shared.plan, shared.shared);
-  writeFileSync('/proc/thread-self/comm', threadName);
+  const { port, post, seam } = enterThread();
   const libc = loadLibc();
   // From here on nothing may be left to libuv's pool: its threads have the process's table.
   check(libc, 'unshare files', libc.unshare(linux.CLONE_FILES));
@@ -35,7 +28,6 @@ function start(): void {
       }),
     probeFeatures: () => probeFeatures(context, runNft),
   };
-  const post = (message: WorkerMessage): void => port.postMessage(message);
   port.on('message', (call: Call<NftVerb> | 'close') => {
     if (call !== 'close') return serveVerb(operations, call, post);
     port.close();

@@ -1,8 +1,26 @@
 /*
- * A worker's side of the protocol: runs the verbs that come, in their order, and answers.
+ * A worker's side of the protocol: what it starts with, and running the verbs that come, in their order.
  */
+import { writeFileSync } from 'node:fs';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { Seam } from '../base/seam.ts';
 import { asKernelError } from './errno.ts';
-import type { Call, Operations, Verb, WorkerMessage } from './protocol.ts';
+import type { Call, Operations, Verb, WorkerMessage, WorkerStart } from './protocol.ts';
+
+export interface WorkerThread {
+  readonly port: MessagePort;
+  readonly post: (message: WorkerMessage) => void;
+  readonly seam: Seam;
+}
+
+/** Takes what openKernel gave this thread, its name among it. Throws where this is no worker. */
+export function enterThread(): WorkerThread {
+  if (parentPort === null) throw new Error('this runs in a worker thread only');
+  const port = parentPort;
+  const { seam, threadName } = workerData as WorkerStart;
+  writeFileSync('/proc/thread-self/comm', threadName);
+  return { port, post: (message) => port.postMessage(message), seam: new Seam(seam.plan, seam.shared) };
+}
 
 /** Runs one verb; its answer is posted at once, or when the promise that it returned settles. */
 export function serveVerb<Verbs extends Verb>(

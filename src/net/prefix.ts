@@ -16,6 +16,9 @@ export interface IpWithLength {
   readonly length: number;
 }
 
+/** RFC 4291 section 2.5.6. */
+export const linkLocal6: Prefix = { base: { family: 6, bits: 0xfe80n << 112n }, length: 10 };
+
 function maskOf(family: IpFamily, length: number): bigint {
   const width = BigInt(widthOf(family));
   return ((1n << BigInt(length)) - 1n) << (width - BigInt(length));

@@ -100,7 +100,12 @@ export function hijackRouteOf(path: string): string | undefined {
 }
 
 /** Counts a request whose connection was taken over: no hook of the server sees its end. */
-function observe(context: ApiContext, route: string, status: number, startedMs: number): void {
+export function observeHijack(
+  context: ApiContext,
+  route: string | undefined,
+  status: number,
+  startedMs: number,
+): void {
   const durationMs = performance.now() - startedMs;
   context.deps.metrics.observeRequest({ method: 'POST', route, status, durationMs });
 }
@@ -123,11 +128,11 @@ export async function serveUpgrade(
       : await openExec(context, decodeURIComponent(exec ?? ''), request, version);
   if (session === undefined) {
     connection.end('HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
-    observe(context, execRoute, 200, startedMs);
+    observeHijack(context, execRoute, 200, startedMs);
     return;
   }
   connection.write(replyHead(true, session.contentType));
-  observe(context, attach === undefined ? execRoute : attachRoute, 101, startedMs);
+  observeHijack(context, attach === undefined ? execRoute : attachRoute, 101, startedMs);
   await serve(connection, session).catch((error: unknown) => {
     context.deps.logger.warn({ err: error, request: url.pathname }, 'a stream broke off');
     connection.destroy();
@@ -142,7 +147,7 @@ export const hijackRoutes: Routes = (app, context) => {
     reply.hijack();
     const connection = takeSocket(request.raw, reply.raw);
     connection.write(replyHead(false, session.contentType));
-    observe(context, attachRoute, 200, startedMs);
+    observeHijack(context, attachRoute, 200, startedMs);
     await serve(connection, session);
   });
 
@@ -154,7 +159,7 @@ export const hijackRoutes: Routes = (app, context) => {
     reply.hijack();
     const connection = takeSocket(request.raw, reply.raw);
     connection.write(replyHead(false, session.contentType));
-    observe(context, execRoute, 200, startedMs);
+    observeHijack(context, execRoute, 200, startedMs);
     await serve(connection, session);
     return await reply;
   });

@@ -15,7 +15,7 @@ import { errorReply } from './errorReply.ts';
 import { eventRoutes } from './eventRoutes.ts';
 import { execRoutes } from './execRoutes.ts';
 import { writeRawError } from './hijack.ts';
-import { hijackRoutes, hijackRouteOf, serveUpgrade } from './hijackRoutes.ts';
+import { hijackRoutes, hijackRouteOf, observeHijack, serveUpgrade } from './hijackRoutes.ts';
 import { imageRoutes } from './imageRoutes.ts';
 import { listenOn } from './listenSocket.ts';
 import { networkRoutes } from './networkRoutes.ts';
@@ -179,7 +179,7 @@ class DockerApiServer implements ApiServer {
   }
 
   async #upgrade(request: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
-    const { logger, metrics } = this.#context.deps;
+    const { logger } = this.#context.deps;
     const startedMs = performance.now();
     this.#taken.add(connection);
     connection.once('close', () => this.#taken.delete(connection));
@@ -192,8 +192,7 @@ class DockerApiServer implements ApiServer {
     } catch (error) {
       const { status, message } = errorReply(error, logger, `${request.method} ${request.url}`);
       logger.debug({ url: request.url, status, err: error }, 'refused an upgrade');
-      const durationMs = performance.now() - startedMs;
-      metrics.observeRequest({ method: 'POST', route: hijackRouteOf(pathOf(request)), status, durationMs });
+      observeHijack(this.#context, hijackRouteOf(pathOf(request)), status, startedMs);
       writeRawError(connection, status, message);
     }
   }

@@ -13,7 +13,8 @@ import type { FirewallNetwork } from '../../firewall/network.ts';
 import { discardedPrefix, type Kernel, KernelError, type Link, type Sysctl } from '../../kernel/kernel.ts';
 import { equalIp, type IpFamily } from '../../net/ip.ts';
 import { type Mac, macFromBytes } from '../../net/mac.ts';
-import { containsIp, type IpWithLength, type Prefix } from '../../net/prefix.ts';
+import { containsIp, type IpWithLength, linkLocal6 } from '../../net/prefix.ts';
+import { Announcer } from '../announcer.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan, Publishing } from '../interface.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { type BridgeOptions, parseBridgeOptions } from './options.ts';
@@ -121,8 +122,6 @@ const minimalIpv6MtuBytes = 1280;
 /** BR_MAX_PORTS, 1 << 10, less the number 0. */
 const bridgePorts = 1023;
 
-const linkLocal: Prefix = { base: { family: 6, bits: 0xfe80n << 112n }, length: 10 };
-
 class BridgeDriver implements Driver {
   readonly name = 'bridge';
   readonly scope = 'local';
@@ -130,8 +129,7 @@ class BridgeDriver implements Driver {
   readonly #firewall: BridgeDependencies['firewall'];
   readonly #logger: Logger;
   readonly #daemonId: string;
-  /** What is still to be said of an endpoint, by its id. */
-  readonly #announcements = new Map<string, Disposable>();
+  readonly #announcer: Announcer;
   /** Networks on a bridge of the user's, which is not ours to make again. */
   readonly #borrowing = new Set<string>();
 
@@ -140,6 +138,7 @@ class BridgeDriver implements Driver {
     this.#firewall = firewall;
     this.#logger = logger;
     this.#daemonId = daemonId;
+    this.#announcer = new Announcer(kernel, logger);
   }
 
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
@@ -232,19 +231,14 @@ class BridgeDriver implements Driver {
       });
       if (!(error instanceof KernelError) || error.code !== 'EXFULL') throw error;
       const limit = `bridge ${options.bridge} has the ${bridgePorts} ports that Linux lets a bridge have`;
-      throw new LinkspanError(
-        'networkFull',
-        `network ${network.name} is full: ${limit}; use another network`,
-        {
-          cause: error,
-        },
-      );
+      const text = `network ${network.name} is full: ${limit}; use another network`;
+      throw new LinkspanError('networkFull', text, { cause: error });
     }
-    this.#announceLater(endpoint, sandboxPath, options.announcements);
+    this.#announcer.begin(endpoint, sandboxPath, options.announcements);
   }
 
   async detach(_network: DriverNetwork, endpoint: DriverEndpoint): Promise<void> {
-    this.#announcements.get(endpoint.id)?.[Symbol.dispose]();
+    this.#announcer.end(endpoint.id);
     await this.#kernel.delLink(endpoint.hostInterfaceName);
     // Only once the link is gone: what it may send must not widen.
     await this.#firewall.releaseEndpoint(endpoint.hostInterfaceName);
@@ -402,33 +396,6 @@ class BridgeDriver implements Driver {
     await allDone(calls);
   }
 
-  /**
-   * Peers may remember another MAC for the address: a container that had it before. The first message may fall to a
-   * port that is not forwarding yet, hence the repetitions. Nobody waits for them; what fails is not tried again.
-   */
-  #announceLater(
-    { id, interfaceName, mac, addresses }: DriverEndpoint,
-    sandboxPath: string,
-    { count, intervalMs }: BridgeOptions['announcements'],
-  ): void {
-    const announcing = new DisposableStack();
-    let left = count;
-    const announce = (): void => {
-      left -= 1;
-      if (left === 0) this.#announcements.delete(id);
-      for (const { ip } of addresses)
-        this.#kernel.announce(interfaceName, mac, ip, sandboxPath).catch((error: unknown) => {
-          this.#logger.debug({ endpoint: id, err: error }, 'could not announce an address');
-        });
-    };
-    for (let i = 0; i < count; i++) {
-      const timer = setTimeout(announce, i * intervalMs).unref();
-      announcing.defer(() => clearTimeout(timer));
-    }
-    announcing.defer(() => this.#announcements.delete(id));
-    if (count > 0) this.#announcements.set(id, announcing);
-  }
-
   /** A kernel without IPv6 has nothing to set, which is an error where the network needs it. */
   async #setIpv6(key: string, value: string, isNeeded: boolean): Promise<void> {
     try {
@@ -443,7 +410,7 @@ class BridgeDriver implements Driver {
   /** Addresses of an earlier configuration (`--bip`) go; link-local ones are the kernel's. */
   async #dropOtherAddresses(link: Link, wanted: readonly IpWithLength[]): Promise<void> {
     const present = (await this.#kernel.addresses()).filter(
-      ({ ifindex, ip }) => ifindex === link.ifindex && !containsIp(linkLocal, ip),
+      ({ ifindex, ip }) => ifindex === link.ifindex && !containsIp(linkLocal6, ip),
     );
     for (const address of present)
       if (!wanted.some(({ ip, length }) => equalIp(ip, address.ip) && length === address.length))

@@ -2,6 +2,7 @@
  * The bridge driver's options: Docker's labels, parsed strictly with Docker Engine 28's texts. Pure.
  * A label that we do not know is refused: an option that does nothing would be worse than an error.
  */
+import type { Announcements } from '../announcer.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { formatIp, type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
 import { type Prefix, parseSource } from '../../net/prefix.ts';
@@ -30,7 +31,7 @@ export interface BridgeOptions {
   /** Links from which published ports answer on the container's own address too. */
   readonly trustedLinks: readonly string[];
   /** Gratuitous ARPs after an attach. */
-  readonly announcements: { readonly count: number; readonly intervalMs: number };
+  readonly announcements: Announcements;
   readonly isDefaultBridge: boolean;
   /** True: a container may send as itself only. */
   readonly checksSources: boolean;

@@ -100,7 +100,10 @@ export class ContainerTable {
     return live;
   }
 
-  /** Changes a record in memory at once, and durably (`starting`: for this machine's uptime) when it resolves. A refused write takes the change back. */
+  /**
+   * Changes a record in memory at once, and durably (`starting`: for this machine's uptime) when it resolves. A refused
+   * write takes the change back.
+   */
   async update(live: LiveContainer, change: Partial<Container>): Promise<void> {
     const before = live.record;
     const next = { ...before, ...change };

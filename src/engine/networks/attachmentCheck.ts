@@ -4,14 +4,14 @@
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
-import { containsIp, type Prefix } from '../../net/prefix.ts';
+import { containsIp, linkLocal6, type Prefix } from '../../net/prefix.ts';
 import type { AttachmentRequest, Network } from '../model.ts';
 import { endpointOptionProblems } from './endpointOptions.ts';
 import type { NetworkTable } from './networkTable.ts';
 
 const linkLocal: Readonly<Record<IpFamily, Prefix>> = {
   4: { base: { family: 4, bits: 0xa9fe0000n }, length: 16 },
-  6: { base: { family: 6, bits: 0xfe80n << 112n }, length: 10 },
+  6: linkLocal6,
 };
 
 function isLinkLocal(ip: Ip | undefined): boolean {
