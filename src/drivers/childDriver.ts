@@ -153,6 +153,10 @@ class ChildDriver implements Driver {
     return parent === dummyName(network) ? parent : undefined;
   }
 
+  parentOf(network: DriverNetwork): string {
+    return parentOf(network);
+  }
+
   async repairNetwork(network: DriverNetwork): Promise<readonly string[]> {
     const parent = parentOf(network);
     const found = await this.#deps.kernel.findLink(parent);

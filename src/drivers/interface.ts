@@ -89,6 +89,8 @@ export interface Driver {
   detach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string | undefined): Promise<void>;
   /** Name of the host's link that stands for the network; undefined where there is none. Pure. */
   linkOf(network: DriverNetwork): string | undefined;
+  /** Name of the host's link that endpoints are on, whosever it is, where they have none of their own there. Pure. */
+  parentOf?(network: DriverNetwork): string;
   /**
    * Compares a network that stands with the kernel, and puts back what somebody took away or changed. What somebody
    * added stays. Resolves with one sentence a repair; throws what could not be repaired.

@@ -131,10 +131,12 @@ export interface KernelEvents extends Record<string, unknown> {
   /** Forwarding of the daemon's namespace as a whole was switched (RTM_NEWNETCONF). */
   readonly forwarding: { readonly family: IpFamily; readonly isOn: boolean };
   /**
-   * In another namespace that this one has a number for (`Link.peerNamespaceId`) a link is down now, or an address
-   * or a route of a link that stays was deleted.
+   * In another namespace that this one has a number for (`Link.peerNamespaceId`, `numberNamespace`) a link is down now,
+   * or an address or a route of a link that stays was deleted, or a link on a parent was, or one went elsewhere.
    */
   readonly farLoss: { readonly namespaceId: number };
+  /** In such a namespace somebody else than this Kernel committed a change of nf_tables. */
+  readonly farRuleset: { readonly namespaceId: number; readonly processName: string };
   /** The nf_tables generation changed (NFT_MSG_NEWGEN): this Kernel (`isOwn`) or somebody else committed a change. */
   readonly ruleset: {
     readonly generation: number;
@@ -216,6 +218,12 @@ export interface Kernel extends AsyncDisposable {
   removeNamespace(path: string): Promise<void>;
   /** True if `path` is a mounted nsfs. */
   hasNamespace(path: string): Promise<boolean>;
+
+  /**
+   * How the daemon's namespace numbers the one at `path`, which gets a number if it has none, and keeps it while it
+   * lives. ENOENT if there is none.
+   */
+  numberNamespace(path: string): Promise<number>;
 
   /** Creates the bridge, up, forward delay 0, STP off, multicast snooping as by default; success if an identical one is there. Resolves with its ifindex. */
   ensureBridge(spec: BridgeSpec): Promise<number>;

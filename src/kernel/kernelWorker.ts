@@ -34,6 +34,7 @@ import {
   hasNamespace,
   inNamespace,
   type NamespaceContext,
+  numberNamespace,
   openHome,
   openSocketIn,
   removeNamespace,
@@ -77,6 +78,7 @@ function makeOperations(
     createNamespace: (path) => createNamespace(context, path),
     removeNamespace: (path) => removeNamespace(context, path),
     hasNamespace: (path) => hasNamespace(seam, path),
+    numberNamespace: (path) => numberNamespace(context, host, path),
     ensureBridge: (spec) => ensureBridge(host, spec),
     ensureAddress: (link, address, path) => withSocket(path, (s) => ensureAddress(s, link, address)),
     ensureConnectedRoute: (link, address, path) =>

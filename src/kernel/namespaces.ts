@@ -5,9 +5,15 @@
  */
 import { closeSync, openSync, statfsSync, unlinkSync } from 'node:fs';
 import type { Seam } from '../base/seam.ts';
+import {
+  decodeNamespaceId,
+  encodeGetNamespaceId,
+  encodeNewNamespaceId,
+  namespaceIdType,
+} from '../codec/netlink/namespaceId.ts';
 import { encodeSetLink } from '../codec/netlink/route.ts';
 import { asKernelError, hasErrno } from './errno.ts';
-import type { NamespacePath } from './kernel.ts';
+import { KernelError, type NamespacePath } from './kernel.ts';
 import { check, type Libc, linux } from './libc.ts';
 import { NetlinkSocket, type SocketContext } from './netlinkSocket.ts';
 
@@ -97,6 +103,27 @@ export function hasNamespace(seam: Seam, path: string): boolean {
     if (hasErrno(kernelError, 'ENOENT', 'ENOTDIR')) return false;
     throw kernelError;
   }
+}
+
+/** `host` is a socket of the namespace that gives the number. */
+export function numberNamespace(context: NamespaceContext, host: NetlinkSocket, path: string): number {
+  using namespace = openNamespace(context.seam, path);
+  const find = (): number | undefined =>
+    host.get(
+      { operation: `RTM_GETNSID ${path}`, message: encodeGetNamespaceId(namespace.fd) },
+      namespaceIdType.new,
+      ({ payload }) => decodeNamespaceId(payload),
+    );
+  const known = find();
+  if (known !== undefined) return known;
+  // EEXIST: a link that somebody made meanwhile leads there.
+  const [failure] = host.exchange([
+    { operation: `RTM_NEWNSID ${path}`, message: encodeNewNamespaceId(namespace.fd) },
+  ]);
+  if (failure !== undefined && !hasErrno(failure, 'EEXIST')) throw failure;
+  const id = find();
+  if (id === undefined) throw new KernelError(`number namespace ${path}`, 'ENOENT');
+  return id;
 }
 
 /** Creates the file, or takes over a plain one. EEXIST if a namespace is mounted there. */

@@ -161,6 +161,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     createNamespace: (...args) => link.call('createNamespace', args),
     removeNamespace: (...args) => link.call('removeNamespace', args),
     hasNamespace: (...args) => link.call('hasNamespace', args),
+    numberNamespace: (...args) => link.call('numberNamespace', args),
     ensureBridge: (...args) => link.call('ensureBridge', args),
     ensureAddress: (...args) => link.call('ensureAddress', args),
     ensureConnectedRoute: (...args) => link.call('ensureConnectedRoute', args),

@@ -1,6 +1,7 @@
 /*
  * Kernel notifications of the worker's own namespace: links, addresses, routes, forwarding (rtnetlink) and ruleset
- * generations (nf_tables); and what is lost in sandboxes (farWatcher.ts). Lost ones (ENOBUFS) become one `overrun`, after which everything has to be compared again.
+ * generations (nf_tables), those also of the namespaces that this one has a number for; and what is lost in sandboxes
+ * (farWatcher.ts). Lost ones (ENOBUFS) become one `overrun`, after which everything has to be compared again.
  */
 import { closeSync, readFileSync } from 'node:fs';
 import { controlType, decodeMessages, type Message } from '../codec/netlink/core.ts';
@@ -15,9 +16,10 @@ import {
   routeGroups,
   routeType,
 } from '../codec/netlink/route.ts';
+import { ControlReader } from './controlReader.ts';
 import { errnoName } from './errno.ts';
 import { type FarWatcher, openFarWatcher } from './farWatcher.ts';
-import { type Libc, linux } from './libc.ts';
+import { linux } from './libc.ts';
 import { linkOf } from './links.ts';
 import { notificationBufferBytes, openNetlinkFd, type SocketContext, setOption } from './netlinkSocket.ts';
 import type { KernelEvent } from './protocol.ts';
@@ -69,20 +71,21 @@ function ownThreadName(): string {
   return readFileSync('/proc/thread-self/comm', 'utf8').trimEnd();
 }
 
-function decodeNetfilterMessage(ownName: string, message: Message): KernelEvent | undefined {
-  if (message.type !== netfilterType.newGeneration) return undefined;
-  const { generation, processName } = decodeGeneration(message.payload);
-  return { name: 'ruleset', value: { generation, processName, isOwn: processName === ownName } };
+/** Changes by this daemon are told for the own namespace only, where desired tables are compared with the actual ones. */
+function decodeGenerationEvent(
+  payload: Uint8Array,
+  namespaceId: number | undefined,
+  ownName: string,
+): KernelEvent | undefined {
+  const { generation, processName } = decodeGeneration(payload);
+  const isOwn = processName === ownName;
+  if (namespaceId === undefined) return { name: 'ruleset', value: { generation, processName, isOwn } };
+  return isOwn ? undefined : { name: 'farRuleset', value: { namespaceId, processName } };
 }
 
 export interface Watcher extends Disposable {
   /** Takes in what has arrived without waiting for the event loop to say so. */
   drain(): void;
-}
-
-interface Source {
-  readonly fd: number;
-  readonly decode: (message: Message) => KernelEvent | undefined;
 }
 
 /** Messages in order, where the state of a link replaces an earlier one that nobody has seen: an attach causes ten. */
@@ -104,43 +107,69 @@ class Arrivals {
     this.#messages.push({ ...message, payload: new Uint8Array(message.payload) });
   }
 
-  decode(source: Source): KernelEvent[] {
+  decode(): KernelEvent[] {
     return this.#messages
-      .map((message) => (message === undefined ? undefined : source.decode(message)))
+      .map((message) => (message === undefined ? undefined : decodeRouteMessage(message)))
       .filter((event) => event !== undefined);
   }
 }
 
-function readSource({ libc, buffer }: SocketContext, source: Source): KernelEvent[] {
+/** Takes in what has arrived. */
+interface Source {
+  readonly fd: number;
+  read(): readonly KernelEvent[];
+}
+
+const overrun: KernelEvent = { name: 'overrun', value: null };
+
+function readRoutes({ libc, buffer }: SocketContext, fd: number): readonly KernelEvent[] {
   const arrivals = new Arrivals();
   let isOverrun = false;
   for (;;) {
-    const n = libc.recv(source.fd, buffer, buffer.length, linux.MSG_DONTWAIT);
+    const n = libc.recv(fd, buffer, buffer.length, linux.MSG_DONTWAIT);
     if (n >= 0) for (const message of decodeMessages(buffer.subarray(0, n))) arrivals.add(message);
     else if (errnoName(libc.errno()) === 'ENOBUFS') isOverrun = true;
     else break;
   }
-  const events = arrivals.decode(source);
-  return isOverrun ? [...events, { name: 'overrun', value: null }] : events;
+  return isOverrun ? [...arrivals.decode(), overrun] : arrivals.decode();
 }
 
-function openSources(libc: Libc): readonly Source[] {
-  const route = openNetlinkFd(libc, linux.NETLINK_ROUTE, routeGroups | netconfGroups);
-  const netfilter = openNetlinkFd(libc, linux.NETLINK_NETFILTER);
-  for (const fd of [route, netfilter])
-    setOption(libc, fd, linux.SOL_SOCKET, linux.SO_RCVBUFFORCE, notificationBufferBytes);
-  setOption(libc, netfilter, linux.SOL_NETLINK, linux.NETLINK_ADD_MEMBERSHIP, netfilterGroup);
+function openRoutes(context: SocketContext): Source {
+  const fd = openNetlinkFd(context.libc, linux.NETLINK_ROUTE, routeGroups | netconfGroups);
+  return { fd, read: () => readRoutes(context, fd) };
+}
+
+function readRulesets(reader: ControlReader, fd: number, ownName: string): readonly KernelEvent[] {
+  const events: KernelEvent[] = [];
+  let isOverrun = false;
+  for (;;) {
+    const received = reader.receive(fd);
+    if (received === 'ENOBUFS') isOverrun = true;
+    else if (typeof received === 'string') break;
+    else
+      for (const { type, payload } of decodeMessages(received)) {
+        if (type !== netfilterType.newGeneration) continue;
+        const event = decodeGenerationEvent(payload, reader.namespaceId, ownName);
+        if (event !== undefined) events.push(event);
+      }
+  }
+  return isOverrun ? [...events, overrun] : events;
+}
+
+function openRulesets(context: SocketContext): Source {
+  const { libc } = context;
+  const fd = openNetlinkFd(libc, linux.NETLINK_NETFILTER);
+  setOption(libc, fd, linux.SOL_NETLINK, linux.NETLINK_ADD_MEMBERSHIP, netfilterGroup);
+  setOption(libc, fd, linux.SOL_NETLINK, linux.NETLINK_LISTEN_ALL_NSID, 1);
+  const reader = new ControlReader(context);
   const ownName = ownThreadName();
-  return [
-    { fd: route, decode: decodeRouteMessage },
-    { fd: netfilter, decode: (message) => decodeNetfilterMessage(ownName, message) },
-  ];
+  return { fd, read: () => readRulesets(reader, fd, ownName) };
 }
 
 function readFar(far: FarWatcher): readonly KernelEvent[] {
   const { namespaceIds, isOverrun } = far.read();
   const losses = namespaceIds.map((namespaceId) => ({ name: 'farLoss' as const, value: { namespaceId } }));
-  return isOverrun ? [...losses, { name: 'overrun', value: null }] : losses;
+  return isOverrun ? [...losses, overrun] : losses;
 }
 
 /** Calls `onEvents` with what arrived, in order per source, never with an empty list. */
@@ -148,12 +177,14 @@ export function openWatcher(
   context: SocketContext,
   onEvents: (events: readonly KernelEvent[]) => void,
 ): Watcher {
-  const sources = openSources(context.libc);
+  const sources = [openRoutes(context), openRulesets(context)];
+  for (const { fd } of sources)
+    setOption(context.libc, fd, linux.SOL_SOCKET, linux.SO_RCVBUFFORCE, notificationBufferBytes);
   const far = openFarWatcher(context);
   const tell = (events: readonly KernelEvent[]): void => {
     if (events.length > 0) onEvents(events);
   };
-  const drain = (): void => tell(sources.flatMap((source) => readSource(context, source)));
+  const drain = (): void => tell(sources.flatMap((source) => source.read()));
   const polls = [
     ...sources.map(({ fd }) => context.libc.poll(fd, drain)),
     context.libc.poll(far.fd, () => tell(readFar(far))),

@@ -6,12 +6,14 @@ import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { KeyedMutex } from '../../src/base/mutex.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { type Repair, RepairLog } from '../../src/base/repairLog.ts';
 import { openSeam } from '../../src/base/seam.ts';
 import { type Dns, openDns } from '../../src/dns/openDns.ts';
 import { createBridgeDriver } from '../../src/drivers/bridge/bridge.ts';
+import { createMacvlanDriver } from '../../src/drivers/macvlan/macvlan.ts';
 import type { Driver } from '../../src/drivers/interface.ts';
 import { MemoryStore } from '../../src/engine/containers/fakes.ts';
 import { EventLog } from '../../src/engine/events.ts';
@@ -24,7 +26,7 @@ import {
 } from '../../src/engine/networks/networkStand.ts';
 import { NetworkTable } from '../../src/engine/networks/networkTable.ts';
 import { Sandboxes } from '../../src/engine/networks/sandboxes.ts';
-import { Reconciler } from '../../src/engine/reconcile/reconciler.ts';
+import { Reconciler, type ReconcilerDependencies } from '../../src/engine/reconcile/reconciler.ts';
 import { feedNames } from '../../src/engine/resolver/nameFeed.ts';
 import { ResolverFollower } from '../../src/engine/resolver/resolver.ts';
 import { createFirewall, type Firewall } from '../../src/firewall/firewall.ts';
@@ -42,16 +44,39 @@ export interface RepairWorld extends AsyncDisposable {
   readonly kernel: Kernel;
   readonly dns: Dns;
   readonly firewall: Firewall;
+  /** The one that runs now. */
   readonly reconciler: Reconciler;
   readonly repairs: RepairLog;
   readonly networks: LocalNetworks;
   createNetwork(name: string, more?: Partial<NetworkRequest>): Promise<Network>;
   /** A sandbox at /run/netns/NAME on these networks. `isFree`: its container may change its network on purpose. */
   attach(name: string, networks: readonly string[], isFree?: boolean): Promise<Sandboxed>;
+  /** A reconciler that knows nothing yet, as a daemon that adopts what is there has; resolves when it has looked. */
+  restartReconciler(): Promise<void>;
   /** The container ends: its sandbox goes. */
   detach(name: string): Promise<void>;
   /** Waits until a repair fits that came after `since` ones; fails unless a notice led to it. */
   repaired(cause: RegExp, since?: number): Promise<Repair>;
+}
+
+/** A macvlan network on the link that `addParent` makes. */
+export const macvlan: Partial<NetworkRequest> = {
+  driver: 'macvlan',
+  pools: [{ subnet: '10.71.9.0/24', gateway: '10.71.9.254' }],
+  options: { parent: 'par0' },
+};
+
+export function addParent(): void {
+  run(
+    'host',
+    'sh',
+    '-c',
+    'ip link add par0 type veth peer name par1; ip link set par0 up; ip link set par1 up',
+  );
+}
+
+export function delParent(): void {
+  run('host', 'ip', 'link', 'del', 'par0');
 }
 
 /** `hasNames`: sandboxes have resolvers. */
@@ -71,8 +96,11 @@ export async function openRepairWorld({
     options: { onRepair: (repair) => repairs.record(repair) },
   });
   await firewall.start();
-  const driver = createBridgeDriver({ kernel, firewall, logger: silentLogger, daemonId: 'test' });
-  const drivers: ReadonlyMap<string, Driver> = new Map([['bridge', driver]]);
+  const driverCommon = { kernel, logger: silentLogger, daemonId: 'test' };
+  const drivers: ReadonlyMap<string, Driver> = new Map([
+    ['bridge', createBridgeDriver({ ...driverCommon, firewall })],
+    ['macvlan', createMacvlanDriver(driverCommon)],
+  ]);
   const table = new NetworkTable(new MemoryStore());
   await table.load();
   const events = new EventLog();
@@ -96,19 +124,22 @@ export async function openRepairWorld({
   });
   const followers = hasNames ? [resolver] : [];
   const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
+  const mutex = new KeyedMutex();
   const live = new Map<ContainerId, { readonly container: Container; readonly isFree: boolean }>();
-  const reconciler = new Reconciler({
+  const reconcilerDependencies = {
     ...{ table, drivers, kernel, repairs, clock: systemClock, logger: silentLogger },
     exclusive: {
       network: (id, work) => networks.whileReady(id, work),
-      container: async (id, work) => {
-        const found = live.get(id);
-        if (found !== undefined) await work(found.container, found.isFree);
-      },
+      container: (id, work) =>
+        mutex.run(id, async () => {
+          const found = live.get(id);
+          if (found !== undefined) await work(found.container, found.isFree);
+        }),
     },
     onRepaired: (container) => sandboxes.repaired(container),
     repairKept: (container, extent) => sandboxes.repairKept(container, extent),
-  });
+  } satisfies ReconcilerDependencies;
+  let reconciler = new Reconciler(reconcilerDependencies);
   reconciler.start();
 
   async function detach(name: string): Promise<void> {
@@ -121,18 +152,29 @@ export async function openRepairWorld({
   }
 
   return {
-    ...{ kernel, dns, firewall, reconciler, repairs, networks, detach },
+    ...{ kernel, dns, firewall, repairs, networks, detach },
+    get reconciler() {
+      return reconciler;
+    },
+    restartReconciler: async () => {
+      reconciler[Symbol.dispose]();
+      reconciler = new Reconciler(reconcilerDependencies);
+      reconciler.start();
+      await reconciler.compare();
+    },
     createNetwork: async (name, more = {}) => (await networks.create(networkRequest(name, more))).network,
     attach: async (name, names, isFree = false) => {
       const requests = names.map((network) => attachmentRequest(network));
       const record = containerRecord(name, requests);
       const bare = { ...record, spec: { ...record.spec, ...defaults } };
-      const { sandbox, endpoints } = await sandboxes.create(bare, requests, true);
-      assert.ok(sandbox);
-      const container = { ...bare, sandbox };
-      live.set(container.id, { container, isFree });
-      run('host', 'ln', '-s', sandbox.path, `/run/netns/${name}`);
-      return { container, endpoints };
+      return await mutex.run(bare.id, async () => {
+        const { sandbox, endpoints } = await sandboxes.create(bare, requests, true);
+        assert.ok(sandbox);
+        const container = { ...bare, sandbox };
+        live.set(container.id, { container, isFree });
+        run('host', 'ln', '-s', sandbox.path, `/run/netns/${name}`);
+        return { container, endpoints };
+      });
     },
     repaired: async (cause, since = 0) => {
       const find = (): Repair | undefined =>

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bridgeLabels as label } from '../../src/drivers/bridge/options.ts';
 import { reaches, run, until } from './bridgeWorld.ts';
-import { openRepairWorld, type RepairWorld } from './repairWorld.ts';
+import { addParent, delParent, macvlan, openRepairWorld, type RepairWorld } from './repairWorld.ts';
 
 const dualStack = {
   ipv6: true,
@@ -262,4 +262,73 @@ test('somebody who undoes a repair again and again is answered more slowly, and 
   await until('a condition', () =>
     world.reconciler.conditions.some(({ id }) => id.startsWith('repair.contested')),
   );
+});
+
+/** Links, addresses and routes of sandbox m, on a parent of the host. */
+function shownOnParent(): string {
+  const script = 'ip -o link show eth0; ip -o -4 address show dev eth0; ip route';
+  return run('m', 'sh', '-c', script).replaceAll(/^\d+:|@\S+|link-netns\S* \S+/gm, '');
+}
+
+for (const [what, words, cause] of [
+  ['deleted', ['ip', 'link', 'del', 'eth0'], /^eth0 in the container was gone: made again/],
+  ['set down', ['ip', 'link', 'set', 'eth0', 'down'], /^eth0 in the container was down/],
+  ['given another name', ['sh', '-c', 'ip link set eth0 down; ip link set eth0 name x'], /had another name/],
+  [
+    'moved elsewhere',
+    ['ip', 'link', 'set', 'eth0', 'netns', '1'],
+    /^eth0 in the container was gone: made again/,
+  ],
+  ['robbed of its address', ['ip', 'addr', 'del', '10.71.9.1/24', 'dev', 'eth0'], /^address 10\.71\.9\.1/],
+  ['robbed of its default route', ['ip', 'route', 'del', 'default'], /^the default route by 10\.71\.9\.254/],
+] as const)
+  test(`an interface on a parent is ${what}: it is as before, because the kernel said so`, async () => {
+    await using world = await openRepairWorld();
+    addParent();
+    await world.createNetwork('m1', macvlan);
+    await world.attach('m', ['m1']);
+    const before = shownOnParent();
+    run('m', ...words);
+    const { object } = await world.repaired(cause);
+    assert.equal(object, 'container m');
+    await until('everything is as before', () => shownOnParent() === before);
+    assert.deepEqual(world.reconciler.conditions, []);
+    delParent();
+  });
+
+test('the parent goes, and with it what is on it: a condition says so, and once it is back all is as before', async () => {
+  await using world = await openRepairWorld();
+  addParent();
+  await world.createNetwork('m1', macvlan);
+  await world.attach('m', ['m1']);
+  const before = shownOnParent();
+  await world.reconciler.compare();
+  delParent();
+  await until('conditions', () => {
+    const texts = world.reconciler.conditions.map(({ text }) => text).join('\n');
+    return /network m1.*is gone/.test(texts) && /interface eth0 of container m,.*is gone/.test(texts);
+  });
+  // Long enough for retries to be far between.
+  await world.reconciler.compare();
+  await world.reconciler.compare();
+  addParent();
+  await world.repaired(/^eth0 in the container was gone: made again/);
+  await until('everything is as before', () => shownOnParent() === before);
+  await until('no condition', () => world.reconciler.conditions.length === 0);
+  delParent();
+});
+
+test('what was attached before the daemon’s restart is watched after it, on bridges and on parents', async () => {
+  await using world = await openRepairWorld();
+  addParent();
+  await world.createNetwork('m1', macvlan);
+  await world.createNetwork('n1', dualStack);
+  await world.attach('m', ['m1']);
+  await world.attach('a', ['n1']);
+  await world.restartReconciler();
+  run('m', 'ip', 'link', 'del', 'eth0');
+  await world.repaired(/^eth0 in the container was gone: made again/);
+  run('a', 'ip', 'link', 'set', 'eth0', 'down');
+  await world.repaired(/^eth0 in the container was down/);
+  delParent();
 });

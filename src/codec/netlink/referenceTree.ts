@@ -42,6 +42,8 @@ const shapes: Readonly<Record<number, { readonly fixedBytes: number; readonly ho
   22: { fixedBytes: 8, holds: {} },
   24: { fixedBytes: 12, holds: {} },
   26: { fixedBytes: 12, holds: {} },
+  88: { fixedBytes: 4, holds: {} },
+  90: { fixedBytes: 4, holds: {} },
   0x10: { fixedBytes: 16, holds: link },
   0x100: { fixedBytes: 4, holds: flow },
   0x101: { fixedBytes: 4, holds: flow },

@@ -134,10 +134,21 @@ test('a link as the kernel answers it', () => {
       alias: undefined,
       group: 77,
       peerNamespaceId: 0,
+      isMoved: false,
       bridgePort: { isHairpin: true, isIsolated: true },
     },
   );
   assert.deepEqual(decodeLinkHeader(message.payload), { family: 0, ifindex: 3, isUp: true });
+});
+
+test('a link that went to another namespace, as the one that it left hears of it', () => {
+  const [message] = decodeMessages(capturedBytes('movedLink'));
+  assert.ok(message);
+  const { name, kind, isMoved } = decodeLink(message.payload);
+  assert.deepEqual(
+    { type: message.type, name, kind, isMoved },
+    { type: 17, name: 'eth0', kind: 'veth', isMoved: true },
+  );
 });
 
 test('dumps as the kernel answers them', () => {
@@ -231,6 +242,7 @@ test('links survive encoding and decoding', () => {
         ...link,
         family: 0,
         kind: undefined,
+        isMoved: false,
         peerNamespaceId: undefined,
       });
     }),

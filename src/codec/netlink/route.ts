@@ -55,6 +55,7 @@ const ifla = {
   txQueues: 31,
   rxQueues: 32,
   linkNetnsId: 37,
+  newNetnsId: 45,
 } as const;
 const linkInfo = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
 const vethPeer = 1;
@@ -288,6 +289,8 @@ export interface LinkMessage {
   readonly group: number;
   /** How this namespace numbers the one that a veth's other end is in; undefined if it is in this one too. */
   readonly peerNamespaceId: number | undefined;
+  /** Of RTM_DELLINK: it left this namespace for another (IFLA_NEW_NETNSID). */
+  readonly isMoved: boolean;
   /** Where the link is a bridge port. */
   readonly bridgePort: { readonly isHairpin: boolean; readonly isIsolated: boolean } | undefined;
 }
@@ -328,6 +331,7 @@ export function decodeLink(payload: Uint8Array): LinkMessage {
     alias: stringOf(attributes.get(ifla.alias)),
     group: u32Of(attributes.get(ifla.group)) ?? 0,
     peerNamespaceId: u32Of(attributes.get(ifla.linkNetnsId)),
+    isMoved: attributes.has(ifla.newNetnsId),
     bridgePort: decodeBridgePort(info),
   };
 }

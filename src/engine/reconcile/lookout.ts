@@ -1,6 +1,7 @@
 /*
  * Which notices of the kernel are about something of ours that may have come to harm. Constant work per notice: tables
- * from link names and numbers to networks and endpoints, kept up to date by the records' events. Looks at nothing.
+ * from names and numbers of links and namespaces to networks, endpoints and containers, kept up to date by the
+ * records' events. Looks at nothing.
  */
 import type { Driver } from '../../drivers/interface.ts';
 import type { KernelEvents, Link } from '../../kernel/kernel.ts';
@@ -10,7 +11,14 @@ import type { NetworkTable } from '../networks/networkTable.ts';
 
 export type Subject =
   | { readonly type: 'network'; readonly id: NetworkId }
-  | { readonly type: 'endpoint'; readonly id: EndpointId; readonly containerId: ContainerId };
+  | { readonly type: 'endpoint'; readonly id: EndpointId; readonly containerId: ContainerId }
+  /** What else is kept in a container's sandbox. */
+  | { readonly type: 'sandbox'; readonly id: ContainerId };
+
+/** True if the endpoint's only interface is inside the sandbox, on a parent: no link of the host tells of it. */
+export function isOnParent({ state, interfaceName, hostInterfaceName }: Endpoint): boolean {
+  return state === 'attached' && interfaceName !== '' && hostInterfaceName === '';
+}
 
 /** A pair's host end as it should be. */
 interface Port {
@@ -20,20 +28,24 @@ interface Port {
 }
 
 export class Lookout implements Disposable {
+  readonly #table: NetworkTable;
   readonly #drivers: ReadonlyMap<string, Driver>;
   readonly #listeners = new DisposableStack();
   /** Links that stand for networks, by name. */
   readonly #networks = new Map<string, NetworkId>();
+  /** Networks on a parent, by its name; it may be the user's, and may be missing. */
+  readonly #onParents = new Map<string, Set<NetworkId>>();
   /** Host ends, by name. */
   readonly #ports = new Map<string, Port>();
   /** Names that our links had when they were last seen, by ifindex: a rename shows. */
   readonly #names = new Map<number, string>();
   readonly #ifindexes = new Map<string, number>();
-  /** Host ends by the number of the namespace that they lead into. */
-  readonly #byNamespace = new Map<number, Set<string>>();
-  readonly #namespaces = new Map<string, number>();
+  /** Containers by the number of their sandbox, and the other way round. */
+  readonly #containers = new Map<number, ContainerId>();
+  readonly #numbers = new Map<ContainerId, number>();
 
   constructor(table: NetworkTable, drivers: ReadonlyMap<string, Driver>) {
+    this.#table = table;
     this.#drivers = drivers;
     for (const network of table.networks) this.#noteNetwork(undefined, network);
     for (const endpoint of table.endpoints) this.#noteEndpoint(undefined, endpoint);
@@ -52,19 +64,36 @@ export class Lookout implements Disposable {
     for (const link of links) if (this.#isOurs(link.name)) this.#noteLink(link);
   }
 
-  ofLink({ action, link }: KernelEvents['link']): Subject | undefined {
-    const known = this.#names.get(link.ifindex);
-    if (known !== undefined && known !== link.name) {
-      this.#forget(link.ifindex, known);
-      return this.#subjectOf(known);
+  ofLink({ action, link }: KernelEvents['link']): readonly Subject[] {
+    const { ifindex, name } = link;
+    const known = this.#names.get(ifindex);
+    if (known !== undefined && known !== name) {
+      this.#forget(ifindex, known);
+      return [...this.#subjectsOf(known), ...(action === 'new' ? this.#ofNewLink(link) : [])];
     }
-    if (!this.#isOurs(link.name)) return undefined;
-    if (action === 'del') {
-      this.#forget(link.ifindex, link.name);
-      return this.#subjectOf(link.name);
-    }
+    if (action === 'new') return this.#ofNewLink(link);
+    if (!this.#isOurs(name)) return [];
+    this.#forget(ifindex, name);
+    return this.#subjectsOf(name);
+  }
+
+  #ofNewLink(link: Link): readonly Subject[] {
+    if (!this.#isOurs(link.name)) return [];
+    const isOther = this.#ifindexes.get(link.name) !== link.ifindex;
     this.#noteLink(link);
-    return this.#isSound(link) ? undefined : this.#subjectOf(link.name);
+    const subjects = this.#isSound(link) ? [] : this.#subjectsOf(link.name);
+    return isOther ? [...subjects, ...this.#onNewParent(link.name)] : subjects;
+  }
+
+  /** What is on a parent went with the one that had the name before. */
+  #onNewParent(name: string): readonly Subject[] {
+    return [...(this.#onParents.get(name) ?? [])].flatMap((id) => [
+      { type: 'network', id } as const,
+      ...this.#table
+        .endpointsOf(id)
+        .filter(({ state }) => state === 'attached')
+        .map(({ id: endpoint, containerId }) => ({ type: 'endpoint', id: endpoint, containerId }) as const),
+    ]);
   }
 
   ofAddress({ action, address }: KernelEvents['address']): Subject | undefined {
@@ -75,13 +104,39 @@ export class Lookout implements Disposable {
     return action === 'del' && route.ifindex !== undefined ? this.#ofIfindex(route.ifindex) : undefined;
   }
 
-  ofFarLoss({ namespaceId }: KernelEvents['farLoss']): readonly Subject[] {
-    const names = this.#byNamespace.get(namespaceId) ?? [];
-    return [...names].flatMap((name) => this.#subjectOf(name) ?? []);
+  /** The container's sandbox has this number from now on. */
+  noteNamespace(containerId: ContainerId, namespaceId: number): void {
+    this.#forgetNamespace(containerId);
+    this.#containers.set(namespaceId, containerId);
+    this.#numbers.set(containerId, namespaceId);
+  }
+
+  ofFarLoss({ namespaceId }: Pick<KernelEvents['farLoss'], 'namespaceId'>): readonly Subject[] {
+    const containerId = this.#containers.get(namespaceId);
+    if (containerId === undefined) return [];
+    return this.#table
+      .endpointsOfContainer(containerId)
+      .filter(({ state, interfaceName }) => state === 'attached' && interfaceName !== '')
+      .map(({ id }) => ({ type: 'endpoint', id, containerId }));
+  }
+
+  ofFarRuleset({ namespaceId }: Pick<KernelEvents['farRuleset'], 'namespaceId'>): Subject | undefined {
+    const id = this.#containers.get(namespaceId);
+    return id === undefined ? undefined : { type: 'sandbox', id };
   }
 
   #isOurs(name: string): boolean {
-    return this.#networks.has(name) || this.#ports.has(name);
+    return this.#networks.has(name) || this.#ports.has(name) || this.#onParents.has(name);
+  }
+
+  /** A user's bridge may be one network's link and others' parent. */
+  #subjectsOf(name: string): readonly Subject[] {
+    const subject = this.#subjectOf(name);
+    const ids = this.#onParents.get(name) ?? [];
+    return [
+      ...(subject === undefined ? [] : [subject]),
+      ...[...ids].map((id) => ({ type: 'network', id }) as const),
+    ];
   }
 
   #subjectOf(name: string): Subject | undefined {
@@ -100,19 +155,14 @@ export class Lookout implements Disposable {
   #noteLink({ ifindex, name, peerNamespaceId }: Link): void {
     this.#names.set(ifindex, name);
     this.#ifindexes.set(name, ifindex);
-    if (peerNamespaceId === undefined || !this.#ports.has(name)) return;
-    const names = this.#byNamespace.get(peerNamespaceId) ?? new Set();
-    this.#byNamespace.set(peerNamespaceId, names.add(name));
-    this.#namespaces.set(name, peerNamespaceId);
+    const port = this.#ports.get(name);
+    if (peerNamespaceId === undefined || port === undefined) return;
+    if (this.#numbers.get(port.containerId) !== peerNamespaceId)
+      this.noteNamespace(port.containerId, peerNamespaceId);
   }
 
   #forget(ifindex: number, name: string): void {
     this.#names.delete(ifindex);
-    const namespaceId = this.#namespaces.get(name);
-    this.#namespaces.delete(name);
-    const siblings = namespaceId === undefined ? undefined : this.#byNamespace.get(namespaceId);
-    if (siblings?.delete(name) === true && siblings.size === 0 && namespaceId !== undefined)
-      this.#byNamespace.delete(namespaceId);
     if (this.#ifindexes.get(name) === ifindex) this.#ifindexes.delete(name);
   }
 
@@ -129,10 +179,26 @@ export class Lookout implements Disposable {
     return this.#drivers.get(network.driver)?.linkOf(toDriverNetwork(network));
   }
 
+  #parentOf(network: Network | undefined): string | undefined {
+    if (network?.state !== 'ready') return undefined;
+    return this.#drivers.get(network.driver)?.parentOf?.(toDriverNetwork(network));
+  }
+
   #noteNetwork(before: Network | undefined, after: Network | undefined): void {
     const [old, name] = [this.#linkOf(before), this.#linkOf(after)];
     if (old !== undefined && old !== name) this.#dropName(this.#networks, old);
     if (name !== undefined && after !== undefined) this.#networks.set(name, after.id);
+    const [oldParent, parent] = [this.#parentOf(before), this.#parentOf(after)];
+    if (oldParent !== undefined && before !== undefined && oldParent !== parent)
+      this.#leaveParent(oldParent, before.id);
+    if (parent !== undefined && after !== undefined)
+      this.#onParents.set(parent, (this.#onParents.get(parent) ?? new Set()).add(after.id));
+  }
+
+  #leaveParent(name: string, id: NetworkId): void {
+    const ids = this.#onParents.get(name);
+    ids?.delete(id);
+    if (ids?.size === 0) this.#dropName(this.#onParents, name);
   }
 
   #noteEndpoint(before: Endpoint | undefined, after: Endpoint | undefined): void {
@@ -146,11 +212,23 @@ export class Lookout implements Disposable {
         networkId: after.networkId,
         containerId: after.containerId,
       });
+    const containerId = before?.containerId;
+    if (containerId === undefined || after?.state === 'attached') return;
+    const others = this.#table.endpointsOfContainer(containerId);
+    if (others.every(({ state }) => state !== 'attached')) this.#forgetNamespace(containerId);
+  }
+
+  /** The number may be another's already. */
+  #forgetNamespace(containerId: ContainerId): void {
+    const number = this.#numbers.get(containerId);
+    if (number === undefined) return;
+    this.#numbers.delete(containerId);
+    if (this.#containers.get(number) === containerId) this.#containers.delete(number);
   }
 
   #dropName(names: Map<string, unknown>, name: string): void {
     names.delete(name);
     const ifindex = this.#ifindexes.get(name);
-    if (ifindex !== undefined) this.#forget(ifindex, name);
+    if (ifindex !== undefined && !this.#isOurs(name)) this.#forget(ifindex, name);
   }
 }

@@ -18,7 +18,7 @@ import { toDriverEndpoint, toDriverNetwork } from '../networks/driverValues.ts';
 import { getDriver } from '../networks/networkPlan.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import { Lane, type Outcome } from './lane.ts';
-import { Lookout, type Subject } from './lookout.ts';
+import { isOnParent, Lookout, type Subject } from './lookout.ts';
 
 type EndpointSubject = Extract<Subject, { readonly type: 'endpoint' }>;
 
@@ -39,7 +39,7 @@ export interface Exclusive {
 export interface ReconcilerDependencies {
   readonly table: NetworkTable;
   readonly drivers: ReadonlyMap<string, Driver>;
-  readonly kernel: Pick<Kernel, 'events' | 'links'>;
+  readonly kernel: Pick<Kernel, 'events' | 'links' | 'numberNamespace'>;
   readonly exclusive: Exclusive;
   /** The container's published ports, resolver and so on, once its interfaces are as they should be. */
   readonly onRepaired: (container: Container) => Promise<void>;
@@ -70,12 +70,15 @@ export class Reconciler implements Disposable {
   start(): void {
     const { events } = this.#deps.kernel;
     const lookout = this.#lookout;
-    this.#listeners.use(events.on('link', (event) => this.#notice(lookout.ofLink(event))));
+    this.#listeners.use(events.on('link', (event) => this.#notice(...lookout.ofLink(event))));
     this.#listeners.use(events.on('address', (event) => this.#notice(lookout.ofAddress(event))));
     this.#listeners.use(events.on('route', (event) => this.#notice(lookout.ofRoute(event))));
+    this.#listeners.use(events.on('farLoss', (event) => this.#notice(...lookout.ofFarLoss(event))));
+    this.#listeners.use(events.on('farRuleset', (event) => this.#notice(lookout.ofFarRuleset(event))));
     this.#listeners.use(
-      events.on('farLoss', (event) => {
-        for (const subject of lookout.ofFarLoss(event)) this.#notice(subject);
+      this.#deps.table.events.on('endpoint', ({ before, after }) => {
+        if (after !== undefined && isOnParent(after) && before?.state !== 'attached')
+          void this.#number(after.containerId);
       }),
     );
     this.#listeners.use(events.on('overrun', () => this.#compareSoon()));
@@ -96,17 +99,21 @@ export class Reconciler implements Disposable {
     const { clock, kernel, table } = this.#deps;
     const startedMs = clock.nowMs();
     this.#lookout.note(await kernel.links());
+    const onParents = table.endpoints.filter(isOnParent);
+    for (const id of new Set(onParents.map(({ containerId }) => containerId))) await this.#number(id);
     const networks = table.networks.map(({ id }) => this.#request({ type: 'network', id }, 'compare'));
     await Promise.all(networks);
-    // One after the other: nobody waits, and calls of users come between.
+    // One container after the other: nobody waits, and calls of users come between.
     const attached = table.endpoints.filter(({ state }) => state === 'attached');
-    for (const endpoint of attached) await this.#request(subjectOf(endpoint), 'compare');
-    for (const id of new Set(attached.map(({ containerId }) => containerId))) await this.#repairKept(id);
+    for (const [id, endpoints] of Map.groupBy(attached, ({ containerId }) => containerId)) {
+      const subjects: readonly Subject[] = [...endpoints.map(subjectOf), { type: 'sandbox', id }];
+      await Promise.all(subjects.map((subject) => this.#request(subject, 'compare')));
+    }
     this.#lastCompareMs = clock.nowMs() - startedMs;
   }
 
-  #notice(subject: Subject | undefined): void {
-    if (subject !== undefined) void this.#request(subject, 'event');
+  #notice(...subjects: readonly (Subject | undefined)[]): void {
+    for (const subject of subjects) if (subject !== undefined) void this.#request(subject, 'event');
   }
 
   #request(subject: Subject, trigger: RepairTrigger): Promise<void> {
@@ -119,10 +126,7 @@ export class Reconciler implements Disposable {
     const lane = new Lane({
       clock: this.#deps.clock,
       stopping: this.#stopping.signal,
-      look: (trigger) =>
-        subject.type === 'network'
-          ? this.#lookAtNetwork(subject.id, trigger)
-          : this.#lookAtEndpoint(subject, trigger),
+      look: (trigger) => this.#look(subject, trigger),
       report: (outcome) => this.#report(subject, outcome),
     });
     this.#lanes.set(key, lane);
@@ -132,6 +136,19 @@ export class Reconciler implements Disposable {
   /** A lane that has nothing to remember goes, so that there are not as many as there ever were containers. */
   #tidy(key: string): void {
     if (this.#lanes.get(key)?.isAtRest === true) this.#lanes.delete(key);
+  }
+
+  #look(subject: Subject, trigger: RepairTrigger): Promise<boolean> {
+    switch (subject.type) {
+      case 'network':
+        return this.#lookAtNetwork(subject.id, trigger);
+      case 'endpoint':
+        return this.#lookAtEndpoint(subject, trigger);
+      case 'sandbox':
+        return this.#lookAtSandbox(subject.id, trigger);
+      default:
+        return subject satisfies never;
+    }
   }
 
   async #lookAtNetwork(id: NetworkId, trigger: RepairTrigger): Promise<boolean> {
@@ -164,20 +181,28 @@ export class Reconciler implements Disposable {
     return causes.length > 0;
   }
 
-  /** Its losses raise no notices that reach us. */
-  async #repairKept(id: ContainerId): Promise<void> {
-    const key = `kept ${id}`;
+  async #lookAtSandbox(id: ContainerId, trigger: RepairTrigger): Promise<boolean> {
+    let causes: readonly string[] = [];
+    await this.#deps.exclusive.container(id, async (container, isFree) => {
+      causes = await this.#deps.repairKept(container, isFree ? 'outside' : 'all');
+      this.#log('resolver', `container ${container.name}`, causes, trigger);
+    });
+    return causes.length > 0;
+  }
+
+  /** Notices come only from namespaces with a number; a pair gives its sandbox one, a link on a parent does not. */
+  async #number(id: ContainerId): Promise<void> {
     try {
-      await this.#deps.exclusive.container(id, async (container, isFree) => {
-        const causes = await this.#deps.repairKept(container, isFree ? 'outside' : 'all');
-        this.#log('resolver', `container ${container.name}`, causes, 'compare');
+      await this.#deps.exclusive.container(id, async ({ sandbox }) => {
+        if (sandbox !== undefined)
+          this.#lookout.noteNamespace(id, await this.#deps.kernel.numberNamespace(sandbox.path));
       });
-      this.#conditions.report(key, []);
     } catch (error) {
-      if (this.#stopping.signal.aborted) return;
-      const name = `what is kept for container ${this.#deps.table.endpointsOfContainer(id)[0]?.containerName ?? id}`;
-      for (const report of this.#conditions.report(key, reportsOf(key, name, { type: 'failed', error })))
-        this.#deps.logger.warn({ condition: report.id }, report.text);
+      if (!this.#stopping.signal.aborted)
+        this.#deps.logger.warn(
+          { container: id, err: error },
+          'losses in a sandbox are found by compares only',
+        );
     }
   }
 
@@ -222,7 +247,10 @@ export class Reconciler implements Disposable {
   }
 
   #nameOf(subject: Subject): string {
-    if (subject.type === 'network') return `network ${this.#deps.table.find(subject.id)?.name ?? subject.id}`;
+    const { table } = this.#deps;
+    if (subject.type === 'network') return `network ${table.find(subject.id)?.name ?? subject.id}`;
+    if (subject.type === 'sandbox')
+      return `what is kept for container ${table.endpointsOfContainer(subject.id)[0]?.containerName ?? subject.id}`;
     const endpoint = this.#findEndpoint(subject.containerId, subject.id);
     return `interface ${endpoint?.interfaceName ?? '?'} of container ${endpoint?.containerName ?? subject.containerId}`;
   }
