@@ -89,6 +89,8 @@ export interface Driver {
   detach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string | undefined): Promise<void>;
   /** Name of the host's link that stands for the network; undefined where there is none. Pure. */
   linkOf(network: DriverNetwork): string | undefined;
+  /** Kernel parameters of that link as they should be; a write of another value is looked at (repairNetwork). Pure. */
+  sysctlsOf?(network: DriverNetwork): readonly Sysctl[];
   /** Name of the host's link that endpoints are on, whosever it is, where they have none of their own there. Pure. */
   parentOf?(network: DriverNetwork): string;
   /**

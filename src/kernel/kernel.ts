@@ -137,6 +137,8 @@ export interface KernelEvents extends Record<string, unknown> {
   readonly farLoss: { readonly namespaceId: number };
   /** In such a namespace somebody else than this Kernel committed a change of nf_tables. */
   readonly farRuleset: { readonly namespaceId: number; readonly processName: string };
+  /** Somebody wrote to a parameter that `watchSysctls` names: its value now, which may be what it was. */
+  readonly sysctl: Sysctl;
   /** The nf_tables generation changed (NFT_MSG_NEWGEN): this Kernel (`isOwn`) or somebody else committed a change. */
   readonly ruleset: {
     readonly generation: number;
@@ -269,7 +271,7 @@ export interface Kernel extends AsyncDisposable {
   detachChild(spec: Pick<ChildSpec, 'sandbox' | 'peerName' | 'alias'>): Promise<void>;
   /** The default route of the gateway's family goes through `link` from now on, whatever went before. */
   setDefaultRoute(link: string, gateway: Ip, namespace: NamespacePath): Promise<void>;
-  /** Sends one gratuitous ARP (IPv4) or unsolicited neighbour advertisement (IPv6) from `link`. Best effort: changes nothing, and alone among the verbs does not pass the seam. */
+  /** Sends one gratuitous ARP (IPv4) or unsolicited neighbour advertisement (IPv6) from `link`. Best effort: changes nothing, and does not pass the seam. */
   announce(link: string, mac: Mac, ip: Ip, namespace?: NamespacePath): Promise<void>;
 
   links(namespace?: NamespacePath): Promise<readonly Link[]>;
@@ -281,6 +283,13 @@ export interface Kernel extends AsyncDisposable {
   /** `key` with slashes or dots after /proc/sys, e.g. `net/ipv4/ip_forward`. ENOENT if the kernel lacks it. */
   getSysctl(key: string, namespace?: NamespacePath): Promise<string>;
   setSysctl(key: string, value: string, namespace?: NamespacePath): Promise<void>;
+  /**
+   * Tells of writes to these parameters of the daemon's namespace (event `sysctl`) instead of those that were watched
+   * for `owner` before; none = of no more. Parameters that are not there are passed over, and one that is another than
+   * before, as its link was made again, is watched anew. Rejects with ENOSPC or EMFILE where the machine's limits of
+   * inotify are reached. Changes nothing, and like `announce` does not pass the seam.
+   */
+  watchSysctls(owner: string, keys: readonly string[]): Promise<void>;
 
   /** Runs nftables commands (nft syntax) as one transaction through libnftables; resolves with its output. */
   nft(

@@ -44,6 +44,7 @@ import type { Call, NftVerb, Operations, Verb } from './protocol.ts';
 import { Reaper } from './reaper.ts';
 import { enterThread, serveVerb } from './serveVerbs.ts';
 import { getSysctl, setSysctl } from './sysctl.ts';
+import { SysctlWatcher } from './sysctlWatcher.ts';
 import { openWatcher } from './watcher.ts';
 
 /** Linux 6.3 brought NFT_MSG_DESTROYSETELEM. */
@@ -54,16 +55,17 @@ function hasDestroy(): boolean {
 
 type OwnVerb = Exclude<Verb, NftVerb>;
 
-/** The sockets in the worker's own namespace. */
-interface OwnSockets {
+/** What is open in the worker's own namespace. */
+interface OwnResources {
   readonly host: NetlinkSocket;
   readonly netfilter: NetlinkSocket;
   readonly ports: HostPorts;
+  readonly sysctls: SysctlWatcher;
 }
 
 function makeOperations(
   context: NamespaceContext,
-  { host, netfilter, ports }: OwnSockets,
+  { host, netfilter, ports, sysctls }: OwnResources,
   reaper: Reaper,
   drain: () => void,
 ): Operations<OwnVerb> {
@@ -109,6 +111,7 @@ function makeOperations(
     routes: (path) => withSocket(path, dumpRoutes),
     getSysctl: (key, path) => inNamespace(context, path, () => getSysctl(seam, key)),
     setSysctl: (key, value, path) => inNamespace(context, path, () => setSysctl(seam, key, value)),
+    watchSysctls: (owner, keys) => sysctls.watch(owner, keys),
     holdPorts: (wanted) => ports.hold(wanted),
     releasePorts: (given) => ports.release(given),
     forgetFlows: (filters) =>
@@ -127,6 +130,9 @@ function start(): void {
   const host = open.use(new NetlinkSocket(sockets, linux.NETLINK_ROUTE));
   const netfilter = open.use(new NetlinkSocket(sockets, linux.NETLINK_NETFILTER));
   const ports = open.use(new HostPorts(libc, seam));
+  const sysctls = open.use(
+    new SysctlWatcher((value) => post({ type: 'events', events: [{ name: 'sysctl', value }] })),
+  );
   const reaper = open.use(new Reaper(sockets));
   const watcher = open.use(
     openWatcher(sockets, (events) => {
@@ -134,8 +140,11 @@ function start(): void {
       post({ type: 'events', events });
     }),
   );
-  const operations = makeOperations({ libc, seam, home, sockets }, { host, netfilter, ports }, reaper, () =>
-    watcher.drain(),
+  const operations = makeOperations(
+    { libc, seam, home, sockets },
+    { host, netfilter, ports, sysctls },
+    reaper,
+    () => watcher.drain(),
   );
   port.on('message', (call: Call<OwnVerb> | 'close') => {
     if (call === 'close') {

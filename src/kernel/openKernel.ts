@@ -185,6 +185,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     routes: (...args) => link.call('routes', args),
     getSysctl: (...args) => link.call('getSysctl', args),
     setSysctl: (...args) => link.call('setSysctl', args),
+    watchSysctls: (...args) => link.call('watchSysctls', args),
     nft: (...args) => nft.call('nft', args),
     holdPorts: (...args) => link.call('holdPorts', args),
     releasePorts: (...args) => link.call('releasePorts', args),

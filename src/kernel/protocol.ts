@@ -42,7 +42,7 @@ type EventNamed<N extends string> = N extends string
   : never;
 
 export type KernelEvent = EventNamed<
-  'link' | 'address' | 'route' | 'forwarding' | 'farLoss' | 'farRuleset' | 'ruleset' | 'overrun'
+  'link' | 'address' | 'route' | 'forwarding' | 'farLoss' | 'farRuleset' | 'sysctl' | 'ruleset' | 'overrun'
 >;
 
 export type WorkerMessage =

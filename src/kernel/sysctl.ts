@@ -11,7 +11,7 @@ import { KernelError } from './kernel.ts';
  * `net/ipv4/ip_forward` and `net.ipv4.ip_forward` to a path. Where there is a slash, dots belong to names
  * (`net/ipv4/conf/eth0.5/forwarding`); without one, they separate. EINVAL for what leads out of /proc/sys.
  */
-function pathOf(key: string): string {
+export function sysctlPath(key: string): string {
   const parts = key.includes('/') ? key.split('/') : key.split('.');
   if (parts.some((part) => part === '' || part === '.' || part === '..'))
     throw new KernelError(`sysctl ${key}`, 'EINVAL');
@@ -20,7 +20,7 @@ function pathOf(key: string): string {
 
 /** The value without its line end. */
 export function getSysctl(seam: Seam, key: string): string {
-  const path = pathOf(key);
+  const path = sysctlPath(key);
   try {
     seam.step(`kernel sysctl read ${key}`);
     return readFileSync(path, 'utf8').trimEnd();
@@ -30,7 +30,7 @@ export function getSysctl(seam: Seam, key: string): string {
 }
 
 export function setSysctl(seam: Seam, key: string, value: string): void {
-  const path = pathOf(key);
+  const path = sysctlPath(key);
   try {
     seam.step(`kernel sysctl write ${key}`);
     // Without O_CREAT: the kernel would answer EACCES where the parameter does not exist.

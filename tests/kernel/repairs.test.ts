@@ -6,6 +6,7 @@
  *   [b] eth0 ─┴─ br-n1 10.71.0.1/24 fd00:71::1/64
  */
 import assert from 'node:assert/strict';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { bridgeLabels as label } from '../../src/drivers/bridge/options.ts';
 import { reaches, run, until } from './bridgeWorld.ts';
@@ -18,6 +19,15 @@ const dualStack = {
 };
 
 const ip = (...words: readonly string[]): string => run('host', 'ip', ...words);
+
+/** True if a descriptor of this process is a kernel parameter of that link. */
+function isSysctlOf(fd: string, link: string): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`).includes(`/conf/${link}/`);
+  } catch {
+    return false;
+  }
+}
 
 /** Two sandboxes on a network with both families; they reach each other and the bridge. */
 async function openPair(): Promise<RepairWorld & { readonly hostEnds: readonly string[] }> {
@@ -95,6 +105,16 @@ for (const { what, break: breakIt, cause } of [
     what: 'IPv6 is switched off on a bridge',
     break: () => run('host', 'sh', '-c', 'echo 1 > /proc/sys/net/ipv6/conf/br-n1/disable_ipv6'),
     cause: /disable_ipv6 was 1/,
+  },
+  {
+    what: 'routing of loopback addresses is switched off on a bridge',
+    break: () => run('host', 'sh', '-c', 'echo 0 > /proc/sys/net/ipv4/conf/br-n1/route_localnet'),
+    cause: /route_localnet was 0/,
+  },
+  {
+    what: 'a bridge is to take router advertisements',
+    break: () => run('host', 'sysctl', '-qw', 'net.ipv6.conf.br-n1.accept_ra=2'),
+    cause: /accept_ra was 2/,
   },
   {
     what: 'a bridge loses its route',
@@ -201,6 +221,30 @@ test('the firewall’s table is flushed or deleted, forwarding switched off: log
     assert.equal(run('host', 'cat', `/proc/sys/${path}`).trim(), '1');
   }
   await everythingWorks();
+});
+
+test('parameters of a bridge are watched again when it was made again, and no more when its network is gone', async () => {
+  await using world = await openRepairWorld();
+  await world.createNetwork('n1', dualStack);
+  const path = '/proc/sys/net/ipv4/conf/br-n1/route_localnet';
+  ip('link', 'del', 'br-n1');
+  await world.repaired(/^br-n1 was gone/);
+  // Whoever looks at all of /proc/sys makes the kernel give up entries that nobody holds.
+  run('host', 'sh', '-c', 'ls -R /proc/sys > /dev/null');
+  for (const value of ['0', '0', '2']) {
+    const since = world.repairs.recent.at(-1)?.id;
+    run('host', 'sh', '-c', `echo ${value} > ${path}`);
+    await world.repaired(new RegExp(`route_localnet was ${value}`), since);
+    assert.equal(run('host', 'cat', path), '1\n');
+  }
+  const count = world.repairs.recent.length;
+  // What it is already is no reason for a look.
+  run('host', 'sh', '-c', `echo 1 > ${path}`);
+  const watched = (): number => readdirSync('/proc/self/fd').filter((fd) => isSysctlOf(fd, 'br-n1')).length;
+  assert.equal(watched(), 3);
+  await world.networks.remove('n1');
+  await until('nothing is held', () => watched() === 0);
+  assert.equal(world.repairs.recent.length, count);
 });
 
 test('a container that may change its network does so; what is outside of it is repaired all the same', async () => {

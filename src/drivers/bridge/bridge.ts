@@ -248,6 +248,12 @@ class BridgeDriver implements Driver {
     return parseBridgeOptions(network).bridge;
   }
 
+  /** Those about IPv6 only on a bridge of ours. */
+  sysctlsOf(network: DriverNetwork): readonly Sysctl[] {
+    const { bridge } = parseBridgeOptions(network);
+    return [...loopbackSysctls(network, bridge), ...ipv6Sysctls(network, bridge)];
+  }
+
   async repairNetwork(network: DriverNetwork): Promise<readonly string[]> {
     const options = parseBridgeOptions(network);
     const { bridge, mtuBytes } = options;

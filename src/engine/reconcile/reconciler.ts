@@ -18,11 +18,15 @@ import { toDriverEndpoint, toDriverNetwork } from '../networks/driverValues.ts';
 import { getDriver } from '../networks/networkPlan.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import { Lane, type Outcome } from './lane.ts';
+import { SysctlWatch } from './sysctlWatch.ts';
 import { isOnParent, Lookout, type Subject } from './lookout.ts';
 
 type EndpointSubject = Extract<Subject, { readonly type: 'endpoint' }>;
 
-/** Whatever happens: sysctls of bridges raise no notices, nor does what a look cannot see in them. */
+/**
+ * Whatever happens: for losses that raise no notice that reaches us, which are a resolver's sockets, parameters written
+ * by another mount of procfs, the route to the host's ::1, and what only a look that came by chance would find.
+ */
 const slowCompareMs = 60_000;
 /** After an overrun, and no more often than ten times what the last compare took. */
 const overrunSettleMs = 200;
@@ -39,7 +43,7 @@ export interface Exclusive {
 export interface ReconcilerDependencies {
   readonly table: NetworkTable;
   readonly drivers: ReadonlyMap<string, Driver>;
-  readonly kernel: Pick<Kernel, 'events' | 'links' | 'numberNamespace'>;
+  readonly kernel: Pick<Kernel, 'events' | 'links' | 'numberNamespace' | 'watchSysctls'>;
   readonly exclusive: Exclusive;
   /** The container's published ports, resolver and so on, once its interfaces are as they should be. */
   readonly onRepaired: (container: Container) => Promise<void>;
@@ -53,6 +57,7 @@ export interface ReconcilerDependencies {
 export class Reconciler implements Disposable {
   readonly #deps: ReconcilerDependencies;
   readonly #lookout: Lookout;
+  readonly #sysctls: SysctlWatch;
   readonly #lanes = new Map<string, Lane>();
   readonly #conditions: ConditionBook;
   readonly #listeners = new DisposableStack();
@@ -64,13 +69,25 @@ export class Reconciler implements Disposable {
     this.#deps = deps;
     this.#conditions = new ConditionBook(deps.clock);
     this.#lookout = this.#listeners.use(new Lookout(deps.table, deps.drivers));
+    this.#sysctls = this.#listeners.use(new SysctlWatch(deps));
   }
 
   /** Begins to watch, and looks at everything once in the background: what happened while no daemon ran. */
   start(): void {
     const { events } = this.#deps.kernel;
     const lookout = this.#lookout;
-    this.#listeners.use(events.on('link', (event) => this.#notice(...lookout.ofLink(event))));
+    this.#listeners.use(
+      events.on('link', (event) => {
+        this.#sysctls.ofLink(event);
+        this.#notice(...lookout.ofLink(event));
+      }),
+    );
+    this.#listeners.use(
+      events.on('sysctl', (event) => {
+        const id = this.#sysctls.ofSysctl(event);
+        if (id !== undefined) this.#notice({ type: 'network', id });
+      }),
+    );
     this.#listeners.use(events.on('address', (event) => this.#notice(lookout.ofAddress(event))));
     this.#listeners.use(events.on('route', (event) => this.#notice(lookout.ofRoute(event))));
     this.#listeners.use(events.on('farLoss', (event) => this.#notice(...lookout.ofFarLoss(event))));
@@ -98,6 +115,7 @@ export class Reconciler implements Disposable {
   async compare(): Promise<void> {
     const { clock, kernel, table } = this.#deps;
     const startedMs = clock.nowMs();
+    this.#sysctls.renew();
     this.#lookout.note(await kernel.links());
     const onParents = table.endpoints.filter(isOnParent);
     for (const id of new Set(onParents.map(({ containerId }) => containerId))) await this.#number(id);

@@ -1,0 +1,87 @@
+/*
+ * Tells of writes to kernel parameters, as inotify does for files of the same procfs mount. A parameter's file is held
+ * open: else the kernel would forget the entry, make another for the next writer, and the watch would hear nothing.
+ * Not heard are writes by another mount of procfs, as a container of another engine has, and values that change
+ * without a write to their own file. Contract: inotify(7), fs/proc/proc_sysctl.c.
+ */
+import { closeSync, fstatSync, openSync, readSync, statSync, watch } from 'node:fs';
+import { asKernelError, hasErrno } from './errno.ts';
+import type { KernelEvents } from './kernel.ts';
+import { sysctlPath } from './sysctl.ts';
+
+/** Of the parameters that anybody watches, which are numbers. */
+const valueBytes = 64;
+
+interface Watch extends Disposable {
+  readonly inode: number;
+}
+
+type Tell = (event: KernelEvents['sysctl']) => void;
+
+/** Undefined if the parameter went with its link meanwhile. */
+function findValue(fd: number): string | undefined {
+  const bytes = Buffer.alloc(valueBytes);
+  try {
+    return bytes.toString('latin1', 0, readSync(fd, bytes, 0, valueBytes, 0)).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function openWatch(key: string, tell: Tell): Watch {
+  const path = sysctlPath(key);
+  using undo = new DisposableStack();
+  const fd = openSync(path, 'r');
+  undo.defer(() => closeSync(fd));
+  const watcher = watch(path, { persistent: false }, () => {
+    const value = findValue(fd);
+    if (value !== undefined) tell({ key, value });
+  });
+  undo.defer(() => watcher.close());
+  // What inotify cannot tell any more, a renewal or the compare of who asked finds.
+  watcher.on('error', () => {});
+  const resources = undo.move();
+  return { inode: fstatSync(fd).ino, [Symbol.dispose]: () => resources.dispose() };
+}
+
+function findInode(key: string): number | undefined {
+  return statSync(sysctlPath(key), { throwIfNoEntry: false })?.ino;
+}
+
+export class SysctlWatcher implements Disposable {
+  readonly #tell: Tell;
+  /** By owner and key. */
+  readonly #watches = new Map<string, Map<string, Watch>>();
+
+  constructor(tell: Tell) {
+    this.#tell = tell;
+  }
+
+  /** See Kernel.watchSysctls. */
+  watch(owner: string, keys: readonly string[]): void {
+    const watches = this.#watches.get(owner) ?? new Map<string, Watch>();
+    for (const [key, { inode }] of watches)
+      if (!keys.includes(key) || findInode(key) !== inode) this.#end(watches, key);
+    for (const key of keys) if (!watches.has(key)) this.#begin(watches, key);
+    if (watches.size > 0) this.#watches.set(owner, watches);
+    else this.#watches.delete(owner);
+  }
+
+  [Symbol.dispose](): void {
+    for (const owner of [...this.#watches.keys()]) this.watch(owner, []);
+  }
+
+  #begin(watches: Map<string, Watch>, key: string): void {
+    try {
+      watches.set(key, openWatch(key, this.#tell));
+    } catch (error) {
+      const kernelError = asKernelError(`watch sysctl ${key}`, error);
+      if (!hasErrno(kernelError, 'ENOENT')) throw kernelError;
+    }
+  }
+
+  #end(watches: Map<string, Watch>, key: string): void {
+    watches.get(key)?.[Symbol.dispose]();
+    watches.delete(key);
+  }
+}
