@@ -17,7 +17,6 @@ interface AttachResult {
   readonly rounds: number;
   readonly namespace: Quantiles;
   readonly attach: Quantiles;
-  readonly element: Quantiles;
   readonly whole: Quantiles;
   readonly floor?: Quantiles;
   readonly detachUntilEvent: Quantiles;
@@ -58,8 +57,7 @@ function attachTable(result: AttachResult): readonly string[] {
     `One endpoint, through the kernel worker, ${result.rounds} rounds in turns with the C program, milliseconds:`,
     [
       ['namespace with lo up', result.namespace],
-      ['veth, bridge port, addresses, routes', result.attach],
-      ['nft element', result.element],
+      ['nft element, veth, bridge port, addresses, routes', result.attach],
       ['whole attach', result.whole],
       ...(result.floor === undefined
         ? []

@@ -79,8 +79,11 @@ export interface Driver {
   publishing?(network: DriverNetwork): Publishing | undefined;
   /** Throws code networkConflict if `network` conflicts with one of `others`, which are networks of this driver. Pure. */
   checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void;
-  /** Makes the kernel match; idempotent. Undoes what it did when it fails. */
-  ensureNetwork(network: DriverNetwork): Promise<void>;
+  /**
+   * Makes the kernel match; idempotent. `isNew` (default false): the network is of just now, so that nothing of it can be
+   * there. Undoes what it did when it fails.
+   */
+  ensureNetwork(network: DriverNetwork, isNew?: boolean): Promise<void>;
   /** Success if already gone. Tries every step, collects errors. `others` are the other networks of this driver. */
   removeNetwork(network: DriverNetwork, others: readonly DriverNetwork[]): Promise<void>;
   /** Puts the endpoint into the sandbox at `sandboxPath`. Undoes what it did when it fails. */

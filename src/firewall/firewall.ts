@@ -28,6 +28,7 @@ import type { GuardedEndpoint } from './endpointGuard.ts';
 import { GuardTable } from './guardTable.ts';
 import { MainTable } from './mainTable.ts';
 import type { FirewallNetwork } from './network.ts';
+import type { Carrier } from './tableKeeper.ts';
 
 type FirewallKernel = Pick<
   Kernel,
@@ -58,8 +59,12 @@ export interface Firewall {
   start(): Promise<void>;
   /** All networks there are: adds, changes, and sweeps what belongs to none. */
   apply(networks: readonly FirewallNetwork[]): Promise<void>;
-  /** Adds or changes one network by a few elements. Undone when it fails. Call before its bridge carries traffic. */
-  addNetwork(network: FirewallNetwork): Promise<void>;
+  /**
+   * Adds or changes one network by a few elements. `carry` makes its bridge, with the elements or after them, so that it
+   * carries no packet without; called again, without elements, if it said that they were refused. Undone when it
+   * fails, but not when `carry` does: then the network stays until `removeNetwork`.
+   */
+  addNetwork(network: FirewallNetwork, carry?: Carrier): Promise<void>;
   /** Success if it is not there. */
   removeNetwork(id: string): Promise<void>;
   /** What `owner` publishes from now on; empty = nothing. Undone when it fails. */
@@ -67,10 +72,10 @@ export interface Firewall {
   /** All that is published, by owner, after a restart: bindings of an earlier daemon stay until this sweeps them. */
   applyBindings(bindings: ReadonlyMap<string, readonly FirewallBinding[]>): Promise<void>;
   /**
-   * From now on `endpoint.link` may send as itself only. Call before the link is in a bridge. Undone when it fails; a
-   * kernel that cannot is no failure, but a condition.
+   * From now on `endpoint.link` may send as itself only. `carry` makes the link, as in `addNetwork`. Undone when it
+   * fails, but not when `carry` does; a kernel that cannot is no failure, but a condition.
    */
-  guardEndpoint(endpoint: GuardedEndpoint): Promise<void>;
+  guardEndpoint(endpoint: GuardedEndpoint, carry?: Carrier): Promise<void>;
   /** Call when the link is gone. Success if it was not guarded. */
   releaseEndpoint(link: string): Promise<void>;
   /** All guarded endpoints, after a restart: those of an earlier daemon stay guarded until this sweeps them. */
@@ -171,8 +176,8 @@ class NftFirewall implements Firewall {
     await this.#integrate();
   }
 
-  async addNetwork(network: FirewallNetwork): Promise<void> {
-    await this.#main.addNetwork(network);
+  async addNetwork(network: FirewallNetwork, carry?: Carrier): Promise<void> {
+    await this.#main.addNetwork(network, carry);
     if (this.#integratedFor !== this.#integrationKey()) await this.#integrate();
   }
 
@@ -190,8 +195,8 @@ class NftFirewall implements Firewall {
     for (const cause of repairs) this.#logger.info({ cause }, 'published ports brought up to date');
   }
 
-  guardEndpoint(endpoint: GuardedEndpoint): Promise<void> {
-    return this.#guard.add(endpoint);
+  guardEndpoint(endpoint: GuardedEndpoint, carry?: Carrier): Promise<void> {
+    return this.#guard.add(endpoint, carry);
   }
 
   releaseEndpoint(link: string): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { KernelError } from '../kernel/kernel.ts';
 import { type GuardedEndpoint, guardSkeleton, planEndpoints } from './endpointGuard.ts';
-import { TableKeeper, type TableKernel } from './tableKeeper.ts';
+import { type Carrier, TableKeeper, type TableKernel } from './tableKeeper.ts';
 
 /** No family bridge, no such chain type, or rules that libnftables or the kernel does not understand. */
 const lacks: ReadonlySet<string> = new Set(['EOPNOTSUPP', 'EAFNOSUPPORT', 'ENOENT', 'EINVAL']);
@@ -64,11 +64,16 @@ export class GuardTable {
     await this.sync();
   }
 
-  /** Adds or changes one: a few elements in one transaction. Undone if it fails. */
-  async add(endpoint: GuardedEndpoint): Promise<void> {
+  /** Adds or changes one: a few elements in one transaction, which go with `carry`. Undone if it fails. */
+  async add(endpoint: GuardedEndpoint, carry?: Carrier): Promise<void> {
     const { link, owner } = endpoint;
-    await this.#replace(owner, (others) => [...others.filter((other) => other.link !== link), endpoint]);
+    const next = (others: readonly GuardedEndpoint[]): readonly GuardedEndpoint[] => [
+      ...others.filter((other) => other.link !== link),
+      endpoint,
+    ];
+    // Before, for who takes it back when `carry` fails.
     this.#owners.set(link, owner);
+    await this.#replace(owner, next, carry);
   }
 
   /** Success if it is not there. */
@@ -82,13 +87,15 @@ export class GuardTable {
   async #replace(
     owner: string,
     change: (endpoints: readonly GuardedEndpoint[]) => readonly GuardedEndpoint[],
+    carry?: Carrier,
   ): Promise<void> {
     const next = (): readonly GuardedEndpoint[] | undefined => {
       const endpoints = change(this.#endpoints.get(owner) ?? []);
       return endpoints.length === 0 ? undefined : endpoints;
     };
     if (this.#lack === undefined)
-      return await this.#keeper.replace(this.#endpoints, owner, next, planEndpoints, true);
+      return await this.#keeper.replace(this.#endpoints, owner, next, planEndpoints, true, carry);
+    await carry?.(undefined);
     // For the day when a compare finds that the kernel has it after all.
     const endpoints = next();
     if (endpoints === undefined) this.#endpoints.delete(owner);

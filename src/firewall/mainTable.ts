@@ -9,7 +9,7 @@ import { bindingSets, planBinding } from './bindingElements.ts';
 import { planForeignBridge, planNetwork } from './elements.ts';
 import type { FirewallNetwork } from './network.ts';
 import { admittedSets, mainSkeleton, type SkeletonOptions } from './skeleton.ts';
-import { TableKeeper, type TableKernel } from './tableKeeper.ts';
+import { type Carrier, TableKeeper, type TableKernel } from './tableKeeper.ts';
 
 export class MainTable {
   readonly #kernel: TableKernel;
@@ -67,9 +67,9 @@ export class MainTable {
     });
   }
 
-  /** Adds or changes one network: a few elements, whatever the number of networks. Undone if it fails. */
-  addNetwork(network: FirewallNetwork): Promise<void> {
-    return this.#keeper.replace(this.#networks, network.id, () => network, planNetwork, true);
+  /** Adds or changes one network: a few elements, whatever the number of networks, which go with `carry`. Undone if it fails. */
+  addNetwork(network: FirewallNetwork, carry?: Carrier): Promise<void> {
+    return this.#keeper.replace(this.#networks, network.id, () => network, planNetwork, true, carry);
   }
 
   /** Success if it is not there. */

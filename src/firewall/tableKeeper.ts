@@ -26,6 +26,12 @@ export interface TableContent {
   readonly isKnown: (set: string) => boolean;
 }
 
+/**
+ * Takes elements to the kernel, along with the object that they are for; false if the kernel refused them, and then
+ * nothing was done. Undefined: there is nothing to change. What it throws is about the object.
+ */
+export type Carrier = (elements: ElementBatch | undefined) => Promise<boolean>;
+
 /** What can be done while nobody else changes the table. */
 export interface TableTurn {
   /** Compares and repairs; resolves with a sentence per kind of difference, empty if there was none. */
@@ -34,9 +40,14 @@ export interface TableTurn {
   setSkeleton(skeleton: TableSkeleton): Promise<void>;
   /**
    * Brings elements from `before` to `after`; `addsAll` adds those too that were there before. A few messages; where
-   * the kernel refuses them (somebody flushed the table), a full compare.
+   * the kernel refuses them (somebody flushed the table), a full compare, and then `carry` again with what is left: nothing.
    */
-  change(before: readonly SetElement[], after: readonly SetElement[], addsAll?: boolean): Promise<void>;
+  change(
+    before: readonly SetElement[],
+    after: readonly SetElement[],
+    addsAll?: boolean,
+    carry?: Carrier,
+  ): Promise<void>;
 }
 
 const nothing: Listing = { chains: [], rules: [], sets: [] };
@@ -50,7 +61,17 @@ export class TableKeeper {
   readonly #turn: TableTurn = {
     sync: () => this.#sync(),
     setSkeleton: (skeleton) => this.#setSkeleton(skeleton),
-    change: (before, after, addsAll = false) => this.#change(before, after, addsAll),
+    change: (before, after, addsAll = false, carry = this.#alone) =>
+      this.#change(before, after, addsAll, carry),
+  };
+  /** Elements without anything that they are for. */
+  readonly #alone: Carrier = async (elements) => {
+    try {
+      if (elements !== undefined) await this.#kernel.changeElements(elements);
+      return true;
+    } catch {
+      return false;
+    }
   };
   #skeleton: TableSkeleton;
   /** How the skeleton reads back since we last wrote it; undefined = it must be written. */
@@ -79,7 +100,8 @@ export class TableKeeper {
 
   /**
    * Puts what `change` makes (undefined = nothing) where `owners` has something for `id`, and its elements where its
-   * elements were: few, whatever others have. Undone if it fails.
+   * elements were: few, whatever others have. They go with `carry`. Undone if they
+   * fail; where what they are for fails, they stay, and the caller knows whether to take them back.
    */
   replace<T>(
     owners: Map<string, T>,
@@ -87,6 +109,7 @@ export class TableKeeper {
     change: () => T | undefined,
     plan: (owner: T) => readonly SetElement[],
     addsAll: boolean,
+    carry: Carrier = this.#alone,
   ): Promise<void> {
     const put = (owner: T | undefined): void => {
       if (owner === undefined) owners.delete(id);
@@ -97,12 +120,22 @@ export class TableKeeper {
       const next = change();
       const [before, after] = [previous, next].map((owner) => (owner === undefined ? [] : plan(owner)));
       put(next);
+      let failure: { readonly error: unknown } | undefined;
+      const attempt: Carrier = async (elements) => {
+        try {
+          return await carry(elements);
+        } catch (error) {
+          failure = { error };
+          return true;
+        }
+      };
       try {
-        await turn.change(before ?? [], after ?? [], addsAll);
+        await turn.change(before ?? [], after ?? [], addsAll, attempt);
       } catch (error) {
         put(previous);
         throw error;
       }
+      if (failure !== undefined) throw failure.error;
     });
   }
 
@@ -117,6 +150,7 @@ export class TableKeeper {
     before: readonly SetElement[],
     after: readonly SetElement[],
     addsAll: boolean,
+    carry: Carrier,
   ): Promise<void> {
     const had = new Set(before.map(identify));
     const has = new Set(after.map(identify));
@@ -128,13 +162,10 @@ export class TableKeeper {
         .filter((element) => addsAll || !had.has(identify(element)))
         .map((element) => ({ op: 'add' as const, element })),
     ];
-    if (changes.length === 0) return;
     const { family, table } = this.#skeleton;
-    try {
-      await this.#kernel.changeElements({ family, table, changes });
-    } catch {
-      await this.#sync();
-    }
+    if (await carry(changes.length === 0 ? undefined : { family, table, changes })) return;
+    await this.#sync();
+    await carry(undefined);
   }
 
   async #list(): Promise<Listing> {

@@ -1,13 +1,15 @@
 /*
- * One endpoint: a veth pair, its host end in a bridge, its peer born inside the sandbox. Three groups of system calls:
+ * One endpoint: a veth pair, its host end in a bridge, its peer born inside the sandbox. Three groups of system calls,
+ * all from inside the sandbox, which is entered once; a socket works in the namespace that it was opened in:
  *
- *   1. open the sandbox, enter it, open a netlink socket there, come back
- *   2. on the host: RTM_NEWLINK with the peer's namespace inside, then port flags and owner mark (one send)
- *   3. enter the sandbox again for the peer's disable_ipv6; from outside, through the socket in there: addresses, peer up,
- *      default routes (one send; two where kernel parameters that were asked for come between)
+ *   1. enter the sandbox, open a netlink socket there
+ *   2. through the host's socket: RTM_NEWLINK with the peer's namespace inside, then port flags and owner mark (one send)
+ *   3. the peer's disable_ipv6; through the sandbox's socket: addresses, peer up, default routes (one send; two where
+ *      kernel parameters that were asked for come between)
  *
  * The peer is never moved: a move between namespaces waits for an rcu_barrier, 25 to 35 ms, the whole of this 1 ms.
  */
+import type { Seam } from '../base/seam.ts';
 import {
   encodeAddress,
   encodeDefaultRoute,
@@ -18,10 +20,9 @@ import {
 import { formatIp } from '../net/ip.ts';
 import { hasErrno } from './errno.ts';
 import type { AttachSpec, InterfaceSpec } from './kernel.ts';
-import { linux } from './libc.ts';
 import { getIfindex } from './links.ts';
-import { inOpenNamespace, type NamespaceContext, type OpenNamespace, openNamespace } from './namespaces.ts';
-import { NetlinkSocket } from './netlinkSocket.ts';
+import { inSandbox, type NamespaceContext } from './namespaces.ts';
+import type { NetlinkSocket } from './netlinkSocket.ts';
 import { setSysctl } from './sysctl.ts';
 
 function createPair(host: NetlinkSocket, spec: AttachSpec, master: number, netnsFd: number): void {
@@ -54,25 +55,19 @@ function delPair(host: NetlinkSocket, name: string): void {
  * groups and take a neighbour's advertisements on a network that has no IPv6. Per interface, so that lo keeps ::1.
  * Before the peer is up. Nothing to do where the kernel has no IPv6.
  */
-export function setIpv6(context: NamespaceContext, sandbox: OpenNamespace, spec: InterfaceSpec): void {
-  const isWanted = spec.addresses.some(({ ip }) => ip.family === 6);
+function setIpv6(seam: Seam, { peerName, addresses }: InterfaceSpec): void {
+  const isWanted = addresses.some(({ ip }) => ip.family === 6);
   try {
-    inOpenNamespace(context, sandbox, () =>
-      setSysctl(context.seam, `net/ipv6/conf/${spec.peerName}/disable_ipv6`, isWanted ? '0' : '1'),
-    );
+    setSysctl(seam, `net/ipv6/conf/${peerName}/disable_ipv6`, isWanted ? '0' : '1');
   } catch (error) {
     if (!hasErrno(error, 'ENOENT')) throw error;
   }
 }
 
-/** Step 3, over a socket inside the sandbox. */
-export function configurePeer(
-  context: NamespaceContext,
-  sandbox: OpenNamespace,
-  inside: NetlinkSocket,
-  spec: InterfaceSpec,
-): void {
+/** Step 3, by a thread that is inside the sandbox. */
+export function configurePeer(seam: Seam, inside: NetlinkSocket, spec: InterfaceSpec): void {
   const { peerName, addresses, gateways, sysctls } = spec;
+  setIpv6(seam, spec);
   const ifindex = getIfindex(inside, peerName);
   const addressed = addresses.map((address) => ({
     operation: `RTM_NEWADDR ${formatIp(address.ip)}`,
@@ -90,25 +85,18 @@ export function configurePeer(
     return;
   }
   inside.run(...addressed);
-  inOpenNamespace(context, sandbox, () => {
-    for (const { key, value } of sysctls) setSysctl(context.seam, key, value);
-  });
+  for (const { key, value } of sysctls) setSysctl(seam, key, value);
   inside.run(...raised);
 }
 
 /** Attaches as `spec` says; when a call fails, deletes the pair again and throws. `host` is a socket of this namespace. */
 export function attach(context: NamespaceContext, host: NetlinkSocket, spec: AttachSpec): void {
   const master = getIfindex(host, spec.bridge);
-  using sandbox = openNamespace(context.seam, spec.sandbox);
-  using inside = inOpenNamespace(
-    context,
-    sandbox,
-    () => new NetlinkSocket(context.sockets, linux.NETLINK_ROUTE),
-  );
-  using undo = new DisposableStack();
-  createPair(host, spec, master, sandbox.fd);
-  undo.defer(() => delPair(host, spec.hostName));
-  setIpv6(context, sandbox, spec);
-  configurePeer(context, sandbox, inside, spec);
-  undo.move();
+  inSandbox(context, spec.sandbox, ({ netnsFd, socket }) => {
+    createPair(host, spec, master, netnsFd);
+    using undo = new DisposableStack();
+    undo.defer(() => delPair(host, spec.hostName));
+    configurePeer(context.seam, socket, spec);
+    undo.move();
+  });
 }

@@ -6,13 +6,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { encodeDelLink, encodeNewLink, encodeSetLink, type NewKind } from '../codec/netlink/route.ts';
-import { configurePeer, setIpv6 } from './attach.ts';
+import { configurePeer } from './attach.ts';
 import { hasErrno } from './errno.ts';
 import { type ChildSpec, KernelError, type Link, type ParentSpec } from './kernel.ts';
-import { linux } from './libc.ts';
 import { dumpLinks, findLink, getIfindex } from './links.ts';
-import { inOpenNamespace, type NamespaceContext, openNamespace, openSocketIn } from './namespaces.ts';
-import { NetlinkSocket } from './netlinkSocket.ts';
+import { inSandbox, type NamespaceContext, openSocketIn } from './namespaces.ts';
+import type { NetlinkSocket } from './netlinkSocket.ts';
 
 const bareKinds: Readonly<Record<'macvlan' | 'ipvlan' | 'vlan', NewKind>> = {
   macvlan: { kind: 'macvlan', mode: 'bridge' },
@@ -77,32 +76,27 @@ const bornPrefix = 'lsnew';
 export function attachChild(context: NamespaceContext, host: NetlinkSocket, spec: ChildSpec): void {
   const { peerName: name, child, alias, peerMac } = spec;
   const parent = getIfindex(host, spec.parent);
-  using sandbox = openNamespace(context.seam, spec.sandbox);
-  using inside = inOpenNamespace(
-    context,
-    sandbox,
-    () => new NetlinkSocket(context.sockets, linux.NETLINK_ROUTE),
-  );
-  const bornAs = `${bornPrefix}${randomBytes(4).toString('hex')}`;
-  host.run({
-    operation: `RTM_NEWLINK ${child.kind} ${name}`,
-    message: encodeNewLink({
-      ...{ name: bornAs, newKind: child, parent, netnsFd: sandbox.fd },
-      ...(peerMac === undefined ? {} : { mac: peerMac }),
-    }),
+  inSandbox(context, spec.sandbox, ({ netnsFd, socket }) => {
+    const bornAs = `${bornPrefix}${randomBytes(4).toString('hex')}`;
+    host.run({
+      operation: `RTM_NEWLINK ${child.kind} ${name}`,
+      message: encodeNewLink({
+        ...{ name: bornAs, newKind: child, parent, netnsFd },
+        ...(peerMac === undefined ? {} : { mac: peerMac }),
+      }),
+    });
+    using undo = new DisposableStack();
+    let itself: { readonly name: string } | { readonly ifindex: number } = { name: bornAs };
+    undo.defer(() => socket.exchange([{ operation: `RTM_DELLINK ${name}`, message: encodeDelLink(itself) }]));
+    const ifindex = getIfindex(socket, bornAs);
+    itself = { ifindex };
+    socket.run({
+      operation: `RTM_NEWLINK name ${name}`,
+      message: encodeSetLink({ ifindex, name, alias }),
+    });
+    configurePeer(context.seam, socket, spec);
+    undo.move();
   });
-  using undo = new DisposableStack();
-  let itself: { readonly name: string } | { readonly ifindex: number } = { name: bornAs };
-  undo.defer(() => inside.exchange([{ operation: `RTM_DELLINK ${name}`, message: encodeDelLink(itself) }]));
-  const ifindex = getIfindex(inside, bornAs);
-  itself = { ifindex };
-  inside.run({
-    operation: `RTM_NEWLINK name ${name}`,
-    message: encodeSetLink({ ifindex, name, alias }),
-  });
-  setIpv6(context, sandbox, spec);
-  configurePeer(context, sandbox, inside, spec);
-  undo.move();
 }
 
 /** The socket inside, or undefined if there is no namespace there any more. */

@@ -71,6 +71,16 @@ export interface BridgeSpec {
   readonly mac: Mac;
 }
 
+/** A bridge with all that a network has on it. */
+export interface BridgeSetup extends BridgeSpec {
+  /** Of the bridge itself. */
+  readonly addresses: readonly IpWithLength[];
+  /** Set before it has addresses. One that this kernel lacks is passed over, unless the network cannot do without. */
+  readonly sysctls: readonly (Sysctl & { readonly isNeeded: boolean })[];
+  /** As `ensureLoopbackRoute`. */
+  readonly takesLoopback6: boolean;
+}
+
 /** What is set up inside a sandbox, however the interface gets there. */
 export interface InterfaceSpec {
   readonly sandbox: string;
@@ -229,6 +239,12 @@ export interface Kernel extends AsyncDisposable {
 
   /** Creates the bridge, up, forward delay 0, STP off, multicast snooping as by default; success if an identical one is there. Resolves with its ifindex. */
   ensureBridge(spec: BridgeSpec): Promise<number>;
+  /**
+   * As `ensureBridge`, with what the network has on it; what is there already is left. `elements` go first, in the same
+   * call, so that the bridge never carries a packet without them; false if the kernel refuses those, and then nothing
+   * was done. ENOENT where a needed kernel parameter does not exist. What it made before it fails stays.
+   */
+  setUpBridge(setup: BridgeSetup, elements?: ElementBatch): Promise<boolean>;
   /** Adds unless present; true if it was not. */
   ensureAddress(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<boolean>;
   /**
@@ -256,8 +272,12 @@ export interface Kernel extends AsyncDisposable {
    * it is there as `discardedName`, which begins with `discardedPrefix`, with its owner mark.
    */
   discardBridge(name: string, discardedName: string): Promise<void>;
-  /** Creates and configures one endpoint in three groups of system calls. Undoes what it did when one fails. */
-  attach(spec: AttachSpec): Promise<void>;
+  /**
+   * Creates and configures one endpoint in three groups of system calls. `elements` go first, in the same call, so that
+   * the link never is without them; false if the kernel refuses those, and then nothing was done. Undoes what it did
+   * when a call fails, the elements apart.
+   */
+  attach(spec: AttachSpec, elements?: ElementBatch): Promise<boolean>;
   /** False where the kernel cannot make links of the kind, and has no module for it. Changes nothing. */
   hasLinkKind(kind: 'macvlan' | 'ipvlan' | 'vlan'): Promise<boolean>;
   /**

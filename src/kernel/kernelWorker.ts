@@ -6,11 +6,12 @@
 import { release } from 'node:os';
 import { announce } from './announce.ts';
 import { attach } from './attach.ts';
+import { ensureBridge, setAside, setUpBridge } from './bridges.ts';
 import { attachChild, detachChild, ensureParent, hasLinkKind } from './children.ts';
 import { changeElements } from './elements.ts';
 import { forgetFlows } from './flows.ts';
 import { HostPorts } from './hostPorts.ts';
-import type { NamespacePath } from './kernel.ts';
+import type { ElementBatch, NamespacePath } from './kernel.ts';
 import { linux, loadLibc } from './libc.ts';
 import {
   delAddress,
@@ -18,12 +19,10 @@ import {
   dumpLinks,
   dumpRoutes,
   ensureAddress,
-  ensureBridge,
   ensureConnectedRoute,
   ensureDefaultRoute,
   ensureLoopbackRoute,
   findLink,
-  setAside,
   setDefaultRoute,
   setHairpin,
   setLink,
@@ -76,12 +75,27 @@ function makeOperations(
     using socket = openSocketIn(context, path);
     return work(socket);
   };
+  /** False if the kernel refuses them: somebody may have taken the table away. */
+  const tryElements = (batch: ElementBatch | undefined): boolean => {
+    if (batch === undefined) return true;
+    try {
+      changeElements(netfilter, batch, destroys);
+      return true;
+    } catch {
+      return false;
+    }
+  };
   return {
     createNamespace: (path) => createNamespace(context, path),
     removeNamespace: (path) => removeNamespace(context, path),
     hasNamespace: (path) => hasNamespace(seam, path),
     numberNamespace: (path) => numberNamespace(context, host, path),
     ensureBridge: (spec) => ensureBridge(host, spec),
+    setUpBridge: (setup, elements) => {
+      const isTaken = tryElements(elements);
+      if (isTaken) setUpBridge(seam, host, setup);
+      return isTaken;
+    },
     ensureAddress: (link, address, path) => withSocket(path, (s) => ensureAddress(s, link, address)),
     ensureConnectedRoute: (link, address, path) =>
       withSocket(path, (s) => ensureConnectedRoute(s, link, address)),
@@ -98,7 +112,11 @@ function makeOperations(
       // The news of the name before the answer, so that nobody takes the bridge for a foreign one that stays.
       drain();
     },
-    attach: (spec) => attach(context, host, spec),
+    attach: (spec, elements) => {
+      const isTaken = tryElements(elements);
+      if (isTaken) attach(context, host, spec);
+      return isTaken;
+    },
     hasLinkKind: (kind) => hasLinkKind(host, kind),
     ensureParent: (spec) => ensureParent(host, spec),
     attachChild: (spec) => attachChild(context, host, spec),

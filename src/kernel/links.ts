@@ -9,12 +9,10 @@ import {
   encodeAddress,
   encodeConnectedRoute,
   encodeDefaultRoute,
-  encodeDelLink,
   encodeDump,
   encodeGetLink,
   encodeLinkDump,
   encodeLoopbackRoute,
-  encodeNewLink,
   encodeSetLink,
   type LinkMessage,
   routeType,
@@ -22,7 +20,7 @@ import {
 import { formatIp, type Ip, type IpFamily } from '../net/ip.ts';
 import type { IpWithLength } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';
-import { type Address, type BridgeSpec, KernelError, type Link, type Route } from './kernel.ts';
+import type { Address, Link, Route } from './kernel.ts';
 import type { NetlinkSocket, Request } from './netlinkSocket.ts';
 
 export function linkOf(message: LinkMessage): Link {
@@ -76,56 +74,8 @@ function dumpFamilies<T>(dump: (family: IpFamily) => readonly T[]): readonly T[]
   return [...dump(4), ...dump(6)];
 }
 
-/** Creates the bridge up, or brings one with the same owner mark to what `spec` says. EEXIST if another has the name. */
-export function ensureBridge(socket: NetlinkSocket, spec: BridgeSpec): number {
-  const found = findLink(socket, spec.name);
-  if (found !== undefined) return adoptBridge(socket, found, spec);
-  const { name, mtuBytes, mac, alias } = spec;
-  const [created, marked] = socket.exchange([
-    {
-      operation: `RTM_NEWLINK bridge ${name}`,
-      message: encodeNewLink({ name, mtuBytes, mac, isUp: true, isNewBridge: true }),
-    },
-    { operation: `RTM_NEWLINK alias ${name}`, message: encodeSetLink({ name, alias }) },
-  ]);
-  if (created !== undefined) throw created;
-  try {
-    if (marked !== undefined) throw marked;
-    return getIfindex(socket, name);
-  } catch (error) {
-    socket.run({ operation: `RTM_DELLINK ${name}`, message: encodeDelLink({ name }) });
-    throw error;
-  }
-}
-
-function adoptBridge(socket: NetlinkSocket, found: Link, spec: BridgeSpec): number {
-  const { name, mtuBytes, mac, alias } = spec;
-  if (found.kind !== 'bridge' || found.alias !== alias)
-    throw new KernelError(`ensure bridge ${name}`, 'EEXIST', 'a link of that name is there');
-  const { ifindex } = found;
-  const isSame = found.isUp && found.mtuBytes === mtuBytes && found.mac === mac;
-  if (!isSame)
-    socket.run({
-      operation: `RTM_NEWLINK repair ${name}`,
-      message: encodeSetLink({ ifindex, isUp: true, mtuBytes, mac }),
-    });
-  return ifindex;
-}
-
-/** Down and renamed; false if there was no such link. */
-export function setAside(socket: NetlinkSocket, name: string, discardedName: string): boolean {
-  const ifindex = findLink(socket, name)?.ifindex;
-  if (ifindex === undefined) return false;
-  socket.run(
-    // Before Linux 6.3 a link that is up keeps its name.
-    { operation: `RTM_NEWLINK down ${name}`, message: encodeSetLink({ ifindex, isUp: false }) },
-    { operation: `RTM_NEWLINK rename ${name}`, message: encodeSetLink({ ifindex, name: discardedName }) },
-  );
-  return true;
-}
-
 /** True if the request was done, false if what it makes is there already. */
-function ensure(socket: NetlinkSocket, request: Request): boolean {
+export function ensure(socket: NetlinkSocket, request: Request): boolean {
   const [failure] = socket.exchange([request]);
   if (failure !== undefined && failure.code !== 'EEXIST') throw failure;
   return failure === undefined;

@@ -94,6 +94,22 @@ export function openSocketIn(context: NamespaceContext, path: NamespacePath): Ne
   return inNamespace(context, path, () => new NetlinkSocket(context.sockets, linux.NETLINK_ROUTE));
 }
 
+/** A sandbox that this thread is in, with a socket of its own. */
+export interface Inside {
+  /** The namespace, for links that are to be born in it. */
+  readonly netnsFd: number;
+  readonly socket: NetlinkSocket;
+}
+
+/** Runs `work` with this thread inside the namespace at `path`. Sockets of other namespaces work from there too. */
+export function inSandbox(context: NamespaceContext, path: string, work: (inside: Inside) => void): void {
+  using namespace = openNamespace(context.seam, path);
+  inOpenNamespace(context, namespace, () => {
+    using socket = new NetlinkSocket(context.sockets, linux.NETLINK_ROUTE);
+    work({ netnsFd: namespace.fd, socket });
+  });
+}
+
 export function hasNamespace(seam: Seam, path: string): boolean {
   seam.step(`kernel statfs ${path}`);
   try {

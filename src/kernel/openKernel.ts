@@ -163,6 +163,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     hasNamespace: (...args) => link.call('hasNamespace', args),
     numberNamespace: (...args) => link.call('numberNamespace', args),
     ensureBridge: (...args) => link.call('ensureBridge', args),
+    setUpBridge: (...args) => link.call('setUpBridge', args),
     ensureAddress: (...args) => link.call('ensureAddress', args),
     ensureConnectedRoute: (...args) => link.call('ensureConnectedRoute', args),
     ensureLoopbackRoute: (...args) => link.call('ensureLoopbackRoute', args),

@@ -1,6 +1,6 @@
 /*
  * Endpoints on the real kernel: IPv6 on and off, kernel parameters, default routes that move, announcements, and a
- * bridge that is discarded. Two sandboxes on one bridge of the lane's own namespace:
+ * bridge that is set up and discarded. Two sandboxes on one bridge of the lane's own namespace:
  *
  *   [a] eth0 ─┐
  *   [b] eth0 ─┴─ br0  10.5.0.1/24 fd00:5::1/64        br1 10.6.0.1/24 fd00:6::1/64 ── eth1 [a]
@@ -9,7 +9,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLogger } from '../../src/base/logger.ts';
 import { openSeam } from '../../src/base/seam.ts';
-import { type AttachSpec, discardedPrefix, type Kernel, KernelError } from '../../src/kernel/kernel.ts';
+import {
+  type AttachSpec,
+  discardedPrefix,
+  type ElementBatch,
+  type Kernel,
+  KernelError,
+} from '../../src/kernel/kernel.ts';
 import { openKernel } from '../../src/kernel/openKernel.ts';
 import { type Ip, parseIp } from '../../src/net/ip.ts';
 import { randomMac } from '../../src/net/mac.ts';
@@ -30,6 +36,7 @@ const withLength = (text: string): { readonly ip: Ip; readonly length: number } 
 
 interface World extends AsyncDisposable {
   readonly kernel: Kernel;
+  specOf(sandbox: string, bridge: string, addresses: readonly string[]): AttachSpec;
   attach(
     sandbox: string,
     bridge: string,
@@ -50,24 +57,26 @@ async function openWorld(): Promise<World> {
   }
   for (const sandbox of ['a', 'b']) await kernel.createNamespace(pathOf(sandbox));
   let count = 0;
+  const specOf: World['specOf'] = (sandbox, bridge, addresses) => ({
+    sandbox: pathOf(sandbox),
+    hostName: `veth${count++}`,
+    bridge,
+    alias: 'test',
+    mtuBytes: 1500,
+    isHairpin: false,
+    isIsolated: false,
+    peerName: 'eth0',
+    peerMac: randomMac(),
+    addresses: addresses.map(withLength),
+    gateways: [],
+    sysctls: [],
+  });
   return {
     kernel,
-    attach: (sandbox, bridge, addresses, more = {}) =>
-      kernel.attach({
-        sandbox: pathOf(sandbox),
-        hostName: `veth${count++}`,
-        bridge,
-        alias: 'test',
-        mtuBytes: 1500,
-        isHairpin: false,
-        isIsolated: false,
-        peerName: 'eth0',
-        peerMac: randomMac(),
-        addresses: addresses.map(withLength),
-        gateways: [],
-        sysctls: [],
-        ...more,
-      }),
+    specOf,
+    attach: async (sandbox, bridge, addresses, more = {}) => {
+      assert.equal(await kernel.attach({ ...specOf(sandbox, bridge, addresses), ...more }), true);
+    },
     [Symbol.asyncDispose]: async () => {
       for (const { name } of await kernel.links()) if (name.startsWith('veth')) await kernel.delLink(name);
       for (const sandbox of ['a', 'b']) await kernel.removeNamespace(pathOf(sandbox));
@@ -166,6 +175,62 @@ test('a peer that remembers another MAC for an IPv6 address learns the new one f
     await w.kernel.announce('eth0', mac, ip('fd00:5::3'), pathOf('b'));
     return run('a', 'ip', 'neigh', 'show', 'fd00:5::3').includes(mac);
   });
+});
+
+/** A table with one set of names, and the batch that adds one to it. */
+async function withTable(kernel: Kernel): Promise<(name: string) => ElementBatch> {
+  await kernel.nft('table inet test { set names { type ifname; }; }');
+  return (name) => ({
+    family: 'inet',
+    table: 'test',
+    changes: [{ op: 'add', element: { set: 'names', key: [{ type: 'ifname', name }] } }],
+  });
+}
+
+test('elements go first, and where the kernel refuses them no link is made', async () => {
+  await using w = await openWorld();
+  const batchOf = await withTable(w.kernel);
+  const spec = (name: string): AttachSpec => ({ ...w.specOf('a', 'br0', ['10.5.0.2']), hostName: name });
+  const setup = {
+    name: 'br2',
+    mtuBytes: 1400,
+    alias: 'test',
+    mac: randomMac(),
+    addresses: [withLength('10.7.0.1'), withLength('fd00:7::1')],
+    sysctls: [
+      { key: 'net/ipv4/conf/br2/route_localnet', value: '1', isNeeded: true },
+      { key: 'net/ipv4/conf/br2/there_is_no_such', value: '1', isNeeded: false },
+    ],
+    takesLoopback6: true,
+  };
+  assert.equal(await w.kernel.attach(spec('vetha'), batchOf('vetha')), true);
+  assert.equal(await w.kernel.setUpBridge(setup, batchOf('br2')), true);
+  assert.equal(await w.kernel.setUpBridge(setup, batchOf('br2')), true, 'again');
+  const listing = await w.kernel.nft('list table inet test');
+  for (const name of ['vetha', 'br2']) assert.ok(listing.includes(`"${name}"`), listing);
+  for (const address of setup.addresses)
+    assert.equal(await w.kernel.ensureAddress('br2', address), false, 'it is there');
+  assert.equal(await w.kernel.ensureLoopbackRoute('br2'), false, 'it is there');
+  assert.equal((await w.kernel.getSysctl('net/ipv4/conf/br2/route_localnet')).trim(), '1');
+
+  await w.kernel.delLink('br2');
+  await w.kernel.nft('delete table inet test');
+  assert.equal(await w.kernel.attach(spec('vethb'), batchOf('vethb')), false);
+  assert.equal(await w.kernel.setUpBridge(setup, batchOf('br2')), false);
+  const names = (await w.kernel.links()).map(({ name }) => name);
+  assert.deepEqual(
+    names.filter((name) => name === 'vethb' || name === 'br2'),
+    [],
+  );
+});
+
+test('a kernel parameter that a bridge needs and the kernel lacks is ENOENT', async () => {
+  await using w = await openWorld();
+  const sysctls = [{ key: 'net/ipv4/conf/br2/there_is_no_such', value: '1', isNeeded: true }];
+  const more = { addresses: [], sysctls, takesLoopback6: false };
+  const setup = { name: 'br2', mtuBytes: 1500, alias: 'test', mac: randomMac(), ...more };
+  await assert.rejects(w.kernel.setUpBridge(setup), { code: 'ENOENT' });
+  await w.kernel.delLink('br2');
 });
 
 test('a discarded bridge frees its name at once, is down, and vanishes; one that is not there is success', async () => {

@@ -41,6 +41,7 @@ function network(
 test('parseBridgeOptions has Docker’s defaults', () => {
   assert.deepEqual(parseBridgeOptions(network()), {
     bridge: 'br-abababababab',
+    isNamedById: true,
     masquerades: true,
     isOpenInside: true,
     gatewayModes: { 4: 'nat', 6: 'nat' },
@@ -83,6 +84,7 @@ test('parseBridgeOptions reads every label', () => {
   );
   assert.deepEqual(options, {
     bridge: 'brx1',
+    isNamedById: false,
     masquerades: false,
     isOpenInside: false,
     gatewayModes: { 4: 'routed', 6: 'nat-unprotected' },

@@ -23,7 +23,10 @@ import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 import { repairPeer } from '../peerRepair.ts';
 
 type BridgeKernel = RepairKernel &
-  Pick<Kernel, 'delAddress' | 'delLink' | 'discardBridge' | 'attach' | 'announce' | 'links' | 'addresses'>;
+  Pick<
+    Kernel,
+    'delAddress' | 'delLink' | 'discardBridge' | 'setUpBridge' | 'attach' | 'announce' | 'links' | 'addresses'
+  >;
 
 export interface BridgeDependencies {
   readonly kernel: BridgeKernel;
@@ -106,7 +109,11 @@ function takesLoopback6(network: DriverNetwork): boolean {
   return network.hasIpv6 && !network.isInternal;
 }
 
-/** Of a bridge of ours, about IPv6. */
+/** Of a bridge of ours. */
+function bridgeSysctls(network: DriverNetwork, bridge: string): readonly Sysctl[] {
+  return [...loopbackSysctls(network, bridge), ...ipv6Sysctls(network, bridge)];
+}
+
 function ipv6Sysctls(network: DriverNetwork, bridge: string): readonly Sysctl[] {
   return [
     // Hosts may have IPv6 off by default.
@@ -114,6 +121,10 @@ function ipv6Sysctls(network: DriverNetwork, bridge: string): readonly Sysctl[] 
     // A container must not give the host a route by a router advertisement.
     { key: `net/ipv6/conf/${bridge}/accept_ra`, value: '0' },
   ];
+}
+
+function isOfIpv6({ key }: Sysctl): boolean {
+  return key.startsWith('net/ipv6/');
 }
 
 /** RFC 8200 section 5; below it the kernel takes IPv6 off a link without a word. */
@@ -170,22 +181,21 @@ class BridgeDriver implements Driver {
     checkBridgeConflict(network, others);
   }
 
-  async ensureNetwork(network: DriverNetwork): Promise<void> {
+  async ensureNetwork(network: DriverNetwork, isNew = false): Promise<void> {
     const options = parseBridgeOptions(network);
-    const existing = await this.#kernel.findLink(options.bridge);
+    // Nobody has a bridge that is named after an id of just now.
+    const existing = isNew && options.isNamedById ? undefined : await this.#kernel.findLink(options.bridge);
     if (existing !== undefined && existing.kind !== 'bridge')
       throw new LinkspanError('networkConfigInvalid', `existing interface ${options.bridge} is not a bridge`);
-    const isNew = existing === undefined;
+    const families = network.isInternal ? [] : distinctFamilies(network);
+    const isOurs = existing === undefined || this.#owns(existing, network.id);
     try {
-      // The firewall first: the bridge must not carry a packet without it.
-      await this.#firewall.addNetwork(toFirewallNetwork(network));
-      const families = network.isInternal ? [] : distinctFamilies(network);
       await allDone([
-        this.#ensureBridge(network, options, existing),
+        isOurs ? this.#setUp(network, options, existing) : this.#setUpBorrowed(network, existing),
         this.#firewall.ensureForwarding(families),
       ]);
     } catch (error) {
-      if (isNew) await this.#undo(network);
+      if (existing === undefined) await this.#undo(network);
       throw error;
     }
   }
@@ -221,10 +231,10 @@ class BridgeDriver implements Driver {
       gateways: network.isInternal ? [] : endpoint.gateways,
       sysctls: endpoint.sysctls,
     };
-    // First, so that the link is never in the bridge without.
-    await this.#firewall.guardEndpoint(toGuardedEndpoint(network, endpoint));
     try {
-      await this.#kernel.attach(spec);
+      await this.#firewall.guardEndpoint(toGuardedEndpoint(network, endpoint), (elements) =>
+        this.#kernel.attach(spec, elements),
+      );
     } catch (error) {
       await this.#firewall.releaseEndpoint(endpoint.hostInterfaceName).catch((failure: unknown) => {
         this.#logger.error({ err: failure, link: endpoint.hostInterfaceName }, 'could not undo an attach');
@@ -269,7 +279,7 @@ class BridgeDriver implements Driver {
       own: isOurs ? { mac: bridgeMac(this.#daemonId, network.id), mtuBytes, alias } : undefined,
       addresses: bridgeAddresses(network, options),
       takesLoopback6: takesLoopback6(network),
-      sysctls: [...loopbackSysctls(network, bridge), ...(isOurs ? ipv6Sysctls(network, bridge) : [])],
+      sysctls: isOurs ? bridgeSysctls(network, bridge) : loopbackSysctls(network, bridge),
     });
   }
 
@@ -370,47 +380,44 @@ class BridgeDriver implements Driver {
     return link.alias === undefined && link.mac === bridgeMac(this.#daemonId, networkId);
   }
 
-  async #ensureBridge(
-    network: DriverNetwork,
-    options: BridgeOptions,
-    existing: Link | undefined,
-  ): Promise<void> {
-    const { bridge, mtuBytes } = options;
+  async #setUp(network: DriverNetwork, options: BridgeOptions, existing: Link | undefined): Promise<void> {
+    const { bridge: name, mtuBytes } = options;
     if (existing !== undefined && this.#isHalfMade(existing, network.id)) {
-      await this.#kernel.delLink(bridge);
-      return this.#ensureBridge(network, options, undefined);
+      await this.#kernel.delLink(name);
+      return await this.#setUp(network, options, undefined);
     }
-    const isOurs = existing === undefined || this.#owns(existing, network.id);
-    if (!isOurs) this.#borrowing.add(network.id);
-    const wanted = bridgeAddresses(network, options);
+    const addresses = bridgeAddresses(network, options);
     // Before new ones: an address of the same subnet would come second, and go with the first.
-    if (existing !== undefined && isOurs) await this.#dropOtherAddresses(existing, wanted);
-    const calls: Promise<unknown>[] = [];
-    if (isOurs) {
-      const alias = this.#markOf(network.id);
-      const mac = existing?.mac ?? bridgeMac(this.#daemonId, network.id);
-      calls.push(this.#kernel.ensureBridge({ name: bridge, mtuBytes, alias, mac }));
-      for (const { key, value } of ipv6Sysctls(network, bridge))
-        calls.push(this.#setIpv6(key, value, network.hasIpv6));
-    } else if (!existing.isUp) {
-      calls.push(this.#kernel.setLink(bridge, { isUp: true }));
+    if (existing !== undefined) await this.#dropOtherAddresses(existing, addresses);
+    const alias = this.#markOf(network.id);
+    const mac = existing?.mac ?? bridgeMac(this.#daemonId, network.id);
+    const sysctls = bridgeSysctls(network, name).map((one) => ({
+      ...one,
+      isNeeded: network.hasIpv6 || !isOfIpv6(one),
+    }));
+    const setup = { name, mtuBytes, alias, mac, addresses, sysctls, takesLoopback6: takesLoopback6(network) };
+    try {
+      await this.#firewall.addNetwork(toFirewallNetwork(network), (elements) =>
+        this.#kernel.setUpBridge(setup, elements),
+      );
+    } catch (error) {
+      if (!network.hasIpv6 || !(error instanceof KernelError) || error.code !== 'ENOENT') throw error;
+      throw new LinkspanError('networkConfigInvalid', 'this kernel has no IPv6', { cause: error });
     }
-    for (const { key, value } of loopbackSysctls(network, bridge))
-      calls.push(this.#kernel.setSysctl(key, value));
-    for (const address of wanted) calls.push(this.#kernel.ensureAddress(bridge, address));
-    if (takesLoopback6(network)) calls.push(this.#kernel.ensureLoopbackRoute(bridge));
-    await allDone(calls);
   }
 
-  /** A kernel without IPv6 has nothing to set, which is an error where the network needs it. */
-  async #setIpv6(key: string, value: string, isNeeded: boolean): Promise<void> {
-    try {
-      await this.#kernel.setSysctl(key, value);
-    } catch (error) {
-      if (!(error instanceof KernelError) || error.code !== 'ENOENT') throw error;
-      if (isNeeded)
-        throw new LinkspanError('networkConfigInvalid', 'this kernel has no IPv6', { cause: error });
-    }
+  /** On a bridge of the user's. */
+  async #setUpBorrowed(network: DriverNetwork, { name, isUp }: Link): Promise<void> {
+    this.#borrowing.add(network.id);
+    // The firewall first: the bridge must not carry a packet of this network's without it.
+    await this.#firewall.addNetwork(toFirewallNetwork(network));
+    const options = parseBridgeOptions(network);
+    await allDone([
+      ...(isUp ? [] : [this.#kernel.setLink(name, { isUp: true })]),
+      ...loopbackSysctls(network, name).map(({ key, value }) => this.#kernel.setSysctl(key, value)),
+      ...bridgeAddresses(network, options).map((address) => this.#kernel.ensureAddress(name, address)),
+      ...(takesLoopback6(network) ? [this.#kernel.ensureLoopbackRoute(name)] : []),
+    ]);
   }
 
   /** Addresses of an earlier configuration (`--bip`) go; link-local ones are the kernel's. */

@@ -14,6 +14,8 @@ export type BridgeGatewayMode = (typeof gatewayModes)[number];
 export interface BridgeOptions {
   /** The bridge device. */
   readonly bridge: string;
+  /** True: it is named after the network's id, for want of a name of the user's. */
+  readonly isNamedById: boolean;
   readonly masquerades: boolean;
   /** False: port isolation between containers (`icc`). */
   readonly isOpenInside: boolean;
@@ -218,6 +220,7 @@ export function parseBridgeOptions(
   const host6 = parseHostAddress(labels, bridgeLabels.host6, 6);
   return {
     bridge: parseBridgeName(labels, network.id),
+    isNamedById: (labels[bridgeLabels.name] ?? '') === '',
     masquerades: parseBool(labels, bridgeLabels.masquerade, true),
     isOpenInside: parseBool(labels, bridgeLabels.icc, true),
     gatewayModes: modes,

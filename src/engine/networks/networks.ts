@@ -230,7 +230,7 @@ export class LocalNetworks implements Networks {
     );
     await table.putNetwork(network);
     try {
-      await driver.ensureNetwork(toDriverNetwork(network));
+      await driver.ensureNetwork(toDriverNetwork(network), true);
       await table.putNetwork({ ...network, state: 'ready' });
     } catch (error) {
       await this.#undo(network, driver);
