@@ -18,6 +18,7 @@ test('without flags the defaults hold', () => {
   assert.deepEqual(config.listen, [{ type: 'unix', path: '/run/linkspan/linkspan.sock' }]);
   assert.equal(config.dataRoot, '/var/lib/linkspan');
   assert.equal(config.allowsIcc, true);
+  assert.equal(config.checksSources, true);
   assert.equal(config.poolSources.length, 7);
   assert.deepEqual(config.ignored, []);
 });
@@ -55,6 +56,7 @@ test('dockerd’s command line of a tool that starts engines is taken', () => {
       '--live-restore',
       '--iptables=false',
       '--icc=false',
+      '--anti-spoof=false',
       '--dns',
       '192.0.2.53',
       '--init=false',
@@ -65,6 +67,7 @@ test('dockerd’s command line of a tool that starts engines is taken', () => {
   );
   assert.equal(config.logLevel, 'debug');
   assert.equal(config.allowsIcc, false);
+  assert.equal(config.checksSources, false);
   assert.equal(config.ignored.length, 6);
   assert.deepEqual(config.networkOptions, { bridge: { 'com.docker.network.driver.mtu': '1400' } });
 });

@@ -39,6 +39,7 @@ export interface DaemonConfig {
   readonly fixedCidrV6: string | undefined;
   readonly mtuBytes: number | undefined;
   readonly allowsIcc: boolean;
+  readonly checksSources: boolean;
   readonly masquerades: boolean;
   /** Driver → option → value. */
   readonly networkOptions: Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -265,6 +266,7 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     fixedCidrV6: text('fixed-cidr-v6'),
     mtuBytes: values['mtu'] as number | undefined,
     allowsIcc: isOn('icc', true),
+    checksSources: isOn('anti-spoof', true),
     masquerades: isOn('ip-masq', true),
     networkOptions: parseNetworkOptions(list('default-network-opt')),
     ipForward: isOn('ip-forward', true),

@@ -67,6 +67,11 @@ export const flagRows: readonly FlagRow[] = [
   },
   { flag: 'mtu', kind: 'number', about: 'MTU of the default network, bytes' },
   { flag: 'icc', kind: 'switch', about: 'containers of the default network may reach each other (true)' },
+  {
+    flag: 'anti-spoof',
+    kind: 'switch',
+    about: "containers of the default network may not use others' addresses (true)",
+  },
   { flag: 'ip-masq', kind: 'switch', about: 'the default network is masqueraded outward (true)' },
   {
     flag: 'default-network-opt',

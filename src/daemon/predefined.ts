@@ -59,6 +59,8 @@ export function bridgeRequest(
       'com.docker.network.bridge.host_binding_ipv4': '0.0.0.0',
       'com.docker.network.bridge.name': bridgeName,
       'com.docker.network.driver.mtu': String(config.mtuBytes ?? 1500),
+      // Only where it is off, so that an inspect shows what Docker's does.
+      ...(config.checksSources ? {} : { 'linkspan.anti-spoof': 'false' }),
     },
   };
 }

@@ -86,4 +86,14 @@ for (const engine of ownEngines('a container may send as anybody there')) {
       assert.deepEqual(await readHostState(daemon), state);
     });
   });
+
+  test(`--anti-spoof=false leaves containers of the default network alone, and those of others not: ${engine.name}`, async () => {
+    await using daemon = await startDaemon(engine, ['--anti-spoof=false']);
+    await daemon.cli(['network', 'create', 'n1']);
+    for (const network of ['bridge', 'n1'])
+      await daemon.cli(['run', '-d', '--name', network, '--network', network, 'busybox', 'sleep', '999']);
+    const { stdout } = await daemon.host(['nft', 'list', 'table', 'bridge', 'linkspan']);
+    assert.equal(portsIn(stdout), 1, stdout);
+    await daemon.cli(['rm', '-f', 'bridge', 'n1']);
+  });
 }
