@@ -5,7 +5,9 @@
 import type { Kernel } from '../kernel/kernel.ts';
 import { findSysctl } from './findSysctl.ts';
 
+export const bridgeFilteringKey = 'net/bridge/bridge-nf-call-ip6tables';
+
 /** False also where the module is not loaded. */
 export async function isBridgeFiltering(kernel: Pick<Kernel, 'getSysctl'>): Promise<boolean> {
-  return ((await findSysctl(kernel, 'net/bridge/bridge-nf-call-ip6tables')) ?? '0') !== '0';
+  return ((await findSysctl(kernel, bridgeFilteringKey)) ?? '0') !== '0';
 }

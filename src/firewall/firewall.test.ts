@@ -432,6 +432,7 @@ function fakeKernel(
     getSysctl: () => Promise.resolve('1'),
     routes: () => Promise.resolve([]),
     setSysctl: () => Promise.resolve(),
+    watchSysctls: () => Promise.resolve(),
     changeElements: () => Promise.resolve(),
     nft: async (commands) => await Promise.resolve(nft(commands)),
   };

@@ -23,7 +23,7 @@ import {
   switchForwardingOn,
 } from './forwarding.ts';
 import { acceptsAsHostOnly, linksLosingRoutes } from './advertisedRoutes.ts';
-import { isBridgeFiltering } from './bridgeFiltering.ts';
+import { bridgeFilteringKey, isBridgeFiltering } from './bridgeFiltering.ts';
 import type { GuardedEndpoint } from './endpointGuard.ts';
 import { GuardTable } from './guardTable.ts';
 import { MainTable } from './mainTable.ts';
@@ -32,7 +32,7 @@ import type { Carrier } from './tableKeeper.ts';
 
 type FirewallKernel = Pick<
   Kernel,
-  'nft' | 'changeElements' | 'links' | 'routes' | 'getSysctl' | 'setSysctl' | 'events'
+  'nft' | 'changeElements' | 'links' | 'routes' | 'getSysctl' | 'setSysctl' | 'watchSysctls' | 'events'
 >;
 
 export interface FirewallOptions {
@@ -94,7 +94,7 @@ export interface Firewall {
 /** Changes by others are looked at after this time, or after ten times what the last look took, to bound its share. */
 const settleMs = 20;
 const restFactor = 10;
-/** A full compare whatever happens: legacy iptables and sysctls raise no events. */
+/** A full compare whatever happens: legacy iptables raises no events. */
 const slowCheckMs = 60_000;
 /** While firewalld's zone could not be had: firewalld may be starting, and tells nobody when it is done. */
 const zoneRetryMs = 2000;
@@ -164,6 +164,7 @@ class NftFirewall implements Firewall {
   async start(): Promise<void> {
     this.#bootId = await readBootId(this.#kernel);
     this.#listen();
+    await this.#watchBridgeFiltering([bridgeFilteringKey]);
     for (const link of await this.#kernel.links()) await this.#noteBridge('new', link);
     const servesLoopback6 = !(await isBridgeFiltering(this.#kernel));
     await this.#main.setOptions({ guardedFamilies: this.#guarded(), servesLoopback6 });
@@ -247,12 +248,21 @@ class NftFirewall implements Firewall {
   async stop(options: { readonly keepsForeignRule?: boolean } = {}): Promise<void> {
     this.#listeners?.dispose();
     this.#listeners = undefined;
+    await this.#watchBridgeFiltering([]);
     this.#stopping.abort();
     if (options.keepsForeignRule === true) return;
     await this.#mutex.run('foreign', () => this.#integration.remove(this.#bridges()));
   }
 
-  /** The kernel tells nobody when it changes, as it does when br_netfilter is loaded. */
+  /** Where the kernel has no more watches, the next publication or slow check sees a change. */
+  async #watchBridgeFiltering(keys: readonly string[]): Promise<void> {
+    try {
+      await this.#kernel.watchSysctls(`firewall ${this.#main.object}`, keys);
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'the parameter of br_netfilter is looked at by checks only');
+    }
+  }
+
   async #followBridgeFiltering(): Promise<void> {
     await this.#main.setOptions({ servesLoopback6: !(await isBridgeFiltering(this.#kernel)) });
   }
@@ -392,6 +402,14 @@ class NftFirewall implements Firewall {
     listeners.use(
       events.on('forwarding', ({ isOn }) => {
         if (!isOn) this.#scheduleCheck();
+      }),
+    );
+    listeners.use(
+      events.on('sysctl', ({ key }) => {
+        if (key !== bridgeFilteringKey) return;
+        this.#followBridgeFiltering().catch((error: unknown) => {
+          this.#logger.error({ err: error }, 'could not follow the parameter of br_netfilter');
+        });
       }),
     );
     listeners.use(

@@ -137,6 +137,7 @@ export interface KernelEvents extends Record<string, unknown> {
   /** A link was added, changed or deleted in the daemon's namespace (RTM_NEWLINK, RTM_DELLINK). */
   readonly link: { readonly action: 'new' | 'del'; readonly link: Link };
   readonly address: { readonly action: 'new' | 'del'; readonly address: Address };
+  /** Of the main table; of the table local those by which ::1 is received (`ensureLoopbackRoute`). */
   readonly route: { readonly action: 'new' | 'del'; readonly route: Route };
   /** Forwarding of the daemon's namespace as a whole was switched (RTM_NEWNETCONF). */
   readonly forwarding: { readonly family: IpFamily; readonly isOn: boolean };
@@ -305,8 +306,8 @@ export interface Kernel extends AsyncDisposable {
   setSysctl(key: string, value: string, namespace?: NamespacePath): Promise<void>;
   /**
    * Tells of writes to these parameters of the daemon's namespace (event `sysctl`) instead of those that were watched
-   * for `owner` before; none = of no more. Parameters that are not there are passed over, and one that is another than
-   * before, as its link was made again, is watched anew. Rejects with ENOSPC or EMFILE where the machine's limits of
+   * for `owner` before; none = of no more. One that is another than before, as its link was made again, is watched anew;
+   * one that is not there, when this is called again, or a module brings it, which counts as a write. Rejects with ENOSPC or EMFILE where the machine's limits of
    * inotify are reached. Changes nothing, and like `announce` does not pass the seam.
    */
   watchSysctls(owner: string, keys: readonly string[]): Promise<void>;

@@ -10,6 +10,7 @@ import { ensureBridge, setAside, setUpBridge } from './bridges.ts';
 import { attachChild, detachChild, ensureParent, hasLinkKind } from './children.ts';
 import { changeElements } from './elements.ts';
 import { forgetFlows } from './flows.ts';
+import { watchModules } from './moduleWatcher.ts';
 import { HostPorts } from './hostPorts.ts';
 import type { ElementBatch, NamespacePath } from './kernel.ts';
 import { linux, loadLibc } from './libc.ts';
@@ -151,6 +152,7 @@ function start(): void {
   const sysctls = open.use(
     new SysctlWatcher((value) => post({ type: 'events', events: [{ name: 'sysctl', value }] })),
   );
+  open.use(watchModules(sockets, () => sysctls.findMissing()));
   const reaper = open.use(new Reaper(sockets));
   const watcher = open.use(
     openWatcher(sockets, (events) => {

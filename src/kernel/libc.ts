@@ -21,6 +21,7 @@ export const linux = {
   SOCK_CLOEXEC: 0x80000,
   NETLINK_ROUTE: 0,
   NETLINK_NETFILTER: 12,
+  NETLINK_KOBJECT_UEVENT: 15,
   SOL_SOCKET: 1,
   SO_REUSEADDR: 2,
   SO_ATTACH_FILTER: 26,
@@ -45,6 +46,13 @@ export const linux = {
   MNT_DETACH: 2,
   MADV_DONTNEED: 4,
 } as const;
+
+/** One of a classic BPF program (linux/filter.h); `ifNot`: how many to pass over where a comparison fails. */
+export interface FilterInstruction {
+  readonly code: number;
+  readonly ifNot?: number;
+  readonly k: number;
+}
 
 type IntCall = (...args: (number | bigint | string | Uint8Array | null)[]) => number;
 
@@ -86,6 +94,8 @@ export interface Libc {
    * (SO_ATTACH_FILTER), which costs 80 microseconds more, since the kernel compiles it each time.
    */
   readonly dropAll: (fd: number, program: number) => number;
+  /** Attaches a socket filter (SO_ATTACH_FILTER). */
+  readonly attachFilter: (fd: number, instructions: readonly FilterInstruction[]) => number;
   /** `messages` is an array of struct mmsghdr; what its pointers lead to must stay referenced by the caller. */
   readonly recvmmsg: (
     fd: number,
@@ -119,6 +129,12 @@ export function loadLibc(): Libc {
   const setsockopt = call('int setsockopt(int, int, int, void *, uint32_t)');
   const syscall = call('long syscall(long, int, void *, uint32_t)');
   const sendFunction = lib.func('intptr_t send(int, void *, size_t, int)');
+  const attachFilter: Libc['attachFilter'] = (fd, given) => {
+    const program = filterProgram(given);
+    const result = setsockopt(fd, linux.SOL_SOCKET, linux.SO_ATTACH_FILTER, program.header, 16);
+    // Naming the instructions here keeps them alive until the call is over.
+    return program.instructions.length > 0 ? result : -1;
+  };
   return {
     socket: call('int socket(int, int, int)'),
     bind: call('int bind(int, void *, uint32_t)'),
@@ -137,11 +153,9 @@ export function loadLibc(): Libc {
         descriptor.writeInt32LE(shared);
         return setsockopt(fd, linux.SOL_SOCKET, linux.SO_ATTACH_BPF, descriptor, 4);
       }
-      const program = dropAllProgram();
-      const result = setsockopt(fd, linux.SOL_SOCKET, linux.SO_ATTACH_FILTER, program.header, 16);
-      // Naming the instruction here keeps it alive until the call is over.
-      return program.instruction.length > 0 ? result : -1;
+      return attachFilter(fd, [{ code: 6, k: 0 }]);
     },
+    attachFilter,
     connect: call('int connect(int, void *, uint32_t)'),
     getsockname: call('int getsockname(int, void *, void *)'),
     send: sendFunction as IntCall,
@@ -179,15 +193,22 @@ export function loadLibc(): Libc {
 }
 
 /**
- * sock_fprog (0 u16 count | 8 address) of one sock_filter (0 u16 code | 2 u8 | 3 u8 | 4 u32 k): BPF_RET with 0 bytes.
- * The header holds the instruction's address without keeping it alive.
+ * sock_fprog (0 u16 count | 8 address) of sock_filters (0 u16 code | 2 u8 jump if true | 3 u8 jump if false | 4 u32 k).
+ * The header holds the instructions' address without keeping them alive.
  */
-function dropAllProgram(): { readonly header: Uint8Array; readonly instruction: Uint8Array } {
-  const instruction = Buffer.from([6, 0, 0, 0, 0, 0, 0, 0]);
+function filterProgram(
+  given: readonly FilterInstruction[],
+): Readonly<Record<'header' | 'instructions', Uint8Array>> {
+  const instructions = Buffer.alloc(8 * given.length);
+  for (const [i, { code, ifNot = 0, k }] of given.entries()) {
+    instructions.writeUInt16LE(code, 8 * i);
+    instructions.writeUInt8(ifNot, 8 * i + 3);
+    instructions.writeUInt32LE(k, 8 * i + 4);
+  }
   const header = Buffer.alloc(16);
-  header.writeUInt16LE(1, 0);
-  header.writeBigUInt64LE(koffi.address(instruction), 8);
-  return { header, instruction };
+  header.writeUInt16LE(given.length, 0);
+  header.writeBigUInt64LE(koffi.address(instructions), 8);
+  return { header, instructions };
 }
 
 /** Of bpf(2), which glibc does not wrap. */

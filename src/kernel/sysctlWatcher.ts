@@ -14,11 +14,12 @@ const valueBytes = 64;
 
 interface Watch extends Disposable {
   readonly inode: number;
+  /** Undefined if the parameter went with its link meanwhile. */
+  findValue(): string | undefined;
 }
 
 type Tell = (event: KernelEvents['sysctl']) => void;
 
-/** Undefined if the parameter went with its link meanwhile. */
 function findValue(fd: number): string | undefined {
   const bytes = Buffer.alloc(valueBytes);
   try {
@@ -41,17 +42,26 @@ function openWatch(key: string, tell: Tell): Watch {
   // What inotify cannot tell any more, a renewal or the compare of who asked finds.
   watcher.on('error', () => {});
   const resources = undo.move();
-  return { inode: fstatSync(fd).ino, [Symbol.dispose]: () => resources.dispose() };
+  return {
+    inode: fstatSync(fd).ino,
+    findValue: () => findValue(fd),
+    [Symbol.dispose]: () => resources.dispose(),
+  };
 }
 
 function findInode(key: string): number | undefined {
   return statSync(sysctlPath(key), { throwIfNoEntry: false })?.ino;
 }
 
+interface Owned {
+  readonly keys: readonly string[];
+  /** By key; without those that are not there. */
+  readonly watches: Map<string, Watch>;
+}
+
 export class SysctlWatcher implements Disposable {
   readonly #tell: Tell;
-  /** By owner and key. */
-  readonly #watches = new Map<string, Map<string, Watch>>();
+  readonly #owned = new Map<string, Owned>();
 
   constructor(tell: Tell) {
     this.#tell = tell;
@@ -59,24 +69,37 @@ export class SysctlWatcher implements Disposable {
 
   /** See Kernel.watchSysctls. */
   watch(owner: string, keys: readonly string[]): void {
-    const watches = this.#watches.get(owner) ?? new Map<string, Watch>();
+    const watches = this.#owned.get(owner)?.watches ?? new Map<string, Watch>();
+    if (keys.length > 0) this.#owned.set(owner, { keys, watches });
+    else this.#owned.delete(owner);
     for (const [key, { inode }] of watches)
       if (!keys.includes(key) || findInode(key) !== inode) this.#end(watches, key);
     for (const key of keys) if (!watches.has(key)) this.#begin(watches, key);
-    if (watches.size > 0) this.#watches.set(owner, watches);
-    else this.#watches.delete(owner);
+  }
+
+  /** A module was loaded, which may have brought parameters. */
+  findMissing(): void {
+    for (const { keys, watches } of this.#owned.values())
+      for (const key of keys) {
+        if (watches.has(key)) continue;
+        const value = this.#begin(watches, key)?.findValue();
+        if (value !== undefined) this.#tell({ key, value });
+      }
   }
 
   [Symbol.dispose](): void {
-    for (const owner of [...this.#watches.keys()]) this.watch(owner, []);
+    for (const owner of [...this.#owned.keys()]) this.watch(owner, []);
   }
 
-  #begin(watches: Map<string, Watch>, key: string): void {
+  #begin(watches: Map<string, Watch>, key: string): Watch | undefined {
     try {
-      watches.set(key, openWatch(key, this.#tell));
+      const begun = openWatch(key, this.#tell);
+      watches.set(key, begun);
+      return begun;
     } catch (error) {
       const kernelError = asKernelError(`watch sysctl ${key}`, error);
       if (!hasErrno(kernelError, 'ENOENT')) throw kernelError;
+      return undefined;
     }
   }
 

@@ -11,6 +11,7 @@ import {
   decodeForwarding,
   decodeLink,
   decodeLinkHeader,
+  decodeLoopbackRoute,
   decodeRoute,
   netconfGroups,
   routeGroups,
@@ -34,7 +35,7 @@ function decodeAddressEvent(action: 'new' | 'del', payload: Uint8Array): KernelE
 }
 
 function decodeRouteEvent(action: 'new' | 'del', payload: Uint8Array): KernelEvent | undefined {
-  const route = decodeRoute(payload);
+  const route = decodeRoute(payload) ?? decodeLoopbackRoute(payload);
   return route === undefined ? undefined : { name: 'route', value: { action, route } };
 }
 

@@ -152,6 +152,11 @@ export function setBridgeFiltering(isOn: boolean): void {
   run('host', 'sh', '-c', `echo ${isOn ? 1 : 0} > /proc/sys/net/bridge/bridge-nf-call-iptables`);
 }
 
+/** True if the firewall does not translate what the host sends to ::1. */
+export function leavesLoopback6(): boolean {
+  return run('host', 'nft', 'list', 'chain', 'inet', 'linkspan', 'output').includes('ip6 daddr ::1 return');
+}
+
 function addNeighbour(name: string, device: string, own: string, theirs: string): void {
   ip('netns', 'add', name);
   ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name);

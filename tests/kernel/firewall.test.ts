@@ -12,6 +12,7 @@ import {
   expectClosed,
   expectOpen,
   hostAddress,
+  leavesLoopback6,
   openWorld,
   run,
   setBridgeFiltering,
@@ -211,6 +212,16 @@ test('forwarding that was on before is left to the administrator', async () => {
   addRoute('D', '192.0.2.0/24');
   await world.createNetwork('172.18.0.0/16');
   await expectOpen(['C', '198.51.100.2']);
+});
+
+test('bridges hand IPv6 frames to the firewall, or not: the host’s ::1 is translated accordingly, at once', async () => {
+  await using _world = await openWorld();
+  const set = (value: number): string =>
+    run('host', 'sh', '-c', `echo ${value} > /proc/sys/net/bridge/bridge-nf-call-ip6tables`);
+  for (const isFiltering of [true, false, true]) {
+    set(isFiltering ? 1 : 0);
+    await until('the parameter is followed', () => leavesLoopback6() === isFiltering);
+  }
 });
 
 test('marks are left alone while no other firewall needs them', async () => {

@@ -46,6 +46,9 @@ if (process.env['LINKSPAN_VM'] === 'short') {
       runInGuest(file, limitSeconds);
     });
   }
+  test('a module that is loaded later is followed', { timeout: 230_000 }, () => {
+    runInGuest('tests/kernel/moduleLoad.test.ts', 200);
+  });
   test('links that the machine’s own kernel may lack: ipvlan, 802.1q, dummy', { timeout: 430_000 }, () => {
     runInGuest('tests/compat/parentLinks.test.ts', 400, undefined, 'macvlan ipvlan 8021q dummy');
   });

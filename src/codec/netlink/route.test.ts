@@ -12,6 +12,7 @@ import {
   decodeForwarding,
   decodeLink,
   decodeLinkHeader,
+  decodeLoopbackRoute,
   decodeRoute,
   encodeAddress,
   encodeConnectedRoute,
@@ -307,6 +308,15 @@ test('a route that receives ::1 from a link is one of the table local, and leave
     [1, `${'0'.repeat(31)}1`],
     [4, '07000000'],
   ]);
+});
+
+test('a route that receives ::1 is told from all others', () => {
+  const route = decodeLoopbackRoute(payloadOf(encodeLoopbackRoute(7)));
+  assert.deepEqual([route?.ifindex, route?.destination && formatPrefix(route.destination)], [7, '::1/128']);
+  assert.equal(decodeRoute(payloadOf(encodeLoopbackRoute(7))), undefined);
+  const others = [encodeDefaultRoute(ip('::'), 7), encodeDefaultRoute(ip('10.0.0.1'), 7)];
+  others.push(encodeConnectedRoute({ ip: ip('::1'), length: 128, ifindex: 7 }));
+  for (const other of others) assert.equal(decodeLoopbackRoute(payloadOf(other)), undefined);
 });
 
 test('requests that ask: one link, and dumps of each kind', () => {

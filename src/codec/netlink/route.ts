@@ -463,6 +463,22 @@ export function encodeDump(what: 'addresses' | 'routes', family: IpFamily): Uint
   return w.finish();
 }
 
+/** Decodes RTM_NEWROUTE of what `encodeLoopbackRoute` makes; undefined for all other routes. */
+export function decodeLoopbackRoute(payload: Uint8Array): RouteMessage | undefined {
+  const data = view(payload);
+  const isHost6 = data.getUint8(0) === familyNumber(6) && data.getUint8(1) === 128;
+  if (!isHost6 || data.getUint8(4) !== localTable || data.getUint8(7) !== localRoute) return undefined;
+  const attributes = decodeAttributes(payload, 12);
+  const bytes = attributes.get(rta.destination);
+  const base = bytes?.length === 16 ? ipFromBytes(bytes) : undefined;
+  if (base?.bits !== 1n) return undefined;
+  const ifindex = u32Of(attributes.get(rta.oif));
+  return {
+    ...{ destination: { base, length: 128 }, gateway: undefined, ifindex },
+    ...{ isOnLink: true, isAdvertised: false },
+  };
+}
+
 /** Decodes RTM_NEWROUTE; undefined for what is not an IP unicast route of the main table. */
 export function decodeRoute(payload: Uint8Array): RouteMessage | undefined {
   const data = view(payload);

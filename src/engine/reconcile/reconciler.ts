@@ -24,8 +24,8 @@ import { isOnParent, Lookout, type Subject } from './lookout.ts';
 type EndpointSubject = Extract<Subject, { readonly type: 'endpoint' }>;
 
 /**
- * Whatever happens: for losses that raise no notice that reaches us, which are a resolver's sockets, parameters written
- * by another mount of procfs, the route to the host's ::1, and what only a look that came by chance would find.
+ * Whatever happens: for losses that raise no notice that reaches us, which are a resolver's sockets and parameters written
+ * by another mount of procfs, and what is lost in the moment before its notices are heard.
  */
 const slowCompareMs = 60_000;
 /** After an overrun, and no more often than ten times what the last compare took. */
