@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { after, before, describe, type TestContext, test } from 'node:test';
+import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 
 const features = {
@@ -55,6 +56,21 @@ for (const engine of engines()) {
     const ping = (name: string, to: string, exitCode = 0): ReturnType<Daemon['cli']> =>
       daemon.cli(['exec', name, 'ping', '-c', '1', '-W', '3', to], { exitCode });
 
+    /** What the machine's admin takes away in a container's sandbox is put back; dockerd leaves it away. */
+    const isPutBack = async (name: string, to: string, ...words: readonly string[]): Promise<void> => {
+      if (daemon.isReference) return;
+      const { stdout: pid } = await daemon.cli(['inspect', '-f', '{{.State.Pid}}', name]);
+      await daemon.host(['nsenter', '-t', pid, '-n', ...words]);
+      await reaches(name, to);
+    };
+    /** Well before a minute is over, when everything is compared. */
+    const reaches = async (name: string, to: string): Promise<void> => {
+      const tried = async (): Promise<boolean> =>
+        (await daemon.cli(['exec', name, 'ping', '-c', '1', '-W', '1', to], { exitCode: undefined }))
+          .exitCode === 0;
+      assert.ok(await eventually(tried), `${name} reaches ${to} again`);
+    };
+
     test('35: a macvlan container reaches an outside host on its segment, and its peers', async () => {
       await create('macvlan', 'mv', ...onSegment, '-o', 'parent=eth0');
       await run('m1', 'mv');
@@ -70,6 +86,7 @@ for (const engine of engines()) {
       const neighbour = await daemon.client(['ip', 'neighbour', 'show', address]);
       const mac = daemon.isReference ? /02:42:c0:00:02:/ : /02:42:00:00:35:02/;
       assert.match(neighbour.stdout, mac, 'it has a link address of its own on the segment');
+      await isPutBack('m1', '192.0.2.13', 'ip', 'link', 'del', 'eth0');
       await daemon.cli(['exec', 'm1', 'ip', 'route'], { stdout: /default via 192\.0\.2\.13 dev eth0/ });
       if (!daemon.isReference) assert.equal(await links(), atFirst, 'no interface on the host');
     });
@@ -141,6 +158,7 @@ for (const engine of engines()) {
       await ping('i1', '192.0.2.13');
       const { stdout: address } = await daemon.cli(['exec', 'i1', 'cat', '/sys/class/net/eth0/address']);
       await daemon.host(['ip', 'link', 'show', 'eth0'], { stdout: new RegExp(`link/ether ${address} `) });
+      await isPutBack('i1', '192.0.2.13', 'ip', 'link', 'del', 'eth0');
       await daemon.cli(['network', 'create', '-d', 'ipvlan', '-o', 'parent=eth0', 'other'], {
         exitCode: 1,
         stderr: /network dm-[0-9a-f]{12} is already using parent interface eth0/,
@@ -186,6 +204,11 @@ for (const engine of engines()) {
       await create('macvlan', 'v2', '--subnet', '203.0.113.0/24', '-o', 'parent=eth0.10');
       await run('t1', 'v1');
       await ping('t1', '198.51.100.13');
+      await isPutBack('t1', '198.51.100.13', 'ip', 'link', 'set', 'eth0', 'down');
+      if (!daemon.isReference) {
+        await daemon.host(['ip', 'link', 'del', 'eth0.10']);
+        await reaches('t1', '198.51.100.13');
+      }
       await daemon.cli(['rm', '-f', 't1']);
       await daemon.cli(['network', 'rm', 'v1']);
       assert.match(await links(), /eth0\.10@eth0/);
