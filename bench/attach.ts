@@ -9,14 +9,17 @@ import type { AttachSpec, ElementBatch } from '../src/kernel/kernel.ts';
 import { openKernel } from '../src/kernel/openKernel.ts';
 import { type Ip, ipFromBytes } from '../src/net/ip.ts';
 import { randomMac } from '../src/net/mac.ts';
-import { startFloor } from './floor.ts';
+import {
+  floorGateway as gateway,
+  floorSubnetLength as subnetLength,
+  prepareFloor,
+  startFloor,
+} from './floor.ts';
 import { quantilesOf, timed } from './quantiles.ts';
 
 const rounds = Number(process.argv[2] ?? 200);
 const detachRounds = Math.min(rounds, 30);
 const settleMs = 60;
-const subnetLength = 16;
-const gateway = addressOf(1);
 
 function addressOf(host: number): Ip {
   return ipFromBytes(Uint8Array.of(10, 99, host >> 8, host & 0xff));
@@ -50,9 +53,7 @@ function elementOf(op: 'add' | 'destroy', { hostName, peerMac, addresses }: Atta
 }
 
 await using kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
-await kernel.ensureBridge({ name: 'bench0', mtuBytes: 1500, alias: 'bench', mac: randomMac() });
-await kernel.ensureAddress('bench0', { ip: gateway, length: subnetLength });
-await kernel.nft('table inet bench { set sources { type ifname . ether_addr . ipv4_addr; }; }');
+await prepareFloor(kernel);
 
 const namespace: number[] = [];
 const attach: number[] = [];

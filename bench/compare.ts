@@ -1,7 +1,8 @@
 /*
  * Measures what a user waits for, on linkspan, a real dockerd and podman in the same run, taking turns: network
  * create, rm, connect and disconnect, create+start with and without a network, and a whole `docker run`; and what the daemons hold of
- * memory, before they were ever used and after. Prints JSON. Run by bench/report.ts in a lane; never a test.
+ * memory, before they were ever used and after. A C program makes one endpoint a round after the same pause, to tell how
+ * fast the machine is for who wakes up. Prints JSON. Run by bench/report.ts in a lane; never a test.
  * Usage: compare.ts [ROUNDS [SECONDS]]: no further round begins after so many seconds.
  */
 import { execFileSync } from 'node:child_process';
@@ -18,6 +19,10 @@ import {
   startEngine,
   stopEngines,
 } from './engines.ts';
+import { silentLogger } from '../src/base/logger.ts';
+import { openSeam } from '../src/base/seam.ts';
+import { openKernel } from '../src/kernel/openKernel.ts';
+import { type Floor, prepareFloor, startFloor } from './floor.ts';
 import { type Quantiles, quantilesOf, timed } from './quantiles.ts';
 
 const rounds = Number(process.argv[2] ?? 20);
@@ -94,10 +99,19 @@ function residentMb({ pid }: RunningEngine): number {
   return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
 }
 
+/** Milliseconds of one endpoint, out of rest. */
+async function floorRound(floor: Floor): Promise<number> {
+  await sleep(settleMs);
+  const { namespace, attach, element } = await floor.next();
+  return namespace + attach + element;
+}
+
 /** Resolves with the rounds that were counted. */
 async function measure(
   engines: readonly RunningEngine[],
   samples: Map<EngineName, Samples>,
+  floor: Floor | undefined,
+  floorMs: number[],
 ): Promise<number> {
   for (const engine of engines)
     for (const Name of ['bench', 'bench-more'])
@@ -106,6 +120,7 @@ async function measure(
   // The first round warms caches and is not counted.
   for (let round = 0; round <= rounds; round += 1) {
     if (round > 1 && performance.now() - startedAt > limitMs) return round - 1;
+    if (floor !== undefined) floorMs.push(await floorRound(floor));
     for (let turn = 0; turn < engines.length; turn += 1) {
       const engine = engines[(round + turn) % engines.length];
       const own = engine === undefined ? undefined : samples.get(engine.name);
@@ -116,6 +131,9 @@ async function measure(
   return rounds;
 }
 
+await using kernel = await openKernel({ seam: openSeam(), logger: silentLogger });
+await prepareFloor(kernel);
+await using floor = startFloor();
 const folder = makeFolder();
 const image = makeImage(folder);
 const names: readonly EngineName[] = ['linkspan', 'docker', 'podman'];
@@ -132,9 +150,10 @@ try {
   const idleMb = engines.map(residentMb);
   for (const engine of engines) loadImage(engine, image);
   const samples = new Map<EngineName, Samples>(engines.map(({ name }) => [name, new Samples()]));
-  const counted = await measure(engines, samples);
+  const floorMs: number[] = [];
+  const counted = await measure(engines, samples, floor, floorMs);
   await sleep(3000);
-  const result = engines.map((engine, i) => ({
+  const results = engines.map((engine, i) => ({
     name: engine.name,
     version: engine.version,
     rounds: counted,
@@ -142,6 +161,7 @@ try {
     idleRssMb: idleMb[i],
     usedRssMb: residentMb(engine),
   }));
+  const result = { engines: results, floor: floorMs.length === 0 ? undefined : quantilesOf(floorMs) };
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
 } finally {
   await stopEngines(engines);

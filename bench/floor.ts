@@ -6,6 +6,13 @@ import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Kernel } from '../src/kernel/kernel.ts';
+import { type Ip, ipFromBytes } from '../src/net/ip.ts';
+import { randomMac } from '../src/net/mac.ts';
+
+/** Of the bridge and of what is attached to it. */
+export const floorSubnetLength = 16;
+export const floorGateway: Ip = ipFromBytes(Uint8Array.of(10, 99, 0, 1));
 
 /** Milliseconds of one endpoint's parts. */
 export interface FloorSample {
@@ -28,6 +35,13 @@ function buildFloor(): string | undefined {
     process.stderr.write('bench: no C compiler (cc), so no floor to compare with\n');
     return undefined;
   }
+}
+
+/** The bridge and the table that attachFloor.c expects, in this namespace. */
+export async function prepareFloor(kernel: Kernel): Promise<void> {
+  await kernel.ensureBridge({ name: 'bench0', mtuBytes: 1500, alias: 'bench', mac: randomMac() });
+  await kernel.ensureAddress('bench0', { ip: floorGateway, length: floorSubnetLength });
+  await kernel.nft('table inet bench { set sources { type ifname . ether_addr . ipv4_addr; }; }');
 }
 
 /** Expects bridge and table as attachFloor.c says, in this namespace. Its namespaces and links are the lane's to end. */
