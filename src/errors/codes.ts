@@ -29,6 +29,7 @@ export type ErrorCode =
   | 'poolOverlap'
   | 'poolsExhausted'
   | 'noSwarm'
+  | 'joinRefused'
   | 'addressTaken'
   | 'addressInvalid'
   | 'addressesExhausted'
@@ -78,6 +79,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   poolOverlap: 'forbidden',
   poolsExhausted: 'invalid',
   noSwarm: 'forbidden',
+  joinRefused: 'invalid',
   // addresses and endpoints
   addressTaken: 'forbidden',
   addressInvalid: 'invalid',
