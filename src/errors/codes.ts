@@ -30,6 +30,16 @@ export type ErrorCode =
   | 'poolsExhausted'
   | 'noSwarm'
   | 'joinRefused'
+  | 'swarmActive'
+  | 'noSwarmHere'
+  | 'notManager'
+  | 'lastManager'
+  | 'demotionRefused'
+  | 'outOfSequence'
+  | 'joinTimeout'
+  | 'nodeNotFound'
+  | 'nodeAmbiguous'
+  | 'nodeInUse'
   | 'addressTaken'
   | 'addressInvalid'
   | 'addressesExhausted'
@@ -80,6 +90,17 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   poolsExhausted: 'invalid',
   noSwarm: 'forbidden',
   joinRefused: 'invalid',
+  // the swarm and its nodes
+  swarmActive: 'unavailable',
+  noSwarmHere: 'unavailable',
+  notManager: 'unavailable',
+  lastManager: 'unavailable',
+  demotionRefused: 'invalid',
+  outOfSequence: 'internal',
+  joinTimeout: 'unavailable',
+  nodeNotFound: 'notFound',
+  nodeAmbiguous: 'invalid',
+  nodeInUse: 'invalid',
   // addresses and endpoints
   addressTaken: 'forbidden',
   addressInvalid: 'invalid',

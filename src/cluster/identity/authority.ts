@@ -197,3 +197,8 @@ async function readRequest(pem: string): Promise<Pkcs10CertificateRequest> {
   if (namedCurve !== algorithm.namedCurve || !(await request.verify())) return refuse();
   return request;
 }
+
+/** The key that a request is about, as SubjectPublicKeyInfo (DER). Code joinRefused as `Authority.issue`. */
+export async function publicKeyOf(requestPem: string): Promise<Uint8Array> {
+  return new Uint8Array((await readRequest(requestPem)).publicKey.rawData);
+}

@@ -50,3 +50,10 @@ export function equalSecrets(a: string, b: string): boolean {
   const hash = (text: string): Uint8Array => createHash('sha256').update(text).digest();
   return timingSafeEqual(hash(a), hash(b));
 }
+
+/** The digest as 64 hex digits, as texts show it. */
+export function digestHexOf(digest: string): string {
+  let value = 0n;
+  for (const digit of digest) value = value * 36n + BigInt(Number.parseInt(digit, 36));
+  return value.toString(16).padStart(64, '0');
+}

@@ -1,0 +1,360 @@
+/*
+ * Swarms of nodes in one process: real TLS on loopback, a real store each. What Docker refuses is refused, and leaves
+ * nothing behind.
+ */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:https';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../base/clock.ts';
+import { silentLogger } from '../base/logger.ts';
+import { openSeam } from '../base/seam.ts';
+import { openSqliteStore } from '../store/sqliteStore.ts';
+import type { Store } from '../store/store.ts';
+import { requestCertificate } from './identity/authority.ts';
+import { parseJoinToken } from './identity/joinToken.ts';
+import { LocalSwarm } from './localSwarm.ts';
+import { path } from './membership/protocol.ts';
+import type { ClusterSpec, InitRequest, JoinRequest } from './swarm.ts';
+
+const spec: ClusterSpec = {
+  name: 'default',
+  labels: {},
+  taskHistoryLimit: 5,
+  snapshotInterval: 10_000,
+  maxSnapshots: 0,
+  heartbeatMs: 5000,
+  certificateLifeMs: 7_776_000_000,
+  isAutolocked: false,
+};
+
+const description = (hostname: string) => ({
+  hostname,
+  architecture: 'x86_64',
+  os: 'linux',
+  nanoCpus: 2e9,
+  memoryBytes: 1 << 30,
+  engineVersion: '0.1.0',
+  engineLabels: { rack: '7' },
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** A machine: what is on its disk outlives the swarm that is open. */
+class Machine implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'linkspan-swarm-'));
+  readonly name: string;
+  store!: Store;
+  swarm!: LocalSwarm;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  async open(): Promise<this> {
+    this.store = await openSqliteStore(join(this.folder, 'state.db'), openSeam());
+    this.swarm = await LocalSwarm.open({
+      store: this.store,
+      clock: systemClock,
+      logger: silentLogger,
+      describe: () => description(this.name),
+      systemAddresses: () => [],
+    });
+    return this;
+  }
+
+  async close(): Promise<void> {
+    await this.swarm[Symbol.asyncDispose]();
+    await this.store[Symbol.asyncDispose]();
+  }
+
+  /** Keys of what is stored of a swarm. */
+  async records(): Promise<readonly string[]> {
+    const all = [
+      ...(await this.store.list('swarm/')).entries,
+      ...(await this.store.list('cluster/')).entries,
+    ];
+    return all.map(({ key }) => key);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+    rmSync(this.folder, { recursive: true });
+  }
+}
+
+const open = (name: string): Promise<Machine> => new Machine(name).open();
+
+const initRequest = (address: string): InitRequest => ({
+  ...{ listen: address, advertise: address, dataPath: '', availability: 'active' },
+  ...{ spec, isForcedNew: false, dataPathPort: 0, addressPools: [], subnetLength: 0 },
+});
+
+const joinRequest = (token: string, ...remotes: readonly string[]): JoinRequest => ({
+  ...{ listen: '127.0.0.1:2377', advertise: '127.0.0.1', dataPath: '', availability: 'active' },
+  ...{ remotes, token },
+});
+
+interface Pair extends AsyncDisposable {
+  readonly manager: Machine;
+  readonly worker: Machine;
+  readonly address: string;
+}
+
+/** A manager, and a machine that is in no swarm. */
+async function openPair(): Promise<Pair> {
+  const [manager, worker] = [await open('m1'), await open('w1')];
+  const address = `127.0.0.1:${await freePort()}`;
+  await manager.swarm.init(initRequest(address));
+  return {
+    ...{ manager, worker, address },
+    [Symbol.asyncDispose]: async () => {
+      await worker[Symbol.asyncDispose]();
+      await manager[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function until(what: string, isIt: () => boolean): Promise<void> {
+  for (let i = 0; i < 1000; i += 1) {
+    if (isIt()) return;
+    await sleep(10);
+  }
+  assert.fail(`never: ${what}`);
+}
+
+const stateOf = (machine: Machine, hostname: string): string | undefined =>
+  machine.swarm.nodes().find((node) => node.hostname === hostname)?.state;
+
+test('init makes a swarm of one manager, once', async () => {
+  await using one = await open('m1');
+  const address = `127.0.0.1:${await freePort()}`;
+  assert.equal(one.swarm.status().state, 'inactive');
+  const id = await one.swarm.init(initRequest(address));
+  assert.match(id, /^[0-9a-z]{25}$/);
+  const { state, nodeId, isManager, managers, nodeCount, managerCount } = one.swarm.status();
+  assert.deepEqual(
+    { state, nodeId, isManager, managers, nodeCount, managerCount },
+    {
+      ...{ state: 'active', nodeId: id, isManager: true, nodeCount: 1, managerCount: 1 },
+      managers: [{ nodeId: id, address }],
+    },
+  );
+  const [node] = one.swarm.nodes();
+  assert.deepEqual([node?.state, node?.manager], ['ready', { isLeader: true, isReachable: true, address }]);
+  const { tokens, dataPathPort, subnetLength, addressPools } = one.swarm.cluster();
+  assert.deepEqual([dataPathPort, subnetLength, addressPools], [4789, 24, ['10.0.0.0/8']]);
+  assert.notEqual(tokens.worker, tokens.manager);
+  await assert.rejects(one.swarm.init(initRequest(address)), { code: 'swarmActive' });
+  await assert.rejects(one.swarm.join(joinRequest(tokens.worker, address)), { code: 'swarmActive' });
+});
+
+test('a port that is taken, or an address that is none: no swarm, and nothing of it', async () => {
+  await using one = await open('m1');
+  const holder = createServer().listen(0, '127.0.0.1');
+  await once(holder, 'listening');
+  const taken = `127.0.0.1:${(holder.address() as AddressInfo).port}`;
+  await assert.rejects(one.swarm.init(initRequest(taken)), {
+    code: 'requestInvalid',
+    message: `manager stopped: failed to listen on remote API address: listen tcp ${taken}: bind: address already in use`,
+  });
+  await assert.rejects(one.swarm.init(initRequest('no such link')), { code: 'requestInvalid' });
+  assert.deepEqual(await one.records(), []);
+  assert.equal(one.swarm.status().state, 'inactive');
+  holder.close();
+});
+
+test('a worker joins, is ready, and knows that managers decide', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  assert.equal(stateOf(manager, 'w1'), 'ready');
+  const { state, isManager, managers } = worker.swarm.status();
+  assert.deepEqual([state, isManager, managers.map((one) => one.address)], ['active', false, [address]]);
+  const { id, engineLabels, spec: own } = manager.swarm.node('w1');
+  assert.deepEqual([engineLabels, own.role, id], [{ rack: '7' }, 'worker', worker.swarm.status().nodeId]);
+  for (const ref of [id, id.slice(0, 5)]) assert.equal(manager.swarm.node(ref).hostname, 'w1');
+  assert.throws(() => worker.swarm.nodes(), { code: 'notManager', message: /Worker nodes can't be used/ });
+  assert.throws(() => worker.swarm.cluster(), { code: 'notManager' });
+});
+
+test('a token that is wrong lets nobody in, and leaves nothing', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  await using other = await openPair();
+  const { worker: token } = manager.swarm.cluster().tokens;
+  const refused = async (text: string, message: RegExp): Promise<void> => {
+    await assert.rejects(worker.swarm.join(joinRequest(text, address)), { code: 'joinRefused', message });
+  };
+  await refused('rubbish', /^invalid join token$/);
+  await refused(token.slice(0, -1), /^invalid join token$/);
+  const mistyped = `${token.slice(0, -1)}${token.endsWith('a') ? 'b' : 'a'}`;
+  await refused(mistyped, /A valid join token is necessary/);
+  await refused(
+    other.manager.swarm.cluster().tokens.worker,
+    /^remote CA does not match fingerprint\. Expected: [0-9a-f]{64}$/,
+  );
+  const { version } = manager.swarm.cluster();
+  await manager.swarm.update(version, spec, { workerToken: true, managerToken: false, unlockKey: false });
+  await refused(token, /A valid join token is necessary/);
+  assert.deepEqual(await worker.records(), []);
+  assert.equal(manager.swarm.nodes().length, 1);
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  assert.equal(stateOf(manager, 'w1'), 'ready');
+});
+
+test('a manager token is refused with a sentence: there is one manager', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  const { manager: token } = manager.swarm.cluster().tokens;
+  await assert.rejects(worker.swarm.join(joinRequest(token, address)), { code: 'notImplemented' });
+  assert.deepEqual(await worker.records(), []);
+});
+
+test('where nobody answers, join says so and leaves nothing; a second address is tried', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  const { worker: token } = manager.swarm.cluster().tokens;
+  const silent = `127.0.0.1:${await freePort()}`;
+  await assert.rejects(worker.swarm.join(joinRequest(token, silent)), { code: 'joinTimeout' });
+  assert.deepEqual(await worker.records(), []);
+  await worker.swarm.join(joinRequest(token, silent, address));
+  assert.equal(stateOf(manager, 'w1'), 'ready');
+});
+
+test('daemons that start again find each other, and the session counts on', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  const { tokens } = manager.swarm.cluster();
+  await worker.close();
+  await until('the manager sees it gone', () => stateOf(manager, 'w1') === 'disconnected');
+  await worker.open();
+  await until('the worker is back', () => stateOf(manager, 'w1') === 'ready');
+  await manager.close();
+  await manager.open();
+  assert.deepEqual(manager.swarm.cluster().tokens, tokens);
+  await until('the worker has found the manager', () => stateOf(manager, 'w1') === 'ready');
+});
+
+test('leave: a worker is down and can be removed; the last manager only by force', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  await assert.rejects(manager.swarm.removeNode('w1', false), {
+    code: 'nodeInUse',
+    message: /is not down and can't be removed$/,
+  });
+  await assert.rejects(manager.swarm.removeNode('m1', true), {
+    code: 'nodeInUse',
+    message: /must be demoted/,
+  });
+  await worker.swarm.leave(false);
+  assert.deepEqual([worker.swarm.status().state, await worker.records()], ['inactive', []]);
+  await until('it is down', () => stateOf(manager, 'w1') === 'down');
+  await manager.swarm.removeNode('w1', false);
+  assert.equal(manager.swarm.nodes().length, 1);
+  await assert.rejects(worker.swarm.leave(false), { code: 'noSwarmHere' });
+  await assert.rejects(manager.swarm.leave(false), {
+    code: 'lastManager',
+    message: /Removing the last manager/,
+  });
+  await manager.swarm.leave(true);
+  assert.deepEqual([manager.swarm.status().state, await manager.records()], ['inactive', []]);
+  await manager.swarm.init(initRequest(address));
+});
+
+test('a node that is removed by force loses its session and does not come back', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  await manager.swarm.removeNode('w1', true);
+  await until('it knows', () => worker.swarm.status().state === 'error');
+  await worker.close();
+  await worker.open();
+  await until('it is told again', () => worker.swarm.status().state === 'error');
+  assert.equal(manager.swarm.nodes().length, 1);
+  await worker.swarm.leave(false);
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  assert.equal(stateOf(manager, 'w1'), 'ready');
+});
+
+test('nodes are changed by version; the last manager stays one', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  const node = manager.swarm.node('w1');
+  const next = { ...node.spec, labels: { zone: 'a' }, availability: 'drain' } as const;
+  await manager.swarm.updateNode('w1', node.version, next);
+  assert.deepEqual(manager.swarm.node('w1').spec, next);
+  await assert.rejects(manager.swarm.updateNode('w1', node.version, next), { code: 'outOfSequence' });
+  const own = manager.swarm.node('self');
+  await assert.rejects(manager.swarm.updateNode('self', own.version, { ...own.spec, role: 'worker' }), {
+    code: 'demotionRefused',
+    message: 'attempting to demote the last manager of the swarm',
+  });
+  assert.throws(() => manager.swarm.node('nobody'), { code: 'nodeNotFound' });
+});
+
+/** One request to the port of managers, without a certificate. */
+function post(address: string, body: string): Promise<number> {
+  const [host = '', port = ''] = address.split(':');
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json' };
+    const options = {
+      host,
+      port: Number(port),
+      path: path.join,
+      method: 'POST',
+      headers,
+      rejectUnauthorized: false,
+    };
+    const sent = request(options, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode ?? 0);
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
+
+test('the same request to join, sent twice, makes one node', async () => {
+  await using pair = await openPair();
+  const { manager, address } = pair;
+  const { secret } = parseJoinToken(manager.swarm.cluster().tokens.worker) ?? { secret: '' };
+  const { requestPem } = await requestCertificate();
+  const node = { description: description('w9'), address: '127.0.0.1', availability: 'active' };
+  const body = JSON.stringify({ secret, request: requestPem, ...node });
+  assert.deepEqual([await post(address, body), await post(address, body)], [200, 200]);
+  assert.equal(manager.swarm.nodes().length, 2);
+  assert.equal(stateOf(manager, 'w9'), 'down');
+});
+
+test('the port takes garbage, floods and half requests without harm', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  const [host = '', port = ''] = address.split(':');
+  const bodies = ['', '{', '[]', '{"secret":1}', 'null', JSON.stringify({ secret: 'x'.repeat(100_000) })];
+  for (const body of bodies) assert.ok((await post(address, body)) >= 400, body.slice(0, 20));
+  for (const text of ['GET / HTTP/1.1\r\n\r\n', '\0'.repeat(5000), '\x16\x03\x01\x02\x00\x01garbage']) {
+    const socket = connect(Number(port), host, () => socket.end(text));
+    socket.on('error', () => {});
+    socket.resume();
+    await once(socket, 'close');
+  }
+  await Promise.all(Array.from({ length: 50 }, () => post(address, '{}').catch(() => 0)));
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  assert.equal(stateOf(manager, 'w1'), 'ready');
+});

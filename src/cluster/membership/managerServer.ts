@@ -1,0 +1,294 @@
+/*
+ * A manager's port: certifies nodes that join, and holds a session with each. Who may do what is decided anew for every
+ * request, by the roster; the certificate only says who is asking. A client without one is let in as far as joining needs.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Server as TlsServer, TLSSocket } from 'node:tls';
+import fastify, { type FastifyInstance } from 'fastify';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import { httpStatusOfKind } from '../../errors/kinds.ts';
+import { parseIp } from '../../net/ip.ts';
+import { type Authority, type KeyPair, publicKeyOf, subjectOf } from '../identity/authority.ts';
+import { equalSecrets } from '../identity/joinToken.ts';
+import type { NodeRole } from '../swarm.ts';
+import { splitHostPort } from './addresses.ts';
+import {
+  closeCode,
+  graceHeartbeats,
+  helloTimeoutMs,
+  type JoinAnswer,
+  maxBodyBytes,
+  maxMessageBytes,
+  parseMessage,
+  path,
+  protocolVersion,
+  readHello,
+  readJoinCall,
+  readRenewCall,
+  type RenewAnswer,
+  type Welcome,
+} from './protocol.ts';
+import { type NodeRecord, nodeIdOf } from './records.ts';
+import type { Roster } from './roster.ts';
+
+/** What the swarm is like now; read for every request. */
+export interface ManagerState {
+  readonly swarmId: string;
+  readonly authority: Authority;
+  readonly secrets: Readonly<Record<NodeRole, string>>;
+  readonly certificateLifeMs: number;
+  readonly heartbeatMs: number;
+  readonly managers: readonly string[];
+}
+
+export interface ManagerServerDependencies {
+  readonly roster: Roster;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly state: () => ManagerState;
+  /** This node's own. */
+  readonly keys: KeyPair;
+  readonly rootPem: string;
+}
+
+/** Docker's words for a token that was rotated, or was never one. */
+const badSecret =
+  'rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster';
+
+const tlsOptions = (ca: string) => ({ ca, minVersion: 'TLSv1.3' as const });
+
+interface Session {
+  readonly socket: WebSocket;
+  heardAtMs: number;
+}
+
+export class ManagerServer implements AsyncDisposable {
+  readonly #deps: ManagerServerDependencies;
+  readonly #app: FastifyInstance;
+  readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: maxMessageBytes });
+  /** By node. */
+  readonly #sessions = new Map<string, Session>();
+  readonly #listeners = new DisposableStack();
+  readonly #stopping = new AbortController();
+
+  private constructor(deps: ManagerServerDependencies) {
+    this.#deps = deps;
+    this.#app = fastify({
+      https: {
+        ...tlsOptions(deps.rootPem),
+        key: deps.keys.keyPem,
+        cert: deps.keys.certificatePem,
+        requestCert: true,
+        rejectUnauthorized: false,
+      },
+      bodyLimit: maxBodyBytes,
+      requestTimeout: helloTimeoutMs,
+      forceCloseConnections: true,
+    }) as unknown as FastifyInstance;
+    this.#addRoutes();
+    this.#app.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+    this.#app.server.on('tlsClientError', (error: Error) =>
+      deps.logger.debug({ err: error.message }, 'a connection to the swarm port was no TLS'),
+    );
+    this.#listeners.use(
+      deps.roster.events.on('removed', ({ id }) => this.#sessions.get(id)?.socket.close(closeCode.removed)),
+    );
+  }
+
+  /** Rejects with code requestInvalid if the port cannot be had. `address` as `0.0.0.0:2377`. */
+  static async listen(deps: ManagerServerDependencies, address: string): Promise<ManagerServer> {
+    const server = new ManagerServer(deps);
+    const { host, port } = splitHostPort(address) ?? { host: '', port: 0 };
+    try {
+      await server.#app.listen({ host, port });
+    } catch (error) {
+      await server[Symbol.asyncDispose]();
+      const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+      const why = isTaken ? 'bind: address already in use' : messageOf(error);
+      const text = `manager stopped: failed to listen on remote API address: listen tcp ${address}: ${why}`;
+      throw new LinkspanError('requestInvalid', text, { cause: error });
+    }
+    void server.#beat();
+    return server;
+  }
+
+  /** A new certificate for this manager; sessions that stand are not touched. */
+  setKeys({ keyPem, certificatePem }: KeyPair): void {
+    const server = this.#app.server as unknown as TlsServer;
+    server.setSecureContext({ ...tlsOptions(this.#deps.rootPem), key: keyPem, cert: certificatePem });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    this.#listeners.dispose();
+    // Not `removed`: they come back, here or to another manager.
+    for (const { socket } of this.#sessions.values()) socket.close(1001);
+    await this.#app.close();
+    for (const { socket } of this.#sessions.values()) socket.terminate();
+  }
+
+  #addRoutes(): void {
+    const app = this.#app;
+    app.setErrorHandler(async (error, _request, reply) => {
+      const status =
+        error instanceof LinkspanError
+          ? httpStatusOfKind[error.kind]
+          : ((error as { statusCode?: number }).statusCode ?? 500);
+      return await reply.code(status).send({ message: messageOf(error) });
+    });
+    app.get(path.root, async (_request, reply) => await reply.type('text/plain').send(this.#deps.rootPem));
+    app.post(path.join, async ({ body }) => await this.#join(body));
+    app.post(path.renew, async ({ raw, body }) => await this.#renew(raw, body));
+  }
+
+  async #join(body: unknown): Promise<JoinAnswer> {
+    const call = readJoinCall(body);
+    if (call === undefined) throw new LinkspanError('joinRefused', 'the request to join is malformed');
+    const { swarmId, authority, secrets, certificateLifeMs, managers } = this.#deps.state();
+    const role = (['worker', 'manager'] as const).find((one) => equalSecrets(secrets[one], call.secret));
+    if (role === undefined) throw new LinkspanError('joinRefused', badSecret);
+    if (role === 'manager')
+      throw new LinkspanError('notImplemented', 'A second manager is not supported yet: join as a worker');
+    if (parseIp(call.address) === undefined)
+      throw new LinkspanError('joinRefused', 'the address of the node is malformed');
+    const nodeId = nodeIdOf(await publicKeyOf(call.request));
+    const certificate = await authority.issue(call.request, { nodeId, swarmId, role }, certificateLifeMs);
+    const { description, address, availability } = call;
+    const spec = { name: '', labels: {}, role, availability };
+    await this.#deps.roster.add({ id: nodeId, spec, description, address });
+    this.#deps.logger.info({ node: nodeId, hostname: description.hostname, address, role }, 'a node joined');
+    return { nodeId, swarmId, role, certificate, managers };
+  }
+
+  async #renew(request: IncomingMessage, body: unknown): Promise<RenewAnswer> {
+    const node = this.#nodeOf(request.socket as TLSSocket);
+    const call = readRenewCall(body);
+    if (node === undefined || call === undefined)
+      throw new LinkspanError('joinRefused', 'only a node of this swarm can renew its certificate');
+    const { swarmId, authority, certificateLifeMs } = this.#deps.state();
+    const subject = { nodeId: node.id, swarmId, role: node.spec.role };
+    return { certificate: await authority.issue(call.request, subject, certificateLifeMs) };
+  }
+
+  /** Who is at the other end, if it is a node of ours. */
+  #nodeOf(socket: TLSSocket): NodeRecord | undefined {
+    const certificate = socket.authorized ? socket.getPeerX509Certificate() : undefined;
+    const subject = certificate === undefined ? undefined : subjectOf(certificate.toString());
+    if (subject === undefined || subject.swarmId !== this.#deps.state().swarmId) return undefined;
+    return this.#deps.roster.find(subject.nodeId);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const tls = request.socket as TLSSocket;
+    const node = request.url === path.session ? this.#nodeOf(tls) : undefined;
+    if (node === undefined) {
+      // Whoever we certified once and know no more was removed.
+      const status = tls.authorized ? '403 Forbidden' : '401 Unauthorized';
+      socket.on('error', () => {});
+      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      return;
+    }
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#greet(node.id, webSocket));
+  }
+
+  #greet(id: string, socket: WebSocket): void {
+    const timer = setTimeout(() => socket.close(closeCode.refused), helloTimeoutMs).unref();
+    socket.on('error', (error) =>
+      this.#deps.logger.debug({ node: id, err: error.message }, 'a session failed'),
+    );
+    socket.once('message', (data, isBinary) => {
+      clearTimeout(timer);
+      const hello = isBinary ? undefined : readHello(parseMessage(String(data)));
+      if (hello?.versions.includes(protocolVersion) !== true) {
+        socket.close(closeCode.refused, `speak version ${protocolVersion}`);
+        return;
+      }
+      this.#begin(id, socket, hello).catch((error: unknown) => {
+        this.#deps.logger.error({ node: id, err: error }, 'could not begin a session');
+        socket.terminate();
+      });
+    });
+  }
+
+  async #begin(
+    id: string,
+    socket: WebSocket,
+    { description, address }: Pick<NodeRecord, 'description' | 'address'>,
+  ): Promise<void> {
+    const { roster, clock, logger } = this.#deps;
+    const node = await roster.begin(id, { description, address });
+    if (node === undefined || socket.readyState !== socket.OPEN) {
+      socket.close(node === undefined ? closeCode.removed : closeCode.refused);
+      return;
+    }
+    this.#sessions.get(id)?.socket.close(closeCode.replaced);
+    const session: Session = { socket, heardAtMs: clock.nowMs() };
+    this.#sessions.set(id, session);
+    socket.on('pong', () => (session.heardAtMs = clock.nowMs()));
+    socket.on('close', (code) => this.#ended(id, session, code));
+    roster.note(id, { state: 'ready', message: '' });
+    const { heartbeatMs, managers } = this.#deps.state();
+    const welcome: Welcome = {
+      type: 'welcome',
+      version: protocolVersion,
+      epoch: node.epoch,
+      heartbeatMs,
+      managers,
+    };
+    socket.send(JSON.stringify(welcome));
+    logger.info({ node: id, hostname: description.hostname, epoch: node.epoch }, 'a node is ready');
+  }
+
+  /** One that does not come back within the grace of heartbeats is down. */
+  #ended(id: string, session: Session, code: number): void {
+    if (this.#sessions.get(id) !== session) return;
+    this.#sessions.delete(id);
+    const { roster, clock, logger } = this.#deps;
+    if (this.#stopping.signal.aborted || roster.find(id) === undefined) return;
+    if (code === closeCode.leaving) {
+      roster.note(id, { state: 'down', message: 'the node has left' });
+      logger.info({ node: id }, 'a node has left');
+      return;
+    }
+    roster.note(id, { state: 'disconnected', message: 'the session ended' });
+    logger.warn({ node: id, code }, 'lost a node');
+    void this.#downUnlessBack(
+      id,
+      graceHeartbeats * this.#deps.state().heartbeatMs - (clock.nowMs() - session.heardAtMs),
+    );
+  }
+
+  async #downUnlessBack(id: string, waitMs: number): Promise<void> {
+    try {
+      await this.#deps.clock.sleep(Math.max(0, waitMs), this.#stopping.signal);
+    } catch {
+      return;
+    }
+    if (this.#sessions.has(id)) return;
+    this.#deps.roster.note(id, { state: 'down', message: 'heartbeat failure' });
+  }
+
+  async #beat(): Promise<void> {
+    const { clock, roster } = this.#deps;
+    const { signal } = this.#stopping;
+    for (const { id } of roster.nodes)
+      if (roster.presenceOf(id).state === 'unknown')
+        void this.#downUnlessBack(id, 2 * graceHeartbeats * this.#deps.state().heartbeatMs);
+    try {
+      for (;;) {
+        const { heartbeatMs } = this.#deps.state();
+        await clock.sleep(heartbeatMs, signal);
+        for (const { socket, heardAtMs } of this.#sessions.values()) {
+          if (clock.nowMs() - heardAtMs > graceHeartbeats * heartbeatMs) socket.terminate();
+          else socket.ping();
+        }
+      }
+    } catch {
+      // Stopped.
+    }
+  }
+}

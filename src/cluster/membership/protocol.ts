@@ -1,0 +1,157 @@
+/*
+ * What nodes say to managers, on one port with TLS 1.3:
+ *
+ *   GET  /v1/root      the root certificate. Open to all; who joins compares it with the token's digest.
+ *   POST /v1/join      JoinCall → JoinAnswer. Open to who has the secret.
+ *   POST /v1/renew     RenewCall → RenewAnswer. With a node's certificate.
+ *   GET  /v1/session   a WebSocket of JSON messages. With a node's certificate, and only for nodes of the roster.
+ *
+ * A session begins with `hello` and `welcome`; then managers ping (RFC 6455) at each heartbeat. Fields that a side does
+ * not know are left alone, so that versions mix; `hello` tells which versions of the messages a node speaks.
+ */
+import type { Availability, NodeRole } from '../swarm.ts';
+import type { NodeDescription } from './records.ts';
+
+export const protocolVersion = 1;
+/** A manager's name in its certificate: what its clients ask for. */
+export const managerName = 'swarm-manager';
+export const path = {
+  root: '/v1/root',
+  join: '/v1/join',
+  renew: '/v1/renew',
+  session: '/v1/session',
+} as const;
+
+/** More than a description ever needs. */
+export const maxBodyBytes: number = 64 * 1024;
+export const maxMessageBytes: number = 1 << 20;
+/** How many heartbeats a side may miss. */
+export const graceHeartbeats = 3;
+/** A session that says nothing at first ends. */
+export const helloTimeoutMs = 10_000;
+
+/** Why a session ended (RFC 6455 section 7.4.2: 4000 to 4999 are an application's). */
+export const closeCode = {
+  /** By the node: it leaves the swarm, or its daemon ends. */
+  leaving: 4000,
+  /** The node was removed: it need not come back. */
+  removed: 4001,
+  /** The node has a newer session. */
+  replaced: 4002,
+  /** What it said was not understood. */
+  refused: 4003,
+} as const;
+
+export interface JoinCall {
+  readonly secret: string;
+  /** PKCS#10, PEM. */
+  readonly request: string;
+  readonly description: NodeDescription;
+  /** Without a port. */
+  readonly address: string;
+  readonly availability: Availability;
+}
+
+export interface JoinAnswer {
+  readonly nodeId: string;
+  readonly swarmId: string;
+  readonly role: NodeRole;
+  readonly certificate: string;
+  readonly managers: readonly string[];
+}
+
+export interface RenewCall {
+  readonly request: string;
+}
+
+export interface RenewAnswer {
+  readonly certificate: string;
+}
+
+export interface Hello {
+  readonly type: 'hello';
+  readonly versions: readonly number[];
+  readonly description: NodeDescription;
+  readonly address: string;
+}
+
+export interface Welcome {
+  readonly type: 'welcome';
+  readonly version: number;
+  /** Of this session, among the node's. */
+  readonly epoch: number;
+  readonly heartbeatMs: number;
+  readonly managers: readonly string[];
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isWords(value: unknown): value is Readonly<Record<string, string>> {
+  return isFields(value) && Object.values(value).every((one) => typeof one === 'string');
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
+
+function isDescription(value: unknown): value is NodeDescription {
+  if (!isFields(value)) return false;
+  const texts = ['hostname', 'architecture', 'os', 'engineVersion'].map((key) => value[key]);
+  const counts = ['nanoCpus', 'memoryBytes'].map((key) => value[key]);
+  return texts.every(isText) && counts.every(isCount) && isWords(value['engineLabels']);
+}
+
+/** Undefined if it is none. */
+export function readJoinCall(value: unknown): JoinCall | undefined {
+  if (!isFields(value)) return undefined;
+  const { secret, request, description, address, availability } = value;
+  const isGood =
+    isText(secret) &&
+    isText(request) &&
+    isText(address) &&
+    isDescription(description) &&
+    ['active', 'pause', 'drain'].includes(String(availability));
+  return isGood ? (value as unknown as JoinCall) : undefined;
+}
+
+export function readRenewCall(value: unknown): RenewCall | undefined {
+  return isFields(value) && isText(value['request']) ? { request: value['request'] } : undefined;
+}
+
+export function readHello(value: unknown): Hello | undefined {
+  if (!isFields(value) || value['type'] !== 'hello') return undefined;
+  const { versions, description, address } = value;
+  const isGood = Array.isArray(versions) && versions.every(isCount) && isDescription(description);
+  return isGood && isText(address) ? (value as unknown as Hello) : undefined;
+}
+
+export function readWelcome(value: unknown): Welcome | undefined {
+  if (!isFields(value) || value['type'] !== 'welcome') return undefined;
+  const { version, epoch, heartbeatMs, managers } = value;
+  const isGood =
+    [version, epoch, heartbeatMs].every(isCount) && Array.isArray(managers) && managers.every(isText);
+  return isGood ? (value as unknown as Welcome) : undefined;
+}
+
+export function readJoinAnswer(value: unknown): JoinAnswer | undefined {
+  if (!isFields(value)) return undefined;
+  const { nodeId, swarmId, role, certificate, managers } = value;
+  const isGood =
+    [nodeId, swarmId, certificate].every(isText) &&
+    (role === 'worker' || role === 'manager') &&
+    Array.isArray(managers) &&
+    managers.every(isText);
+  return isGood ? (value as unknown as JoinAnswer) : undefined;
+}
+
+/** The JSON of a message; undefined if it is none. */
+export function parseMessage(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

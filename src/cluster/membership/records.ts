@@ -1,0 +1,83 @@
+/*
+ * What is stored of a swarm. On every node `swarm/self`: who it is there. On managers, below `cluster/`, what the swarm
+ * knows, which only managers write:
+ *
+ *   cluster/swarm         the swarm: specification, root key, token secrets
+ *   cluster/nodes/<id>    one node; gone when it is removed, and with it its right to come back
+ *
+ * Whether a node is there is not stored: managers hear it (roster.ts).
+ */
+import { createHash } from 'node:crypto';
+import type { KeyPair, NodeRole } from '../identity/authority.ts';
+import type { ClusterSpec, NodeSpec } from '../swarm.ts';
+
+/** This node in the swarm that it belongs to. */
+export interface SelfRecord {
+  readonly nodeId: string;
+  readonly swarmId: string;
+  readonly keys: KeyPair;
+  readonly rootPem: string;
+  /** `0.0.0.0:2377`, where a manager listens. */
+  readonly listen: string;
+  /** `192.0.2.11:2377`, where others reach it. */
+  readonly advertise: string;
+  /** Of VXLAN, without a port. */
+  readonly dataPath: string;
+  readonly isManager: boolean;
+  /** Addresses of managers, as far as is known. */
+  readonly managers: readonly string[];
+}
+
+export interface SwarmRecord {
+  readonly id: string;
+  readonly version: number;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly spec: ClusterSpec;
+  /** Root certificate and key. */
+  readonly root: KeyPair;
+  readonly secrets: Readonly<Record<NodeRole, string>>;
+  readonly dataPathPort: number;
+  readonly addressPools: readonly string[];
+  readonly subnetLength: number;
+}
+
+/** What a node says of itself. */
+export interface NodeDescription {
+  readonly hostname: string;
+  readonly architecture: string;
+  readonly os: string;
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+  readonly engineVersion: string;
+  readonly engineLabels: Readonly<Record<string, string>>;
+}
+
+export interface NodeRecord {
+  readonly id: string;
+  readonly version: number;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly spec: NodeSpec;
+  readonly description: NodeDescription;
+  /** Without a port. */
+  readonly address: string;
+  /** Of a manager: `192.0.2.11:2377`. */
+  readonly managerAddress?: string;
+  /** Counts the node's sessions: what an earlier one still writes is refused. */
+  readonly epoch: number;
+}
+
+export const selfKey = 'swarm/self';
+export const swarmKey = 'cluster/swarm';
+export const nodesPrefix = 'cluster/nodes/';
+export const nodeKey = (id: string): string => `${nodesPrefix}${id}`;
+
+/**
+ * A node's id: 25 characters of base 36, from the key that it asks a certificate for. So a request that is sent again,
+ * since the answer was lost, makes no second node. `publicKey`: SubjectPublicKeyInfo, DER.
+ */
+export function nodeIdOf(publicKey: Uint8Array): string {
+  const digest = createHash('sha256').update(publicKey).digest('hex').slice(0, 32);
+  return BigInt(`0x${digest}`).toString(36).padStart(25, '0');
+}
