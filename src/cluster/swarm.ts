@@ -143,7 +143,7 @@ export interface Swarm {
   nodes(): readonly ClusterNode[];
   /** `self` is this node. Codes nodeNotFound, nodeAmbiguous. */
   node(ref: string): ClusterNode;
-  /** Codes as `node`, outOfSequence, lastManager. */
+  /** Codes as `node`, outOfSequence, demotionRefused. */
   updateNode(ref: string, version: number, spec: NodeSpec): Promise<void>;
   /** Code nodeInUse: it is ready, or a manager. */
   removeNode(ref: string, isForced: boolean): Promise<void>;

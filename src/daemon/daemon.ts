@@ -20,6 +20,7 @@ import { findLeaks, type LeakSources } from '../engine/doctor/leaks.ts';
 import type { Engine, EngineInfo } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
 import { dropOrphans } from '../engine/networks/recover.ts';
+import { NoSwarm } from '../engine/noSwarm.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/openKernel.ts';
@@ -170,6 +171,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     networks: half.networks,
     containers,
     images,
+    swarm: new NoSwarm(),
     events,
     info: infoOf(config, identity, runtime),
   };

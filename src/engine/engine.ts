@@ -17,6 +17,7 @@ import type {
   Network,
   NetworkRequest,
 } from './model.ts';
+import type { Swarm } from './swarm.ts';
 
 export interface NetworkFilter {
   readonly isPredefined?: boolean;
@@ -155,6 +156,7 @@ export interface Engine {
   readonly networks: Networks;
   readonly containers: Containers;
   readonly images: ImageStore;
+  readonly swarm: Swarm;
   readonly events: EventLog;
   info(): Promise<EngineInfo>;
 }

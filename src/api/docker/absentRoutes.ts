@@ -53,20 +53,9 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
     ['POST', '/plugins/*'],
     ['DELETE', '/plugins/*'],
   ],
-  'Swarm mode': [
-    ['GET', '/swarm'],
+  'Locking managers': [
     ['GET', '/swarm/unlockkey'],
-    ['POST', '/swarm/init'],
-    ['POST', '/swarm/join'],
-    ['POST', '/swarm/leave'],
-    ['POST', '/swarm/update'],
     ['POST', '/swarm/unlock'],
-  ],
-  Nodes: [
-    ['GET', '/nodes'],
-    ['GET', '/nodes/:id'],
-    ['DELETE', '/nodes/:id'],
-    ['POST', '/nodes/:id/update'],
   ],
   Services: [
     ['GET', '/services'],
@@ -100,7 +89,6 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
 const plurals = new Set([
   'Volumes',
   'Plugins',
-  'Nodes',
   'Services',
   'Tasks',
   'Secrets',

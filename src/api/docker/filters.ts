@@ -64,7 +64,8 @@ export function matchesPattern(filters: Filters, key: string, ...sources: readon
   return matchesAny(filters, key, (value) => sources.some((source) => isMatch(value, source)));
 }
 
-function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {
+/** `name` means that there is such a label, `name=value` what it is. */
+export function hasLabel(labels: Readonly<Record<string, string>>, wanted: string): boolean {
   const [name = '', ...rest] = wanted.split('=');
   const value = Object.hasOwn(labels, name) ? labels[name] : undefined;
   return value !== undefined && (rest.length === 0 || value === rest.join('='));

@@ -15,7 +15,7 @@ function kindOf(value: unknown): string {
 }
 
 function mismatch(value: unknown, where: string, goType: string): LinkspanError {
-  const what = goType.startsWith('int') && typeof value === 'number' ? `number ${value}` : kindOf(value);
+  const what = /^u?int/.test(goType) && typeof value === 'number' ? `number ${value}` : kindOf(value);
   return new LinkspanError(
     'requestInvalid',
     `invalid JSON: json: cannot unmarshal ${what} into Go struct field ${where} of type ${goType}`,
@@ -47,6 +47,20 @@ export const int: Decoder<number> = (value, where) => {
   if (!Number.isInteger(value)) throw mismatch(value, where, 'int64');
   return value as number;
 };
+
+function unsigned(goType: string, max: number): Decoder<number> {
+  return (value, where) => {
+    if (isAbsent(value)) return 0;
+    if (!Number.isInteger(value) || (value as number) < 0 || (value as number) > max)
+      throw mismatch(value, where, goType);
+    return value as number;
+  };
+}
+
+export const uint32: Decoder<number> = unsigned('uint32', 2 ** 32 - 1);
+
+/** Beyond 2^53 a number of JSON has lost digits before it gets here. */
+export const uint64: Decoder<number> = unsigned('uint64', 2 ** 64);
 
 /** Anything, as it is. */
 export const raw: Decoder<unknown> = (value) => value;

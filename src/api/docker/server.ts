@@ -19,8 +19,10 @@ import { hijackRoutes, hijackRouteOf, observeHijack, serveUpgrade } from './hija
 import { imageRoutes } from './imageRoutes.ts';
 import { listenOn } from './listenSocket.ts';
 import { networkRoutes } from './networkRoutes.ts';
+import { nodeRoutes } from './nodeRoutes.ts';
 import { portRoutes } from './portRoutes.ts';
 import { malformedContentType, maxJsonBytes } from './requestBody.ts';
+import { swarmRoutes } from './swarmRoutes.ts';
 import { systemRoutes } from './systemRoutes.ts';
 import { checkVersion, splitVersion } from './versions.ts';
 
@@ -34,6 +36,8 @@ const allRoutes = [
   hijackRoutes,
   execRoutes,
   imageRoutes,
+  swarmRoutes,
+  nodeRoutes,
   absentRoutes,
 ];
 

@@ -3,22 +3,27 @@
  * /linkspan/v1/conditions, /doctor and /firewall.
  */
 import type { FastifyReply } from 'fastify';
+import type { SwarmStatus } from '../../engine/swarm.ts';
 import type { Routes } from './apiContext.ts';
+import { swarmHeader } from './swarmShapes.ts';
 import { infoShape, versionShape } from './systemShapes.ts';
 
 /** Headers by which clients learn what they talk to; Api-Version, Ostype and Server are on every reply. */
-function pingHeaders(reply: FastifyReply): FastifyReply {
+function pingHeaders(reply: FastifyReply, swarm: SwarmStatus): FastifyReply {
   return reply
     .header('cache-control', 'no-cache, no-store, must-revalidate')
     .header('pragma', 'no-cache')
     .header('builder-version', '1')
-    .header('swarm', 'inactive')
+    .header('swarm', swarmHeader(swarm))
     .type('text/plain; charset=utf-8');
 }
 
 export const systemRoutes: Routes = (app, { deps }) => {
-  app.get('/_ping', (_request, reply) => pingHeaders(reply).send('OK'));
-  app.head('/_ping', (_request, reply) => pingHeaders(reply).header('content-length', '0').send());
+  const { swarm } = deps.engine;
+  app.get('/_ping', (_request, reply) => pingHeaders(reply, swarm.status()).send('OK'));
+  app.head('/_ping', (_request, reply) =>
+    pingHeaders(reply, swarm.status()).header('content-length', '0').send(),
+  );
   app.get('/version', async () => versionShape(deps.build, await deps.engine.info()));
   app.get('/info', () => infoShape(deps));
   app.get('/linkspan/v1/conditions', () => deps.conditions());

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { arch, availableParallelism, machine, release, totalmem } from 'node:os';
 import type { Engine, EngineInfo } from '../../engine/engine.ts';
 import { type ApiDeps, apiVersion, type BuildInfo, minApiVersion } from './apiServer.ts';
+import { swarmInfoShape, swarmWarnings } from './swarmShapes.ts';
 
 type Shape = Record<string, unknown>;
 
@@ -91,15 +92,6 @@ const registryConfig = {
   Mirrors: null,
 };
 
-const inactiveSwarm = {
-  NodeID: '',
-  NodeAddr: '',
-  LocalNodeState: 'inactive',
-  ControlAvailable: false,
-  Error: '',
-  RemoteManagers: null,
-};
-
 function machineShape(): Shape {
   const os = parseOsRelease(readText('/etc/os-release') || readText('/usr/lib/os-release'));
   return {
@@ -117,7 +109,12 @@ function machineShape(): Shape {
 export async function infoShape(deps: ApiDeps): Promise<Shape> {
   const { engine, build } = deps;
   const [info, images] = await Promise.all([engine.info(), engine.images.list()]);
-  const warnings = [...info.warnings, ...deps.conditions().map(({ text }) => `WARNING: ${text}`)];
+  const swarm = engine.swarm.status();
+  const warnings = [
+    ...info.warnings,
+    ...swarmWarnings(swarm),
+    ...deps.conditions().map(({ text }) => `WARNING: ${text}`),
+  ];
   return {
     ID: info.id,
     ...countStates(engine),
@@ -154,7 +151,7 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
     ServerVersion: build.version,
     Runtimes: { runc: { path: 'runc' }, 'io.containerd.runc.v2': { path: 'runc' } },
     DefaultRuntime: 'runc',
-    Swarm: inactiveSwarm,
+    Swarm: swarmInfoShape(swarm),
     LiveRestoreEnabled: true,
     Isolation: '',
     InitBinary: '',

@@ -6,12 +6,14 @@ import { EventLog } from '../../../engine/events.ts';
 import { FakeContainers } from './fakeContainers.ts';
 import { FakeImages } from './fakeImages.ts';
 import { FakeNetworks } from './fakeNetworks.ts';
+import { FakeSwarm } from './fakeSwarm.ts';
 
 /** The fake with its parts in sight, for assertions. */
 export interface FakeEngine extends Engine {
   readonly networks: FakeNetworks;
   readonly containers: FakeContainers;
   readonly images: FakeImages;
+  readonly swarm: FakeSwarm;
 }
 
 export function createFakeEngine(): FakeEngine {
@@ -21,6 +23,7 @@ export function createFakeEngine(): FakeEngine {
     networks,
     containers: new FakeContainers(networks, events),
     images: new FakeImages(),
+    swarm: new FakeSwarm(),
     events,
     info: () =>
       Promise.resolve({
