@@ -5,18 +5,18 @@
  * What is stored decides: `swarm/self` is written last of all that makes a node a member, and goes first when it leaves,
  * so that a change that was cut short is none. Sessions and the port come up from the records, at start as after a change.
  */
+
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { KeyedMutex } from '../base/mutex.ts';
 import { timestamp } from '../base/timestamp.ts';
 import { LinkspanError, messageOf } from '../errors/linkspanError.ts';
 import type { Store, Write } from '../store/store.ts';
-import { Authority, requestCertificate, shortestLifeMs } from './identity/authority.ts';
-import { formatJoinToken, newSecret, parseJoinToken } from './identity/joinToken.ts';
-import { resolveAddresses, splitHostPort, type SystemAddress } from './membership/addresses.ts';
-import { askToJoin, renew } from './membership/managerClient.ts';
-import { ManagerServer, type ManagerState } from './membership/managerServer.ts';
-import { ManagerSession } from './membership/managerSession.ts';
+import type { Authority } from './identity/authority.ts';
+import { newSecret, parseJoinToken } from './identity/joinToken.ts';
+import { resolveAddresses, type SystemAddress, splitHostPort } from './membership/addresses.ts';
+import type { ManagerServer, ManagerState } from './membership/managerServer.ts';
+import type { ManagerSession } from './membership/managerSession.ts';
 import { protocolVersion } from './membership/protocol.ts';
 import {
   type NodeDescription,
@@ -24,12 +24,12 @@ import {
   nodeIdOf,
   nodeKey,
   type SelfRecord,
-  selfKey,
   type SwarmRecord,
+  selfKey,
   swarmKey,
 } from './membership/records.ts';
+import { keepFresh } from './membership/renewal.ts';
 import { Roster } from './membership/roster.ts';
-import { publicKeyOf } from './identity/authority.ts';
 import type {
   Cluster,
   ClusterNode,
@@ -41,7 +41,7 @@ import type {
   Swarm,
   SwarmStatus,
 } from './swarm.ts';
-import { X509Certificate } from 'node:crypto';
+import { findNode, toCluster, toClusterNode } from './views.ts';
 
 export interface LocalSwarmDependencies {
   readonly store: Store;
@@ -51,6 +51,8 @@ export interface LocalSwarmDependencies {
   /** Addresses of this machine but for loopback and link-local ones. */
   readonly systemAddresses: () => readonly SystemAddress[];
 }
+
+const loadParts = (): Promise<typeof import('./membership/parts.ts')> => import('./membership/parts.ts');
 
 /** Docker waits as long. */
 const joinTimeoutMs = 20_000;
@@ -140,7 +142,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
           : nodes.flatMap(({ id, managerAddress }) =>
               managerAddress === undefined ? [] : { nodeId: id, address: managerAddress },
             ),
-      ...(manager === undefined ? {} : { cluster: this.#clusterOf(manager) }),
+      ...(manager === undefined ? {} : { cluster: this.cluster() }),
       nodeCount: nodes.length,
       managerCount: nodes.filter(({ spec }) => spec.role === 'manager').length,
     };
@@ -157,6 +159,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
           '--force-new-cluster is not supported yet: there is one manager',
         );
       const addresses = resolveAddresses(request, this.#deps.systemAddresses());
+      const { Authority, publicKeyOf, requestCertificate } = await loadParts();
       const authority = await Authority.create(clock);
       const { requestPem, keyPem } = await requestCertificate();
       const nodeId = nodeIdOf(await publicKeyOf(requestPem));
@@ -213,6 +216,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         availability: request.availability,
       };
       const signal = AbortSignal.timeout(joinTimeoutMs);
+      const { askToJoin } = await loadParts();
       const { answer, rootPem, keys } = await askToJoin(request.remotes, token, call, signal);
       const { nodeId, swarmId, role, managers } = answer;
       const self: SelfRecord = {
@@ -243,7 +247,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 
   cluster(): Cluster {
-    return this.#clusterOf(this.#manager());
+    const { record, authority } = this.#manager();
+    return toCluster(record.swarm, authority.digest);
   }
 
   update(version: number, spec: ClusterSpec, rotation: Rotation): Promise<void> {
@@ -265,12 +270,13 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   nodes(): readonly ClusterNode[] {
     const { roster } = this.#manager();
-    return roster.nodes.map((node) => this.#nodeOf(node, roster));
+    return roster.nodes.map((node) => toClusterNode(node, roster.presenceOf(node.id)));
   }
 
   node(ref: string): ClusterNode {
     const { roster } = this.#manager();
-    return this.#nodeOf(this.#find(ref, roster), roster);
+    const node = this.#find(ref, roster);
+    return toClusterNode(node, roster.presenceOf(node.id));
   }
 
   async updateNode(ref: string, version: number, spec: NodeSpec): Promise<void> {
@@ -314,42 +320,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     return manager;
   }
 
-  #find(ref: string, roster: Roster): NodeRecord {
-    const { nodes } = roster;
-    const self = ref === 'self' ? this.#membership?.self.nodeId : undefined;
-    const whole = nodes.find(({ id }) => id === (self ?? ref));
-    const named = nodes.filter(({ spec, description }) => spec.name === ref || description.hostname === ref);
-    const begun = nodes.filter(({ id }) => ref !== '' && id.startsWith(ref));
-    const found = whole === undefined ? (named.length > 0 ? named : begun) : [whole];
-    const [first, second] = found;
-    if (first === undefined) throw new LinkspanError('nodeNotFound', `node ${ref} not found`);
-    if (second !== undefined)
-      throw new LinkspanError('nodeAmbiguous', `node ${ref} is ambiguous (${found.length} matches found)`);
-    return first;
-  }
-
-  #nodeOf(record: NodeRecord, roster: Roster): ClusterNode {
-    const { id, version, createdAt, updatedAt, spec, description, address, managerAddress } = record;
-    const { state, message } = roster.presenceOf(id);
-    return {
-      ...{ id, version, createdAt, updatedAt, spec, ...description, state, message, address },
-      isTrusted: true,
-      ...(managerAddress === undefined
-        ? {}
-        : { manager: { isLeader: true, isReachable: true, address: managerAddress } }),
-    };
-  }
-
-  #clusterOf({ record: { swarm }, authority }: Manager): Cluster {
-    const { id, version, createdAt, updatedAt, spec, root, secrets } = swarm;
-    const { dataPathPort, addressPools, subnetLength } = swarm;
-    const tokenOf = (secret: string): string => formatJoinToken({ digest: authority.digest, secret });
-    return {
-      ...{ id, version, createdAt, updatedAt, spec, dataPathPort, addressPools, subnetLength },
-      rootCertificatePem: root.certificatePem,
-      isRootRotating: false,
-      tokens: { worker: tokenOf(secrets.worker), manager: tokenOf(secrets.manager) },
-    };
+  #find(ref: string, { nodes }: Roster): NodeRecord {
+    return findNode(ref === 'self' ? (this.#membership?.self.nodeId ?? ref) : ref, nodes);
   }
 
   /** Opens what a member has. Rejects, with everything closed again, if the port cannot be had. */
@@ -358,6 +330,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     this.#trouble = '';
     this.#isRemoved = false;
     if (self.isManager) return { self, stopping, manager: await this.#manage(self, stopping.signal) };
+    const { ManagerSession } = await loadParts();
     const session = new ManagerSession({
       self: () => this.#membership?.self ?? self,
       hello: () => ({
@@ -381,7 +354,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     });
     session.start();
     const certificateOf = (): string => (this.#membership?.self ?? self).keys.certificatePem;
-    void this.#keepFresh(certificateOf, () => this.#renewOwn(), stopping.signal);
+    this.#keepFresh(certificateOf, () => this.#renewOwn(), stopping.signal);
     return { self, stopping, session };
   }
 
@@ -390,6 +363,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     const entry = await store.get(swarmKey);
     if (entry === undefined) throw new LinkspanError('store', 'the record of the swarm is gone');
     const record = { swarm: entry.value as SwarmRecord };
+    const { Authority, ManagerServer } = await loadParts();
     const authority = await Authority.open(clock, record.swarm.root);
     const roster = await Roster.open(store, clock);
     const state = (): ManagerState => {
@@ -407,7 +381,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       keys = await this.#certifySelf(self, authority, record.swarm);
       server.setKeys(keys);
     };
-    void this.#keepFresh(() => keys.certificatePem, renewOnce, signal);
+    this.#keepFresh(() => keys.certificatePem, renewOnce, signal);
     return { record, authority, roster, server };
   }
 
@@ -417,6 +391,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     authority: Authority,
     swarm: SwarmRecord,
   ): Promise<SelfRecord['keys']> {
+    const { requestCertificate } = await loadParts();
     const { requestPem, keyPem } = await requestCertificate();
     const subject = { nodeId: self.nodeId, swarmId: self.swarmId, role: 'manager' } as const;
     return {
@@ -467,36 +442,14 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     const membership = this.#membership;
     if (membership === undefined) return;
     const { self } = membership;
+    const { renew } = await loadParts();
     const keys = await renew(self.managers[0] ?? '', self, AbortSignal.timeout(joinTimeoutMs));
     await this.#saveSelf(membership, { ...(this.#membership?.self ?? self), keys });
   }
 
-  /** At 50 to 80 percent of the certificate's life, as Docker does; what failed is tried again each twentieth of it. */
-  async #keepFresh(
-    certificateOf: () => string,
-    renewOnce: () => Promise<void>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  #keepFresh(certificate: () => string, renew: () => Promise<void>, signal: AbortSignal): void {
     const { clock, logger } = this.#deps;
-    try {
-      for (;;) {
-        const { validFromDate, validToDate } = new X509Certificate(certificateOf());
-        const lifeMs = validToDate.getTime() - validFromDate.getTime();
-        const dueAtMs = validFromDate.getTime() + lifeMs * (0.5 + 0.3 * Math.random());
-        const waitMs = Math.max(shortestSleepMs, dueAtMs - clock.nowMs());
-        await clock.sleep(Math.min(waitMs, longestSleepMs), signal);
-        if (clock.nowMs() < dueAtMs) continue;
-        try {
-          await renewOnce();
-          logger.info({}, 'renewed the certificate of this node');
-        } catch (error) {
-          logger.warn({ err: error }, 'could not renew the certificate of this node');
-          await clock.sleep(Math.min(lifeMs / 20, longestSleepMs), signal);
-        }
-      }
-    } catch {
-      // Left.
-    }
+    void keepFresh({ clock, logger, certificate, renew }, signal);
   }
 
   async #close(): Promise<void> {
@@ -510,11 +463,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 }
 
-/** So that a clock that is wrong renews no more often than that. */
-const shortestSleepMs = 1000;
-/** What a timer of Node's can wait: 24.8 days. */
-const longestSleepMs = 2 ** 31 - 1;
-
+/** As Docker has it: an hour. */
+const shortestLifeMs = 3_600_000;
 function checkSpec({ certificateLifeMs, heartbeatMs, isAutolocked }: ClusterSpec): void {
   if (certificateLifeMs < shortestLifeMs)
     throw new LinkspanError(

@@ -13,6 +13,7 @@ import type { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/logger.ts';
 import { RepairLog } from '../base/repairLog.ts';
 import type { Seam } from '../base/seam.ts';
+import { LocalSwarm } from '../cluster/localSwarm.ts';
 import { openDns } from '../dns/openDns.ts';
 import { type LocalContainers, openContainers } from '../engine/containers/containers.ts';
 import { examine } from '../engine/doctor/doctor.ts';
@@ -20,7 +21,6 @@ import { findLeaks, type LeakSources } from '../engine/doctor/leaks.ts';
 import type { Engine, EngineInfo } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
 import { dropOrphans } from '../engine/networks/recover.ts';
-import { NoSwarm } from '../engine/noSwarm.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/openKernel.ts';
@@ -41,6 +41,7 @@ import {
 } from './engineNetworks.ts';
 import { findGroupId } from './groups.ts';
 import { Identity } from './identity.ts';
+import { describeNode, systemAddresses } from './node.ts';
 import { takeStock } from './stock.ts';
 
 export interface DaemonDependencies {
@@ -167,11 +168,18 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   );
   await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
   const reconciler = parts.use(half.openReconciler(containers));
+  const swarm = parts.use(
+    await LocalSwarm.open({
+      ...{ store, logger, clock: systemClock },
+      describe: () => describeNode(version, config.labels),
+      systemAddresses: () => systemAddresses(half.table.subnets),
+    }),
+  );
   const engine: Engine = {
     networks: half.networks,
     containers,
     images,
-    swarm: new NoSwarm(),
+    swarm,
     events,
     info: infoOf(config, identity, runtime),
   };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Container, Endpoint } from '../engine/model.ts';
 import { latencyBoundsMs } from '../dns/latencies.ts';
+import type { Container, Endpoint } from '../engine/model.ts';
 import { takeStock } from './stock.ts';
 
 const latencies = { own: { counts: [], sumMs: 0 }, forwarded: { counts: [], sumMs: 0 } };

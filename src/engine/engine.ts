@@ -2,6 +2,8 @@
  * The face of the engine to the API: what Docker's commands need, in our words. The composition root builds it.
  * `ref` is what a user types: a full id, a name, or a unique id prefix. Every method throws LinkspanError.
  */
+
+import type { Swarm } from '../cluster/swarm.ts';
 import type { ImageStore } from '../runtime/images/images.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
 import type { PortChange } from './bindings/requests.ts';
@@ -17,7 +19,6 @@ import type {
   Network,
   NetworkRequest,
 } from './model.ts';
-import type { Swarm } from './swarm.ts';
 
 export interface NetworkFilter {
   readonly isPredefined?: boolean;

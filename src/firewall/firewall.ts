@@ -5,13 +5,16 @@
  */
 import { type Clock, systemClock } from '../base/clock.ts';
 import type { Condition } from '../base/condition.ts';
+import { ConditionBook, type ConditionReport } from '../base/conditionBook.ts';
 import type { Logger } from '../base/logger.ts';
 import { KeyedMutex } from '../base/mutex.ts';
 import type { Repair, RepairTrigger } from '../base/repairLog.ts';
 import { messageOf } from '../errors/linkspanError.ts';
 import { discardedPrefix, type Kernel, type Link } from '../kernel/kernel.ts';
+import { acceptsAsHostOnly, linksLosingRoutes } from './advertisedRoutes.ts';
 import type { FirewallBinding } from './binding.ts';
-import { ConditionBook, type ConditionReport } from '../base/conditionBook.ts';
+import { bridgeFilteringKey, isBridgeFiltering } from './bridgeFiltering.ts';
+import type { GuardedEndpoint } from './endpointGuard.ts';
 import { type HostTools, hostTools } from './foreign/hostTools.ts';
 import { createIntegration, type Integration, type IntegrationResult } from './foreign/integration.ts';
 import {
@@ -22,9 +25,6 @@ import {
   readBootId,
   switchForwardingOn,
 } from './forwarding.ts';
-import { acceptsAsHostOnly, linksLosingRoutes } from './advertisedRoutes.ts';
-import { bridgeFilteringKey, isBridgeFiltering } from './bridgeFiltering.ts';
-import type { GuardedEndpoint } from './endpointGuard.ts';
 import { GuardTable } from './guardTable.ts';
 import { MainTable } from './mainTable.ts';
 import type { FirewallNetwork } from './network.ts';

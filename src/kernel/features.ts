@@ -4,7 +4,7 @@
  */
 import { encodeProbeLink } from '../codec/netlink/route.ts';
 import { hasErrno } from './errno.ts';
-import { type KernelFeature, KernelError } from './kernel.ts';
+import { KernelError, type KernelFeature } from './kernel.ts';
 import { linux } from './libc.ts';
 import { getIfindex } from './links.ts';
 import { inNewNamespace, type NamespaceContext } from './namespaces.ts';

@@ -10,7 +10,6 @@ import { ensureBridge, setAside, setUpBridge } from './bridges.ts';
 import { attachChild, detachChild, ensureParent, hasLinkKind } from './children.ts';
 import { changeElements } from './elements.ts';
 import { forgetFlows } from './flows.ts';
-import { watchModules } from './moduleWatcher.ts';
 import { HostPorts } from './hostPorts.ts';
 import type { ElementBatch, NamespacePath } from './kernel.ts';
 import { linux, loadLibc } from './libc.ts';
@@ -29,6 +28,7 @@ import {
   setLink,
   setPort,
 } from './links.ts';
+import { watchModules } from './moduleWatcher.ts';
 import {
   createNamespace,
   hasNamespace,

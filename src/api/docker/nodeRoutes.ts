@@ -1,7 +1,7 @@
 /*
  * /nodes: list, inspect, update, remove (Docker Engine API 1.50).
  */
-import type { ClusterNode } from '../../engine/swarm.ts';
+import type { ClusterNode } from '../../cluster/swarm.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { paramOf, queryOf, type Routes } from './apiContext.ts';
 import { type Filters, filterValues, hasLabel, matchesAny, parseFilters } from './filters.ts';

@@ -15,7 +15,7 @@ import { errorReply } from './errorReply.ts';
 import { eventRoutes } from './eventRoutes.ts';
 import { execRoutes } from './execRoutes.ts';
 import { writeRawError } from './hijack.ts';
-import { hijackRoutes, hijackRouteOf, observeHijack, serveUpgrade } from './hijackRoutes.ts';
+import { hijackRouteOf, hijackRoutes, observeHijack, serveUpgrade } from './hijackRoutes.ts';
 import { imageRoutes } from './imageRoutes.ts';
 import { listenOn } from './listenSocket.ts';
 import { networkRoutes } from './networkRoutes.ts';

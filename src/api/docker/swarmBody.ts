@@ -11,7 +11,7 @@ import type {
   NodeAddresses,
   NodeRole,
   NodeSpec,
-} from '../../engine/swarm.ts';
+} from '../../cluster/swarm.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { bool, type Decoder, int, list, map, pointer, raw, struct, text, uint32, uint64 } from './goJson.ts';
 import { fixedRaft } from './swarmShapes.ts';

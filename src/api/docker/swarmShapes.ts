@@ -1,7 +1,7 @@
 /*
  * Swarms and nodes at the edge: the engine's records in the shapes of Docker Engine API 1.50.
  */
-import type { Cluster, ClusterNode, ClusterSpec, SwarmStatus } from '../../engine/swarm.ts';
+import type { Cluster, ClusterNode, ClusterSpec, SwarmStatus } from '../../cluster/swarm.ts';
 import { issuerOf } from './swarmCertificate.ts';
 
 type Shape = Record<string, unknown>;

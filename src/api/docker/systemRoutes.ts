@@ -3,7 +3,7 @@
  * /linkspan/v1/conditions, /doctor and /firewall.
  */
 import type { FastifyReply } from 'fastify';
-import type { SwarmStatus } from '../../engine/swarm.ts';
+import type { SwarmStatus } from '../../cluster/swarm.ts';
 import type { Routes } from './apiContext.ts';
 import { swarmHeader } from './swarmShapes.ts';
 import { infoShape, versionShape } from './systemShapes.ts';

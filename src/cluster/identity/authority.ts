@@ -38,9 +38,8 @@ const rootYears = 20;
 /** A clock that is behind takes a new certificate all the same. */
 const backdateMs = hourMs;
 
-/** How long a node's certificate is good: 90 days; at least an hour, as Docker has it. */
-export const defaultLifeMs: number = 90 * 24 * hourMs;
-export const shortestLifeMs: number = hourMs;
+/** How long a node's certificate is good: 90 days. */
+const defaultLifeMs = 90 * 24 * hourMs;
 
 export type NodeRole = 'manager' | 'worker';
 

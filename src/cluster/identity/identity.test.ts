@@ -7,8 +7,8 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { HandClock } from '../../base/handClock.ts';
 import { systemClock } from '../../base/clock.ts';
+import { HandClock } from '../../base/handClock.ts';
 import { Authority, type KeyPair, type NodeRole, requestCertificate, subjectOf } from './authority.ts';
 import { digestOf, equalSecrets, formatJoinToken, newSecret, parseJoinToken } from './joinToken.ts';
 

@@ -4,13 +4,13 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Server as TlsServer, TLSSocket } from 'node:tls';
+import type { TLSSocket, Server as TlsServer } from 'node:tls';
 import fastify, { type FastifyInstance } from 'fastify';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
-import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { httpStatusOfKind } from '../../errors/kinds.ts';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { parseIp } from '../../net/ip.ts';
 import { type Authority, type KeyPair, publicKeyOf, subjectOf } from '../identity/authority.ts';
 import { equalSecrets } from '../identity/joinToken.ts';
@@ -26,10 +26,10 @@ import {
   parseMessage,
   path,
   protocolVersion,
+  type RenewAnswer,
   readHello,
   readJoinCall,
   readRenewCall,
-  type RenewAnswer,
   type Welcome,
 } from './protocol.ts';
 import { type NodeRecord, nodeIdOf } from './records.ts';

@@ -8,11 +8,11 @@ import type { Link } from '../../kernel/kernel.ts';
 import { parseIp } from '../../net/ip.ts';
 import { parsePrefix } from '../../net/prefix.ts';
 import type { DriverNetwork } from '../interface.ts';
+import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 import { createBridgeDriver, toFirewallNetwork } from './bridge.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { chooseDefaultBridge, probeDocker } from './defaultBridge.ts';
 import { bridgeLabels as label, parseBridgeOptions } from './options.ts';
-import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 
 const id = 'ab'.repeat(32);
 

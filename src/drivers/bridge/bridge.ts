@@ -16,11 +16,11 @@ import { type Mac, macFromBytes } from '../../net/mac.ts';
 import { containsIp, type IpWithLength, linkLocal6 } from '../../net/prefix.ts';
 import { Announcer } from '../announcer.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan, Publishing } from '../interface.ts';
+import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
+import { repairPeer } from '../peerRepair.ts';
 import { checkBridgeConflict } from './conflict.ts';
 import { type BridgeOptions, parseBridgeOptions } from './options.ts';
 import { type RepairKernel, repairBridge, repairPort } from './repair.ts';
-import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
-import { repairPeer } from '../peerRepair.ts';
 
 type BridgeKernel = RepairKernel &
   Pick<

@@ -2,10 +2,11 @@
  * The bridge driver's options: Docker's labels, parsed strictly with Docker Engine 28's texts. Pure.
  * A label that we do not know is refused: an option that does nothing would be worse than an error.
  */
-import type { Announcements } from '../announcer.ts';
+
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { formatIp, type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
 import { type Prefix, parseSource } from '../../net/prefix.ts';
+import type { Announcements } from '../announcer.ts';
 import type { DriverNetwork } from '../interface.ts';
 
 export const gatewayModes = ['nat', 'nat-unprotected', 'routed', 'isolated'] as const;

@@ -6,11 +6,11 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Condition } from '../../base/condition.ts';
+import { ConditionBook } from '../../base/conditionBook.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { FirewallBinding } from '../../firewall/binding.ts';
-import { ConditionBook } from '../../base/conditionBook.ts';
 import type { Firewall } from '../../firewall/firewall.ts';
 import type { FlowFilter, Kernel } from '../../kernel/kernel.ts';
 import { formatIp, type Ip, type IpFamily, parseIp } from '../../net/ip.ts';

@@ -18,8 +18,8 @@ import { toDriverEndpoint, toDriverNetwork } from '../networks/driverValues.ts';
 import { getDriver } from '../networks/networkPlan.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import { Lane, type Outcome } from './lane.ts';
-import { SysctlWatch } from './sysctlWatch.ts';
 import { isOnParent, Lookout, type Subject } from './lookout.ts';
+import { SysctlWatch } from './sysctlWatch.ts';
 
 type EndpointSubject = Extract<Subject, { readonly type: 'endpoint' }>;
 

@@ -5,8 +5,8 @@
  * opened again on the same ports.
  */
 import type { Logger } from '../../base/logger.ts';
-import { foldName } from '../../codec/dns/name.ts';
 import type { RepairLog } from '../../base/repairLog.ts';
+import { foldName } from '../../codec/dns/name.ts';
 import type { SandboxView } from '../../dns/localAnswer.ts';
 import type { Dns } from '../../dns/openDns.ts';
 import type { ResolverPorts } from '../../dns/protocol.ts';

@@ -11,7 +11,7 @@ import type {
   Rotation,
   Swarm,
   SwarmStatus,
-} from '../../../engine/swarm.ts';
+} from '../../../cluster/swarm.ts';
 import { LinkspanError } from '../../../errors/linkspanError.ts';
 
 /** A root as swarms have it: CN=swarm-ca, P-256. */
