@@ -21,7 +21,7 @@ const judgesDockerd = (process.env['LINKSPAN_COMPAT_ENGINE'] ?? '').split(',').i
 const node = join(root, 'scripts/node');
 const bin = join(root, 'node_modules/.bin');
 
-const laneNames = ['static', 'unit', 'kernel', 'compat', 'vm'] as const;
+const laneNames = ['static', 'unit', 'kernel', 'compat', 'cluster', 'vm'] as const;
 type LaneName = (typeof laneNames)[number];
 
 const staticChecks: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
@@ -53,11 +53,12 @@ const patterns: Readonly<Record<Exclude<LaneName, 'static'>, readonly string[]>>
   unit: ['src/**/*.test.ts', 'tests/arch/*.test.ts', 'tools/**/*.test.ts'],
   kernel: ['tests/kernel/*.test.ts'],
   compat: ['tests/compat/*.test.ts'],
+  cluster: ['tests/cluster/*.test.ts'],
   vm: ['tests/vm/*.test.ts'],
 };
 
 /** Lanes whose files get namespaces of their own; the vm lane's files start their machine themselves. */
-const inNamespaces: readonly LaneName[] = ['kernel', 'compat'];
+const inNamespaces: readonly LaneName[] = ['kernel', 'compat', 'cluster'];
 
 function runFiles(lane: LaneName, files: readonly string[]): Totals {
   const folder = mkdtempSync(join(tmpdir(), 'linkspan-report-'));
