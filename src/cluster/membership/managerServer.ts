@@ -88,7 +88,7 @@ export class ManagerServer implements AsyncDisposable {
       bodyLimit: maxBodyBytes,
       requestTimeout: helloTimeoutMs,
       forceCloseConnections: true,
-    }) as unknown as FastifyInstance;
+    });
     this.#addRoutes();
     this.#app.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     this.#app.server.on('tlsClientError', (error: Error) =>
@@ -202,7 +202,7 @@ export class ManagerServer implements AsyncDisposable {
     );
     socket.once('message', (data, isBinary) => {
       clearTimeout(timer);
-      const hello = isBinary ? undefined : readHello(parseMessage(String(data)));
+      const hello = isBinary ? undefined : readHello(parseMessage(data));
       if (hello?.versions.includes(protocolVersion) !== true) {
         socket.close(closeCode.refused, `speak version ${protocolVersion}`);
         return;

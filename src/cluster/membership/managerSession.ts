@@ -119,7 +119,7 @@ export class ManagerSession implements Disposable {
         socket.send(JSON.stringify(this.#deps.hello()));
       });
       socket.on('message', (data, isBinary) => {
-        const welcome = isBinary ? undefined : readWelcome(parseMessage(String(data)));
+        const welcome = isBinary ? undefined : readWelcome(parseMessage(data));
         if (welcome === undefined || wasWelcome) return;
         wasWelcome = true;
         const silenceMs = graceHeartbeats * welcome.heartbeatMs;

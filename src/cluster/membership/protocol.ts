@@ -147,10 +147,15 @@ export function readJoinAnswer(value: unknown): JoinAnswer | undefined {
   return isGood ? (value as unknown as JoinAnswer) : undefined;
 }
 
-/** The JSON of a message; undefined if it is none. */
-export function parseMessage(text: string): unknown {
+/** The JSON of a message as `ws` hands it over; undefined if it is none. */
+export function parseMessage(data: Buffer | ArrayBuffer | readonly Buffer[]): unknown {
+  const bytes = Buffer.isBuffer(data)
+    ? data
+    : data instanceof ArrayBuffer
+      ? Buffer.from(data)
+      : Buffer.concat(data);
   try {
-    return JSON.parse(text);
+    return JSON.parse(bytes.toString('utf8'));
   } catch {
     return undefined;
   }
