@@ -14,6 +14,7 @@ import {
   decodeLinkHeader,
   decodeLoopbackRoute,
   decodeRoute,
+  decodeVxlan,
   encodeAddress,
   encodeConnectedRoute,
   encodeDefaultRoute,
@@ -97,6 +98,22 @@ for (const [name, ours, without] of [
   ],
   ['newVlan', encodeNewLink({ name: 'up0.10', parent: 3, newKind: { kind: 'vlan', id: 10 } })],
   ['newDummy', encodeNewLink({ name: 'dm-0123456789ab', newKind: { kind: 'dummy' } })],
+  [
+    'newVxlan4',
+    encodeNewLink({
+      ...{ name: 'vxlan0', mac: mac('02:42:00:00:00:09'), mtuBytes: 1450, netnsFd: 4 },
+      newVxlan: { vni: 4097, local: ip('192.0.2.1'), port: 4789, ttl: 64 },
+    }),
+  ],
+  [
+    'newVxlan6',
+    encodeNewLink({
+      ...{ name: 'vxlan1', netnsFd: 4 },
+      newVxlan: { vni: 4098, local: ip('2001:db8::1'), port: 4790, ttl: 64 },
+    }),
+    // iproute2 was not asked for a ttl.
+    ['18/2/5'],
+  ],
   ['newRouteDevice4', encodeDefaultRoute(ip('0.0.0.0'), 3)],
   ['newRouteDevice6', encodeDefaultRoute(ip('::'), 3), ipv6Destination],
   ['setPort', encodeSetLink({ ifindex: 3, bridgePort: { isHairpin: true, isIsolated: true } }), portKinds],
@@ -140,6 +157,16 @@ test('a link as the kernel answers it', () => {
     },
   );
   assert.deepEqual(decodeLinkHeader(message.payload), { family: 0, ifindex: 3, isUp: true });
+});
+
+test('a VXLAN device as the kernel answers it', () => {
+  const [message] = decodeMessages(capturedBytes('vxlanLink'));
+  assert.ok(message);
+  assert.deepEqual(decodeVxlan(message.payload), {
+    ...{ vni: 4097, local: ip('192.0.2.1'), port: 4789, ttl: 64 },
+  });
+  const [other] = decodeMessages(capturedBytes('link'));
+  assert.equal(decodeVxlan(other?.payload ?? new Uint8Array()), undefined);
 });
 
 test('a link that went to another namespace, as the one that it left hears of it', () => {

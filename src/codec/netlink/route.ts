@@ -1,6 +1,6 @@
 /*
  * rtnetlink: links, addresses and routes as messages. Pure. Only what our networks need: bridges, veth pairs, bridge
- * ports, links on a parent (macvlan, ipvlan, 802.1q), dummies, addresses, unicast routes. Contract: linux/rtnetlink.h, if_link.h, if_addr.h, if_bridge.h.
+ * ports, links on a parent (macvlan, ipvlan, 802.1q), dummies, VXLAN devices, addresses, unicast routes. Contract: linux/rtnetlink.h, if_link.h, if_addr.h, if_bridge.h.
  *
  *   ifinfomsg  0 u8 family | 2 u16 type | 4 i32 index | 8 u32 flags | 12 u32 mask of flags to change
  *   ifaddrmsg  0 u8 family | 1 u8 prefix length | 2 u8 flags | 3 u8 scope | 4 u32 index
@@ -22,6 +22,7 @@ import {
   view,
   Writer,
 } from './core.ts';
+import { readVxlan, type VxlanFields, writeVxlan } from './vxlan.ts';
 
 export const routeType = {
   newLink: 16,
@@ -119,6 +120,8 @@ export interface LinkFields {
   readonly vethPeer?: VethPeer;
   readonly bridgePort?: { readonly isHairpin?: boolean; readonly isIsolated?: boolean };
   readonly newKind?: NewKind;
+  /** Makes a VXLAN device, whose UDP socket stays in the namespace of the netlink socket, wherever the device is born. */
+  readonly newVxlan?: VxlanFields;
   /** ifindex of the link below a new one; in the namespace of the socket, wherever the new one is born. */
   readonly parent?: number;
   /** Descriptor of the namespace that a new link is born in. */
@@ -152,7 +155,11 @@ function writeLinkHeader(w: Writer, fields: LinkFields): void {
 }
 
 function writeLinkInfo(w: Writer, fields: LinkFields): void {
-  const { vethPeer: peer, bridgePort: port, newKind } = fields;
+  const { vethPeer: peer, bridgePort: port, newKind, newVxlan } = fields;
+  if (newVxlan !== undefined) {
+    w.stringAttribute(linkInfo.kind, 'vxlan');
+    w.attribute(linkInfo.data, () => writeVxlan(w, newVxlan));
+  }
   if (newKind !== undefined) {
     w.stringAttribute(linkInfo.kind, newKind.kind);
     if (newKind.kind !== 'dummy') w.attribute(linkInfo.data, () => writeKindData(w, newKind));
@@ -197,8 +204,8 @@ function writeLinkAttributes(w: Writer, fields: LinkFields): void {
   // Without a terminating zero: the kernel keeps the bytes as they are.
   if (fields.alias !== undefined) w.bytesAttribute(ifla.alias, Buffer.from(fields.alias));
   if (fields.group !== undefined) w.u32Attribute(ifla.group, fields.group);
-  const { isNewBridge, vethPeer: peer, bridgePort: port, newKind } = fields;
-  if (isNewBridge === true || peer !== undefined || port !== undefined || newKind !== undefined)
+  const { isNewBridge, vethPeer: peer, bridgePort: port, newKind, newVxlan } = fields;
+  if (isNewBridge === true || [peer, port, newKind, newVxlan].some((info) => info !== undefined))
     w.attribute(ifla.linkInfo, () => writeLinkInfo(w, fields));
   if (fields.vethPeer !== undefined) writeSingleQueue(w);
 }
@@ -334,6 +341,13 @@ export function decodeLink(payload: Uint8Array): LinkMessage {
     isMoved: attributes.has(ifla.newNetnsId),
     bridgePort: decodeBridgePort(info),
   };
+}
+
+/** Decodes RTM_NEWLINK of a VXLAN device as `newVxlan` makes it; undefined for all others. */
+export function decodeVxlan(payload: Uint8Array): VxlanFields | undefined {
+  const info = decodeNested(decodeAttributes(payload, 16), ifla.linkInfo);
+  if (stringOf(info.get(linkInfo.kind)) !== 'vxlan') return undefined;
+  return readVxlan(decodeNested(info, linkInfo.data));
 }
 
 const familyNumber = (family: IpFamily): number => (family === 4 ? 2 : 10);
