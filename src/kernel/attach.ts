@@ -89,7 +89,7 @@ export function configurePeer(seam: Seam, inside: NetlinkSocket, spec: Interface
   inside.run(...raised);
 }
 
-/** Attaches as `spec` says; when a call fails, deletes the pair again and throws. `host` is a socket of this namespace. */
+/** Attaches as `spec` says; when a call fails, deletes the pair again and throws. `host` is a socket of the bridge's namespace. */
 export function attach(context: NamespaceContext, host: NetlinkSocket, spec: AttachSpec): void {
   const master = getIfindex(host, spec.bridge);
   inSandbox(context, spec.sandbox, ({ netnsFd, socket }) => {

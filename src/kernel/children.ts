@@ -70,7 +70,7 @@ export function ensureParent(host: NetlinkSocket, { name, alias, kind }: ParentS
  * Of the name that a child is born with: before Linux 6.14 a name that is taken in the namespace of the socket is
  * refused (EEXIST), though the link is to be in another, and every host has an eth0.
  */
-const bornPrefix = 'lsnew';
+export const bornPrefix = 'lsnew';
 
 /** `host` is a socket of the parent's namespace. */
 export function attachChild(context: NamespaceContext, host: NetlinkSocket, spec: ChildSpec): void {
@@ -115,6 +115,28 @@ function isHalfMade({ kind, name }: Link, peerName: string): boolean {
   return isChild && (name === peerName || name.startsWith(bornPrefix));
 }
 
+async function delLater(
+  { seam }: NamespaceContext,
+  inside: NetlinkSocket,
+  name: string,
+  link: { readonly name: string } | { readonly ifindex: number },
+): Promise<void> {
+  const operation = `RTM_DELLINK ${name}`;
+  seam.step(`kernel ${operation}`);
+  const outcome = await inside.exchangeLater({ operation, message: encodeDelLink(link) });
+  if (outcome !== undefined && !hasErrno(outcome, 'ENODEV')) throw outcome;
+}
+
+/** Success if it or the namespace is gone. */
+export async function delLinkInside(
+  context: NamespaceContext,
+  path: string,
+  link: { readonly name: string },
+): Promise<void> {
+  using inside = openInside(context, path);
+  if (inside !== undefined) await delLater(context, inside, link.name, link);
+}
+
 /** The mark finds it under another name. */
 export async function detachChild(
   context: NamespaceContext,
@@ -125,12 +147,5 @@ export async function detachChild(
   const found = dumpLinks(inside).find((link) =>
     link.alias === undefined ? isHalfMade(link, peerName) : link.alias === alias,
   );
-  if (found === undefined) return;
-  const operation = `RTM_DELLINK ${peerName}`;
-  context.seam.step(`kernel ${operation}`);
-  const outcome = await inside.exchangeLater({
-    operation,
-    message: encodeDelLink({ ifindex: found.ifindex }),
-  });
-  if (outcome !== undefined && !hasErrno(outcome, 'ENODEV')) throw outcome;
+  if (found !== undefined) await delLater(context, inside, peerName, { ifindex: found.ifindex });
 }

@@ -6,6 +6,7 @@
  * Calls are done in the order in which they are made, so that what builds on another need not wait for its answer.
  */
 import type { Events } from '../base/events.ts';
+import type { Forward, Neighbour } from '../codec/netlink/neighbour.ts';
 import type { NewKind } from '../codec/netlink/route.ts';
 import type { Ip, IpFamily } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
@@ -119,12 +120,44 @@ export interface AttachSpec extends InterfaceSpec {
   /** At most 15 bytes. */
   readonly hostName: string;
   readonly bridge: string;
+  /** Where the bridge is, and the host end is to be. */
+  readonly bridgeNamespace?: NamespacePath;
   readonly alias: string;
   readonly mtuBytes: number;
   /** Bridge port flags: hairpin lets a container reach itself through the bridge; isolated forbids port to port. */
   readonly isHairpin: boolean;
   readonly isIsolated: boolean;
   readonly peerMac: Mac;
+}
+
+/** A bridge and the tunnel to other hosts that is a port of it, in a namespace of their own. */
+export interface OverlaySpec {
+  readonly namespace: string;
+  readonly bridge: BridgeSpec & { readonly addresses: readonly IpWithLength[] };
+  /** False: IPv6 is switched off on both. */
+  readonly hasIpv6: boolean;
+  readonly vxlan: {
+    readonly name: string;
+    /** 1 to 2^24 - 1. */
+    readonly vni: number;
+    /** An address of the daemon's namespace, where the UDP socket is. */
+    readonly local: Ip;
+    readonly port: number;
+  };
+}
+
+/** Which host has a link address, and which link address an IP address, on the other side of a VXLAN device. */
+export interface Peers {
+  readonly forwards: readonly Forward[];
+  readonly neighbours: readonly Neighbour[];
+}
+
+/** A change of the peers of the VXLAN device `link`; what is replaced need not be there, what is deleted neither. */
+export interface PeerChange {
+  readonly namespace: string;
+  readonly link: string;
+  readonly replace: Peers;
+  readonly del: { readonly macs: readonly Mac[]; readonly ips: readonly Ip[] };
 }
 
 /** A kernel parameter and its value; `key` as `setSysctl` takes it. */
@@ -264,9 +297,12 @@ export interface Kernel extends AsyncDisposable {
     namespace?: NamespacePath,
   ): Promise<void>;
   /** Puts the link into the bridge, whatever it was in; hairpin is as it was, off on a new port. ENODEV without one of them. */
-  setPort(link: string, bridge: string, isIsolated: boolean): Promise<void>;
-  /** Deletes by name; resolves when the RTM_DELLINK event came (not the ACK, which waits for rcu_barrier); success if already gone. */
-  delLink(name: string): Promise<void>;
+  setPort(link: string, bridge: string, isIsolated: boolean, namespace?: NamespacePath): Promise<void>;
+  /**
+   * Deletes by name; resolves when the RTM_DELLINK event came (not the ACK, which waits for rcu_barrier, but in another
+   * namespace, where nobody listens); success if it or the namespace is gone.
+   */
+  delLink(name: string, namespace?: NamespacePath): Promise<void>;
   /**
    * Takes a bridge out of the way: down, its name free, its deletion under way; success if already gone. A bridge waits
    * for an rcu_barrier (some 20 ms) before even its RTM_DELLINK event, so that nobody should wait for that. Until then
@@ -279,6 +315,17 @@ export interface Kernel extends AsyncDisposable {
    * when a call fails, the elements apart.
    */
   attach(spec: AttachSpec, elements?: ElementBatch): Promise<boolean>;
+  /**
+   * Makes bridge and VXLAN device inside a namespace that is there, or brings ours to what `spec` says; a device whose
+   * VNI, own address or port is another is made again. True if the device was made, and so has no peers. EEXIST where
+   * another device of this host has the VNI, EADDRINUSE where the port is another program's. Undoes what it made when
+   * it fails.
+   */
+  ensureOverlay(spec: OverlaySpec): Promise<boolean>;
+  /** In order: new forwards, new neighbours, old neighbours, old forwards. What was done before it fails stays. */
+  changePeers(change: PeerChange): Promise<void>;
+  /** ENODEV without the link. */
+  peers(link: string, namespace: string): Promise<Peers>;
   /** False where the kernel cannot make links of the kind, and has no module for it. Changes nothing. */
   hasLinkKind(kind: 'macvlan' | 'ipvlan' | 'vlan'): Promise<boolean>;
   /**

@@ -7,7 +7,7 @@ import { release } from 'node:os';
 import { announce } from './announce.ts';
 import { attach } from './attach.ts';
 import { ensureBridge, setAside, setUpBridge } from './bridges.ts';
-import { attachChild, detachChild, ensureParent, hasLinkKind } from './children.ts';
+import { attachChild, delLinkInside, detachChild, ensureParent, hasLinkKind } from './children.ts';
 import { changeElements } from './elements.ts';
 import { forgetFlows } from './flows.ts';
 import { HostPorts } from './hostPorts.ts';
@@ -40,6 +40,8 @@ import {
   removeNamespace,
 } from './namespaces.ts';
 import { NetlinkSocket, newSocketContext } from './netlinkSocket.ts';
+import { ensureOverlay } from './overlays.ts';
+import { changePeers, dumpPeers } from './peers.ts';
 import type { Call, NftVerb, Operations, Verb } from './protocol.ts';
 import { Reaper } from './reaper.ts';
 import { enterThread, serveVerb } from './serveVerbs.ts';
@@ -103,10 +105,12 @@ function makeOperations(
     ensureLoopbackRoute: (link) => ensureLoopbackRoute(host, link),
     ensureDefaultRoute: (link, gateway, path) =>
       withSocket(path, (s) => ensureDefaultRoute(s, link, gateway)),
-    setPort: (link, bridge, isIsolated) => setPort(host, link, bridge, isIsolated),
+    setPort: (link, bridge, isIsolated, path) =>
+      withSocket(path, (s) => setPort(s, link, bridge, isIsolated)),
     delAddress: (link, address, path) => withSocket(path, (s) => delAddress(s, link, address)),
     setLink: (link, change, path) => withSocket(path, (s) => setLink(s, link, change)),
-    delLink: (name) => reaper.delLink(name),
+    delLink: (name, path) =>
+      path === undefined ? reaper.delLink(name) : reaper.track(delLinkInside(context, path, { name })),
     discardBridge: (name, discardedName) => {
       if (!setAside(host, name, discardedName)) return;
       reaper.beginDelLink(discardedName);
@@ -115,9 +119,12 @@ function makeOperations(
     },
     attach: (spec, elements) => {
       const isTaken = tryElements(elements);
-      if (isTaken) attach(context, host, spec);
+      if (isTaken) withSocket(spec.bridgeNamespace, (s) => attach(context, s, spec));
       return isTaken;
     },
+    ensureOverlay: (spec) => ensureOverlay(context, host, spec),
+    changePeers: (change) => withSocket(change.namespace, (s) => changePeers(s, change)),
+    peers: (link, path) => withSocket(path, (s) => dumpPeers(s, link)),
     hasLinkKind: (kind) => hasLinkKind(host, kind),
     ensureParent: (spec) => ensureParent(host, spec),
     attachChild: (spec) => attachChild(context, host, spec),

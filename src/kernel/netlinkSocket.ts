@@ -9,6 +9,7 @@ import {
   decodeAcknowledgement,
   decodeMessages,
   type Message,
+  clearAcknowledge,
   messageFlag,
   setSequence,
 } from '../codec/netlink/core.ts';
@@ -25,6 +26,8 @@ export interface Request {
 /** Large enough for any datagram: the kernel fills at most 32 KiB for a dump. */
 const receiveBytes = 65536;
 const dumpAttempts = 8;
+/** Messages of one send of `exchangeMany`: if all fail, their errors fit a receive buffer of the default size. */
+const manyMessages = 128;
 /** Of sockets that hear notifications: room for some 8000 while the worker is busy. The kernel takes it only if privileged. */
 export const notificationBufferBytes: number = 8 << 20;
 
@@ -108,6 +111,51 @@ export class NetlinkSocket implements Disposable {
   /** As `exchange`, but throws the first failure. */
   run(...requests: readonly Request[]): void {
     for (const outcome of this.exchange(requests)) if (outcome !== undefined) throw outcome;
+  }
+
+  /**
+   * As `exchange`, for thousands that are expected to succeed, whose acknowledgements would overflow the socket: the
+   * last of each send alone is acknowledged, for what fails the kernel says anyway. Returns the failures.
+   */
+  exchangeMany(requests: readonly Request[]): KernelError[] {
+    const failures: KernelError[] = [];
+    for (let at = 0; at < requests.length; at += manyMessages) {
+      const sent: Request[] = [];
+      let fault: KernelError | undefined;
+      for (const request of requests.slice(at, at + manyMessages)) {
+        try {
+          this.#context.seam.step(`kernel ${request.operation}`);
+          sent.push(request);
+        } catch (error) {
+          fault = asKernelError(request.operation, error);
+          break;
+        }
+      }
+      failures.push(...this.#exchangeQuietly(sent));
+      if (fault !== undefined) return [...failures, fault];
+    }
+    return failures;
+  }
+
+  #exchangeQuietly(requests: readonly Request[]): KernelError[] {
+    const last = requests.at(-1);
+    if (last === undefined) return [];
+    const first = this.#sequence + 1;
+    for (const { message } of requests) {
+      setSequence(message, ++this.#sequence);
+      if (message !== last.message) clearAcknowledge(message);
+    }
+    this.#send(last.operation, Buffer.concat(requests.map(({ message }) => message)));
+    const failures: KernelError[] = [];
+    for (;;) {
+      for (const answer of this.receive(last.operation)) {
+        if (answer.type !== controlType.error) continue;
+        const { errno, text } = decodeAcknowledgement(answer);
+        const { operation } = requests[answer.sequence - first] ?? last;
+        if (errno !== 0) failures.push(new KernelError(operation, errnoName(errno), text));
+        if (answer.sequence === this.#sequence) return failures;
+      }
+    }
   }
 
   /**

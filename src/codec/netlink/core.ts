@@ -252,3 +252,9 @@ export function decodeAcknowledgement(message: Message): Acknowledgement {
 export function setSequence(bytes: Uint8Array, sequence: number): void {
   view(bytes).setUint32(8, sequence, true);
 }
+
+/** The kernel answers the message that starts at `bytes[0]` only if it fails. */
+export function clearAcknowledge(bytes: Uint8Array): void {
+  const data = view(bytes);
+  data.setUint16(6, data.getUint16(6, true) & ~messageFlag.ack, true);
+}
