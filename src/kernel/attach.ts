@@ -10,6 +10,7 @@
  * The peer is never moved: a move between namespaces waits for an rcu_barrier, 25 to 35 ms, the whole of this 1 ms.
  */
 import type { Seam } from '../base/seam.ts';
+import { encodeFixForward } from '../codec/netlink/neighbour.ts';
 import {
   encodeAddress,
   encodeDefaultRoute,
@@ -89,6 +90,11 @@ export function configurePeer(seam: Seam, inside: NetlinkSocket, spec: Interface
   inside.run(...raised);
 }
 
+function fixMac(host: NetlinkSocket, { hostName, peerMac: mac }: AttachSpec): void {
+  const ifindex = getIfindex(host, hostName);
+  host.run({ operation: `RTM_NEWNEIGH fixed ${mac}`, message: encodeFixForward({ ifindex, mac }) });
+}
+
 /** Attaches as `spec` says; when a call fails, deletes the pair again and throws. `host` is a socket of the bridge's namespace. */
 export function attach(context: NamespaceContext, host: NetlinkSocket, spec: AttachSpec): void {
   const master = getIfindex(host, spec.bridge);
@@ -96,6 +102,7 @@ export function attach(context: NamespaceContext, host: NetlinkSocket, spec: Att
     createPair(host, spec, master, netnsFd);
     using undo = new DisposableStack();
     undo.defer(() => delPair(host, spec.hostName));
+    if (spec.fixesMac === true) fixMac(host, spec);
     configurePeer(context.seam, socket, spec);
     undo.move();
   });

@@ -128,6 +128,11 @@ export interface AttachSpec extends InterfaceSpec {
   readonly isHairpin: boolean;
   readonly isIsolated: boolean;
   readonly peerMac: Mac;
+  /**
+   * True: the bridge knows `peerMac` to be here from the start, also where it saw it behind another port (a container that
+   * came from another host), and believes no other port.
+   */
+  readonly fixesMac?: boolean;
 }
 
 /** A bridge and the tunnel to other hosts that is a port of it, in a namespace of their own. */

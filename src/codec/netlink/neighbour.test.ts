@@ -9,6 +9,7 @@ import {
   decodeNeighbour,
   encodeDelForward,
   encodeDelNeighbour,
+  encodeFixForward,
   encodeForwardDump,
   encodeNeighbourDump,
   encodeReplaceForward,
@@ -34,6 +35,7 @@ const peer6 = mac('02:42:0a:00:01:04');
 for (const [name, ours] of [
   ['replaceForward4', encodeReplaceForward({ ifindex: 7, mac: peer, vtep: ip('192.0.2.2') })],
   ['replaceForward6', encodeReplaceForward({ ifindex: 8, mac: peer6, vtep: ip('2001:db8::2') })],
+  ['fixForward', encodeFixForward({ ifindex: 9, mac: peer })],
   ['delForward', encodeDelForward({ ifindex: 7, mac: peer })],
   ['dumpForwards', encodeForwardDump(7)],
   ['replaceNeighbour4', encodeReplaceNeighbour({ ifindex: 7, ip: ip('10.0.1.3'), mac: peer })],

@@ -16,7 +16,12 @@ const nda = { destination: 1, linkAddress: 2, ifindex: 8 } as const;
 const bridgeFamily = 7;
 /** NTF_SELF: the device's own table, not that of the bridge it is a port of. */
 const ofDevice = 2;
+/** NTF_MASTER and NTF_STICKY. */
+const ofBridge = 4;
+const sticky = 0x40;
 const permanent = 0x80;
+/** NUD_REACHABLE | NUD_NOARP, as bridge(8) says `static`. */
+const fixed = 0x42;
 /** NUD_NOARP | NUD_PERMANENT, as bridge(8) says `permanent`. */
 const permanentForward = 0xc0;
 const headerLength = 12;
@@ -56,6 +61,19 @@ export function encodeReplaceForward({ ifindex, mac, vtep }: Of<Forward>): Uint8
     writeHeader(w, bridgeFamily, ifindex, permanentForward, ofDevice);
     w.bytesAttribute(nda.linkAddress, macToBytes(mac));
     w.bytesAttribute(nda.destination, ipToBytes(vtep));
+  });
+  return w.finish();
+}
+
+/**
+ * RTM_NEWNEIGH: the bridge that `ifindex` is a port of sends frames for `mac` to that port, whatever it learned before
+ * (static), and wherever others with that address turn up (sticky). It goes with the port.
+ */
+export function encodeFixForward({ ifindex, mac }: Of<Pick<Forward, 'mac'>>): Uint8Array {
+  const w = new Writer();
+  w.message(neighbourType.new, replace, () => {
+    writeHeader(w, bridgeFamily, ifindex, fixed, ofBridge | sticky);
+    w.bytesAttribute(nda.linkAddress, macToBytes(mac));
   });
   return w.finish();
 }

@@ -8,6 +8,13 @@ import { formatIp, type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
 import { type Prefix, parseSource } from '../../net/prefix.ts';
 import type { Announcements } from '../announcer.ts';
 import type { DriverNetwork } from '../interface.ts';
+import {
+  invalidOption as invalid,
+  type Labels,
+  parseBool,
+  parseInteger,
+  refuseLabel as refuse,
+} from '../labels.ts';
 
 export const gatewayModes = ['nat', 'nat-unprotected', 'routed', 'isolated'] as const;
 export type BridgeGatewayMode = (typeof gatewayModes)[number];
@@ -89,30 +96,6 @@ const known: ReadonlySet<string> = new Set(Object.values(bridgeLabels));
 const defaultMtuBytes = 1500;
 /** Smallest IPv4 link (RFC 791) and largest that a bridge takes. */
 const mtuRange = { min: 68, max: 65_535 } as const;
-
-function refuse(label: string, value: string, why: string): never {
-  throw new LinkspanError('driverOptionInvalid', `failed to parse ${label} value: ${value} (${why})`);
-}
-
-function invalid(text: string): never {
-  throw new LinkspanError('driverOptionInvalid', text);
-}
-
-type Labels = Readonly<Record<string, string>>;
-
-/** What Go's strconv.ParseBool takes, and its error. */
-function parseBool(labels: Labels, label: string, whenAbsent: boolean): boolean {
-  const value = labels[label];
-  if (value === undefined) return whenAbsent;
-  if (['1', 't', 'T', 'TRUE', 'true', 'True'].includes(value)) return true;
-  if (['0', 'f', 'F', 'FALSE', 'false', 'False'].includes(value)) return false;
-  return refuse(label, value, `strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`);
-}
-
-/** What Go's strconv.Atoi takes; undefined if it would not. */
-function parseInteger(value: string): number | undefined {
-  return /^[+-]?\d{1,15}$/.test(value) ? Number(value) : undefined;
-}
 
 function parseMtu(labels: Labels): number {
   const value = labels[bridgeLabels.mtu];

@@ -1,0 +1,533 @@
+/*
+ * The overlay driver, of one host: a namespace per network with a bridge and a VXLAN device per segment, a veth pair
+ * per endpoint, two entries per peer. Who the peers are, and which VNI a network has, is told to it. The way out of an
+ * overlay network is another network's matter.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { allDone } from '../../base/allDone.ts';
+import type { Logger } from '../../base/logger.ts';
+import { KeyedMutex } from '../../base/mutex.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import {
+  type Kernel,
+  KernelError,
+  type Link,
+  type OverlaySpec,
+  type PeerChange,
+  type Peers,
+} from '../../kernel/kernel.ts';
+import { type Mac, macFromBytes } from '../../net/mac.ts';
+import { overlaps } from '../../net/prefix.ts';
+import { type Announcements, Announcer } from '../announcer.ts';
+import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
+import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
+import { type PeerKernel, repairAddresses, repairPeer } from '../peerRepair.ts';
+import { parseOverlayOptions } from './options.ts';
+import { differenceOf, type OverlayPeer, PeerTable } from './peerTable.ts';
+import { findSegment, getSegment, planMtu, planSegments, type Segment, type Underlay } from './segments.ts';
+
+export interface OverlayDependencies {
+  readonly kernel: PeerKernel &
+    Pick<
+      Kernel,
+      | 'createNamespace'
+      | 'removeNamespace'
+      | 'hasNamespace'
+      | 'ensureOverlay'
+      | 'changePeers'
+      | 'peers'
+      | 'attach'
+      | 'links'
+      | 'findLink'
+      | 'setPort'
+      | 'delLink'
+      | 'announce'
+    >;
+  readonly logger: Logger;
+  /** Without colons; part of the owner mark. */
+  readonly daemonId: string;
+  /** Of this daemon's overlay namespaces, and of nothing else; it is made if need be. */
+  readonly namespaceFolder: string;
+  readonly underlay: Underlay;
+}
+
+export interface OverlayDriver extends Driver {
+  /**
+   * These are all peers of the network from now on: what the kernel has of others goes. Where the network is not set up
+   * on this host, they are kept for when it is. An address that no subnet of the network has is passed over. Where this
+   * or one of the next two fails, what was told is known all the same, and set with the next of them or a repair.
+   */
+  setPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void>;
+  /** Adds, or changes what is known of their addresses. A daemon that starts calls `setPeers` before. */
+  addPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void>;
+  /** Success if unknown, or if the address is another endpoint's by now. */
+  removePeers(
+    network: DriverNetwork,
+    peers: readonly Pick<OverlayPeer, 'endpointId' | 'ip'>[],
+  ): Promise<void>;
+}
+
+/** What is known of a network; the kernel may lag behind. */
+interface NetworkState {
+  /** The network is set up in the kernel, so that peers can be. */
+  isUp: boolean;
+  /** By the name of the segment's device; empty until `setPeers`: then the kernel may have more than is known. */
+  tables: Map<string, PeerTable>;
+  hasSnapshot: boolean;
+  /** A change failed half-way: the kernel is to be read before the next one. */
+  isUncertain: boolean;
+}
+
+/** Gratuitous ARPs of an endpoint to the containers of its own host. */
+const announcements: Announcements = { count: 3, intervalMs: 1000 };
+/** Of a change with more peers nobody is told: those whose MAC changed are asked for anew within half a minute. */
+const mostAnnounced = 256;
+
+/** BR_MAX_PORTS, 1 << 10, less the number 0 and the VXLAN device. */
+const endpointPorts = 1022;
+
+/** The same for a bridge that is made again, so that containers need not ask anew. */
+function bridgeMac(daemonId: string, networkId: string, bridge: string): Mac {
+  const text = `${daemonId}/${networkId}/${bridge}`;
+  const bytes = createHash('sha256').update(text).digest().subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
+  return macFromBytes(bytes);
+}
+
+/** Of the host's end of an endpoint's pair, in the overlay's namespace; 15 bytes. */
+function portName({ id }: Pick<DriverEndpoint, 'id'>): string {
+  return `ep-${id.slice(0, 12)}`;
+}
+
+class LinuxOverlayDriver implements OverlayDriver {
+  readonly name = 'overlay';
+  readonly scope = 'global';
+  readonly #deps: OverlayDependencies;
+  readonly #mutex = new KeyedMutex();
+  readonly #states = new Map<string, NetworkState>();
+  readonly #announcer: Announcer;
+
+  constructor(deps: OverlayDependencies) {
+    this.#deps = deps;
+    this.#announcer = new Announcer(deps.kernel, deps.logger);
+  }
+
+  plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
+    planMtu(parseOverlayOptions(network), this.#deps.underlay, network.hasIpv6);
+    return {
+      needsPools: true,
+      gatewayFamilies: [4, 6],
+      interfacePrefix: 'eth',
+      // Their ends are in the overlay's namespace.
+      hasHostInterface: false,
+    };
+  }
+
+  checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void {
+    const { vnis } = parseOverlayOptions(network);
+    for (const other of others) {
+      if (other.id === network.id) continue;
+      const theirs = new Set(parseOverlayOptions(other).vnis);
+      const vni = vnis.find((one) => theirs.has(one));
+      const isOverlap = network.pools.some((a) => other.pools.some((b) => overlaps(a.subnet, b.subnet)));
+      const why =
+        vni !== undefined ? `both have VNI ${vni}` : isOverlap ? 'their subnets overlap' : undefined;
+      if (why === undefined) continue;
+      const text = `cannot create network ${network.name}: conflicts with network ${other.name}: ${why}`;
+      const details = { network: network.id, other: other.id };
+      throw new LinkspanError('networkConflict', text, { details });
+    }
+  }
+
+  async ensureNetwork(network: DriverNetwork): Promise<void> {
+    await this.#mutex.run(network.id, () => this.#ensure(network));
+  }
+
+  async removeNetwork(network: DriverNetwork, _others: readonly DriverNetwork[]): Promise<void> {
+    await this.#mutex.run(network.id, async () => {
+      this.#states.delete(network.id);
+      await this.#removeNamespace(this.#pathOf(network.id));
+    });
+  }
+
+  async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
+    const { segments, mtuBytes } = this.#planOf(network);
+    const { bridge } = getSegment(segments, endpoint.addresses);
+    try {
+      await this.#deps.kernel.attach({
+        sandbox: sandboxPath,
+        hostName: portName(endpoint),
+        bridge,
+        bridgeNamespace: this.#pathOf(network.id),
+        alias: this.#markOf(endpoint.id),
+        mtuBytes,
+        isHairpin: false,
+        isIsolated: false,
+        fixesMac: true,
+        peerName: endpoint.interfaceName,
+        peerMac: endpoint.mac,
+        addresses: endpoint.addresses,
+        // The bridge's addresses lead nowhere: the way out is a network of this host's own.
+        gateways: [],
+        sysctls: endpoint.sysctls,
+      });
+    } catch (error) {
+      if (!(error instanceof KernelError) || error.code !== 'EXFULL') throw error;
+      const text = `network ${network.name} is full on this host: a bridge has room for ${endpointPorts} containers; use another network or host`;
+      throw new LinkspanError('networkFull', text, { cause: error });
+    }
+    this.#announcer.begin(endpoint, sandboxPath, announcements);
+  }
+
+  async detach(
+    network: DriverNetwork,
+    endpoint: DriverEndpoint,
+    _sandboxPath: string | undefined,
+  ): Promise<void> {
+    this.#announcer.end(endpoint.id);
+    await this.#deps.kernel.delLink(portName(endpoint), this.#pathOf(network.id));
+  }
+
+  /** None in the host's own namespace. */
+  linkOf(): undefined {
+    return undefined;
+  }
+
+  async repairNetwork(network: DriverNetwork): Promise<readonly string[]> {
+    return await this.#mutex.run(network.id, async () => {
+      if (await this.#deps.kernel.hasNamespace(this.#pathOf(network.id))) return await this.#repair(network);
+      await this.#ensure(network);
+      return [`the namespace of network ${network.name} was gone: made again`];
+    });
+  }
+
+  async repairEndpoint(
+    network: DriverNetwork,
+    endpoint: DriverEndpoint,
+    sandboxPath: string,
+    extent: 'outside' | 'all',
+  ): Promise<readonly string[]> {
+    const { kernel } = this.#deps;
+    const path = this.#pathOf(network.id);
+    const { bridge } = getSegment(this.#planOf(network).segments, endpoint.addresses);
+    const { interfaceName: name, addresses } = endpoint;
+    const hostName = portName(endpoint);
+    const links = await kernel.links(path);
+    const port = links.find((link) => link.name === hostName);
+    const peer = extent === 'all' ? await kernel.findLink(name, sandboxPath) : undefined;
+    if (port === undefined || (extent === 'all' && peer === undefined)) {
+      const mark = this.#markOf(endpoint.id);
+      for (const link of links) if (link.alias === mark) await kernel.delLink(link.name, path);
+      await this.attach(network, endpoint, sandboxPath);
+      return [
+        `${name} in the container, or its other end, was gone or had another name: made the pair again`,
+      ];
+    }
+    const causes: string[] = [];
+    if (port.master !== links.find((link) => link.name === bridge)?.ifindex) {
+      await kernel.setPort(hostName, bridge, false, path);
+      causes.push(`${hostName} was not in ${bridge} of network ${network.name}: put back`);
+    }
+    if (!port.isUp) {
+      await kernel.setLink(hostName, { isUp: true }, path);
+      causes.push(`${hostName} was down: set up`);
+    }
+    if (peer === undefined) return causes;
+    const inside = { name, sandbox: sandboxPath, addresses, gateways: [] };
+    return [...causes, ...(await repairPeer(kernel, peer, inside))];
+  }
+
+  /** Its links are in namespaces of its own, of which the folder tells. */
+  async sweep(_actual: Parameters<Driver['sweep']>[0], keep: Parameters<Driver['sweep']>[1]): Promise<void> {
+    const { kernel, logger, namespaceFolder } = this.#deps;
+    const kept = new Set(keep.networks.map(({ id }) => id));
+    const endpoints = new Set(keep.endpoints.map(({ id }) => id));
+    const present = await readdir(namespaceFolder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return [];
+      throw error;
+    });
+    for (const id of present) {
+      const path = this.#pathOf(id);
+      if (!kept.has(id)) {
+        logger.warn({ network: id }, 'removed the namespace of an overlay network without an owner');
+        await this.#removeNamespace(path);
+        continue;
+      }
+      if (!(await kernel.hasNamespace(path))) continue;
+      for (const { name, kind, alias } of await kernel.links(path)) {
+        const mark = parseOwnerMark(alias);
+        // The mark follows the creation by a moment.
+        const isStray = mark === undefined ? name.startsWith('ep-') : !endpoints.has(mark.objectId);
+        if (kind !== 'veth' || !isStray) continue;
+        logger.warn({ link: name, network: id }, 'removed a link without an owner');
+        await kernel.delLink(name, path);
+      }
+    }
+  }
+
+  async setPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void> {
+    await this.#mutex.run(network.id, async () => {
+      const state = this.#stateOf(network.id);
+      state.tables = new Map(
+        this.#bySegment(network, peers).map(({ segment, own }) => [segment.vxlan, new PeerTable(own)]),
+      );
+      state.hasSnapshot = true;
+      await this.#programAll(network, state);
+    });
+  }
+
+  async addPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void> {
+    await this.#changePeers(network, peers, (table, own) => table.add(own));
+  }
+
+  async removePeers(
+    network: DriverNetwork,
+    peers: readonly Pick<OverlayPeer, 'endpointId' | 'ip'>[],
+  ): Promise<void> {
+    await this.#changePeers(network, peers, (table, own) => table.remove(own));
+  }
+
+  async #changePeers<P extends Pick<OverlayPeer, 'ip'>>(
+    network: DriverNetwork,
+    peers: readonly P[],
+    change: (table: PeerTable, own: readonly P[]) => Pick<PeerChange, 'replace' | 'del'> | undefined,
+  ): Promise<void> {
+    await this.#mutex.run(network.id, async () => {
+      const state = this.#stateOf(network.id);
+      const changes = this.#bySegment(network, peers).flatMap(({ segment, own }) => {
+        const table = state.tables.get(segment.vxlan) ?? new PeerTable();
+        state.tables.set(segment.vxlan, table);
+        const difference = change(table, own);
+        return difference === undefined ? [] : { segment, difference };
+      });
+      if (state.isUncertain) await this.#programAll(network, state);
+      else if (state.isUp)
+        await this.#certainly(state, async () => {
+          for (const { segment, difference } of changes) await this.#program(network, segment, difference);
+        });
+    });
+  }
+
+  #bySegment<P extends Pick<OverlayPeer, 'ip'>>(
+    network: DriverNetwork,
+    peers: readonly P[],
+  ): readonly { readonly segment: Segment; readonly own: readonly P[] }[] {
+    const found = this.#planOf(network).segments.map((segment) => ({ segment, own: [] as P[] }));
+    const segments = found.map(({ segment }) => segment);
+    for (const peer of peers) {
+      const segment = findSegment(segments, peer.ip);
+      found.find((one) => one.segment === segment)?.own.push(peer);
+    }
+    return found;
+  }
+
+  /** Containers of this host may remember another MAC for the address, of an endpoint that had it before. */
+  #announce(network: DriverNetwork, { bridge }: Segment, { neighbours }: Peers): void {
+    if (neighbours.length > mostAnnounced) return;
+    for (const { ip, mac } of neighbours)
+      this.#deps.kernel.announce(bridge, mac, ip, this.#pathOf(network.id)).catch((error: unknown) => {
+        this.#deps.logger.debug({ network: network.id, err: error }, 'could not announce a peer');
+      });
+  }
+
+  async #program(
+    network: DriverNetwork,
+    segment: Segment,
+    { replace, del }: Pick<PeerChange, 'replace' | 'del'>,
+  ): Promise<void> {
+    const namespace = this.#pathOf(network.id);
+    await this.#deps.kernel.changePeers({ namespace, link: segment.vxlan, replace, del });
+    this.#announce(network, segment, replace);
+  }
+
+  /** The kernel is what is known only if all of `work` gets through. */
+  async #certainly(state: NetworkState, work: () => Promise<void>): Promise<void> {
+    state.isUncertain = true;
+    await work();
+    state.isUncertain = false;
+  }
+
+  /** Reads what every device has and makes it what is known; a sentence for what was put right. */
+  async #programAll(network: DriverNetwork, state: NetworkState): Promise<readonly string[]> {
+    const causes: string[] = [];
+    if (!state.isUp) return causes;
+    await this.#certainly(state, async () => {
+      for (const segment of this.#planOf(network).segments)
+        causes.push(...(await this.#programSegment(network, state, segment)));
+    });
+    return causes;
+  }
+
+  async #programSegment(
+    network: DriverNetwork,
+    state: NetworkState,
+    segment: Segment,
+  ): Promise<readonly string[]> {
+    const { vxlan: link } = segment;
+    const actual = await this.#deps.kernel.peers(link, this.#pathOf(network.id));
+    const wanted = (state.tables.get(link) ?? new PeerTable()).peers();
+    const difference = differenceOf(actual, wanted);
+    if (difference === undefined) return [];
+    const { replace, del } = difference;
+    // Before the first snapshot nobody knows whose the others are.
+    const swept = state.hasSnapshot ? del : { macs: [], ips: [] };
+    await this.#program(network, segment, { replace, del: swept });
+    const where = `on ${link} of network ${network.name}`;
+    const added = replace.forwards.length + replace.neighbours.length;
+    const removed = swept.macs.length + swept.ips.length;
+    return [
+      ...(added > 0 ? [`${added} entries for peers ${where} were missing or wrong: set`] : []),
+      ...(removed > 0 ? [`${removed} entries ${where} were of no peer: removed`] : []),
+    ];
+  }
+
+  async #ensure(network: DriverNetwork): Promise<void> {
+    const { kernel, namespaceFolder } = this.#deps;
+    const { segments } = this.#planOf(network);
+    const path = this.#pathOf(network.id);
+    const state = this.#stateOf(network.id);
+    const isNew = !(await kernel.hasNamespace(path));
+    try {
+      if (isNew) {
+        await mkdir(namespaceFolder, { recursive: true });
+        await kernel.createNamespace(path);
+      }
+      for (const segment of segments) await this.#ensureSegment(network, segment);
+      state.isUp = true;
+      await this.#programAll(network, state);
+    } catch (error) {
+      if (isNew) await this.#undo(network, state);
+      throw error;
+    }
+  }
+
+  async #undo({ id, name }: DriverNetwork, state: NetworkState): Promise<void> {
+    state.isUp = false;
+    try {
+      await this.#removeNamespace(this.#pathOf(id));
+    } catch (error) {
+      this.#deps.logger.error({ network: name, id, err: error }, 'could not undo a half-made network');
+    }
+  }
+
+  /** True if its device was made, and so has no peers. */
+  async #ensureSegment(network: DriverNetwork, segment: Segment): Promise<boolean> {
+    const { vni } = segment;
+    try {
+      return await this.#deps.kernel.ensureOverlay(this.#specOf(network, segment));
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      const { port } = this.#deps.underlay;
+      if (error.code === 'EEXIST') {
+        const text = `network ${network.name}: VNI ${vni} is taken by another VXLAN device of this host`;
+        throw new LinkspanError('networkConflict', text, { cause: error });
+      }
+      if (error.code === 'EADDRINUSE') {
+        const text = `network ${network.name}: UDP port ${port} of this host is taken by another program`;
+        throw new LinkspanError('networkConflict', text, { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  async #repair(network: DriverNetwork): Promise<readonly string[]> {
+    const { kernel } = this.#deps;
+    const path = this.#pathOf(network.id);
+    const { segments } = this.#planOf(network);
+    const state = this.#stateOf(network.id);
+    const links = new Map((await kernel.links(path)).map((link) => [link.name, link]));
+    const names = new Set(segments.flatMap(({ bridge, vxlan }) => [bridge, vxlan]));
+    const mark = this.#markOf(network.id);
+    // What was given another name is made again.
+    for (const { name, alias } of links.values())
+      if (alias === mark && !names.has(name)) await kernel.delLink(name, path);
+    const causes: string[] = [];
+    for (const segment of segments) causes.push(...(await this.#repairSegment(network, segment, links)));
+    state.isUp = true;
+    return [...causes, ...(await this.#programAll(network, state))];
+  }
+
+  async #repairSegment(
+    network: DriverNetwork,
+    segment: Segment,
+    links: ReadonlyMap<string, Link>,
+  ): Promise<readonly string[]> {
+    const { kernel } = this.#deps;
+    const path = this.#pathOf(network.id);
+    const [bridge, vxlan] = [links.get(segment.bridge), links.get(segment.vxlan)];
+    const of = `of network ${network.name}`;
+    const causes: string[] = [];
+    if (bridge === undefined) causes.push(`${segment.bridge} ${of} was gone: made again`);
+    else {
+      if (!bridge.isUp) {
+        await kernel.setLink(segment.bridge, { isUp: true }, path);
+        causes.push(`${segment.bridge} ${of} was down: set up`);
+      }
+      // The verb below would add them without a word.
+      causes.push(...(await repairAddresses(kernel, segment.bridge, segment.addresses, path)));
+      if (vxlan !== undefined && vxlan.master !== bridge.ifindex)
+        causes.push(`${segment.vxlan} was not in ${segment.bridge} ${of}: put back`);
+    }
+    if (vxlan === undefined) causes.push(`${segment.vxlan} ${of} was gone: made again`);
+    else if (!vxlan.isUp) causes.push(`${segment.vxlan} ${of} was down: set up`);
+    const isMade = await this.#ensureSegment(network, segment);
+    if (isMade && vxlan !== undefined) causes.push(`${segment.vxlan} ${of} was another device: made again`);
+    return causes;
+  }
+
+  /**
+   * Its devices first, all of them: the kernel takes a namespace apart in its own time, and a device that is still in it
+   * would keep its VNI. Where one stays, so does the namespace, for another attempt.
+   */
+  async #removeNamespace(path: string): Promise<void> {
+    const { kernel } = this.#deps;
+    if (await kernel.hasNamespace(path)) {
+      const devices = (await kernel.links(path)).filter(({ kind }) => kind === 'vxlan');
+      await allDone(devices.map(({ name }) => kernel.delLink(name, path)));
+    }
+    await kernel.removeNamespace(path);
+  }
+
+  #planOf(network: DriverNetwork): { readonly segments: readonly Segment[]; readonly mtuBytes: number } {
+    const options = parseOverlayOptions(network);
+    return {
+      segments: planSegments(network, options),
+      mtuBytes: planMtu(options, this.#deps.underlay, network.hasIpv6),
+    };
+  }
+
+  #specOf(network: DriverNetwork, segment: Segment): OverlaySpec {
+    const { daemonId, underlay } = this.#deps;
+    const { bridge, vxlan, vni, addresses } = segment;
+    const mac = bridgeMac(daemonId, network.id, bridge);
+    const { mtuBytes } = this.#planOf(network);
+    return {
+      namespace: this.#pathOf(network.id),
+      bridge: { name: bridge, mtuBytes, alias: this.#markOf(network.id), mac, addresses },
+      hasIpv6: network.hasIpv6,
+      vxlan: { name: vxlan, vni, local: underlay.address, port: underlay.port },
+    };
+  }
+
+  #pathOf(networkId: string): string {
+    return join(this.#deps.namespaceFolder, networkId);
+  }
+
+  #markOf(objectId: string): string {
+    return formatOwnerMark({ daemonId: this.#deps.daemonId, objectId });
+  }
+
+  #stateOf(networkId: string): NetworkState {
+    const found = this.#states.get(networkId);
+    if (found !== undefined) return found;
+    const state = { isUp: false, tables: new Map(), hasSnapshot: false, isUncertain: false };
+    this.#states.set(networkId, state);
+    return state;
+  }
+}
+
+export function createOverlayDriver(dependencies: OverlayDependencies): OverlayDriver {
+  return new LinuxOverlayDriver(dependencies);
+}

@@ -1,0 +1,211 @@
+/*
+ * Hosts on an underlay, each with a kernel and an overlay driver of its own, for tests of overlay networks with real
+ * traffic. Runs inside scripts/lane, whose namespace is the underlay's switch.
+ *
+ *   [c1]      [c2]      [c3]        containers, attached by the drivers
+ *     |         |         |
+ *    [h1]      [h2]      [h3]       hosts: namespaces; 192.0.2.1, .2, .3 and 2001:db8::1, …
+ *      \________|________/
+ *           underlay
+ */
+import assert from 'node:assert/strict';
+import { closeSync, mkdirSync, openSync, readdirSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { newId } from '../../src/base/ids.ts';
+import { silentLogger } from '../../src/base/logger.ts';
+import { openSeam, type Seam } from '../../src/base/seam.ts';
+import type { DriverEndpoint, DriverNetwork } from '../../src/drivers/interface.ts';
+import { createOverlayDriver, type OverlayDriver } from '../../src/drivers/overlay/overlay.ts';
+import type { OverlayPeer } from '../../src/drivers/overlay/peerTable.ts';
+import type { Kernel } from '../../src/kernel/kernel.ts';
+import { check, linux, loadLibc } from '../../src/kernel/libc.ts';
+import { openKernel } from '../../src/kernel/openKernel.ts';
+import { type Ip, ipToBytes, parseIp } from '../../src/net/ip.ts';
+import { randomMac } from '../../src/net/mac.ts';
+import { parsePrefix } from '../../src/net/prefix.ts';
+import { run } from './bridgeWorld.ts';
+
+export function ip(text: string): Ip {
+  const parsed = parseIp(text);
+  assert.ok(parsed, text);
+  return parsed;
+}
+
+export interface OverlayHost {
+  readonly name: string;
+  readonly kernel: Kernel;
+  readonly seam: Seam;
+  readonly driver: OverlayDriver;
+  readonly vtep: Ip;
+  /** Where the overlay of `network` is. */
+  pathOf(network: DriverNetwork): string;
+  /** Runs a command in the overlay's namespace; returns its output. */
+  inside(network: DriverNetwork, ...words: readonly string[]): string;
+}
+
+export interface Attached {
+  readonly name: string;
+  readonly host: OverlayHost;
+  readonly endpoint: DriverEndpoint;
+  readonly peers: readonly OverlayPeer[];
+}
+
+export interface OverlayWorld extends AsyncDisposable {
+  readonly hosts: readonly OverlayHost[];
+}
+
+/** Runs `work`, synchronous, in the namespace at `path`. */
+function inside<T>(path: string, work: () => T): T {
+  const libc = loadLibc();
+  const [home, there] = [openSync('/proc/thread-self/ns/net', 'r'), openSync(path, 'r')];
+  try {
+    check(libc, path, libc.setns(there, linux.CLONE_NEWNET));
+    return work();
+  } finally {
+    check(libc, 'home', libc.setns(home, linux.CLONE_NEWNET));
+    closeSync(home);
+    closeSync(there);
+  }
+}
+
+/** Sends an echo request that is an IPv4 packet of that size with DF, and is not to be cut up; whether it is answered. */
+export async function passesWhole(from: string, to: string, bytes: number): Promise<boolean> {
+  const [AF_INET, ICMP, IP_MTU_DISCOVER, IP_PMTUDISC_DO, EMSGSIZE] = [2, 1, 10, 2, 90];
+  const libc = loadLibc();
+  const fd = inside(`/run/netns/${from}`, () => libc.socket(AF_INET, linux.SOCK_RAW, ICMP));
+  try {
+    const never = Buffer.from([IP_PMTUDISC_DO, 0, 0, 0]);
+    check(libc, 'setsockopt', libc.setsockopt(fd, 0, IP_MTU_DISCOVER, never, 4));
+    const address = Buffer.from([AF_INET, 0, 0, 0, ...ipToBytes(ip(to)), 0, 0, 0, 0, 0, 0, 0, 0]);
+    check(libc, 'connect', libc.connect(fd, address, address.length));
+    // Type 8; the rest is zero, so that the sum is 0xf7ff.
+    const request = Buffer.alloc(bytes - 20);
+    request.set([8, 0, 0xf7, 0xff]);
+    if (libc.send(fd, request, request.length, 0) < 0) {
+      assert.equal(libc.errno(), EMSGSIZE);
+      return false;
+    }
+    const answer = Buffer.alloc(65536);
+    for (const deadline = Date.now() + 2000; Date.now() < deadline; await sleep(10))
+      if (libc.recv(fd, answer, answer.length, linux.MSG_DONTWAIT) === bytes) return answer[20] === 0;
+    return false;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** A kernel whose threads live in the namespace at `path`: a thread has the network of the one that starts it. */
+async function openKernelIn(path: string, seam: Seam): Promise<Kernel> {
+  const libc = loadLibc();
+  // Threads of libuv's pool stay where they are started.
+  await stat('/');
+  const [home, there] = [openSync('/proc/thread-self/ns/net', 'r'), openSync(path, 'r')];
+  try {
+    check(libc, path, libc.setns(there, linux.CLONE_NEWNET));
+    return await openKernel({ seam, logger: silentLogger });
+  } finally {
+    check(libc, 'home', libc.setns(home, linux.CLONE_NEWNET));
+    closeSync(home);
+    closeSync(there);
+  }
+}
+
+async function openHost(number: number, family: 4 | 6): Promise<OverlayHost> {
+  const name = `h${number}`;
+  const [port, address4, address6] = [`under${number}`, `192.0.2.${number}`, `2001:db8::${number}`];
+  run('host', 'ip', 'netns', 'add', name);
+  run('host', 'ip', 'link', 'add', port, 'master', 'underlay', 'type', 'veth', 'peer', 'up0', 'netns', name);
+  run('host', 'ip', 'link', 'set', port, 'up');
+  run(name, 'ip', 'address', 'add', `${address4}/24`, 'dev', 'up0');
+  run(name, 'ip', 'address', 'add', `${address6}/64`, 'dev', 'up0', 'nodad');
+  for (const link of ['lo', 'up0']) run(name, 'ip', 'link', 'set', link, 'up');
+  const seam = openSeam();
+  const kernel = await openKernelIn(`/run/netns/${name}`, seam);
+  const vtep = ip(family === 4 ? address4 : address6);
+  const namespaceFolder = `/run/overlays-${name}`;
+  mkdirSync(namespaceFolder, { recursive: true });
+  const driver = createOverlayDriver({
+    ...{ kernel, logger: silentLogger, daemonId: name, namespaceFolder },
+    underlay: { address: vtep, mtuBytes: 1500, port: 4789 },
+  });
+  const pathOf = ({ id }: DriverNetwork): string => `${namespaceFolder}/${id}`;
+  const inside = (network: DriverNetwork, ...words: readonly string[]): string =>
+    run('host', 'nsenter', `--net=${pathOf(network)}`, '--', ...words);
+  return { name, kernel, seam, driver, vtep, pathOf, inside };
+}
+
+/** Disposing it removes everything that it made. */
+export async function openOverlayWorld(count: number, family: 4 | 6 = 4): Promise<OverlayWorld> {
+  assert.equal(process.env['LINKSPAN_LANE'], '1', 'run this inside scripts/lane');
+  run('host', 'ip', 'link', 'add', 'underlay', 'type', 'bridge');
+  run('host', 'ip', 'link', 'set', 'underlay', 'up');
+  const hosts: OverlayHost[] = [];
+  for (let number = 1; number <= count; number++) hosts.push(await openHost(number, family));
+  return {
+    hosts,
+    [Symbol.asyncDispose]: async () => {
+      for (const { kernel, driver, name } of hosts) {
+        await driver.sweep({ links: [], addresses: [] }, { networks: [], endpoints: [] });
+        assert.deepEqual(readdirSync(`/run/overlays-${name}`), []);
+        await kernel[Symbol.asyncDispose]();
+        run('host', 'ip', 'netns', 'del', name);
+      }
+      run('host', 'ip', 'link', 'del', 'underlay');
+    },
+  };
+}
+
+/** `vnis` `4097,4098`: one a subnet. */
+export function makeNetwork(
+  vnis: string,
+  subnets: readonly string[],
+  options: Readonly<Record<string, string>> = {},
+): DriverNetwork {
+  const pools = subnets.map((text) => {
+    const subnet = parsePrefix(text);
+    assert.ok(subnet);
+    return { subnet, gateway: { ...subnet.base, bits: subnet.base.bits + 1n } };
+  });
+  const has = (family: 4 | 6): boolean => pools.some(({ subnet }) => subnet.base.family === family);
+  return {
+    ...{ id: newId(), name: `net${vnis}`, isInternal: false, isPredefined: false },
+    ...{ hasIpv4: has(4), hasIpv6: has(6), pools },
+    options: { 'com.docker.network.driver.overlay.vxlanid_list': vnis, ...options },
+  };
+}
+
+export function makeEndpoint(network: DriverNetwork, addresses: readonly string[]): DriverEndpoint {
+  return {
+    ...{ id: newId(), networkId: network.id, containerId: newId() },
+    ...{ interfaceName: 'eth0', hostInterfaceName: '', mac: randomMac(), gateways: [], sysctls: [] },
+    addresses: addresses.map((text) => ({ ip: ip(text), length: text.includes(':') ? 64 : 24 })),
+  };
+}
+
+/** Sets the network up on the host, and a container on it in a namespace called `name`. */
+export async function runContainer(
+  host: OverlayHost,
+  network: DriverNetwork,
+  name: string,
+  addresses: readonly string[],
+  endpoint: DriverEndpoint = makeEndpoint(network, addresses),
+): Promise<Attached> {
+  const path = `/run/netns/${name}`;
+  await host.kernel.createNamespace(path);
+  await host.driver.ensureNetwork(network);
+  await host.driver.attach(network, endpoint, path);
+  const peers = endpoint.addresses.map((address) => ({
+    ...{ endpointId: endpoint.id, ip: address.ip, mac: endpoint.mac, vtep: host.vtep },
+  }));
+  return { name, host, endpoint, peers };
+}
+
+/** Tells every host of those on the others. */
+export async function tellAll(network: DriverNetwork, all: readonly Attached[]): Promise<void> {
+  for (const host of new Set(all.map((one) => one.host)))
+    await host.driver.setPeers(
+      network,
+      all.filter((one) => one.host !== host).flatMap(({ peers }) => peers),
+    );
+}
