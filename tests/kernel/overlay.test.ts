@@ -266,11 +266,15 @@ test('whatever step fails, nothing stays, and the next attempt gets through', as
     await work();
     return seam.count;
   };
+  const healed: number[] = [];
   const failing = async (at: number, work: () => Promise<void>): Promise<void> => {
     seam.load({ at, action: { errno: 'ENOMEM' } });
     seam.arm();
-    await assert.rejects(work(), /ENOMEM/, `step ${at}`);
+    const outcome = await work().catch((error: unknown) => String(error));
     seam.load({ at: 0, action: 'count' });
+    // A refused change of the guard's table is none: it is written anew.
+    if (outcome === undefined) healed.push(at);
+    else assert.match(outcome, /ENOMEM/, `step ${at}`);
   };
 
   const ensure = (): Promise<void> => driver.ensureNetwork(network);
@@ -316,6 +320,7 @@ test('whatever step fails, nothing stays, and the next attempt gets through', as
     await driver.removeNetwork(network, []);
     assert.deepEqual(readdirSync('/run/overlays-h1'), [], `step ${at} of removeNetwork`);
   }
+  assert.deepEqual(healed.length, 2, 'one of setPeers, one of removeNetwork');
   assert.equal(run('h1', 'ip', '-o', 'link'), host);
   await kernel.removeNamespace('/run/netns/c1');
   await assert.rejects(
@@ -406,4 +411,48 @@ test('what somebody takes away is put back: entries, links, the bridge’s addre
   assert.doesNotMatch(inside('ip', '-o', 'link'), new RegExp(stray.id.slice(0, 12)));
   assert.match(inside('ip', '-o', 'link'), new RegExp(port));
   for (const name of ['c1', 'c2', 'c9']) run('host', 'ip', 'netns', 'del', name);
+});
+
+test('frames of a network are taken from the hosts of its members alone, and other VNIs on the port are let be', async () => {
+  await using world = await openOverlayWorld(3);
+  const [h1, h2, h3] = world.hosts;
+  assert.ok(h1 !== undefined && h2 !== undefined && h3 !== undefined);
+  const network = makeNetwork('4097', ['10.0.1.0/24']);
+  const c1 = await runContainer(h1, network, 'c1', ['10.0.1.2']);
+  const c2 = await runContainer(h2, network, 'c2', ['10.0.1.3']);
+  const intruder = await runContainer(h3, network, 'c3', ['10.0.1.4']);
+  run('c1', 'nft', 'add table inet t; add chain inet t c { type filter hook input priority 0; }');
+  run('c1', 'nft', 'add rule inet t c ip saddr 10.0.1.4 counter');
+  const arrived = (): boolean => !run('c1', 'nft', 'list', 'table', 'inet', 't').includes('packets 0 ');
+  await tellAll(network, [c1, c2]);
+  await h3.driver.setPeers(network, [...c1.peers, ...c2.peers]);
+  await expectOpen(['c1', '10.0.1.3']);
+  await expectClosed(['c3', '10.0.1.2']);
+  assert.equal(arrived(), false);
+
+  // Another's tunnel between the same hosts on the same port.
+  for (const [name, own, other] of [
+    ['h1', '1', '3'],
+    ['h3', '3', '1'],
+  ] as const) {
+    const remote = ['local', `192.0.2.${own}`, 'remote', `192.0.2.${other}`, 'dstport', '4789'];
+    run(name, 'ip', 'link', 'add', 'their0', 'type', 'vxlan', 'id', '77', ...remote);
+    run(name, 'ip', 'address', 'add', `10.9.0.${own}/24`, 'dev', 'their0');
+    run(name, 'ip', 'link', 'set', 'their0', 'up');
+  }
+  await expectOpen(['h3', '10.9.0.1']);
+
+  // Somebody takes the table away; the next change brings all of it back.
+  run('h1', 'nft', 'delete', 'table', 'inet', 'linkspan-tunnels');
+  await expectClosed(['c3', '10.0.1.2', 'for want of a way back']);
+  assert.equal(arrived(), true, 'what the table is for');
+  await h1.driver.addPeers(network, intruder.peers);
+  await expectOpen(['c3', '10.0.1.2'], ['c1', '10.0.1.3']);
+  const table = (): string => run('h1', 'nft', 'list', 'table', 'inet', 'linkspan-tunnels');
+  assert.match(table(), /192\.0\.2\.2 \. 0x1001/);
+  await h1.driver.removePeers(network, intruder.peers);
+  assert.doesNotMatch(table(), /192\.0\.2\.3/);
+  await h1.driver.removeNetwork(network, []);
+  assert.doesNotMatch(table(), /elements/);
+  for (const name of ['c1', 'c2', 'c3']) run('host', 'ip', 'netns', 'del', name);
 });

@@ -18,6 +18,7 @@ import { openSeam, type Seam } from '../../src/base/seam.ts';
 import type { DriverEndpoint, DriverNetwork } from '../../src/drivers/interface.ts';
 import { createOverlayDriver, type OverlayDriver } from '../../src/drivers/overlay/overlay.ts';
 import type { OverlayPeer } from '../../src/drivers/overlay/peerTable.ts';
+import { createTunnelGuard } from '../../src/firewall/tunnelGuard.ts';
 import type { Kernel } from '../../src/kernel/kernel.ts';
 import { check, linux, loadLibc } from '../../src/kernel/libc.ts';
 import { openKernel } from '../../src/kernel/openKernel.ts';
@@ -126,7 +127,8 @@ async function openHost(number: number, family: 4 | 6): Promise<OverlayHost> {
   const namespaceFolder = `/run/overlays-${name}`;
   mkdirSync(namespaceFolder, { recursive: true });
   const driver = createOverlayDriver({
-    ...{ kernel, logger: silentLogger, daemonId: name, namespaceFolder },
+    ...{ kernel, guard: createTunnelGuard(kernel, 4789), logger: silentLogger },
+    ...{ daemonId: name, namespaceFolder },
     underlay: { address: vtep, mtuBytes: 1500, port: 4789 },
   });
   const pathOf = ({ id }: DriverNetwork): string => `${namespaceFolder}/${id}`;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
+import { equalIp, formatIp, type Ip, parseIp } from '../../net/ip.ts';
 import { macFromBytes } from '../../net/mac.ts';
 import { parsePrefix } from '../../net/prefix.ts';
 import { overlayLabels, parseOverlayOptions } from './options.ts';
@@ -183,6 +183,8 @@ test('peers: what the changes add up to is what the table holds', () => {
         for (const mac of difference?.del.macs ?? []) assert.ok(forwards.delete(mac));
         for (const address of difference?.del.ips ?? []) assert.ok(neighbours.delete(formatIp(address)));
         const wanted = table.peers();
+        assert.ok(wanted.forwards.every(({ vtep }) => table.vteps().some((one) => equalIp(one, vtep))));
+        assert.ok(table.vteps().length <= table.size);
         assert.deepEqual(forwards, new Map(wanted.forwards.map(({ mac, vtep }) => [mac, formatIp(vtep)])));
         assert.deepEqual(neighbours, new Map(wanted.neighbours.map((one) => [formatIp(one.ip), one.mac])));
       }

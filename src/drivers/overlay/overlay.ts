@@ -10,6 +10,7 @@ import { allDone } from '../../base/allDone.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import {
   type Kernel,
   KernelError,
@@ -45,6 +46,7 @@ export interface OverlayDependencies {
       | 'delLink'
       | 'announce'
     >;
+  readonly guard: TunnelGuard;
   readonly logger: Logger;
   /** Without colons; part of the owner mark. */
   readonly daemonId: string;
@@ -149,6 +151,7 @@ class LinuxOverlayDriver implements OverlayDriver {
     await this.#mutex.run(network.id, async () => {
       this.#states.delete(network.id);
       await this.#removeNamespace(this.#pathOf(network.id));
+      for (const vni of parseOverlayOptions(network).vnis) await this.#deps.guard.forget(vni);
     });
   }
 
@@ -305,7 +308,10 @@ class LinuxOverlayDriver implements OverlayDriver {
       if (state.isUncertain) await this.#programAll(network, state);
       else if (state.isUp)
         await this.#certainly(state, async () => {
-          for (const { segment, difference } of changes) await this.#program(network, segment, difference);
+          for (const { segment, difference } of changes) {
+            await this.#guard(state, segment);
+            await this.#program(network, segment, difference);
+          }
         });
     });
   }
@@ -342,6 +348,11 @@ class LinuxOverlayDriver implements OverlayDriver {
     this.#announce(network, segment, replace);
   }
 
+  /** Before the first snapshot a host that nobody has told of yet may be a member's. */
+  async #guard({ tables, hasSnapshot }: NetworkState, { vni, vxlan }: Segment): Promise<void> {
+    if (hasSnapshot) await this.#deps.guard.allow(vni, tables.get(vxlan)?.vteps() ?? []);
+  }
+
   /** The kernel is what is known only if all of `work` gets through. */
   async #certainly(state: NetworkState, work: () => Promise<void>): Promise<void> {
     state.isUncertain = true;
@@ -369,6 +380,7 @@ class LinuxOverlayDriver implements OverlayDriver {
     const actual = await this.#deps.kernel.peers(link, this.#pathOf(network.id));
     const wanted = (state.tables.get(link) ?? new PeerTable()).peers();
     const difference = differenceOf(actual, wanted);
+    await this.#guard(state, segment);
     if (difference === undefined) return [];
     const { replace, del } = difference;
     // Before the first snapshot nobody knows whose the others are.

@@ -22,6 +22,8 @@ export class PeerTable {
   readonly #byIp = new Map<string, OverlayPeer>();
   /** Of each link address its peers by address, in the order in which they were told. */
   readonly #byMac = new Map<Mac, Map<string, OverlayPeer>>();
+  /** Numbers of peers by host. */
+  readonly #byVtep = new Map<string, { readonly vtep: Ip; readonly count: number }>();
 
   constructor(peers: readonly OverlayPeer[] = []) {
     for (const peer of peers) this.#put(peer);
@@ -54,10 +56,23 @@ export class PeerTable {
     return { forwards, neighbours: [...this.#byIp.values()].map(({ ip, mac }) => ({ ip, mac })) };
   }
 
+  /** The hosts that they are on. */
+  vteps(): readonly Ip[] {
+    return [...this.#byVtep.values()].map(({ vtep }) => vtep);
+  }
+
+  #count({ vtep }: OverlayPeer, by: 1 | -1): void {
+    const key = formatIp(vtep);
+    const count = (this.#byVtep.get(key)?.count ?? 0) + by;
+    if (count === 0) this.#byVtep.delete(key);
+    else this.#byVtep.set(key, { vtep, count });
+  }
+
   #put(peer: OverlayPeer): void {
     const key = formatIp(peer.ip);
     this.#drop(key);
     this.#byIp.set(key, peer);
+    this.#count(peer, 1);
     const ofMac = this.#byMac.get(peer.mac) ?? new Map<string, OverlayPeer>();
     this.#byMac.set(peer.mac, ofMac.set(key, peer));
   }
@@ -66,6 +81,7 @@ export class PeerTable {
     const old = this.#byIp.get(key);
     if (old === undefined) return;
     this.#byIp.delete(key);
+    this.#count(old, -1);
     const ofMac = this.#byMac.get(old.mac);
     ofMac?.delete(key);
     if (ofMac?.size === 0) this.#byMac.delete(old.mac);
