@@ -6,7 +6,7 @@ import { equalIp, formatIp, type Ip, parseIp } from '../../net/ip.ts';
 import { macFromBytes } from '../../net/mac.ts';
 import { parsePrefix } from '../../net/prefix.ts';
 import { overlayLabels, parseOverlayOptions } from './options.ts';
-import { differenceOf, type OverlayPeer, PeerTable } from './peerTable.ts';
+import { differenceOf, type OverlayPeer, PeerTable, piecesOf } from './peerTable.ts';
 import { findSegment, getSegment, planMtu, planSegments } from './segments.ts';
 
 function ip(text: string): Ip {
@@ -191,4 +191,15 @@ test('peers: what the changes add up to is what the table holds', () => {
       assert.equal(differenceOf(table.peers(), table.peers()), undefined);
     }),
   );
+});
+
+test('peers: a long change comes in pieces, with all of it, new entries first and forwards before who needs them', () => {
+  const table = new PeerTable([peer('a', 1, 1, 1), peer('b', 2, 2, 1)]);
+  const wanted = new PeerTable([peer('c', 3, 3, 1), peer('d', 4, 4, 1), peer('e', 5, 5, 1)]).peers();
+  const difference = differenceOf(table.peers(), wanted);
+  assert.ok(difference);
+  const shown = piecesOf(difference, 2).map(({ replace, del }) =>
+    [replace.forwards, replace.neighbours, del.ips, del.macs].map(({ length }) => length).join(''),
+  );
+  assert.deepEqual(shown, ['2000', '1000', '0200', '0100', '0020', '0002']);
 });

@@ -26,7 +26,7 @@ import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../inter
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 import { type PeerKernel, repairAddresses, repairPeer } from '../peerRepair.ts';
 import { parseOverlayOptions } from './options.ts';
-import { differenceOf, type OverlayPeer, PeerTable } from './peerTable.ts';
+import { differenceOf, type OverlayPeer, PeerTable, piecesOf } from './peerTable.ts';
 import { findSegment, getSegment, planMtu, planSegments, type Segment, type Underlay } from './segments.ts';
 
 export interface OverlayDependencies {
@@ -82,6 +82,8 @@ interface NetworkState {
   isUncertain: boolean;
 }
 
+/** Entries for peers that are set in one call, some 10 ms, so that attaching a container need not wait for thousands. */
+const entriesAtOnce = 1000;
 /** Gratuitous ARPs of an endpoint to the containers of its own host. */
 const announcements: Announcements = { count: 3, intervalMs: 1000 };
 /** Of a change with more peers nobody is told: those whose MAC changed are asked for anew within half a minute. */
@@ -341,11 +343,16 @@ class LinuxOverlayDriver implements OverlayDriver {
   async #program(
     network: DriverNetwork,
     segment: Segment,
-    { replace, del }: Pick<PeerChange, 'replace' | 'del'>,
+    difference: Pick<PeerChange, 'replace' | 'del'>,
   ): Promise<void> {
-    const namespace = this.#pathOf(network.id);
-    await this.#deps.kernel.changePeers({ namespace, link: segment.vxlan, replace, del });
-    this.#announce(network, segment, replace);
+    const at = { namespace: this.#pathOf(network.id), link: segment.vxlan };
+    const { forwards, neighbours } = difference.replace;
+    const { macs, ips } = difference.del;
+    const count = forwards.length + neighbours.length + macs.length + ips.length;
+    // A few in one call.
+    const pieces = count > entriesAtOnce ? piecesOf(difference, entriesAtOnce) : [difference];
+    for (const piece of pieces) await this.#deps.kernel.changePeers({ ...at, ...piece });
+    this.#announce(network, segment, difference.replace);
   }
 
   /** Before the first snapshot a host that nobody has told of yet may be a member's. */

@@ -134,3 +134,21 @@ export function differenceOf(actual: Peers, wanted: Peers): Difference | undefin
   const count = replace.forwards.length + replace.neighbours.length + del.macs.length + del.ips.length;
   return count === 0 ? undefined : difference;
 }
+
+/** Pieces of at most `most` entries, in the order of a whole one, so that other work of the kernel's gets between. */
+export function piecesOf({ replace, del }: Difference, most: number): readonly Difference[] {
+  const none: Difference = { replace: { forwards: [], neighbours: [] }, del: { macs: [], ips: [] } };
+  const split = <T>(
+    entries: readonly T[],
+    piece: (some: readonly T[]) => Difference,
+  ): readonly Difference[] =>
+    Array.from({ length: Math.ceil(entries.length / most) }, (_, i) =>
+      piece(entries.slice(i * most, (i + 1) * most)),
+    );
+  return [
+    ...split(replace.forwards, (forwards) => ({ ...none, replace: { forwards, neighbours: [] } })),
+    ...split(replace.neighbours, (neighbours) => ({ ...none, replace: { forwards: [], neighbours } })),
+    ...split(del.ips, (ips) => ({ ...none, del: { macs: [], ips } })),
+    ...split(del.macs, (macs) => ({ ...none, del: { macs, ips: [] } })),
+  ];
+}
