@@ -5,6 +5,8 @@ import type { Command, Group } from './command.ts';
 import { containerCommands } from './containers/index.ts';
 import { imageCommands } from './images/index.ts';
 import { networkCommands } from './networks/index.ts';
+import { nodeCommands } from './node/index.ts';
+import { swarmCommands } from './swarm/index.ts';
 import { completionCommand } from './system/completion.ts';
 import { systemCommands } from './system/index.ts';
 
@@ -13,6 +15,8 @@ export const groups: readonly Group[] = [
   { name: 'firewall', summary: 'Look at the firewall rules of Linkspan' },
   { name: 'image', summary: 'Manage images' },
   { name: 'network', summary: 'Manage networks' },
+  { name: 'node', summary: 'Manage Swarm nodes' },
+  { name: 'swarm', summary: 'Manage Swarm' },
   { name: 'system', summary: 'Manage Linkspan' },
 ];
 
@@ -23,6 +27,8 @@ export const commands: readonly Command[] = [
   ...containerCommands,
   ...imageCommands,
   ...networkCommands,
+  ...nodeCommands,
+  ...swarmCommands,
   ...systemCommands,
   completionCommand(() => commands),
 ];
@@ -30,7 +36,7 @@ export const commands: readonly Command[] = [
 /** Docker's commands that Linkspan does not have yet; named so that the refusal can say so. */
 export const absentPaths: ReadonlySet<string> = new Set(
   (
-    'build push login logout search builder checkpoint context manifest plugin trust volume config node secret ' +
-    'service stack swarm commit cp diff export save stats update'
+    'build push login logout search builder checkpoint context manifest plugin trust volume config secret ' +
+    'service stack commit cp diff export save stats update'
   ).split(' '),
 );

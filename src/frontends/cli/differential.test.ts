@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { after, before, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { differentialCases } from './differentialCases.ts';
 import type { Io } from './io.ts';
 import { runProgram } from './program.ts';
@@ -107,7 +108,7 @@ const lookups = [
   /^GET \/networks\/[^ ]+$/,
   /^GET \/containers\/[^ ]+\/json$/,
   /^GET \/info$/,
-  /^GET \/(volumes|plugins)\//,
+  /^GET \/(volumes|plugins|services|tasks|secrets|configs)\//,
 ];
 
 /** Docker's CLI keeps these in Go maps, so their order changes from run to run. */
@@ -129,13 +130,20 @@ function comparable(requests: readonly string[], isDetached: boolean): unknown[]
     });
 }
 
-const record: Record<string, Recorded> = isRecording
-  ? {}
-  : (JSON.parse(readFileSync(recordPath, 'utf8')) as Record<string, Recorded>);
+const recorded = JSON.parse(readFileSync(recordPath, 'utf8')) as Record<string, Recorded>;
+const record: Record<string, Recorded> = isRecording ? {} : recorded;
+
+/** What is on record for `key`, if docker still does the same: a new time alone is no news. */
+function unlessSame(key: string, fresh: Recorded): Recorded {
+  const known = recorded[key];
+  return known !== undefined && isDeepStrictEqual({ ...known, atMs: 0 }, { ...fresh, atMs: 0 })
+    ? known
+    : fresh;
+}
 
 async function docker(args: readonly string[]): Promise<Recorded> {
   const key = args.join(' ');
-  if (isRecording) record[key] = await runDocker(args);
+  if (isRecording) record[key] = unlessSame(key, await runDocker(args));
   const outcome = record[key];
   assert.ok(
     outcome,
@@ -155,11 +163,16 @@ after(async () => {
   if (isRecording) writeFileSync(recordPath, `${JSON.stringify(record, null, 1)}\n`);
 });
 
-for (const { args, ignores = [] } of differentialCases) {
+for (const { args, ignores = [], within = /^[^]*$/ } of differentialCases) {
   test(`like docker: ${args.join(' ')}`, async () => {
     const theirs = await docker(args);
     const ours = await runOurs(args, theirs.atMs);
-    if (!ignores.includes('stdout')) assert.equal(neutral(ours.stdout), neutral(theirs.stdout), 'stdout');
+    if (!ignores.includes('stdout'))
+      assert.equal(
+        neutral(within.exec(ours.stdout)?.[0] ?? ''),
+        neutral(within.exec(theirs.stdout)?.[0] ?? ''),
+        'stdout',
+      );
     if (!ignores.includes('stderr')) assert.equal(neutral(ours.stderr), neutral(theirs.stderr), 'stderr');
     assert.equal(ours.code, theirs.code, 'exit code');
     // A detached run asks for the exit code too, only to drop the answer.

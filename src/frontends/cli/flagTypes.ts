@@ -9,6 +9,7 @@ export type FlagType =
   | 'string'
   | 'int'
   | 'uint16'
+  | 'uint32'
   | 'uint'
   | 'decimal'
   | 'bytes'
@@ -19,6 +20,10 @@ export type FlagType =
   | 'filter'
   | 'network'
   | 'mount'
+  | 'node-addr'
+  | 'ipNetSlice'
+  | 'external-ca'
+  | 'pem-file'
   | 'ulimit';
 
 function integerProblem(value: string, go: string, pattern: RegExp): string | undefined {
@@ -36,6 +41,10 @@ export function checkFlagValue(type: FlagType, value: string): string | undefine
         : `strconv.ParseBool: parsing ${JSON.stringify(value)}: invalid syntax`;
     case 'int':
       return integerProblem(value, 'ParseInt', /^[-+]?(\d+|0x[\da-f]+)$/i);
+    case 'uint32':
+      if (/^\d+$/.test(value) && Number(value) >= 2 ** 32)
+        return `strconv.ParseUint: parsing ${JSON.stringify(value)}: value out of range`;
+      return integerProblem(value, 'ParseUint', /^\d+$/);
     case 'uint':
     case 'uint16':
       return integerProblem(value, 'ParseUint', /^\d+$/);
@@ -46,15 +55,20 @@ export function checkFlagValue(type: FlagType, value: string): string | undefine
     case 'bytes':
       return value === '-1' || parseMemoryBytes(value) !== undefined ? undefined : `invalid size: '${value}'`;
     case 'duration':
-      return durationPattern.test(value) ? undefined : `time: invalid duration ${JSON.stringify(value)}`;
+      if (durationPattern.test(value)) return undefined;
+      return `time: ${/^[-+]?\d+(\.\d*)?$/.test(value) ? 'missing unit in' : 'invalid'} duration ${JSON.stringify(value)}`;
     case 'filter':
-      return value === '' || value.includes('=') ? undefined : `invalid argument "${value}"`;
+      return value === '' || value.includes('=') ? undefined : 'bad format of filter (expected name=value)';
     case 'string':
     case 'list':
     case 'strings':
     case 'map':
     case 'network':
     case 'mount':
+    case 'node-addr':
+    case 'ipNetSlice':
+    case 'external-ca':
+    case 'pem-file':
     case 'ulimit':
       return undefined;
   }

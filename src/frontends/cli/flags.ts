@@ -57,6 +57,8 @@ const listTypes: ReadonlySet<FlagType> = new Set([
   'filter',
   'network',
   'mount',
+  'ipNetSlice',
+  'external-ca',
   'ulimit',
 ]);
 

@@ -8,12 +8,23 @@ import type { Io } from './io.ts';
 import { dockerShape } from './template/dockerShape.ts';
 import { compileTemplate, type Template } from './template/evaluator.ts';
 import { TemplateError } from './template/lexer.ts';
-import { toTyped, toUntyped } from './template/values.ts';
+import { type GoShape, toTyped, toUntyped } from './template/values.ts';
 import { indentJson, parseJson } from './text/goJson.ts';
 
 /** Shared by every `inspect` flag table. */
 export const formatUsage =
   "Format output using a custom template:\n'json':             Print in JSON format\n'TEMPLATE':         Print output using the given Go template.\nRefer to https://docs.docker.com/go/formatting/ for more information about formatting output with templates";
+
+/** As what templates see the objects. */
+export interface InspectView {
+  /** Go's name of their type, for error texts. */
+  readonly typeName: string;
+  readonly shape: GoShape;
+  /** True: a field that the type has not is an error, whatever the daemon sent. */
+  readonly isTypedOnly: boolean;
+}
+
+const plainView: InspectView = { typeName: 'inspect', shape: dockerShape, isTypedOnly: false };
 
 function compile(format: string): Template {
   try {
@@ -24,11 +35,12 @@ function compile(format: string): Template {
   }
 }
 
-function runTemplate(template: Template, json: unknown): string {
+function runTemplate(template: Template, json: unknown, view: InspectView): string {
   try {
-    return template.run(toTyped(json, dockerShape, 'inspect'));
+    return template.run(toTyped(json, view.shape, view.typeName));
   } catch (error) {
     if (!(error instanceof TemplateError)) throw error;
+    if (view.isTypedOnly) throw new CliError(`template parsing error: ${error.message}`);
   }
   try {
     return template.run(toUntyped(json), { failsOnMissingKey: true });
@@ -47,6 +59,7 @@ export async function inspectAll(
   names: readonly string[],
   format: string,
   fetch: (name: string) => Promise<string>,
+  view: InspectView = plainView,
 ): Promise<void> {
   const template = format === '' ? undefined : compile(format);
   const shown: string[] = [];
@@ -54,7 +67,7 @@ export async function inspectAll(
   for (const name of names) {
     try {
       const text = (await fetch(name)).trim();
-      shown.push(template === undefined ? text : runTemplate(template, parseJson(text)));
+      shown.push(template === undefined ? text : runTemplate(template, parseJson(text), view));
     } catch (error) {
       if (!(error instanceof CliError)) throw error;
       failures.push(error.message);

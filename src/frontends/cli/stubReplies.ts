@@ -2,6 +2,7 @@
  * Test support: answers of a daemon for `startStubDaemon`, in the shapes of API 1.50. Not part of the program.
  */
 import { frame, type StubRoutes } from './stubDaemon.ts';
+import { stubSwarm, swarmOfInfo } from './stubSwarm.ts';
 
 const netId = 'a1'.repeat(32);
 const webId = 'c0ffee'.repeat(10) + 'abcd';
@@ -256,6 +257,15 @@ export const stubReplies: StubRoutes = {
   },
   'GET /events': { body: eventLine },
   'GET /info': {
-    body: { ID: 'i', Containers: 2, ContainersRunning: 1, Name: 'host', NCPU: 2, MemTotal: 4e9 },
+    body: {
+      ID: 'i',
+      Containers: 2,
+      ContainersRunning: 1,
+      Name: 'host',
+      NCPU: 2,
+      MemTotal: 4e9,
+      Swarm: swarmOfInfo,
+    },
   },
+  ...stubSwarm,
 };

@@ -20,6 +20,7 @@ function flagWords(command: Command): string {
 const nameQueries: Readonly<Record<string, string>> = {
   container: `${programName} ps -a --format '{{.Names}}'`,
   network: `${programName} network ls --format '{{.Name}}'`,
+  node: `${programName} node ls --format '{{.Hostname}}'`,
   image: `${programName} images --format '{{.Repository}}:{{.Tag}}'`,
 };
 
@@ -33,6 +34,7 @@ function kindsOf(command: Command): string[] {
       return ['network', 'container'];
     case 'container':
     case 'network':
+    case 'node':
     case 'image':
       return [completes];
   }

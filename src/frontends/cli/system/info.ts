@@ -11,6 +11,7 @@ import { TemplateError } from '../template/lexer.ts';
 import { toTyped } from '../template/values.ts';
 import { parseJson } from '../text/goJson.ts';
 import { formatBinarySize } from '../text/units.ts';
+import { formatSwarm, type SwarmOfInfo } from './infoSwarm.ts';
 import { clientVersion } from './version.ts';
 
 interface Info {
@@ -22,6 +23,7 @@ interface Info {
   readonly DefaultAddressPools?: readonly { readonly Base: string; readonly Size: number }[] | null;
   readonly Warnings?: readonly string[] | null;
   readonly Labels?: readonly string[] | null;
+  readonly Swarm?: SwarmOfInfo;
 }
 
 function line(depth: number, name: string, value: unknown): string {
@@ -41,13 +43,6 @@ function plugins(info: Info): string {
     line(2, 'Network', (Network ?? []).join(' ')),
     line(2, 'Log', (Log ?? []).join(' ')),
   ].join('');
-}
-
-function swarm(info: Info): string {
-  const state = info['Swarm'];
-  const local =
-    typeof state === 'object' && state !== null && 'LocalNodeState' in state ? state.LocalNodeState : '';
-  return line(1, 'Swarm', local === '' ? 'inactive' : local);
 }
 
 function security(info: Info): string {
@@ -85,7 +80,7 @@ export function formatInfo(info: Info): string {
     line(1, 'Cgroup Driver', info['CgroupDriver']),
     line(1, 'Cgroup Version', info['CgroupVersion']),
     plugins(info),
-    swarm(info),
+    formatSwarm(info.Swarm),
     line(
       1,
       'Runtimes',

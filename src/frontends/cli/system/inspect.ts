@@ -1,23 +1,32 @@
 /*
- * `inspect`: whatever has the name, containers first, then images, then networks, as Docker searches.
+ * `inspect`: whatever has the name, containers first, then images, networks and, on a
+ * manager of a swarm, nodes, as Docker searches.
  */
 import { CliError, isDaemonStatus } from '../cliError.ts';
 import { type Command, type Invocation, someArguments } from '../command.ts';
 import { flag } from '../flags.ts';
+import type { ApiClient } from '../http/apiClient.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
+import { getInfo } from '../swarm/swarmApi.ts';
 
-type Kind = 'container' | 'image' | 'network';
+type Kind = 'container' | 'image' | 'network' | 'node';
 
-const kinds: readonly Kind[] = ['container', 'image', 'network'];
+const kinds: readonly Kind[] = ['container', 'image', 'network', 'node'];
 
 /** Docker's other kinds: they exist, but nothing of that kind does here. */
-const absentKinds: readonly string[] = ['volume', 'service', 'task', 'node', 'plugin', 'secret', 'config'];
+const absentKinds: readonly string[] = ['volume', 'service', 'task', 'plugin', 'secret', 'config'];
 
 const routes: Readonly<Record<Kind, (name: string) => string>> = {
   container: (name) => `/containers/${name}/json`,
   image: (name) => `/images/${name}/json`,
   network: (name) => `/networks/${name}`,
+  node: (name) => `/nodes/${name}`,
 };
+
+/** Others would answer that they are no manager, which is not what was asked. */
+async function isManager(client: ApiClient): Promise<boolean> {
+  return (await getInfo(client)).Swarm?.ControlAvailable === true;
+}
 
 async function fetchFirst(
   { client, flags }: Invocation,
@@ -26,6 +35,7 @@ async function fetchFirst(
 ): Promise<string> {
   const type = flags.text('type');
   for (const kind of tried) {
+    if (kind === 'node' && type === '' && !(await isManager(client))) continue;
     const query = { size: kind === 'container' && flags.bool('size') ? '1' : undefined };
     try {
       return await client.text('GET', routes[kind](encodeURIComponent(name)), { query });

@@ -45,8 +45,7 @@ function fail(scope: Scope, at: number, source: string, what: string): never {
   const before = scope.text.slice(0, at);
   const line = before.split('\n').length;
   const column = Buffer.byteLength(before) - Buffer.byteLength(before.slice(0, before.lastIndexOf('\n') + 1));
-  const shown = source.length > 20 ? `${source.slice(0, 20)}...` : source;
-  throw new TemplateError(`template: :${line}:${column}: executing "" at <${shown}>: ${what}`);
+  throw new TemplateError(`template: :${line}:${column}: executing "" at <${source}>: ${what}`);
 }
 
 function walk(nodes: readonly Node[], dot: GoValue, scope: Scope, out: string[]): Flow {

@@ -30,7 +30,7 @@ export function wrapText(indent: number, columns: number, text: string): string 
 
 function defaultText(spec: FlagSpec): string {
   if (spec.type === 'map') return ' (default map[])';
-  if (spec.type === 'ulimit') return ' (default [])';
+  if (spec.type === 'ulimit' || spec.type === 'ipNetSlice') return ' (default [])';
   if (spec.fallback === '') return '';
   return spec.type === 'string'
     ? ` (default ${JSON.stringify(spec.fallback)})`
