@@ -57,7 +57,10 @@ for (const [name, program] of commandLines) {
     test('init prints the line to join with, once', async () => {
       const { stdout } = await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A')]);
       assert.match(stdout, /^Swarm initialized: current node \([0-9a-z]{25}\) is now a manager\./);
-      assert.match(stdout, /docker swarm join --token SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25} 192\.0\.2\.11:2377/);
+      assert.match(
+        stdout,
+        /(?:docker|linkspan) swarm join --token SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25} 192\.0\.2\.11:2377/,
+      );
       await a.cli(['swarm', 'init'], {
         exitCode: 1,
         stderr: /This node is already part of a swarm\. Use "docker swarm leave"/,

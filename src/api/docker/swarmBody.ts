@@ -13,6 +13,7 @@ import type {
   NodeSpec,
 } from '../../cluster/swarm.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import { formatPrefix, parseIpWithLength, prefixOf } from '../../net/prefix.ts';
 import { bool, type Decoder, int, list, map, pointer, raw, struct, text, uint32, uint64 } from './goJson.ts';
 import { fixedRaft } from './swarmShapes.ts';
 
@@ -27,6 +28,10 @@ const defaults = {
   certificateLifeMs: 90 * 24 * 3_600_000,
 } as const;
 const defaultPort = '2377';
+const defaultSubnetLength = 24;
+/** Longer ones have too few addresses. */
+const longestSubnet = 29;
+const dataPathPorts = { first: 1024, last: 49_151 } as const;
 
 /** Node certificates live at least this long, so that there is time to renew them. */
 const minCertificateLifeMs = 3_600_000;
@@ -209,15 +214,36 @@ function toAddresses(body: AddressesBody): NodeAddresses {
   };
 }
 
+/** Docker's texts with status 400 where it has 500. */
+function toPool(pool: string, subnetLength: number): string {
+  const given = parseIpWithLength(pool);
+  if (given === undefined) throw invalid(`invalid base pool ${pool}: invalid CIDR address: ${pool}`);
+  refuse(given.ip.family === 6, 'An IPv6 pool for overlay networks');
+  if (subnetLength < given.length)
+    throw invalid(
+      `invalid CIDR: ${JSON.stringify(pool)}. Subnet size is too small for pool: ${subnetLength}`,
+    );
+  return formatPrefix(prefixOf(given.ip, given.length));
+}
+
+function checkDataPathPort(port: number): void {
+  const { first, last } = dataPathPorts;
+  if (port !== 0 && (port < first || port > last))
+    throw invalid(`Datapath port number is not in valid range (${first}-${last}) : ${port}`);
+}
+
 /** Throws codes requestInvalid and notImplemented. */
 export function toInitRequest(body: InitBody): InitRequest {
+  const subnetLength = body.SubnetSize === 0 ? defaultSubnetLength : body.SubnetSize;
+  if (subnetLength > longestSubnet) throw invalid(`subnet size is out of range: ${subnetLength}`);
+  checkDataPathPort(body.DataPathPort);
   return {
     ...toAddresses(body),
     spec: toClusterSpec(body.Spec, body.AutoLockManagers),
     isForcedNew: body.ForceNewCluster,
     dataPathPort: body.DataPathPort,
-    addressPools: body.DefaultAddrPool ?? [],
-    subnetLength: body.SubnetSize,
+    addressPools: (body.DefaultAddrPool ?? []).map((pool) => toPool(pool, subnetLength)),
+    subnetLength,
   };
 }
 

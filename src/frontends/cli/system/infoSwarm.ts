@@ -58,12 +58,17 @@ function caLines({ CAConfig }: NonNullable<SwarmOfInfo['Cluster']>['Spec']): str
 
 function clusterLines(swarm: SwarmOfInfo, cluster: NonNullable<SwarmOfInfo['Cluster']>): string[] {
   const { Orchestration, Raft, Dispatcher, EncryptionConfig } = cluster.Spec;
+  const pools = cluster.DefaultAddrPool ?? [];
   return [
     `ClusterID: ${cluster.ID}`,
     `Managers: ${swarm.Managers ?? 0}`,
     `Nodes: ${swarm.Nodes ?? 0}`,
-    `Default Address Pool: ${(cluster.DefaultAddrPool ?? []).map((pool) => `${pool}  `).join('')}`,
-    `SubnetSize: ${cluster.SubnetSize ?? 0}`,
+    ...(pools.length === 0
+      ? []
+      : [
+          `Default Address Pool: ${pools.map((pool) => `${pool}  `).join('')}`,
+          `SubnetSize: ${cluster.SubnetSize ?? 0}`,
+        ]),
     `Data Path Port: ${cluster.DataPathPort ?? 0}`,
     'Orchestration:',
     ` Task History Retention Limit: ${Orchestration?.TaskHistoryRetentionLimit ?? 0}`,
