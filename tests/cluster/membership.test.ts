@@ -54,6 +54,21 @@ for (const [name, program] of commandLines) {
       await a.cli(['swarm', 'leave'], { exitCode: 1, stderr: /This node is not part of a swarm/ });
     });
 
+    test('an init that asks for what cannot be starts nothing', async () => {
+      for (const [words, stderr] of [
+        [['--data-path-port', '80'], /Datapath port number is not in valid range \(1024-49151\) : 80/],
+        [
+          ['--default-addr-pool', '10.0.0.0/24', '--default-addr-pool-mask-length', '20'],
+          /invalid CIDR: "10\.0\.0\.0\/24"\. Subnet size is too small for pool: 20/,
+        ],
+        [['--cert-expiry', '1m'], /minimum certificate expiry time is: 1h0m0s/],
+        [['--external-ca', 'protocol=cfssl,url=https://ca.example'], /not supported yet/],
+        [['--availability', 'off'], /invalid availability "off"/],
+      ] as const)
+        await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A'), ...words], { exitCode: 1, stderr });
+      assert.match(await say(a, 'info'), /Swarm: inactive/);
+    });
+
     test('init prints the line to join with, once', async () => {
       const { stdout } = await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A')]);
       assert.match(stdout, /^Swarm initialized: current node \([0-9a-z]{25}\) is now a manager\./);
