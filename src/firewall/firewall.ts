@@ -91,9 +91,14 @@ export interface Firewall {
   stop(options?: { readonly keepsForeignRule?: boolean }): Promise<void>;
 }
 
-/** Changes by others are looked at after this time, or after ten times what the last look took, to bound its share. */
+/**
+ * Changes by others are looked at after this time, or after ten times what the last look took, to bound its share; but not
+ * later than these, as until then our packets may not pass. Programs of other firewalls wait longer than they work.
+ */
 const settleMs = 20;
 const restFactor = 10;
+const longestRestMs = 3000;
+const longestForeignRestMs = 1000;
 /** A full compare whatever happens: legacy iptables raises no events. */
 const slowCheckMs = 60_000;
 /** While firewalld's zone could not be had: firewalld may be starting, and tells nobody when it is done. */
@@ -127,7 +132,8 @@ class NftFirewall implements Firewall {
   #losingRoutes: readonly string[] = [];
   #isCheckDue = false;
   #isRetryDue = false;
-  #lastCheckMs = 0;
+  /** How long to leave others alone after the last check. */
+  #restMs = settleMs;
 
   constructor(
     kernel: FirewallKernel,
@@ -229,8 +235,14 @@ class NftFirewall implements Firewall {
       this.#logger.warn({ kind: 'forwarding', ...repair }, 'repaired');
       this.#options.onRepair?.({ kind: 'forwarding', ...repair });
     }
+    const ownMs = this.#clock.nowMs() - startedMs;
     await this.#integrate();
-    this.#lastCheckMs = this.#clock.nowMs() - startedMs;
+    const foreignMs = this.#clock.nowMs() - startedMs - ownMs;
+    this.#restMs = Math.max(
+      settleMs,
+      Math.min(restFactor * ownMs, longestRestMs),
+      Math.min(restFactor * foreignMs, longestForeignRestMs),
+    );
     return repairs;
   }
 
@@ -431,7 +443,7 @@ class NftFirewall implements Firewall {
 
   async #checkLater(signal: AbortSignal): Promise<void> {
     try {
-      await this.#clock.sleep(Math.max(settleMs, restFactor * this.#lastCheckMs), signal);
+      await this.#clock.sleep(this.#restMs, signal);
     } catch {
       return;
     } finally {

@@ -108,18 +108,24 @@ export function addressSeenBy(from: string, to: string, port: number = whoamiPor
   return status === 0 && stdout !== '' ? stdout.trim() : undefined;
 }
 
+/** What a server at `to` says within two seconds, without holding this process up: what is under test runs in it. */
+async function answerOf(from: string, to: string, port: number): Promise<string> {
+  const [program, args] = inside(from, ['busybox', 'nc', '-w', '2', to, String(port)]);
+  const child = spawn(program, [...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const [, text] = await Promise.all([once(child, 'close'), child.stdout.setEncoding('utf8').toArray()]);
+  return text.join('').trim();
+}
+
+/** True if a server at `to` sees us by `address`. As `addressSeenBy`, for what may take long. */
+export async function isSeenAs(address: string, from: string, to: string, port: number): Promise<boolean> {
+  return (await answerOf(from, to, port)) === address;
+}
+
 /** Fails unless none of these gets an answer within two seconds. All at once: silence takes its time. */
 export async function expectUnseen(
   ...paths: readonly (readonly [from: string, to: string, port: number, note?: string])[]
 ): Promise<void> {
-  const answers = await Promise.all(
-    paths.map(async ([from, to, port]) => {
-      const [program, args] = inside(from, ['busybox', 'nc', '-w', '2', to, String(port)]);
-      const child = spawn(program, [...args], { stdio: ['ignore', 'pipe', 'ignore'] });
-      const [, text] = await Promise.all([once(child, 'close'), child.stdout.setEncoding('utf8').toArray()]);
-      return text.join('');
-    }),
-  );
+  const answers = await Promise.all(paths.map(([from, to, port]) => answerOf(from, to, port)));
   assert.deepEqual(
     paths.filter((_, i) => answers[i] !== ''),
     [],

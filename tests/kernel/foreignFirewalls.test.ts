@@ -12,6 +12,7 @@ import { before, test } from 'node:test';
 import { acceptedMark } from '../../src/firewall/skeleton.ts';
 import {
   addressSeenBy,
+  isSeenAs,
   clientAddress,
   expectClosed,
   expectOpen,
@@ -89,22 +90,21 @@ test('publish policy host-input beside a real ufw: its default and its deny hold
   await using _server = await serve('w1', [80]);
   await publish(world, w1, binding(w1, 8080, 80));
   const ufw = (...words: readonly string[]): string => run('host', 'ufw', ...words);
-  const answers = (): boolean => addressSeenBy('C', hostAddress, 8080) === clientAddress;
-  assert.ok(answers());
+  const answers = (): Promise<boolean> => isSeenAs(clientAddress, 'C', hostAddress, 8080);
+  assert.ok(await answers());
   ufw('--force', 'enable');
   try {
-    await until('ufw refuses what comes in', () => !answers());
+    await until('ufw refuses what comes in', async () => !(await answers()));
     ufw('allow', '8080/tcp');
     // Its FORWARD policy drops too, until our one rule stands there.
     await until('ufw lets it in', answers);
     ufw('delete', 'allow', '8080/tcp');
     ufw('deny', '8080/tcp');
-    await until('the deny holds', () => !answers());
+    await until('the deny holds', async () => !(await answers()));
     assert.equal(addressSeenBy('host', '127.0.0.1', 8080), '172.18.0.1', 'the host itself is not asked');
     ufw('delete', 'deny', '8080/tcp');
     ufw('allow', 'from', '198.51.100.0/24', 'to', 'any', 'port', '8080', 'proto', 'tcp');
-    const isLetIn = (): boolean => addressSeenBy('D', otherHostAddress, 8080) === '198.51.100.2';
-    await until('another client is let in', isLetIn);
+    await until('another client is let in', () => isSeenAs('198.51.100.2', 'D', otherHostAddress, 8080));
     await expectUnseen(['C', hostAddress, 8080]);
   } finally {
     ufw('--force', 'reset');
