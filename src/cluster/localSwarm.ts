@@ -14,12 +14,11 @@ import { LinkspanError, messageOf } from '../errors/linkspanError.ts';
 import type { Store, Write } from '../store/store.ts';
 import type { Authority } from './identity/authority.ts';
 import { newSecret, parseJoinToken } from './identity/joinToken.ts';
-import { resolveAddresses, type SystemAddress, splitHostPort } from './membership/addresses.ts';
+import { hostOf, resolveAddresses, type SystemAddress } from './membership/addresses.ts';
 import type { ManagerServer, ManagerState } from './membership/managerServer.ts';
 import type { ManagerSession } from './membership/managerSession.ts';
 import { protocolVersion } from './membership/protocol.ts';
 import {
-  type NodeDescription,
   type NodeRecord,
   nodeIdOf,
   nodeKey,
@@ -36,6 +35,7 @@ import type {
   ClusterSpec,
   InitRequest,
   JoinRequest,
+  NodeDescription,
   NodeSpec,
   Rotation,
   Swarm,
@@ -54,6 +54,8 @@ export interface LocalSwarmDependencies {
 
 const loadParts = (): Promise<typeof import('./membership/parts.ts')> => import('./membership/parts.ts');
 
+/** Of a certificate; an hour, as Docker has it. */
+const shortestLifeMs = 3_600_000;
 /** Docker waits as long. */
 const joinTimeoutMs = 20_000;
 const defaultDataPathPort = 4789;
@@ -134,7 +136,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       state: this.#isRemoved ? 'error' : 'active',
       error: this.#trouble,
       nodeId: self.nodeId,
-      address: splitHostPort(self.advertise)?.host ?? '',
+      address: hostOf(self.advertise),
       isManager: self.isManager,
       managers:
         manager === undefined
@@ -159,13 +161,11 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
           '--force-new-cluster is not supported yet: there is one manager',
         );
       const addresses = resolveAddresses(request, this.#deps.systemAddresses());
-      const { Authority, publicKeyOf, requestCertificate } = await loadParts();
+      const { Authority } = await loadParts();
       const authority = await Authority.create(clock);
-      const { requestPem, keyPem } = await requestCertificate();
-      const nodeId = nodeIdOf(await publicKeyOf(requestPem));
       const swarmId = nodeIdOf(Buffer.from(newSecret()));
-      const subject = { nodeId, swarmId, role: 'manager' } as const;
-      const certificatePem = await authority.issue(requestPem, subject, request.spec.certificateLifeMs);
+      const { certificateLifeMs } = request.spec;
+      const { nodeId, keys } = await this.#certifySelf(authority, swarmId, certificateLifeMs);
       const now = timestamp(clock);
       const made = { version: 1, createdAt: now, updatedAt: now };
       const swarm: SwarmRecord = {
@@ -178,12 +178,12 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const node: NodeRecord = {
         ...{ id: nodeId, ...made, epoch: 1, description: describe() },
         spec: { name: '', labels: {}, role: 'manager', availability: request.availability },
-        address: splitHostPort(addresses.advertise)?.host ?? '',
+        address: hostOf(addresses.advertise),
         managerAddress: addresses.advertise,
       };
       const self: SelfRecord = {
         ...{ nodeId, swarmId, ...addresses, isManager: true, managers: [addresses.advertise] },
-        keys: { certificatePem, keyPem },
+        keys,
         rootPem: authority.keys.certificatePem,
       };
       const records: readonly Write[] = [
@@ -212,7 +212,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const addresses = resolveAddresses(request, this.#deps.systemAddresses());
       const call = {
         description: describe(),
-        address: splitHostPort(addresses.advertise)?.host ?? '',
+        address: hostOf(addresses.advertise),
         availability: request.availability,
       };
       const signal = AbortSignal.timeout(joinTimeoutMs);
@@ -320,8 +320,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     return manager;
   }
 
-  #find(ref: string, { nodes }: Roster): NodeRecord {
-    return findNode(ref === 'self' ? (this.#membership?.self.nodeId ?? ref) : ref, nodes);
+  #find(ref: string, { byId }: Roster): NodeRecord {
+    return findNode(ref === 'self' ? (this.#membership?.self.nodeId ?? ref) : ref, byId);
   }
 
   /** Opens what a member has. Rejects, with everything closed again, if the port cannot be had. */
@@ -337,7 +337,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         type: 'hello',
         versions: [protocolVersion],
         description: this.#deps.describe(),
-        address: splitHostPort(self.advertise)?.host ?? '',
+        address: hostOf(self.advertise),
       }),
       clock: this.#deps.clock,
       logger: this.#deps.logger,
@@ -353,8 +353,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       this.#deps.logger.error({ node: self.nodeId }, 'this node was removed from the swarm');
     });
     session.start();
-    const certificateOf = (): string => (this.#membership?.self ?? self).keys.certificatePem;
-    this.#keepFresh(certificateOf, () => this.#renewOwn(), stopping.signal);
+    this.#keepFresh(self, () => this.#askForKeys(self), stopping.signal);
     return { self, stopping, session };
   }
 
@@ -371,54 +370,44 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const { certificateLifeMs, heartbeatMs } = spec;
       return { swarmId: id, authority, secrets, certificateLifeMs, heartbeatMs, managers: self.managers };
     };
-    let keys = await this.#certifySelf(self, authority, record.swarm);
     const server = await ManagerServer.listen(
-      { roster, clock, logger, state, keys, rootPem: self.rootPem },
+      { roster, clock, logger, state, keys: self.keys, rootPem: self.rootPem },
       self.listen,
     );
     roster.note(self.nodeId, { state: 'ready', message: '' });
-    const renewOnce = async (): Promise<void> => {
-      keys = await this.#certifySelf(self, authority, record.swarm);
+    const renewOnce = async (): Promise<SelfRecord['keys']> => {
+      const { certificateLifeMs } = record.swarm.spec;
+      const { keys } = await this.#certifySelf(authority, self.swarmId, certificateLifeMs, self.nodeId);
       server.setKeys(keys);
+      return keys;
     };
-    this.#keepFresh(() => keys.certificatePem, renewOnce, signal);
+    this.#keepFresh(self, renewOnce, signal);
     return { record, authority, roster, server };
   }
 
-  /** A manager needs nobody for that. */
+  /** A manager needs nobody for that. Without `known`, the node's id comes from the key. */
   async #certifySelf(
-    self: SelfRecord,
     authority: Authority,
-    swarm: SwarmRecord,
-  ): Promise<SelfRecord['keys']> {
-    const { requestCertificate } = await loadParts();
+    swarmId: string,
+    lifeMs: number,
+    known?: string,
+  ): Promise<{ readonly nodeId: string; readonly keys: SelfRecord['keys'] }> {
+    const { publicKeyOf, requestCertificate } = await loadParts();
     const { requestPem, keyPem } = await requestCertificate();
-    const subject = { nodeId: self.nodeId, swarmId: self.swarmId, role: 'manager' } as const;
-    return {
-      certificatePem: await authority.issue(requestPem, subject, swarm.spec.certificateLifeMs),
-      keyPem,
-    };
+    const nodeId = known ?? nodeIdOf(await publicKeyOf(requestPem));
+    const certificatePem = await authority.issue(requestPem, { nodeId, swarmId, role: 'manager' }, lifeMs);
+    return { nodeId, keys: { certificatePem, keyPem } };
   }
 
   /** Resolves with the first welcome. Code joinTimeout; the node is a member all the same, and goes on trying. */
   async #welcomed({ session }: Membership, signal: AbortSignal): Promise<void> {
     if (session === undefined) return;
-    await new Promise<void>((resolve, reject) => {
-      using listeners = new DisposableStack();
-      const own = listeners.move();
-      const end = (settle: () => void) => (): void => {
-        own.dispose();
-        settle();
-      };
-      own.use(session.events.on('welcome', end(resolve)));
-      const late =
-        'Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "docker info" command to see the current swarm status of your node.';
-      signal.addEventListener(
-        'abort',
-        end(() => reject(new LinkspanError('joinTimeout', late))),
-        { once: true },
-      );
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    using _listening = session.events.on('welcome', () => resolve());
+    const late =
+      'Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "docker info" command to see the current swarm status of your node.';
+    signal.addEventListener('abort', () => reject(new LinkspanError('joinTimeout', late)), { once: true });
+    await promise;
   }
 
   async #noteManagers(managers: readonly string[]): Promise<void> {
@@ -438,18 +427,22 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 
   /** A worker's certificate comes from a manager. */
-  async #renewOwn(): Promise<void> {
-    const membership = this.#membership;
-    if (membership === undefined) return;
-    const { self } = membership;
+  async #askForKeys(joined: SelfRecord): Promise<SelfRecord['keys']> {
+    const self = this.#membership?.self ?? joined;
     const { renew } = await loadParts();
-    const keys = await renew(self.managers[0] ?? '', self, AbortSignal.timeout(joinTimeoutMs));
-    await this.#saveSelf(membership, { ...(this.#membership?.self ?? self), keys });
+    return await renew(self.managers[0] ?? '', self, AbortSignal.timeout(joinTimeoutMs));
   }
 
-  #keepFresh(certificate: () => string, renew: () => Promise<void>, signal: AbortSignal): void {
+  /** Renews the certificate of `self` in time, and stores what comes. */
+  #keepFresh(self: SelfRecord, renewOnce: () => Promise<SelfRecord['keys']>, signal: AbortSignal): void {
     const { clock, logger } = this.#deps;
-    void keepFresh({ clock, logger, certificate, renew }, signal);
+    const certificate = (): string => (this.#membership?.self ?? self).keys.certificatePem;
+    const renewAndSave = async (): Promise<void> => {
+      const keys = await renewOnce();
+      const membership = this.#membership;
+      if (membership !== undefined) await this.#saveSelf(membership, { ...membership.self, keys });
+    };
+    void keepFresh({ clock, logger, certificate, renew: renewAndSave }, signal);
   }
 
   async #close(): Promise<void> {
@@ -463,8 +456,6 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 }
 
-/** As Docker has it: an hour. */
-const shortestLifeMs = 3_600_000;
 function checkSpec({ certificateLifeMs, heartbeatMs, isAutolocked }: ClusterSpec): void {
   if (certificateLifeMs < shortestLifeMs)
     throw new LinkspanError(

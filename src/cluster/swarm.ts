@@ -18,15 +18,8 @@ export interface NodeSpec {
   readonly availability: Availability;
 }
 
-export interface ClusterNode {
-  /** 25 characters of base 36. */
-  readonly id: string;
-  /** Counts changes of the record: an update names the version that it is based on. */
-  readonly version: number;
-  /** RFC 3339 with nanoseconds. */
-  readonly createdAt: string;
-  readonly updatedAt: string;
-  readonly spec: NodeSpec;
+/** What a node says of itself. */
+export interface NodeDescription {
   readonly hostname: string;
   /** `x86_64`, and `linux`. */
   readonly architecture: string;
@@ -36,6 +29,17 @@ export interface ClusterNode {
   readonly engineVersion: string;
   /** `key=value` of the daemon's --label. */
   readonly engineLabels: Readonly<Record<string, string>>;
+}
+
+export interface ClusterNode extends NodeDescription {
+  /** 25 characters of base 36. */
+  readonly id: string;
+  /** Counts changes of the record: an update names the version that it is based on. */
+  readonly version: number;
+  /** RFC 3339 with nanoseconds. */
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  readonly spec: NodeSpec;
   readonly state: NodeState;
   /** Why it is not ready; empty if it is. */
   readonly message: string;

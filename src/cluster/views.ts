@@ -1,6 +1,7 @@
 /*
  * The records of a manager as its users see them. Pure.
  */
+import { lookUp } from '../base/lookup.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import { formatJoinToken } from './identity/joinToken.ts';
 import type { NodeRecord, SwarmRecord } from './membership/records.ts';
@@ -8,16 +9,13 @@ import type { Presence } from './membership/roster.ts';
 import type { Cluster, ClusterNode } from './swarm.ts';
 
 /** A full id, then a name, then what an id begins with. Codes nodeNotFound, nodeAmbiguous. */
-export function findNode(ref: string, nodes: readonly NodeRecord[]): NodeRecord {
-  const whole = nodes.filter(({ id }) => id === ref);
-  const named = nodes.filter(({ spec, description }) => spec.name === ref || description.hostname === ref);
-  const begun = nodes.filter(({ id }) => ref !== '' && id.startsWith(ref));
-  const found = [whole, named, begun].find((some) => some.length > 0) ?? [];
-  const [first, second] = found;
-  if (first === undefined) throw new LinkspanError('nodeNotFound', `node ${ref} not found`);
-  if (second !== undefined)
-    throw new LinkspanError('nodeAmbiguous', `node ${ref} is ambiguous (${found.length} matches found)`);
-  return first;
+export function findNode(ref: string, nodes: ReadonlyMap<string, NodeRecord>): NodeRecord {
+  const isCalled = ({ spec, description }: NodeRecord): boolean =>
+    spec.name === ref || description.hostname === ref;
+  const result = lookUp(ref, nodes, () => [...nodes.values()].filter(isCalled));
+  if (result.found !== undefined) return result.found;
+  if (result.matches === 0) throw new LinkspanError('nodeNotFound', `node ${ref} not found`);
+  throw new LinkspanError('nodeAmbiguous', `node ${ref} is ambiguous (${result.matches} matches found)`);
 }
 
 export function toClusterNode(record: NodeRecord, { state, message }: Presence): ClusterNode {

@@ -3,7 +3,7 @@
  */
 import { availableParallelism, hostname, machine, networkInterfaces, totalmem } from 'node:os';
 import type { SystemAddress } from '../cluster/membership/addresses.ts';
-import type { NodeDescription } from '../cluster/membership/records.ts';
+import type { NodeDescription } from '../cluster/swarm.ts';
 import { parseIp } from '../net/ip.ts';
 import { containsIp, linkLocal6, type Prefix } from '../net/prefix.ts';
 

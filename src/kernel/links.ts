@@ -75,7 +75,7 @@ function dumpFamilies<T>(dump: (family: IpFamily) => readonly T[]): readonly T[]
 }
 
 /** True if the request was done, false if what it makes is there already. */
-export function ensure(socket: NetlinkSocket, request: Request): boolean {
+function ensure(socket: NetlinkSocket, request: Request): boolean {
   const [failure] = socket.exchange([request]);
   if (failure !== undefined && failure.code !== 'EEXIST') throw failure;
   return failure === undefined;

@@ -8,10 +8,9 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { join } from 'node:path';
 import { createRunner, eventually, type Runner, type Transcript } from '../compat/command.ts';
-import { processes } from '../compat/daemonFixture.ts';
+import { ping, stopContainerd } from '../compat/daemonFixture.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -49,18 +48,6 @@ function makeNamespaces(): void {
 function removeNamespaces(): void {
   for (const host of hostNames) ip('netns', 'del', host);
   ip('link', 'del', 'underlay');
-}
-
-function ping(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const call = request({ socketPath, path: '/_ping', timeout: 1000 }, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    });
-    call.once('error', () => resolve(false));
-    call.once('timeout', () => call.destroy(new Error('timeout')));
-    call.end();
-  });
 }
 
 /** A machine with its daemon. */
@@ -114,9 +101,7 @@ export class Host {
 
   async end(): Promise<void> {
     await this.kill('SIGTERM');
-    for (const { pid, command } of processes())
-      if (command.includes(join(this.#folder, 'exec')) && command.includes('containerd'))
-        process.kill(pid, 'SIGKILL');
+    stopContainerd(join(this.#folder, 'exec'));
   }
 
   #logTail(): string {

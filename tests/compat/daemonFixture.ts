@@ -81,7 +81,8 @@ function commandLine(engine: Engine, folder: string, extra: readonly string[]): 
   ];
 }
 
-function ping(socketPath: string): Promise<boolean> {
+/** True if a daemon answers there. */
+export function ping(socketPath: string): Promise<boolean> {
   return new Promise((resolve) => {
     const call = request({ socketPath, path: '/_ping', timeout: 1000 }, (response) => {
       response.resume();
@@ -195,7 +196,7 @@ async function removeContainers(cli: Runner): Promise<void> {
 }
 
 /** A private containerd may outlive its daemon on purpose; here it must not. */
-function stopContainerd(execRoot: string): void {
+export function stopContainerd(execRoot: string): void {
   for (const { pid, command } of processes()) {
     if (command.includes(execRoot) && command.includes('containerd')) {
       try {

@@ -28,6 +28,7 @@ import {
 } from '@peculiar/x509';
 import type { Clock } from '../../base/clock.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { NodeRole } from '../swarm.ts';
 import { digestOf } from './joinToken.ts';
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const;
@@ -40,8 +41,6 @@ const backdateMs = hourMs;
 
 /** How long a node's certificate is good: 90 days. */
 const defaultLifeMs = 90 * 24 * hourMs;
-
-export type NodeRole = 'manager' | 'worker';
 
 /** Of a certificate, or for one. */
 export interface NodeSubject {

@@ -9,7 +9,8 @@ import { test } from 'node:test';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import { systemClock } from '../../base/clock.ts';
 import { HandClock } from '../../base/handClock.ts';
-import { Authority, type KeyPair, type NodeRole, requestCertificate, subjectOf } from './authority.ts';
+import type { NodeRole } from '../swarm.ts';
+import { Authority, type KeyPair, requestCertificate, subjectOf } from './authority.ts';
 import { digestOf, equalSecrets, formatJoinToken, newSecret, parseJoinToken } from './joinToken.ts';
 
 const nodeId = 'n'.repeat(25);

@@ -28,6 +28,11 @@ export function splitHostPort(text: string): { readonly host: string; readonly p
   return port > 65535 ? undefined : { host, port };
 }
 
+/** Of an address that we made. */
+export function hostOf(address: string): string {
+  return splitHostPort(address)?.host ?? '';
+}
+
 function refuse(message: string): never {
   throw new LinkspanError('requestInvalid', message);
 }

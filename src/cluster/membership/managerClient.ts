@@ -12,6 +12,7 @@ import {
   type JoinCall,
   managerName,
   maxBodyBytes,
+  parseJson,
   path,
   readJoinAnswer,
 } from './protocol.ts';
@@ -54,17 +55,9 @@ function ask(
   });
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /** What a manager said where it refused. */
 function refusalOf({ status, text }: { readonly status: number; readonly text: string }): LinkspanError {
-  const { message } = (parse(text) ?? {}) as { readonly message?: unknown };
+  const { message } = (parseJson(text) ?? {}) as { readonly message?: unknown };
   const said = typeof message === 'string' ? message : `the manager answered with status ${status}`;
   return new LinkspanError(status === 501 ? 'notImplemented' : 'joinRefused', said);
 }
@@ -98,7 +91,7 @@ export async function askToJoin(
       const rootPem = await fetchRoot(remote, token, signal);
       const body: JoinCall = { ...call, secret: token.secret, request: requestPem };
       const said = await ask(remote, { method: 'POST', path: path.join, body, ca: rootPem, signal });
-      const answer = said.status === 200 ? readJoinAnswer(parse(said.text)) : undefined;
+      const answer = said.status === 200 ? readJoinAnswer(parseJson(said.text)) : undefined;
       if (answer === undefined) throw refusalOf(said);
       const managers = [...new Set([...answer.managers, remote])];
       return {
@@ -126,7 +119,7 @@ export async function renew(
   const { requestPem, keyPem } = await requestCertificate();
   const body = { request: requestPem };
   const said = await ask(manager, { method: 'POST', path: path.renew, body, ca: rootPem, keys, signal });
-  const { certificate } = (parse(said.text) ?? {}) as { readonly certificate?: unknown };
+  const { certificate } = (parseJson(said.text) ?? {}) as { readonly certificate?: unknown };
   if (said.status !== 200 || typeof certificate !== 'string') throw refusalOf(said);
   return { certificatePem: certificate, keyPem };
 }

@@ -9,8 +9,7 @@
  * A session begins with `hello` and `welcome`; then managers ping (RFC 6455) at each heartbeat. Fields that a side does
  * not know are left alone, so that versions mix; `hello` tells which versions of the messages a node speaks.
  */
-import type { Availability, NodeRole } from '../swarm.ts';
-import type { NodeDescription } from './records.ts';
+import type { Availability, NodeDescription, NodeRole } from '../swarm.ts';
 
 export const protocolVersion = 1;
 /** A manager's name in its certificate: what its clients ask for. */
@@ -154,8 +153,13 @@ export function parseMessage(data: Buffer | ArrayBuffer | readonly Buffer[]): un
     : data instanceof ArrayBuffer
       ? Buffer.from(data)
       : Buffer.concat(data);
+  return parseJson(bytes.toString('utf8'));
+}
+
+/** Undefined if it is none. */
+export function parseJson(text: string): unknown {
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return JSON.parse(text);
   } catch {
     return undefined;
   }

@@ -8,8 +8,8 @@
  * Whether a node is there is not stored: managers hear it (roster.ts).
  */
 import { createHash } from 'node:crypto';
-import type { KeyPair, NodeRole } from '../identity/authority.ts';
-import type { ClusterSpec, NodeSpec } from '../swarm.ts';
+import type { KeyPair } from '../identity/authority.ts';
+import type { ClusterSpec, NodeDescription, NodeRole, NodeSpec } from '../swarm.ts';
 
 /** This node in the swarm that it belongs to. */
 export interface SelfRecord {
@@ -40,17 +40,6 @@ export interface SwarmRecord {
   readonly dataPathPort: number;
   readonly addressPools: readonly string[];
   readonly subnetLength: number;
-}
-
-/** What a node says of itself. */
-export interface NodeDescription {
-  readonly hostname: string;
-  readonly architecture: string;
-  readonly os: string;
-  readonly nanoCpus: number;
-  readonly memoryBytes: number;
-  readonly engineVersion: string;
-  readonly engineLabels: Readonly<Record<string, string>>;
 }
 
 export interface NodeRecord {

@@ -54,6 +54,10 @@ export class Roster {
     return [...this.#nodes.values()].sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
   }
 
+  get byId(): ReadonlyMap<string, NodeRecord> {
+    return this.#nodes;
+  }
+
   find(id: string): NodeRecord | undefined {
     return this.#nodes.get(id);
   }

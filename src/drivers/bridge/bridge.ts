@@ -260,8 +260,7 @@ class BridgeDriver implements Driver {
 
   /** Those about IPv6 only on a bridge of ours. */
   sysctlsOf(network: DriverNetwork): readonly Sysctl[] {
-    const { bridge } = parseBridgeOptions(network);
-    return [...loopbackSysctls(network, bridge), ...ipv6Sysctls(network, bridge)];
+    return bridgeSysctls(network, parseBridgeOptions(network).bridge);
   }
 
   async repairNetwork(network: DriverNetwork): Promise<readonly string[]> {

@@ -5,7 +5,7 @@
 import { parseTimestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Store } from '../../store/store.ts';
-import { lookUp } from '../lookup.ts';
+import { lookUp } from '../../base/lookup.ts';
 import type { Container, ContainerId } from '../model.ts';
 import { LiveContainer } from './liveContainer.ts';
 

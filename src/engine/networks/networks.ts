@@ -16,7 +16,7 @@ import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
 import { type Prefix, prefixOf } from '../../net/prefix.ts';
 import type { NetworkFilter, Networks, PoolStatus } from '../engine.ts';
 import type { EventLog } from '../events.ts';
-import { lookUp } from '../lookup.ts';
+import { lookUp } from '../../base/lookup.ts';
 import type { Endpoint, Network, NetworkId, NetworkRequest } from '../model.ts';
 import { withSecondChance } from '../secondChance.ts';
 import { fromConfiguration, planConfiguration } from './configurations.ts';

@@ -18,7 +18,8 @@ export function lookUp<T extends { readonly id: string }>(
   const named = byName(ref);
   if (named.length === 1 && named[0] !== undefined) return { found: named[0] };
   if (named.length > 1) return { found: undefined, matches: named.length, isName: true };
-  if (!/^[0-9a-f]{1,64}$/.test(ref)) return { found: undefined, matches: 0, isName: false };
+  // Ids are hex digits, or of base 36.
+  if (!/^[0-9a-z]{1,64}$/.test(ref)) return { found: undefined, matches: 0, isName: false };
   const prefixed = [...byId.values()].filter(({ id }) => id.startsWith(ref));
   if (prefixed.length === 1 && prefixed[0] !== undefined) return { found: prefixed[0] };
   return { found: undefined, matches: prefixed.length, isName: false };
