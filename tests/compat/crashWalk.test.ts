@@ -432,7 +432,10 @@ for (const operation of engine === undefined ? [] : operations) {
     for (let n = 1; n <= most; n++) {
       const where = `${name}, ${how} at step ${n} of ${own} to ${most}`;
       await inWorld(async (there) => {
-        const isReached = await at(there, operation, n, where);
+        let isReached = false;
+        // A look of the reconciler that fell into every counted run may be missing in one.
+        for (let tries = 0; !isReached && tries < (n > own ? 1 : 3); tries++)
+          isReached = await at(there, operation, n, where);
         assert.ok(isReached || n > own, `${where} was not reached`);
       }).catch((error: Error) => {
         failures.push(error.message);
@@ -448,6 +451,9 @@ for (const operation of engine === undefined ? [] : operations) {
       const after: number[] = [];
       for (let i = 0; i < 3; i++) {
         await setUp(daemon, steps);
+        await order(daemon, 'count');
+        // What the reconciler still looks at after the set-up is not the operation's.
+        await stepsInAll(daemon);
         await order(daemon, 'count');
         const { status } = await run(daemon);
         before.push(await stepsSeen(daemon));

@@ -1,0 +1,149 @@
+/*
+ * The face of a swarm's networks to the engine: what managers decide and every node knows. A swarm network is the same on
+ * all nodes; who is attached to it where is a table of endpoints, of which a node gets those of the networks that it
+ * follows. Managers give out subnets, VNIs and addresses; nodes own their endpoints and are the truth about them.
+ * Records are JSON, addresses are text in canonical form, ids of networks have 25 characters of base 36.
+ * Without a swarm there are no networks and no nodes, and what needs a manager throws code noSwarm.
+ */
+import type { Events } from '../base/events.ts';
+
+export interface SwarmPool {
+  readonly subnet: string;
+  readonly ipRange?: string;
+  /** Without length. */
+  readonly gateway?: string;
+  readonly auxAddresses: Readonly<Record<string, string>>;
+}
+
+/** What a network is; its driver is overlay. */
+export interface SwarmNetworkSpec {
+  readonly name: string;
+  readonly isInternal: boolean;
+  /** As asked for at create; says nothing about who may be attached (that is an option's). */
+  readonly isAttachable: boolean;
+  /** The one that every swarm has from the start. */
+  readonly isIngress: boolean;
+  readonly hasIpv4: boolean;
+  readonly hasIpv6: boolean;
+  readonly pools: readonly SwarmPool[];
+  /** One for each segment, in the order of the driver's segments. */
+  readonly vnis: readonly number[];
+  /** As given, without the VNIs unless the user chose them. */
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface SwarmNetwork extends SwarmNetworkSpec {
+  readonly id: string;
+  /** RFC 3339 with nanoseconds. */
+  readonly createdAt: string;
+}
+
+/** What a new network must keep clear of, and what it may choose from. */
+export interface SwarmSurroundings {
+  readonly networks: readonly SwarmNetwork[];
+  /** `10.0.0.0/8`, of the swarm. */
+  readonly addressPools: readonly string[];
+  /** Of the subnets that are cut from them. */
+  readonly subnetLength: number;
+}
+
+/** An endpoint of this node, as the engine says it should be. */
+export interface EndpointClaim {
+  /** Never used again. */
+  readonly endpointId: string;
+  readonly networkId: string;
+  readonly containerId: string;
+  readonly containerName: string;
+  readonly mac: string;
+  /** What a resolver knows it by on this network; the first is the name that PTR answers. */
+  readonly dnsNames: readonly string[];
+  /** Exactly these, without length; where absent, any of the network's families. */
+  readonly ipv4?: string;
+  readonly ipv6?: string;
+  /** False: the container does not run, and its addresses are kept for it. */
+  readonly isUp: boolean;
+}
+
+/** A row of a network's table. */
+export interface SwarmEndpoint extends EndpointClaim {
+  readonly nodeId: string;
+  /** Of the store, when it was written: of two rows of one endpoint or one address the higher is the truth. */
+  readonly revision: number;
+}
+
+export interface SwarmNode {
+  readonly id: string;
+  readonly hostname: string;
+  /** Underlay address of its end of the tunnels, without a port. */
+  readonly vtep: string;
+  /** Its endpoints keep their addresses and entries, but names do not lead to them. */
+  readonly isDown: boolean;
+}
+
+export interface SwarmNetworksEvents extends Record<string, unknown> {
+  /** Networks that came or are gone; all are gone when the node leaves its swarm. */
+  readonly networks: { readonly added: readonly SwarmNetwork[]; readonly removed: readonly SwarmNetwork[] };
+  /**
+   * Of a followed network: endpoints of other nodes that are up. `isSnapshot`: `added` are all of them. An endpoint in
+   * `added` that was known replaces what was known.
+   */
+  readonly peers: {
+    readonly networkId: string;
+    readonly isSnapshot: boolean;
+    readonly added: readonly SwarmEndpoint[];
+    readonly removed: readonly SwarmEndpoint[];
+  };
+  /** A node came, went, moved to another address, or is down or up. */
+  readonly nodes: { readonly changed: readonly string[] };
+  /** The manager refuses what this node says it has (its address is another's by now). */
+  readonly refused: {
+    readonly networkId: string;
+    readonly endpointId: string;
+    readonly message: string;
+  };
+}
+
+export interface SwarmNetworks {
+  readonly events: Events<SwarmNetworksEvents>;
+  /** As far as this node knows: from a manager, or from its cache while none answers. */
+  readonly networks: readonly SwarmNetwork[];
+  /** This node's end of the tunnels; undefined without a swarm. */
+  readonly dataPath: { readonly nodeId: string; readonly address: string; readonly port: number } | undefined;
+  findNode(id: string): SwarmNode | undefined;
+  /** Of a followed network: endpoints of other nodes that are up. */
+  peers(networkId: string): readonly SwarmEndpoint[];
+
+  /**
+   * Managers only (code notManager, noSwarm). `plan` is pure and is called again where another change came between; what
+   * it throws is thrown. Resolves when this node knows the network. Code networkNameTaken.
+   */
+  createNetwork(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork>;
+  /** Managers only. Code networkInUse while endpoints of any node are on it, networkNotFound. */
+  removeNetwork(id: string): Promise<void>;
+
+  /**
+   * Leases addresses and writes the endpoint's row, in one transaction. The same endpoint again changes its row (never its
+   * addresses). Codes networkNotFound, addressTaken, addressInvalid, addressesExhausted, managerUnreachable.
+   */
+  claim(claim: EndpointClaim): Promise<SwarmEndpoint>;
+  /**
+   * Forgets endpoints of this node and frees their addresses. Resolves when a manager has done so; where none answers within
+   * two seconds, resolves all the same: the next session tells it (`own`). Never rejects.
+   */
+  release(endpoints: readonly Pick<EndpointClaim, 'networkId' | 'endpointId'>[]): Promise<void>;
+  /** Changes rows of this node (up or not, names); otherwise as `release`. */
+  amend(claims: readonly EndpointClaim[]): Promise<void>;
+
+  /** Resolves when the network's table is known, from a manager or, where none answers within two seconds, from the cache. Idempotent. */
+  follow(networkId: string): Promise<void>;
+  unfollow(networkId: string): void;
+  /** All rows of a network, of every node, this one's too. From a manager, else what is known here. */
+  endpoints(networkId: string): Promise<readonly SwarmEndpoint[]>;
+}
+
+/**
+ * What the engine says that this node has, with addresses: told at the beginning of each session, and then the truth. Rows
+ * of this node that it does not name are dropped.
+ */
+export type OwnEndpoints = () => readonly EndpointClaim[];
