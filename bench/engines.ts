@@ -159,7 +159,11 @@ export async function startContainer(
 /** The busybox image as an archive in `folder`. */
 export function makeImage(folder: string): string {
   const image = join(folder, 'busybox.tar');
-  execFileSync(join(root, 'scripts/node'), [join(root, 'tools/busyboxImage.ts'), '--save', image]);
+  execFileSync(join(root, 'scripts/node'), [
+    join(root, 'src/frontends/lab/busyboxImage.ts'),
+    '--save',
+    image,
+  ]);
   return image;
 }
 

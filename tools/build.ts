@@ -19,6 +19,7 @@ const root = join(import.meta.dirname, '..');
 const entries: Readonly<Record<string, string>> = {
   linkspand: 'src/daemon/main.ts',
   linkspan: 'src/frontends/cli/main.ts',
+  busyboxImage: 'src/frontends/lab/busyboxImage.ts',
   dnsWorker: 'src/dns/dnsWorker.ts',
   kernelWorker: 'src/kernel/kernelWorker.ts',
   nftWorker: 'src/kernel/nftWorker.ts',

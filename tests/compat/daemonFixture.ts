@@ -185,7 +185,11 @@ export async function startDaemon(engine: Engine, extra: readonly string[] = [])
 export function busyboxImage(): string {
   const path = '/run/compat/busybox.tar';
   if (!readdirSync('/run/compat').includes('busybox.tar'))
-    execFileSync(join(root, 'scripts/node'), [join(root, 'tools/busyboxImage.ts'), '--save', path]);
+    execFileSync(join(root, 'scripts/node'), [
+      join(root, 'src/frontends/lab/busyboxImage.ts'),
+      '--save',
+      path,
+    ]);
   return path;
 }
 

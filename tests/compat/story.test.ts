@@ -115,7 +115,11 @@ for (const engine of engines()) {
     test('images are loaded, imported, tagged and removed', async () => {
       const { cli } = daemon;
       const rootfs = '/run/compat/rootfs.tar';
-      execFileSync(join(root, 'scripts/node'), [join(root, 'tools/busyboxImage.ts'), '--rootfs', rootfs]);
+      execFileSync(join(root, 'scripts/node'), [
+        join(root, 'src/frontends/lab/busyboxImage.ts'),
+        '--rootfs',
+        rootfs,
+      ]);
       await cli(['images'], { stdout: /^REPOSITORY +TAG +IMAGE ID +CREATED +SIZE\nbusybox +latest/ });
       await cli(['import', '-c', 'CMD ["echo","imported"]', rootfs, 'mine:1'], {
         stdout: /^sha256:[0-9a-f]{64}$/,

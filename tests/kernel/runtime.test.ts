@@ -21,7 +21,7 @@ import { openSeam } from '../../src/base/seam.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
 import { type ContainerdRuntime, openRuntime } from '../../src/runtime/containerd/openRuntime.ts';
 import type { OciSpec, StdioPaths } from '../../src/runtime/runtime.ts';
-import { buildBusyboxRootfs } from '../../tools/busyboxImage.ts';
+import { buildBusyboxRootfs } from '../../src/frontends/lab/busyboxImage.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'linkspan-runtime-'));
 const dataRoot = join(folder, 'data');

@@ -40,7 +40,14 @@ export interface Command {
   /** True where what follows the first argument is not for the CLI (`run`, `exec`, `top`). */
   readonly stopsAtFirstArgument?: boolean;
   /** Completes its arguments with names of this kind. */
-  readonly completes?: 'container' | 'network' | 'image' | 'networkThenContainer' | 'node' | 'object';
+  readonly completes?:
+    | 'container'
+    | 'network'
+    | 'image'
+    | 'networkThenContainer'
+    | 'node'
+    | 'object'
+    | 'labHost';
   readonly run: (invocation: Invocation) => Promise<void>;
 }
 

@@ -4,6 +4,7 @@
 import type { Command, Group } from './command.ts';
 import { containerCommands } from './containers/index.ts';
 import { imageCommands } from './images/index.ts';
+import { labCommands } from './lab/index.ts';
 import { networkCommands } from './networks/index.ts';
 import { nodeCommands } from './node/index.ts';
 import { swarmCommands } from './swarm/index.ts';
@@ -14,6 +15,7 @@ export const groups: readonly Group[] = [
   { name: 'container', summary: 'Manage containers' },
   { name: 'firewall', summary: 'Look at the firewall rules of Linkspan' },
   { name: 'image', summary: 'Manage images' },
+  { name: 'lab', summary: 'Try Linkspan on several hosts, made of namespaces of this machine' },
   { name: 'network', summary: 'Manage networks' },
   { name: 'node', summary: 'Manage Swarm nodes' },
   { name: 'swarm', summary: 'Manage Swarm' },
@@ -26,6 +28,7 @@ export const commonPaths: readonly string[] = ['run', 'exec', 'ps', 'pull', 'ima
 export const commands: readonly Command[] = [
   ...containerCommands,
   ...imageCommands,
+  ...labCommands,
   ...networkCommands,
   ...nodeCommands,
   ...swarmCommands,

@@ -21,6 +21,7 @@ const nameQueries: Readonly<Record<string, string>> = {
   container: `${programName} ps -a --format '{{.Names}}'`,
   network: `${programName} network ls --format '{{.Name}}'`,
   node: `${programName} node ls --format '{{.Hostname}}'`,
+  labHost: `${programName} lab ls -q`,
   image: `${programName} images --format '{{.Repository}}:{{.Tag}}'`,
 };
 
@@ -35,6 +36,7 @@ function kindsOf(command: Command): string[] {
     case 'container':
     case 'network':
     case 'node':
+    case 'labHost':
     case 'image':
       return [completes];
   }

@@ -1,17 +1,26 @@
 /*
- * Builds a small image from the machine's own static busybox, so that tests and the demo need no registry:
+ * Builds a small image from the machine's own static busybox, so that labs, tests and the demo need no registry:
  * a root file system tar (busybox, a symlink per applet, /etc/passwd and the usual folders) and a docker-save
  * tar `busybox:latest` around it. Output depends on the busybox binary only, so its digests are stable.
- * Run: scripts/node tools/busyboxImage.ts [--tag NAME:TAG] [--rootfs FILE] [--save FILE]
+ * Run: scripts/node src/frontends/lab/busyboxImage.ts [--tag NAME:TAG] [--rootfs FILE] [--save FILE]
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { parseArgs, promisify } from 'node:util';
 import { type Pack, pack } from 'tar-stream';
 
-const candidatePaths = ['/bin/busybox', '/usr/bin/busybox', '/usr/local/bin/busybox'];
+const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
+const candidatePaths: readonly string[] = [
+  '/bin/busybox',
+  '/usr/bin/busybox',
+  '/usr/local/bin/busybox',
+  // Where scripts/setup unpacks one when the machine's own needs libraries.
+  join(process.env['LINKSPAN_TEST_CACHE'] ?? join(cache, 'linkspan'), 'busybox/bin/busybox'),
+];
 /** Every file's time; a fixed one keeps digests stable. */
 const epoch = new Date('2024-01-01T00:00:00Z');
 
