@@ -21,6 +21,7 @@ import { parseJoinToken } from './identity/joinToken.ts';
 import { LocalSwarm } from './localSwarm.ts';
 import { path } from './membership/protocol.ts';
 import type { ClusterSpec, InitRequest, JoinRequest } from './swarm.ts';
+import type { EndpointClaim, SwarmNetworkSpec } from './swarmNetworks.ts';
 
 const spec: ClusterSpec = {
   name: 'default',
@@ -58,6 +59,7 @@ class Machine implements AsyncDisposable {
   readonly name: string;
   store!: Store;
   swarm!: LocalSwarm;
+  own: readonly EndpointClaim[] = [];
 
   constructor(name: string) {
     this.name = name;
@@ -71,7 +73,9 @@ class Machine implements AsyncDisposable {
       logger: silentLogger,
       describe: () => description(this.name),
       systemAddresses: () => [],
+      ownEndpoints: () => this.own,
     });
+    this.swarm.start();
     return this;
   }
 
@@ -357,4 +361,91 @@ test('the port takes garbage, floods and half requests without harm', async () =
   await Promise.all(Array.from({ length: 50 }, () => post(address, '{}').catch(() => 0)));
   await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
   assert.equal(stateOf(manager, 'w1'), 'ready');
+});
+
+const overlay = (name: string, n: number): SwarmNetworkSpec => ({
+  ...{ name, isInternal: false, isAttachable: true, isIngress: false, hasIpv4: true, hasIpv6: false },
+  pools: [{ subnet: `10.0.${n}.0/24`, gateway: `10.0.${n}.1`, auxAddresses: {} }],
+  ...{ vnis: [4096 + n], options: {}, labels: {} },
+});
+
+const claimOf = (networkId: string, endpointId: string): EndpointClaim => ({
+  ...{ networkId, endpointId, containerId: `c-${endpointId}`, containerName: endpointId, isUp: true },
+  ...{ mac: '02:00:00:00:00:01', dnsNames: [endpointId] },
+});
+
+test('without a swarm there are no networks, and what needs one says so', async () => {
+  await using one = await open('m1');
+  const { networks } = one.swarm;
+  assert.deepEqual([networks.networks, networks.dataPath], [[], undefined]);
+  await networks.follow('none');
+  assert.deepEqual([networks.peers('none'), await networks.endpoints('none')], [[], []]);
+  const message = /Use "docker swarm init" or "docker swarm join"/;
+  await assert.rejects(
+    networks.createNetwork(() => overlay('a', 1)),
+    { code: 'noSwarm', message },
+  );
+  await assert.rejects(networks.claim(claimOf('none', 'e1')), { code: 'noSwarm', message });
+  await networks.release([claimOf('none', 'e1')]);
+});
+
+test('networks and endpoints reach the other node, outlive its daemon, and go with its membership', async () => {
+  await using pair = await openPair();
+  const { manager, worker, address } = pair;
+  await worker.swarm.join(joinRequest(manager.swarm.cluster().tokens.worker, address));
+  const { networks: here } = manager.swarm;
+  const { networks: there } = worker.swarm;
+  assert.deepEqual(
+    here.networks.map(({ name, vnis, pools }) => [name, vnis, pools[0]?.subnet]),
+    [['ingress', [4096], '10.0.0.0/24']],
+  );
+  const message = /Worker nodes can't be used to view or modify cluster state/;
+  await assert.rejects(
+    there.createNetwork(() => overlay('a', 1)),
+    { code: 'notManager', message },
+  );
+  const { id } = await here.createNetwork(({ networks, addressPools, subnetLength }) => {
+    assert.deepEqual([networks.length, addressPools, subnetLength], [1, ['10.0.0.0/8'], 24]);
+    return overlay('a', 1);
+  });
+  await until('the worker knows it', () => there.networks.some((one) => one.id === id));
+  await Promise.all([here.follow(id), there.follow(id)]);
+  const row = await there.claim(claimOf(id, 'e1'));
+  assert.deepEqual([row.ipv4, row.nodeId], ['10.0.1.2', worker.swarm.status().nodeId]);
+  worker.own = [{ ...claimOf(id, 'e1'), ipv4: '10.0.1.2' }];
+  await until('the manager sees it', () => here.peers(id)[0]?.ipv4 === '10.0.1.2');
+  assert.deepEqual([here.findNode(row.nodeId)?.hostname, there.peers(id)], ['w1', []]);
+  assert.equal((await here.claim(claimOf(id, 'e2'))).ipv4, '10.0.1.3');
+  manager.own = [{ ...claimOf(id, 'e2'), ipv4: '10.0.1.3' }];
+  await until('the worker sees that', () => there.peers(id)[0]?.endpointId === 'e2');
+  await assert.rejects(here.removeNetwork(id), { code: 'swarmNetworkInUse' });
+
+  await worker.close();
+  await manager.close();
+  await worker.open();
+  const cached = worker.swarm.networks;
+  assert.deepEqual(cached.networks.map(({ name }) => name).sort(), ['a', 'ingress']);
+  assert.equal(cached.dataPath?.port, 4789);
+  await cached.follow(id);
+  assert.deepEqual(
+    cached.peers(id).map(({ endpointId }) => endpointId),
+    ['e2'],
+  );
+  await manager.open();
+  await until('the worker is back', () => stateOf(manager, 'w1') === 'ready');
+  assert.deepEqual(
+    (await manager.swarm.networks.endpoints(id)).map(({ endpointId }) => endpointId),
+    ['e1', 'e2'],
+  );
+
+  const gone: string[] = [];
+  cached.events.on('networks', ({ removed }) => gone.push(...removed.map(({ name }) => name)));
+  await worker.swarm.leave(false);
+  assert.deepEqual([gone.sort(), cached.networks, await worker.records()], [['a', 'ingress'], [], []]);
+  await until('it is down', () => manager.swarm.networks.findNode(row.nodeId)?.isDown === true);
+  await manager.swarm.removeNode('w1', false);
+  await manager.swarm.networks.release(manager.own);
+  manager.own = [];
+  await until('its endpoints are free', () => manager.swarm.networks.findNode(row.nodeId) === undefined);
+  await manager.swarm.networks.removeNetwork(id);
 });

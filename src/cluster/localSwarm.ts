@@ -12,10 +12,9 @@ import { KeyedMutex } from '../base/mutex.ts';
 import { timestamp } from '../base/timestamp.ts';
 import { LinkspanError, messageOf } from '../errors/linkspanError.ts';
 import type { Store, Write } from '../store/store.ts';
-import type { Authority } from './identity/authority.ts';
 import { newSecret, parseJoinToken } from './identity/joinToken.ts';
+import type { Manager } from './managing.ts';
 import { hostOf, resolveAddresses, type SystemAddress } from './membership/addresses.ts';
-import type { ManagerServer, ManagerState } from './membership/managerServer.ts';
 import type { ManagerSession } from './membership/managerSession.ts';
 import { protocolVersion } from './membership/protocol.ts';
 import {
@@ -28,7 +27,10 @@ import {
   swarmKey,
 } from './membership/records.ts';
 import { keepFresh } from './membership/renewal.ts';
-import { Roster } from './membership/roster.ts';
+import type { Roster } from './membership/roster.ts';
+import { NodeNetworks } from './networks/nodeNetworks.ts';
+import { firstWrites } from './networks/records.ts';
+import { refusals } from './refusals.ts';
 import type {
   Cluster,
   ClusterNode,
@@ -41,6 +43,7 @@ import type {
   Swarm,
   SwarmStatus,
 } from './swarm.ts';
+import type { OwnEndpoints, SwarmNetworks } from './swarmNetworks.ts';
 import { findNode, toCluster, toClusterNode } from './views.ts';
 
 export interface LocalSwarmDependencies {
@@ -50,6 +53,8 @@ export interface LocalSwarmDependencies {
   readonly describe: () => NodeDescription;
   /** Addresses of this machine but for loopback and link-local ones. */
   readonly systemAddresses: () => readonly SystemAddress[];
+  /** Asked from `start` on. */
+  readonly ownEndpoints: OwnEndpoints;
 }
 
 const loadParts = (): Promise<typeof import('./membership/parts.ts')> => import('./membership/parts.ts');
@@ -59,17 +64,10 @@ const shortestLifeMs = 3_600_000;
 /** Docker waits as long. */
 const joinTimeoutMs = 20_000;
 const defaultDataPathPort = 4789;
+/** Of one transaction. */
+const mostWrites = 1000;
 const defaultSubnetLength = 24;
 const defaultAddressPool = '10.0.0.0/8';
-
-const notActive =
-  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
-const notManager =
-  "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
-const alreadyActive =
-  'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
-const leavingAsLast =
-  'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message.';
 
 /** What a member has open. */
 interface Membership {
@@ -80,17 +78,10 @@ interface Membership {
   readonly stopping: AbortController;
 }
 
-interface Manager {
-  /** Its record of today. */
-  readonly record: { swarm: SwarmRecord };
-  readonly authority: Authority;
-  readonly roster: Roster;
-  readonly server: ManagerServer;
-}
-
 export class LocalSwarm implements Swarm, AsyncDisposable {
   readonly #deps: LocalSwarmDependencies;
   readonly #mutex = new KeyedMutex();
+  readonly #networks: NodeNetworks;
   #membership: Membership | undefined;
   /** Why the node is out of touch; empty if it is not. */
   #trouble = '';
@@ -98,13 +89,17 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   private constructor(deps: LocalSwarmDependencies) {
     this.#deps = deps;
+    this.#networks = new NodeNetworks(deps);
   }
 
   /** Takes up what an earlier daemon was a member of. A port that is taken is trouble, not a failure. */
   static async open(deps: LocalSwarmDependencies): Promise<LocalSwarm> {
     const swarm = new LocalSwarm(deps);
     const entry = await deps.store.get(selfKey);
-    if (entry === undefined) return swarm;
+    if (entry === undefined) {
+      await swarm.#forget();
+      return swarm;
+    }
     try {
       swarm.#membership = await swarm.#enter(entry.value as SelfRecord);
     } catch (error) {
@@ -116,6 +111,17 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#close();
+    await this.#networks.close();
+  }
+
+  /** There before, during and after a membership. */
+  get networks(): SwarmNetworks {
+    return this.#networks;
+  }
+
+  /** The engine knows its endpoints: from now on managers are told of them, and endpoints can be claimed. */
+  start(): void {
+    this.#networks.start();
   }
 
   status(): SwarmStatus {
@@ -161,11 +167,10 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
           '--force-new-cluster is not supported yet: there is one manager',
         );
       const addresses = resolveAddresses(request, this.#deps.systemAddresses());
-      const { Authority } = await loadParts();
+      const { Authority, certifySelf } = await loadParts();
       const authority = await Authority.create(clock);
       const swarmId = nodeIdOf(Buffer.from(newSecret()));
-      const { certificateLifeMs } = request.spec;
-      const { nodeId, keys } = await this.#certifySelf(authority, swarmId, certificateLifeMs);
+      const { nodeId, keys } = await certifySelf(authority, swarmId, request.spec.certificateLifeMs);
       const now = timestamp(clock);
       const made = { version: 1, createdAt: now, updatedAt: now };
       const swarm: SwarmRecord = {
@@ -179,6 +184,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         ...{ id: nodeId, ...made, epoch: 1, description: describe() },
         spec: { name: '', labels: {}, role: 'manager', availability: request.availability },
         address: hostOf(addresses.advertise),
+        dataPath: addresses.dataPath,
         managerAddress: addresses.advertise,
       };
       const self: SelfRecord = {
@@ -189,12 +195,14 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const records: readonly Write[] = [
         { key: swarmKey, put: swarm },
         { key: nodeKey(nodeId), put: node },
+        ...firstWrites(swarm, clock),
         { key: selfKey, put: self },
       ];
       await store.txn({ compare: [{ key: selfKey, is: 'absent' }], write: records });
       try {
         this.#membership = await this.#enter(self);
       } catch (error) {
+        await this.#networks.leave();
         await store.txn({ write: records.map(({ key }) => ({ key, del: true as const })) });
         throw error;
       }
@@ -213,6 +221,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const call = {
         description: describe(),
         address: hostOf(addresses.advertise),
+        dataPath: addresses.dataPath,
         availability: request.availability,
       };
       const signal = AbortSignal.timeout(joinTimeoutMs);
@@ -236,12 +245,13 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       if (membership === undefined && this.#trouble === '')
         throw new LinkspanError('noSwarmHere', 'This node is not part of a swarm');
       if (membership?.manager !== undefined && !isForced)
-        throw new LinkspanError('lastManager', leavingAsLast);
+        throw new LinkspanError('lastManager', refusals.lastManager);
       const { store, logger } = this.#deps;
-      const left = (await store.list('cluster/')).entries.map(({ key }) => ({ key, del: true as const }));
-      await store.txn({ write: [{ key: selfKey, del: true }, ...left] });
+      await store.txn({ write: [{ key: selfKey, del: true }] });
       membership?.session?.leave();
       await this.#close();
+      await this.#networks.leave();
+      await this.#forget();
       logger.info({ node: membership?.self.nodeId }, 'left the swarm');
     });
   }
@@ -310,13 +320,13 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   #checkInactive(): void {
     if (this.#membership !== undefined || this.#trouble !== '')
-      throw new LinkspanError('swarmActive', alreadyActive);
+      throw new LinkspanError('swarmActive', refusals.member);
   }
 
   #manager(): Manager {
-    if (this.#membership === undefined) throw new LinkspanError('notManager', notActive);
+    if (this.#membership === undefined) throw new LinkspanError('notManager', refusals.noSwarm);
     const { manager } = this.#membership;
-    if (manager === undefined) throw new LinkspanError('notManager', notManager);
+    if (manager === undefined) throw new LinkspanError('notManager', refusals.worker);
     return manager;
   }
 
@@ -329,8 +339,16 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     const stopping = new AbortController();
     this.#trouble = '';
     this.#isRemoved = false;
-    if (self.isManager) return { self, stopping, manager: await this.#manage(self, stopping.signal) };
-    const { ManagerSession } = await loadParts();
+    const { ManagerSession, openManager } = await loadParts();
+    if (self.isManager) {
+      const manager = await openManager({ ...this.#deps, networks: this.#networks }, self);
+      this.#keepFresh(self, () => manager.renew(), stopping.signal);
+      return { self, stopping, manager };
+    }
+    await this.#networks.enter({
+      ...{ nodeId: self.nodeId, address: self.dataPath },
+      port: () => (this.#membership?.self ?? self).dataPathPort ?? defaultDataPathPort,
+    });
     const session = new ManagerSession({
       self: () => this.#membership?.self ?? self,
       hello: () => ({
@@ -338,13 +356,15 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         versions: [protocolVersion],
         description: this.#deps.describe(),
         address: hostOf(self.advertise),
+        dataPath: self.dataPath,
       }),
       clock: this.#deps.clock,
       logger: this.#deps.logger,
     });
-    session.events.on('welcome', ({ managers }) => {
+    session.events.on('welcome', ({ managers, dataPathPort = defaultDataPathPort, link }) => {
       this.#trouble = '';
-      void this.#noteManagers(managers);
+      void this.#noteWelcome(managers, dataPathPort);
+      this.#networks.connect(link);
     });
     session.events.on('lost', ({ cause }) => (this.#trouble = `no manager answers: ${cause}`));
     session.events.on('removed', () => {
@@ -355,48 +375,6 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     session.start();
     this.#keepFresh(self, () => this.#askForKeys(self), stopping.signal);
     return { self, stopping, session };
-  }
-
-  async #manage(self: SelfRecord, signal: AbortSignal): Promise<Manager> {
-    const { store, clock, logger } = this.#deps;
-    const entry = await store.get(swarmKey);
-    if (entry === undefined) throw new LinkspanError('store', 'the record of the swarm is gone');
-    const record = { swarm: entry.value as SwarmRecord };
-    const { Authority, ManagerServer } = await loadParts();
-    const authority = await Authority.open(clock, record.swarm.root);
-    const roster = await Roster.open(store, clock);
-    const state = (): ManagerState => {
-      const { spec, secrets, id } = record.swarm;
-      const { certificateLifeMs, heartbeatMs } = spec;
-      return { swarmId: id, authority, secrets, certificateLifeMs, heartbeatMs, managers: self.managers };
-    };
-    const server = await ManagerServer.listen(
-      { roster, clock, logger, state, keys: self.keys, rootPem: self.rootPem },
-      self.listen,
-    );
-    roster.note(self.nodeId, { state: 'ready', message: '' });
-    const renewOnce = async (): Promise<SelfRecord['keys']> => {
-      const { certificateLifeMs } = record.swarm.spec;
-      const { keys } = await this.#certifySelf(authority, self.swarmId, certificateLifeMs, self.nodeId);
-      server.setKeys(keys);
-      return keys;
-    };
-    this.#keepFresh(self, renewOnce, signal);
-    return { record, authority, roster, server };
-  }
-
-  /** A manager needs nobody for that. Without `known`, the node's id comes from the key. */
-  async #certifySelf(
-    authority: Authority,
-    swarmId: string,
-    lifeMs: number,
-    known?: string,
-  ): Promise<{ readonly nodeId: string; readonly keys: SelfRecord['keys'] }> {
-    const { publicKeyOf, requestCertificate } = await loadParts();
-    const { requestPem, keyPem } = await requestCertificate();
-    const nodeId = known ?? nodeIdOf(await publicKeyOf(requestPem));
-    const certificatePem = await authority.issue(requestPem, { nodeId, swarmId, role: 'manager' }, lifeMs);
-    return { nodeId, keys: { certificatePem, keyPem } };
   }
 
   /** Resolves with the first welcome. Code joinTimeout; the node is a member all the same, and goes on trying. */
@@ -410,11 +388,24 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     await promise;
   }
 
-  async #noteManagers(managers: readonly string[]): Promise<void> {
+  async #noteWelcome(told: readonly string[], dataPathPort: number): Promise<void> {
     const membership = this.#membership;
-    if (membership === undefined || managers.length === 0) return;
-    if (String(managers) === String(membership.self.managers)) return;
-    await this.#saveSelf(membership, { ...membership.self, managers });
+    if (membership === undefined) return;
+    const { self } = membership;
+    const managers = told.length === 0 ? self.managers : told;
+    if (String(managers) === String(self.managers) && dataPathPort === self.dataPathPort) return;
+    await this.#saveSelf(membership, { ...self, managers, dataPathPort });
+  }
+
+  /** What is left of a membership that is over. */
+  async #forget(): Promise<void> {
+    const { store } = this.#deps;
+    for (const prefix of ['swarm/', 'cluster/']) {
+      const { entries } = await store.list(prefix);
+      const left = entries.map(({ key }) => ({ key, del: true as const }));
+      for (let i = 0; i < left.length; i += mostWrites)
+        await store.txn({ write: left.slice(i, i + mostWrites) });
+    }
   }
 
   async #saveSelf(membership: Membership, self: SelfRecord): Promise<void> {
@@ -452,7 +443,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     this.#isRemoved = false;
     membership?.stopping.abort();
     membership?.session?.[Symbol.dispose]();
-    await membership?.manager?.server[Symbol.asyncDispose]();
+    await membership?.manager?.[Symbol.asyncDispose]();
   }
 }
 

@@ -3,7 +3,8 @@
  * all nodes; who is attached to it where is a table of endpoints, of which a node gets those of the networks that it
  * follows. Managers give out subnets, VNIs and addresses; nodes own their endpoints and are the truth about them.
  * Records are JSON, addresses are text in canonical form, ids of networks have 25 characters of base 36.
- * Without a swarm there are no networks and no nodes, and what needs a manager throws code noSwarm.
+ * Without a swarm there are no networks and no nodes, and what needs a manager throws code noSwarm (on a worker
+ * notManager).
  */
 import type { Events } from '../base/events.ts';
 
@@ -116,15 +117,17 @@ export interface SwarmNetworks {
 
   /**
    * Managers only (code notManager, noSwarm). `plan` is pure and is called again where another change came between; what
-   * it throws is thrown. Resolves when this node knows the network. Code networkNameTaken.
+   * it throws is thrown. Resolves when this node knows the network. Codes networkNameTaken, networkConflict (a VNI of
+   * another's), poolOverlap.
    */
   createNetwork(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork>;
-  /** Managers only. Code networkInUse while endpoints of any node are on it, networkNotFound. */
+  /** Managers only. Code swarmNetworkInUse while endpoints of any node are on it, networkNotFound. */
   removeNetwork(id: string): Promise<void>;
 
   /**
    * Leases addresses and writes the endpoint's row, in one transaction. The same endpoint again changes its row (never its
-   * addresses). Codes networkNotFound, addressTaken, addressInvalid, addressesExhausted, managerUnreachable.
+   * addresses). Codes noSwarm, networkNotFound, addressTaken, addressInvalid, addressesExhausted, nodeRefused,
+   * managerUnreachable (after five seconds).
    */
   claim(claim: EndpointClaim): Promise<SwarmEndpoint>;
   /**
@@ -143,7 +146,9 @@ export interface SwarmNetworks {
 }
 
 /**
- * What the engine says that this node has, with addresses: told at the beginning of each session, and then the truth. Rows
- * of this node that it does not name are dropped.
+ * What the engine says that this node has, with addresses: told at the beginning of each session and after a change that
+ * no manager took, and then the truth. Rows of this node that it does not name are dropped, but for those that were
+ * claimed since the daemon began and neither named since nor released. An endpoint is named no more from the moment that
+ * `release` is called for it, and as it will be from the moment that `amend` is.
  */
 export type OwnEndpoints = () => readonly EndpointClaim[];

@@ -173,8 +173,10 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
       ...{ store, logger, clock: systemClock },
       describe: () => describeNode(version, config.labels),
       systemAddresses: () => systemAddresses(half.table.subnets),
+      ownEndpoints: () => [],
     }),
   );
+  swarm.start();
   const engine: Engine = {
     networks: half.networks,
     containers,

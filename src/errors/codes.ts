@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'networkNameTaken'
   | 'networkAmbiguous'
   | 'networkInUse'
+  | 'swarmNetworkInUse'
   | 'networkPredefined'
   | 'networkConfigInvalid'
   | 'networkConflict'
@@ -40,6 +41,8 @@ export type ErrorCode =
   | 'nodeNotFound'
   | 'nodeAmbiguous'
   | 'nodeInUse'
+  | 'nodeRefused'
+  | 'managerUnreachable'
   | 'addressTaken'
   | 'addressInvalid'
   | 'addressesExhausted'
@@ -81,6 +84,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   networkNameTaken: 'conflict',
   networkAmbiguous: 'invalid',
   networkInUse: 'forbidden',
+  swarmNetworkInUse: 'invalid',
   networkPredefined: 'forbidden',
   networkConfigInvalid: 'invalid',
   networkConflict: 'forbidden',
@@ -101,6 +105,8 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   nodeNotFound: 'notFound',
   nodeAmbiguous: 'invalid',
   nodeInUse: 'invalid',
+  nodeRefused: 'forbidden',
+  managerUnreachable: 'unavailable',
   // addresses and endpoints
   addressTaken: 'forbidden',
   addressInvalid: 'invalid',
@@ -141,3 +147,8 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   daemonRunning: 'conflict',
   notRoot: 'forbidden',
 };
+
+/** True if `text` is a code of this version: for what comes from another program. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(errorCodes, text);
+}

@@ -14,6 +14,7 @@ import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { parseIp } from '../../net/ip.ts';
 import { type Authority, type KeyPair, publicKeyOf, subjectOf } from '../identity/authority.ts';
 import { equalSecrets } from '../identity/joinToken.ts';
+import type { TableServer } from '../networks/tableServer.ts';
 import type { NodeRole } from '../swarm.ts';
 import { splitHostPort } from './addresses.ts';
 import {
@@ -34,6 +35,7 @@ import {
 } from './protocol.ts';
 import { type NodeRecord, nodeIdOf } from './records.ts';
 import type { Roster } from './roster.ts';
+import { WebSocketLink } from './webSocketLink.ts';
 
 /** What the swarm is like now; read for every request. */
 export interface ManagerState {
@@ -43,10 +45,13 @@ export interface ManagerState {
   readonly certificateLifeMs: number;
   readonly heartbeatMs: number;
   readonly managers: readonly string[];
+  /** UDP, of VXLAN. */
+  readonly dataPathPort: number;
 }
 
 export interface ManagerServerDependencies {
   readonly roster: Roster;
+  readonly tables: Pick<TableServer, 'accept'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly state: () => ManagerState;
@@ -157,9 +162,9 @@ export class ManagerServer implements AsyncDisposable {
       throw new LinkspanError('joinRefused', 'the address of the node is malformed');
     const nodeId = nodeIdOf(await publicKeyOf(call.request));
     const certificate = await authority.issue(call.request, { nodeId, swarmId, role }, certificateLifeMs);
-    const { description, address, availability } = call;
+    const { description, address, dataPath = address, availability } = call;
     const spec = { name: '', labels: {}, role, availability };
-    await this.#deps.roster.add({ id: nodeId, spec, description, address });
+    await this.#deps.roster.add({ id: nodeId, spec, description, address, dataPath });
     this.#deps.logger.info({ node: nodeId, hostname: description.hostname, address, role }, 'a node joined');
     return { nodeId, swarmId, role, certificate, managers };
   }
@@ -217,10 +222,10 @@ export class ManagerServer implements AsyncDisposable {
   async #begin(
     id: string,
     socket: WebSocket,
-    { description, address }: Pick<NodeRecord, 'description' | 'address'>,
+    { description, address, dataPath = address }: Pick<NodeRecord, 'description' | 'address' | 'dataPath'>,
   ): Promise<void> {
-    const { roster, clock, logger } = this.#deps;
-    const node = await roster.begin(id, { description, address });
+    const { roster, clock, logger, tables } = this.#deps;
+    const node = await roster.begin(id, { description, address, dataPath });
     if (node === undefined || socket.readyState !== socket.OPEN) {
       socket.close(node === undefined ? closeCode.removed : closeCode.refused);
       return;
@@ -231,13 +236,14 @@ export class ManagerServer implements AsyncDisposable {
     socket.on('pong', () => (session.heardAtMs = clock.nowMs()));
     socket.on('close', (code) => this.#ended(id, session, code));
     roster.note(id, { state: 'ready', message: '' });
-    const { heartbeatMs, managers } = this.#deps.state();
+    // What a node says in an earlier session it says to nobody from here on.
+    tables.accept(id, node.epoch, new WebSocketLink(socket));
+    const { heartbeatMs, managers, dataPathPort } = this.#deps.state();
     const welcome: Welcome = {
       type: 'welcome',
       version: protocolVersion,
       epoch: node.epoch,
-      heartbeatMs,
-      managers,
+      ...{ heartbeatMs, managers, dataPathPort },
     };
     socket.send(JSON.stringify(welcome));
     logger.info({ node: id, hostname: description.hostname, epoch: node.epoch }, 'a node is ready');

@@ -6,19 +6,21 @@ import { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
 import { Events } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { Link } from '../networks/link.ts';
 import {
   closeCode,
   graceHeartbeats,
   type Hello,
   helloTimeoutMs,
   managerName,
-  maxMessageBytes,
+  maxPushBytes,
   parseMessage,
   path,
   readWelcome,
   type Welcome,
 } from './protocol.ts';
 import type { SelfRecord } from './records.ts';
+import { WebSocketLink } from './webSocketLink.ts';
 
 /** Between two attempts: doubled from the first to the second, and half of it by chance. */
 const firstWaitMs = 200;
@@ -33,7 +35,7 @@ export interface ManagerSessionDependencies {
 }
 
 export interface ManagerSessionEvents extends Record<string, unknown> {
-  readonly welcome: Welcome & { readonly manager: string };
+  readonly welcome: Welcome & { readonly manager: string; readonly link: Link };
   readonly lost: { readonly cause: string };
   /** The manager says that the node is not of this swarm any more; nothing comes after it. */
   readonly removed: null;
@@ -103,7 +105,7 @@ export class ManagerSession implements Disposable {
       const socket = new WebSocket(`wss://${manager}${path.session}`, {
         ...{ ca: rootPem, key: keys.keyPem, cert: keys.certificatePem, servername: managerName },
         handshakeTimeout: helloTimeoutMs,
-        maxPayload: maxMessageBytes,
+        maxPayload: maxPushBytes,
         perMessageDeflate: false,
       });
       this.#socket = socket;
@@ -119,13 +121,14 @@ export class ManagerSession implements Disposable {
         socket.send(JSON.stringify(this.#deps.hello()));
       });
       socket.on('message', (data, isBinary) => {
-        const welcome = isBinary ? undefined : readWelcome(parseMessage(data));
-        if (welcome === undefined || wasWelcome) return;
+        // What comes after it is the link's.
+        const welcome = isBinary || wasWelcome ? undefined : readWelcome(parseMessage(data));
+        if (welcome === undefined) return;
         wasWelcome = true;
         const silenceMs = graceHeartbeats * welcome.heartbeatMs;
         listenFor(silenceMs);
         socket.on('ping', () => listenFor(silenceMs));
-        this.events.emit('welcome', { ...welcome, manager });
+        this.events.emit('welcome', { ...welcome, manager, link: new WebSocketLink(socket) });
       });
       socket.on('unexpected-response', (_request, answer) => {
         isRemoved = answer.statusCode === 403;

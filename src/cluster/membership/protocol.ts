@@ -9,6 +9,7 @@
  * A session begins with `hello` and `welcome`; then managers ping (RFC 6455) at each heartbeat. Fields that a side does
  * not know are left alone, so that versions mix; `hello` tells which versions of the messages a node speaks.
  */
+import { parseIp } from '../../net/ip.ts';
 import type { Availability, NodeDescription, NodeRole } from '../swarm.ts';
 
 export const protocolVersion = 1;
@@ -23,7 +24,10 @@ export const path = {
 
 /** More than a description ever needs. */
 export const maxBodyBytes: number = 64 * 1024;
+/** To a manager. */
 export const maxMessageBytes: number = 1 << 20;
+/** From a manager: thousands of networks in one. */
+export const maxPushBytes: number = 16 << 20;
 /** How many heartbeats a side may miss. */
 export const graceHeartbeats = 3;
 /** A session that says nothing at first ends. */
@@ -48,6 +52,8 @@ export interface JoinCall {
   readonly description: NodeDescription;
   /** Without a port. */
   readonly address: string;
+  /** Of VXLAN; absent: `address`. */
+  readonly dataPath?: string;
   readonly availability: Availability;
 }
 
@@ -72,6 +78,7 @@ export interface Hello {
   readonly versions: readonly number[];
   readonly description: NodeDescription;
   readonly address: string;
+  readonly dataPath?: string;
 }
 
 export interface Welcome {
@@ -81,6 +88,8 @@ export interface Welcome {
   readonly epoch: number;
   readonly heartbeatMs: number;
   readonly managers: readonly string[];
+  /** UDP, of VXLAN; absent: 4789. */
+  readonly dataPathPort?: number;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -94,6 +103,7 @@ function isWords(value: unknown): value is Readonly<Record<string, string>> {
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string';
+const isAddress = (value: unknown): boolean => isText(value) && parseIp(value) !== undefined;
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
 function isDescription(value: unknown): value is NodeDescription {
@@ -106,11 +116,12 @@ function isDescription(value: unknown): value is NodeDescription {
 /** Undefined if it is none. */
 export function readJoinCall(value: unknown): JoinCall | undefined {
   if (!isFields(value)) return undefined;
-  const { secret, request, description, address, availability } = value;
+  const { secret, request, description, address, dataPath = address, availability } = value;
   const isGood =
     isText(secret) &&
     isText(request) &&
     isText(address) &&
+    (dataPath === address || isAddress(dataPath)) &&
     isDescription(description) &&
     ['active', 'pause', 'drain'].includes(String(availability));
   return isGood ? (value as unknown as JoinCall) : undefined;
@@ -122,16 +133,18 @@ export function readRenewCall(value: unknown): RenewCall | undefined {
 
 export function readHello(value: unknown): Hello | undefined {
   if (!isFields(value) || value['type'] !== 'hello') return undefined;
-  const { versions, description, address } = value;
+  const { versions, description, address, dataPath = address } = value;
   const isGood = Array.isArray(versions) && versions.every(isCount) && isDescription(description);
-  return isGood && isText(address) ? (value as unknown as Hello) : undefined;
+  return isGood && isAddress(address) && isAddress(dataPath) ? (value as unknown as Hello) : undefined;
 }
 
 export function readWelcome(value: unknown): Welcome | undefined {
   if (!isFields(value) || value['type'] !== 'welcome') return undefined;
-  const { version, epoch, heartbeatMs, managers } = value;
+  const { version, epoch, heartbeatMs, managers, dataPathPort = 0 } = value;
   const isGood =
-    [version, epoch, heartbeatMs].every(isCount) && Array.isArray(managers) && managers.every(isText);
+    [version, epoch, heartbeatMs, dataPathPort].every(isCount) &&
+    Array.isArray(managers) &&
+    managers.every(isText);
   return isGood ? (value as unknown as Welcome) : undefined;
 }
 

@@ -5,6 +5,7 @@
  *   cluster/swarm         the swarm: specification, root key, token secrets
  *   cluster/nodes/<id>    one node; gone when it is removed, and with it its right to come back
  *
+ * What is stored of networks: networks/records.ts on managers, networks/replicaCache.ts on the others.
  * Whether a node is there is not stored: managers hear it (roster.ts).
  */
 import { createHash } from 'node:crypto';
@@ -23,6 +24,8 @@ export interface SelfRecord {
   readonly advertise: string;
   /** Of VXLAN, without a port. */
   readonly dataPath: string;
+  /** UDP, of all nodes; absent until a manager has told it. */
+  readonly dataPathPort?: number;
   readonly isManager: boolean;
   /** Addresses of managers, as far as is known. */
   readonly managers: readonly string[];
@@ -51,6 +54,8 @@ export interface NodeRecord {
   readonly description: NodeDescription;
   /** Without a port. */
   readonly address: string;
+  /** Of VXLAN; absent: `address`. */
+  readonly dataPath?: string;
   /** Of a manager: `192.0.2.11:2377`. */
   readonly managerAddress?: string;
   /** Counts the node's sessions: what an earlier one still writes is refused. */

@@ -19,6 +19,8 @@ export interface Presence {
 
 export interface RosterEvents extends Record<string, unknown> {
   readonly removed: { readonly id: string };
+  /** It is down, or is no longer. */
+  readonly presence: { readonly id: string };
   readonly changed: { readonly before: NodeRecord | undefined; readonly after: NodeRecord };
 }
 
@@ -68,7 +70,10 @@ export class Roster {
 
   /** Nobody writes down that a node comes and goes. */
   note(id: string, presence: Presence): void {
-    if (this.#nodes.has(id)) this.#presence.set(id, presence);
+    if (!this.#nodes.has(id)) return;
+    const wasDown = this.presenceOf(id).state === 'down';
+    this.#presence.set(id, presence);
+    if (wasDown !== (presence.state === 'down')) this.events.emit('presence', { id });
   }
 
   /** A node that joins; one that has joined with the same key stays as it is. Resolves with its record. */
@@ -82,8 +87,8 @@ export class Roster {
         compare: [{ key: nodeKey(node.id), is: 'absent' }],
         write: [{ key: nodeKey(node.id), put: record }],
       });
-      this.#put(undefined, record);
       this.#presence.set(node.id, { state: 'down', message: 'the node has joined and was not heard of yet' });
+      this.#put(undefined, record);
       return record;
     });
   }
@@ -99,7 +104,7 @@ export class Roster {
   /** A session begins: its number, and what the node says of itself now. Undefined if there is no such node. */
   async begin(
     id: string,
-    heard: Pick<NodeRecord, 'description' | 'address'>,
+    heard: Pick<NodeRecord, 'description' | 'address' | 'dataPath'>,
   ): Promise<NodeRecord | undefined> {
     if (!this.#nodes.has(id)) return undefined;
     return await this.#change(id, (node) => ({ ...node, ...heard, epoch: node.epoch + 1 }));

@@ -1,0 +1,91 @@
+/*
+ * What a manager has open: the swarm's records, the roster, the book of networks, and the port that nodes talk to. Its own
+ * node talks to it within the process.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { LinkspanError } from '../errors/linkspanError.ts';
+import type { Store } from '../store/store.ts';
+import { Authority, publicKeyOf, requestCertificate } from './identity/authority.ts';
+import { ManagerServer, type ManagerState } from './membership/managerServer.ts';
+import { nodeIdOf, type SelfRecord, type SwarmRecord, swarmKey } from './membership/records.ts';
+import { Roster } from './membership/roster.ts';
+import { localLink } from './networks/link.ts';
+import { NetworkBook } from './networks/networkBook.ts';
+import type { NodeNetworks } from './networks/nodeNetworks.ts';
+import { TableServer } from './networks/tableServer.ts';
+
+export interface Manager extends AsyncDisposable {
+  /** Its record of today. */
+  readonly record: { swarm: SwarmRecord };
+  readonly authority: Authority;
+  readonly roster: Roster;
+  readonly book: NetworkBook;
+  /** A new certificate of this node, in use from now on. */
+  renew(): Promise<SelfRecord['keys']>;
+}
+
+export interface ManagerDependencies {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly networks: NodeNetworks;
+}
+
+/** A manager needs nobody for that. Without `known`, the node's id comes from the key. */
+export async function certifySelf(
+  authority: Authority,
+  swarmId: string,
+  lifeMs: number,
+  known?: string,
+): Promise<{ readonly nodeId: string; readonly keys: SelfRecord['keys'] }> {
+  const { requestPem, keyPem } = await requestCertificate();
+  const nodeId = known ?? nodeIdOf(await publicKeyOf(requestPem));
+  const certificatePem = await authority.issue(requestPem, { nodeId, swarmId, role: 'manager' }, lifeMs);
+  return { nodeId, keys: { certificatePem, keyPem } };
+}
+
+/** What happens until then goes out together. */
+const turn = (work: () => void): void => void setImmediate(work);
+
+/** Resolves when this node knows what its swarm has. Rejects, with all closed again, if the port cannot be had. */
+export async function openManager(deps: ManagerDependencies, self: SelfRecord): Promise<Manager> {
+  const { store, clock, logger, networks } = deps;
+  await using parts = new AsyncDisposableStack();
+  const entry = await store.get(swarmKey);
+  if (entry === undefined) throw new LinkspanError('store', 'the record of the swarm is gone');
+  const record = { swarm: entry.value as SwarmRecord };
+  const authority = await Authority.open(clock, record.swarm.root);
+  const roster = await Roster.open(store, clock);
+  const book = await NetworkBook.open({ store, clock, turn, pools: record.swarm });
+  const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn }));
+  const state = (): ManagerState => {
+    const { spec, secrets, id, dataPathPort } = record.swarm;
+    const { certificateLifeMs, heartbeatMs } = spec;
+    const { managers } = self;
+    return { swarmId: id, authority, secrets, certificateLifeMs, heartbeatMs, managers, dataPathPort };
+  };
+  const { keys, rootPem } = self;
+  const server = parts.use(
+    await ManagerServer.listen({ roster, tables, clock, logger, state, keys, rootPem }, self.listen),
+  );
+  roster.note(self.nodeId, { state: 'ready', message: '' });
+  const { dataPathPort } = record.swarm;
+  await networks.enter({ nodeId: self.nodeId, address: self.dataPath, port: () => dataPathPort, book });
+  const [own, far] = localLink(turn);
+  parts.defer(() => own.drop());
+  tables.accept(self.nodeId, roster.find(self.nodeId)?.epoch ?? 0, far);
+  networks.connect(own);
+  await networks.told();
+  const opened = parts.move();
+  return {
+    ...{ record, authority, roster, book },
+    renew: async () => {
+      const { certificateLifeMs } = record.swarm.spec;
+      const renewed = await certifySelf(authority, self.swarmId, certificateLifeMs, self.nodeId);
+      server.setKeys(renewed.keys);
+      return renewed.keys;
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}

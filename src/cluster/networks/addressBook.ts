@@ -1,0 +1,100 @@
+/*
+ * The addresses of one network as a manager believes them to be: chooses candidates. The store decides, as others may
+ * have been there first. An address that was given back rests, so that nobody who still remembers its last holder meets
+ * the next: it is chosen again when it has rested, or, the longest rested first, when nothing else is free. Pure.
+ */
+import { AddressPool } from '../../ipam/addressPool.ts';
+import { formatIp, type IpFamily, parseIp } from '../../net/ip.ts';
+import { containsIp, type Prefix, parsePrefix } from '../../net/prefix.ts';
+import type { SwarmNetwork, SwarmPool } from '../swarmNetworks.ts';
+
+/** Time for answers of resolvers, connections and neighbours to be forgotten. */
+export const restMs = 60_000;
+
+interface Segment {
+  readonly pool: AddressPool;
+  readonly range: Prefix;
+}
+
+function toSegment({ subnet, ipRange, gateway, auxAddresses }: SwarmPool): readonly Segment[] {
+  const parsed = parsePrefix(subnet);
+  if (parsed === undefined) return [];
+  const range = ipRange === undefined ? parsed : (parsePrefix(ipRange) ?? parsed);
+  const pool = new AddressPool(parsed, range);
+  for (const text of [gateway, ...Object.values(auxAddresses)]) {
+    const ip = text === undefined ? undefined : parseIp(text);
+    if (ip !== undefined) pool.take(ip);
+  }
+  return [{ pool, range }];
+}
+
+export class AddressBook {
+  readonly #segments: readonly Segment[];
+  /** Text of an address → when it has rested; in order of that time. They count as taken in their pool. */
+  readonly #resting = new Map<string, number>();
+  /** They have rested, and the store does not know yet. */
+  readonly #rested = new Set<string>();
+
+  constructor({ pools }: Pick<SwarmNetwork, 'pools'>) {
+    this.#segments = pools.flatMap(toSegment);
+  }
+
+  /** In canonical form, if somebody may hold it: of a subnet of the network, and not the first or last of it. */
+  normalize(text: string, family: IpFamily): string | undefined {
+    const ip = parseIp(text);
+    if (ip === undefined || ip.family !== family) return undefined;
+    return this.#segments.some(({ pool }) => pool.isUsable(ip)) ? formatIp(ip) : undefined;
+  }
+
+  /** Takes an address by name, one that rests too. False if it is taken, or none of the network's. */
+  take(text: string): boolean {
+    const ip = parseIp(text);
+    if (ip === undefined) return false;
+    this.#rested.delete(text);
+    if (this.#resting.delete(text)) return true;
+    return this.#segments.some(({ pool }) => pool.take(ip));
+  }
+
+  /** Takes one that is free; undefined if there is none. */
+  takeAny(family: IpFamily, nowMs: number): string | undefined {
+    this.#rouse(nowMs);
+    const own = this.#segments.filter(({ pool }) => pool.subnet.base.family === family);
+    for (const { pool } of own) {
+      const ip = pool.takeLowest();
+      if (ip === undefined) continue;
+      this.#rested.delete(formatIp(ip));
+      return formatIp(ip);
+    }
+    for (const text of this.#resting.keys()) {
+      const ip = parseIp(text);
+      if (ip === undefined || !own.some(({ range }) => containsIp(range, ip))) continue;
+      this.#resting.delete(text);
+      return text;
+    }
+    return undefined;
+  }
+
+  /** Its holder has gone: it rests. */
+  rest(text: string, notBeforeMs: number): void {
+    this.take(text);
+    this.#resting.set(text, notBeforeMs);
+  }
+
+  /** Some of those that have rested, at most `most`, once each: what the store can forget. */
+  takeRested(nowMs: number, most: number): readonly string[] {
+    this.#rouse(nowMs);
+    const some = [...this.#rested].slice(0, most);
+    for (const text of some) this.#rested.delete(text);
+    return some;
+  }
+
+  #rouse(nowMs: number): void {
+    for (const [text, notBeforeMs] of this.#resting) {
+      if (notBeforeMs > nowMs) break;
+      this.#resting.delete(text);
+      this.#rested.add(text);
+      const ip = parseIp(text);
+      if (ip !== undefined) for (const { pool } of this.#segments) pool.release(ip);
+    }
+  }
+}

@@ -1,0 +1,257 @@
+/*
+ * Endpoints of a swarm's networks as a manager keeps them: gives addresses out and takes them back. Each change is one
+ * transaction that compares what it relies on; memory only chooses what to try.
+ *
+ * Every change asks `check` right before its transaction, which throws where the node's session is none any more.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { IpFamily } from '../../net/ip.ts';
+import type { EndpointClaim, SwarmEndpoint } from '../swarmNetworks.ts';
+import { restMs } from './addressBook.ts';
+import { type EndpointChange, mostPerChange, planChange } from './endpointChange.ts';
+import { givenUp, mostAttempts, type NetworkBook, noNetwork } from './networkBook.ts';
+import type { NetworkState } from './networkState.ts';
+import { addressesOf, type EndpointRecord } from './records.ts';
+import { type EndpointName, keyOf, type Refusal } from './wire.ts';
+
+const families = [
+  { family: 4, field: 'ipv4', has: 'hasIpv4' },
+  { family: 6, field: 'ipv6', has: 'hasIpv6' },
+] as const;
+
+function otherNodes({ endpointId }: EndpointName): LinkspanError {
+  return new LinkspanError('nodeRefused', `endpoint ${endpointId} is another node's`);
+}
+
+function recordOf(row: SwarmEndpoint): EndpointRecord {
+  const { revision: _, ...record } = row;
+  return record;
+}
+
+export class EndpointBook {
+  readonly #book: NetworkBook;
+
+  constructor(book: NetworkBook) {
+    this.#book = book;
+  }
+
+  /** Codes networkNotFound, nodeRefused, addressTaken, addressInvalid, addressesExhausted. */
+  claim(nodeId: string, claim: EndpointClaim, check: () => void): Promise<SwarmEndpoint> {
+    return this.#book.mutex.run(claim.networkId, async () => {
+      let isFresh = false;
+      for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
+        const state = await this.#stateOf(claim.networkId);
+        const known = state.feed.rows.get(claim.endpointId);
+        if (known !== undefined && known.nodeId !== nodeId) throw otherNodes(claim);
+        const row =
+          known === undefined
+            ? await this.#add(state, nodeId, claim, check, isFresh)
+            : await this.#replace(state, known, claim, check);
+        if (row !== undefined) return row;
+        await this.#reload(state);
+        isFresh = true;
+      }
+      throw givenUp('could not claim an address');
+    });
+  }
+
+  /** Rows of the node that are there are changed, others claimed. Resolves with what cannot be. */
+  async amend(
+    nodeId: string,
+    claims: readonly EndpointClaim[],
+    check: () => void,
+  ): Promise<readonly Refusal[]> {
+    const refused: Refusal[] = [];
+    for (const claim of claims) {
+      const { networkId, endpointId } = claim;
+      check();
+      try {
+        const row = this.#book.states.get(networkId)?.feed.rows.get(endpointId);
+        if (row === undefined && addressesOf(claim).length === 0)
+          throw new LinkspanError('addressInvalid', `nobody knows the addresses of endpoint ${endpointId}`);
+        await this.claim(nodeId, claim, check);
+      } catch (error) {
+        // What the store refuses is nobody's answer.
+        if (!(error instanceof LinkspanError) || error.code === 'store') throw error;
+        check();
+        refused.push({ networkId, endpointId, message: error.message });
+      }
+    }
+    return refused;
+  }
+
+  /** Success where they are gone. Code nodeRefused, and nothing done, where one is another node's. */
+  async release(nodeId: string, endpoints: readonly EndpointName[], check: () => void): Promise<void> {
+    const rowOf = ({ networkId, endpointId }: EndpointName): SwarmEndpoint | undefined =>
+      this.#book.states.get(networkId)?.feed.rows.get(endpointId);
+    for (const one of endpoints) if ((rowOf(one)?.nodeId ?? nodeId) !== nodeId) throw otherNodes(one);
+    const wanted = Map.groupBy(endpoints, ({ networkId }) => networkId);
+    for (const [networkId, own] of wanted) {
+      const ids = new Set(own.map(({ endpointId }) => endpointId));
+      await this.#dropAll(networkId, (row) => row.nodeId === nodeId && ids.has(row.endpointId), check);
+    }
+  }
+
+  /**
+   * The node has exactly `claims`: drops its other rows but those of `keep`, and writes what is missing. Resolves with
+   * what it cannot have.
+   */
+  async sync(
+    nodeId: string,
+    claims: readonly EndpointClaim[],
+    keep: readonly EndpointName[],
+    check: () => void,
+  ): Promise<readonly Refusal[]> {
+    const own = new Map(claims.map((claim) => [keyOf(claim), claim]));
+    const kept = new Set(keep.map(keyOf));
+    // A row with other addresses than the endpoint has is not its row.
+    const isWrong = (row: SwarmEndpoint): boolean => {
+      const claim = own.get(keyOf(row));
+      if (claim === undefined) return !kept.has(keyOf(row));
+      return families.some(({ field }) => claim[field] !== undefined && claim[field] !== row[field]);
+    };
+    for (const networkId of [...this.#book.states.keys()])
+      await this.#dropAll(networkId, (row) => row.nodeId === nodeId && isWrong(row), check);
+    return await this.amend(nodeId, claims, check);
+  }
+
+  /** Nodes that are no more: their endpoints are nobody's. */
+  async dropNodes(isGone: (nodeId: string) => boolean): Promise<void> {
+    for (const networkId of [...this.#book.states.keys()])
+      await this.#dropAll(
+        networkId,
+        (row) => isGone(row.nodeId),
+        () => {},
+      );
+  }
+
+  async #stateOf(networkId: string): Promise<NetworkState> {
+    const state = await this.#find(networkId);
+    if (state === undefined || state.record.isRemoving) throw noNetwork(networkId);
+    return state;
+  }
+
+  async #find(networkId: string): Promise<NetworkState | undefined> {
+    const state = this.#book.states.get(networkId);
+    if (state?.isDoubtful === true) await this.#reload(state);
+    return this.#book.states.get(networkId);
+  }
+
+  async #reload(state: NetworkState): Promise<void> {
+    if (!(await state.reload())) this.#book.drop(state.network.id);
+  }
+
+  #dropAll(networkId: string, isWanted: (row: SwarmEndpoint) => boolean, check: () => void): Promise<void> {
+    return this.#book.mutex.run(networkId, async () => {
+      for (let attempt = 0; attempt < mostAttempts; ) {
+        const state = await this.#find(networkId);
+        if (state === undefined) return;
+        const drop = [...state.feed.rows.values()].filter(isWanted).slice(0, mostPerChange);
+        if (drop.length === 0) return;
+        if (await this.#commit(state, { add: [], replace: [], drop }, check)) continue;
+        attempt += 1;
+        await this.#reload(state);
+      }
+      throw givenUp('could not release endpoints');
+    });
+  }
+
+  /** Undefined if another was faster. */
+  async #replace(
+    state: NetworkState,
+    row: SwarmEndpoint,
+    { ipv4: _four, ipv6: _six, ...claim }: EndpointClaim,
+    check: () => void,
+  ): Promise<SwarmEndpoint | undefined> {
+    const { ipv4, ipv6, nodeId } = row;
+    const record: EndpointRecord = {
+      ...claim,
+      ...(ipv4 === undefined ? {} : { ipv4 }),
+      ...(ipv6 === undefined ? {} : { ipv6 }),
+      nodeId,
+    };
+    check();
+    if (isDeepStrictEqual(record, recordOf(row))) return row;
+    const change = { add: [], replace: [{ row, record }], drop: [] };
+    return (await this.#commit(state, change, check)) ? state.feed.rows.get(row.endpointId) : undefined;
+  }
+
+  /** Undefined if another was faster, or seems to have been: unless `isFresh`, memory may be wrong. */
+  async #add(
+    state: NetworkState,
+    nodeId: string,
+    claim: EndpointClaim,
+    check: () => void,
+    isFresh: boolean,
+  ): Promise<SwarmEndpoint | undefined> {
+    let isWritten = false;
+    try {
+      const chosen: { ipv4?: string; ipv6?: string } = {};
+      for (const { family, field, has } of families) {
+        const wanted = claim[field];
+        if (wanted === undefined && !state.network[has]) continue;
+        const ip = take(state, family, wanted, this.#book.deps.clock.nowMs());
+        if (ip instanceof LinkspanError) {
+          if (isFresh || ip.code === 'addressInvalid') throw ip;
+          return undefined;
+        }
+        chosen[field] = ip;
+      }
+      const { ipv4: _four, ipv6: _six, ...rest } = claim;
+      const record: EndpointRecord = { ...rest, ...chosen, nodeId };
+      isWritten = await this.#commit(state, { add: [record], replace: [], drop: [] }, check);
+      return isWritten ? state.feed.rows.get(claim.endpointId) : undefined;
+    } finally {
+      if (!isWritten) state.doubt();
+    }
+  }
+
+  /** False if a comparison failed. */
+  async #commit(state: NetworkState, change: EndpointChange, check: () => void): Promise<boolean> {
+    const { store, clock } = this.#book.deps;
+    check();
+    const { network, record, addresses } = state;
+    const notBeforeMs = clock.nowMs() + restMs;
+    const rested = addresses.takeRested(clock.nowMs(), mostPerChange);
+    const at = { id: network.id, revision: record.revision };
+    // Until it has answered, and for ever if it fails, the store may have taken the change or not.
+    state.doubt();
+    const done = await store.txn(planChange(at, change, notBeforeMs, rested));
+    if (!done.ok) return false;
+    state.trust();
+    const { revision } = done;
+    for (const row of change.drop) for (const ip of addressesOf(row)) state.addresses.rest(ip, notBeforeMs);
+    const records = [...change.add, ...change.replace.map((one) => one.record)];
+    state.feed.apply({
+      revision,
+      put: records.map((one) => ({ ...one, revision })),
+      del: change.drop.map(({ endpointId }) => endpointId),
+    });
+    return true;
+  }
+}
+
+/** Takes the address in memory, or says why not. */
+function take(
+  { addresses, network }: NetworkState,
+  family: IpFamily,
+  wanted: string | undefined,
+  nowMs: number,
+): string | LinkspanError {
+  if (wanted === undefined)
+    return (
+      addresses.takeAny(family, nowMs) ??
+      new LinkspanError(
+        'addressesExhausted',
+        `no available IPv${family} addresses on this network's address pools: ${network.name} (${network.id})`,
+      )
+    );
+  const ip = addresses.normalize(wanted, family);
+  if (ip === undefined)
+    return new LinkspanError(
+      'addressInvalid',
+      `invalid endpoint settings:\nno configured subnet contains IP address ${wanted}`,
+    );
+  return addresses.take(ip) ? ip : new LinkspanError('addressTaken', 'Address already in use');
+}

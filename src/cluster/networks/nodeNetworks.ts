@@ -1,0 +1,479 @@
+/*
+ * A swarm's networks on this node: what managers told it, and its calls to them. There before, during and after a
+ * membership. A session tells the manager first what this node has (`sync`); what was claimed in this daemon's life and
+ * is not yet among the engine's endpoints counts as had, since the engine may be about to write it down.
+ */
+import type { Clock } from '../../base/clock.ts';
+import { Events } from '../../base/events.ts';
+import type { Logger } from '../../base/logger.ts';
+import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
+import type { Store } from '../../store/store.ts';
+import { refusals } from '../refusals.ts';
+import type {
+  EndpointClaim,
+  OwnEndpoints,
+  SwarmEndpoint,
+  SwarmNetwork,
+  SwarmNetworkSpec,
+  SwarmNetworks,
+  SwarmNetworksEvents,
+  SwarmNode,
+  SwarmSurroundings,
+} from '../swarmNetworks.ts';
+import { CallBox, unreachable, within } from './callBox.ts';
+import type { Link } from './link.ts';
+import type { NetworkBook } from './networkBook.ts';
+import { type Outcome, Replica, type RowChanges } from './replica.ts';
+import { ReplicaCache } from './replicaCache.ts';
+import {
+  type EndpointName,
+  keyOf,
+  maxPartBytes,
+  maxPartRows,
+  type Push,
+  type Refusal,
+  readPush,
+} from './wire.ts';
+
+export interface NodeNetworksDependencies {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly ownEndpoints: OwnEndpoints;
+}
+
+/** Of this node, in the swarm that it is in. */
+export interface NodeMembership {
+  readonly nodeId: string;
+  readonly address: string;
+  /** Of VXLAN, read each time. */
+  readonly port: () => number;
+  /** On a manager. */
+  readonly book?: NetworkBook;
+}
+
+/** How long nobody is kept waiting for a manager. */
+const patienceMs = 2000;
+/** A claim may wait for a manager that starts again. */
+const claimPatienceMs = 5000;
+/** After a call that failed within a session. */
+const syncAgainMs = 1000;
+
+interface Session {
+  readonly link: Link;
+  readonly calls: CallBox;
+}
+
+export class NodeNetworks implements SwarmNetworks {
+  readonly events: Events<SwarmNetworksEvents> = new Events();
+  readonly #deps: NodeNetworksDependencies;
+  #membership: NodeMembership | undefined;
+  #cache: ReplicaCache | undefined;
+  #replica = new Replica();
+  #session: Session | undefined;
+  /** Wakes who waits for a session, a table or a network. */
+  #news: PromiseWithResolvers<void> = Promise.withResolvers();
+  /** What the engine follows, and what a look at all rows does for a while. */
+  readonly #followed = new Set<string>();
+  readonly #glances = new Map<string, number>();
+  /** Had since this daemon began, until the engine names it or lets go of it. */
+  readonly #claimed = new Map<string, EndpointClaim>();
+  readonly #claiming = new Map<string, EndpointName>();
+  #isStarted = false;
+  /** Of the session: it has told all nodes and networks. */
+  #isTold = false;
+  #isSyncDue = false;
+
+  constructor(deps: NodeNetworksDependencies) {
+    this.#deps = deps;
+  }
+
+  /** From now on `ownEndpoints` is the truth about this node; sessions tell it. */
+  start(): void {
+    this.#isStarted = true;
+    if (this.#session !== undefined) this.#sync(this.#session);
+    this.#tellNews();
+  }
+
+  /** This node is a member. Resolves when it knows what an earlier daemon knew. */
+  async enter(membership: NodeMembership): Promise<void> {
+    const { store, logger } = this.#deps;
+    this.#membership = membership;
+    // A manager has it all in its store.
+    this.#cache = membership.book === undefined ? new ReplicaCache(store, logger) : undefined;
+    await this.#cache?.load(this.#replica);
+    const { networks: known = [] } = membership.book ?? {};
+    this.#replica.applyNetworks({ isAll: false, networks: known, gone: [] });
+    const networks = [...this.#replica.networks.values()];
+    if (networks.length > 0) this.events.emit('networks', { added: networks, removed: [] });
+  }
+
+  /** A session with a manager begins. */
+  connect(link: Link): void {
+    this.#end();
+    const session: Session = { link, calls: new CallBox(link) };
+    this.#session = session;
+    link.listen({
+      message: (value) => this.#hear(session, value),
+      end: () => {
+        if (this.#session === session) this.#end();
+      },
+    });
+    this.#send({ type: 'subscribe' });
+    if (this.#isStarted) this.#sync(session);
+    for (const id of new Set([...this.#followed, ...this.#glances.keys()])) this.#ask(id);
+    this.#tellNews();
+  }
+
+  /** Resolves when a manager has told what nodes there are, or none has within two seconds. */
+  async told(): Promise<void> {
+    await this.#wait(patienceMs, () => this.#isTold);
+  }
+
+  /** The daemon ends: what is known stays stored. */
+  async close(): Promise<void> {
+    this.#end();
+    await this.#cache?.settle();
+  }
+
+  /** This node is a member no more: nothing is known. */
+  async leave(): Promise<void> {
+    await this.close();
+    const removed = this.networks;
+    const nodes = [...this.#replica.nodes.keys()];
+    const followed = [...this.#followed].map((id) => ({ id, rows: this.peers(id) }));
+    this.#replica = new Replica();
+    this.#membership = undefined;
+    this.#cache = undefined;
+    this.#followed.clear();
+    this.#claimed.clear();
+    for (const { id, rows } of followed)
+      this.events.emit('peers', { networkId: id, isSnapshot: true, added: [], removed: rows });
+    if (nodes.length > 0) this.events.emit('nodes', { changed: nodes });
+    if (removed.length > 0) this.events.emit('networks', { added: [], removed });
+  }
+
+  get networks(): readonly SwarmNetwork[] {
+    return [...this.#replica.networks.values()];
+  }
+
+  get dataPath(): { readonly nodeId: string; readonly address: string; readonly port: number } | undefined {
+    if (this.#membership === undefined) return undefined;
+    const { nodeId, address, port } = this.#membership;
+    return { nodeId, address, port: port() };
+  }
+
+  findNode(id: string): SwarmNode | undefined {
+    return this.#replica.nodes.get(id);
+  }
+
+  peers(networkId: string): readonly SwarmEndpoint[] {
+    if (!this.#followed.has(networkId)) return [];
+    return [...this.#replica.table(networkId).rows.values()].filter((row) => this.#isPeer(row));
+  }
+
+  async createNetwork(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork> {
+    const network = await this.#book().create(plan);
+    await this.#wait(patienceMs, () => this.#replica.networks.has(network.id));
+    return network;
+  }
+
+  async removeNetwork(id: string): Promise<void> {
+    await this.#book().remove(id);
+    await this.#wait(patienceMs, () => !this.#replica.networks.has(id));
+  }
+
+  async claim(claim: EndpointClaim): Promise<SwarmEndpoint> {
+    if (this.#membership === undefined) throw new LinkspanError('noSwarm', refusals.noSwarm);
+    const { clock } = this.#deps;
+    const untilMs = clock.nowMs() + claimPatienceMs;
+    const key = keyOf(claim);
+    this.#claiming.set(key, claim);
+    try {
+      for (;;) {
+        const leftMs = untilMs - clock.nowMs();
+        const isReady = await this.#wait(leftMs, () => this.#session !== undefined && this.#isStarted);
+        const session = this.#session;
+        if (!isReady || session === undefined) throw unreachable();
+        try {
+          const leftMs = untilMs - clock.nowMs();
+          const row = await within(clock, leftMs, session.calls.call('claim', { claim }));
+          const { nodeId: _node, revision: _revision, ...had } = row;
+          this.#claimed.set(key, had);
+          return row;
+        } catch (error) {
+          // The same endpoint again has one effect; in the next session, if there is one in time.
+          if (hasCode(error, 'managerUnreachable') && this.#session !== session) continue;
+          throw error;
+        }
+      }
+    } catch (error) {
+      // The manager may have done it all the same.
+      if (hasCode(error, 'managerUnreachable')) this.#syncSoon();
+      throw error;
+    } finally {
+      this.#claiming.delete(key);
+    }
+  }
+
+  async release(endpoints: readonly EndpointName[]): Promise<void> {
+    for (const one of endpoints) this.#claimed.delete(keyOf(one));
+    await this.#try(async ({ calls }) => {
+      for (const part of parts(namesOf(endpoints))) await calls.call('release', { endpoints: part });
+    });
+  }
+
+  async amend(claims: readonly EndpointClaim[]): Promise<void> {
+    for (const claim of claims)
+      if (this.#claimed.has(keyOf(claim)))
+        this.#claimed.set(keyOf(claim), { ...this.#claimed.get(keyOf(claim)), ...claim });
+    await this.#try(async ({ calls }) => {
+      for (const part of parts(claims)) this.#refused((await calls.call('amend', { claims: part })).refused);
+    });
+  }
+
+  async follow(networkId: string): Promise<void> {
+    if (!this.#followed.has(networkId)) {
+      this.#followed.add(networkId);
+      this.#ask(networkId);
+    }
+    await this.#wait(patienceMs, () => this.#isKnown(networkId));
+  }
+
+  unfollow(networkId: string): void {
+    this.#followed.delete(networkId);
+    this.#letGo(networkId);
+  }
+
+  async endpoints(networkId: string): Promise<readonly SwarmEndpoint[]> {
+    const glances = this.#glances.get(networkId) ?? 0;
+    this.#glances.set(networkId, glances + 1);
+    try {
+      if (glances === 0 && !this.#isKnown(networkId)) this.#ask(networkId);
+      await this.#wait(patienceMs, () => this.#isKnown(networkId));
+      const { rows } = this.#replica.table(networkId);
+      return [...rows.values(), ...(this.#isKnown(networkId) ? [] : this.#ownRows(networkId, rows))];
+    } finally {
+      const left = (this.#glances.get(networkId) ?? 1) - 1;
+      if (left > 0) this.#glances.set(networkId, left);
+      else this.#glances.delete(networkId);
+      this.#letGo(networkId);
+    }
+  }
+
+  /** As a manager would have them, once one answers. */
+  #ownRows(networkId: string, known: ReadonlyMap<string, SwarmEndpoint>): readonly SwarmEndpoint[] {
+    const nodeId = this.#membership?.nodeId ?? '';
+    return this.#deps
+      .ownEndpoints()
+      .filter((claim) => claim.networkId === networkId && !known.has(claim.endpointId))
+      .map((claim) => ({ ...claim, nodeId, revision: 0 }));
+  }
+
+  /** From a manager, or there is nothing that could be. */
+  #isKnown(networkId: string): boolean {
+    return this.#membership === undefined || this.#replica.table(networkId).isCurrent;
+  }
+
+  #isPeer(row: SwarmEndpoint): boolean {
+    return row.isUp && row.nodeId !== this.#membership?.nodeId;
+  }
+
+  #book(): NetworkBook {
+    if (this.#membership === undefined) throw new LinkspanError('noSwarm', refusals.noSwarm);
+    const { book } = this.#membership;
+    if (book === undefined) throw new LinkspanError('notManager', refusals.worker);
+    return book;
+  }
+
+  #letGo(networkId: string): void {
+    if (this.#followed.has(networkId) || this.#glances.has(networkId)) return;
+    this.#send({ type: 'unfollow', network: networkId });
+    this.#replica.drop(networkId);
+    this.#cache?.dropTable(networkId);
+  }
+
+  #ask(networkId: string): void {
+    const { epoch, revision } = this.#replica.table(networkId);
+    this.#send({ type: 'follow', network: networkId, epoch, revision });
+  }
+
+  #send(message: Readonly<Record<string, unknown>>): void {
+    this.#session?.link.send(JSON.stringify(message));
+  }
+
+  #end(): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    this.#session = undefined;
+    this.#isTold = false;
+    this.#replica.age();
+    session.calls.end();
+    this.#tellNews();
+  }
+
+  #hear(session: Session, value: unknown): void {
+    const push = readPush(value);
+    if (push === undefined || this.#session !== session) return;
+    this.#take(session, push);
+    this.#tellNews();
+  }
+
+  #take(session: Session, push: Push): void {
+    switch (push.type) {
+      case 'answer':
+        session.calls.answer(push);
+        break;
+      case 'networks': {
+        const { added, removed } = this.#replica.applyNetworks(push);
+        this.#cache?.keepNetworks(added, removed);
+        if (push.isAll) {
+          this.#isTold = true;
+          this.#sweep();
+        }
+        if (added.length + removed.length > 0) this.events.emit('networks', { added, removed });
+        break;
+      }
+      case 'nodes': {
+        const changed = this.#replica.applyNodes(push);
+        this.#cache?.keepNodes(changed, this.#replica.nodes);
+        if (changed.length > 0) this.events.emit('nodes', { changed });
+        break;
+      }
+      case 'snapshot':
+        this.#takeRows(push.network, () => this.#replica.applySnapshot(push));
+        break;
+      case 'changes':
+        this.#takeRows(push.network, () => this.#replica.applyChanges(push));
+        break;
+    }
+  }
+
+  /** Tables of an earlier daemon's, of networks that are gone. */
+  #sweep(): void {
+    for (const id of [...this.#replica.tables.keys()]) if (!this.#replica.networks.has(id)) this.#letGo(id);
+  }
+
+  #takeRows(networkId: string, apply: () => Outcome): void {
+    // It was let go of, and the manager did not know when it sent this.
+    if (!this.#followed.has(networkId) && !this.#glances.has(networkId)) return;
+    const outcome = apply();
+    if (outcome === 'incomplete') return;
+    if (outcome === 'gap') {
+      this.#ask(networkId);
+      return;
+    }
+    this.#cache?.keepTable(networkId, this.#replica.table(networkId), outcome);
+    if (this.#followed.has(networkId)) this.#tellPeers(networkId, outcome);
+  }
+
+  #tellPeers(networkId: string, { isSnapshot, put, del }: RowChanges): void {
+    const added = put.flatMap(({ row }) => (this.#isPeer(row) ? row : []));
+    const removed = [
+      ...del.filter((row) => this.#isPeer(row)),
+      ...put.flatMap(({ row, before }) =>
+        before !== undefined && this.#isPeer(before) && !this.#isPeer(row) ? before : [],
+      ),
+    ];
+    if (isSnapshot || added.length + removed.length > 0)
+      this.events.emit('peers', { networkId, isSnapshot, added, removed });
+  }
+
+  /** What is asked of a manager that may be away: never longer than people wait, and the next sync heals it. */
+  async #try(work: (session: Session) => Promise<void>): Promise<void> {
+    const session = this.#session;
+    if (session === undefined) return;
+    try {
+      await within(this.#deps.clock, patienceMs, work(session));
+    } catch (error) {
+      this.#deps.logger.warn(
+        { err: error },
+        'a manager did not take a change of endpoints; it is told again',
+      );
+      this.#syncSoon();
+    }
+  }
+
+  #syncSoon(): void {
+    if (this.#isSyncDue) return;
+    this.#isSyncDue = true;
+    void this.#deps.clock.sleep(syncAgainMs).then(() => {
+      this.#isSyncDue = false;
+      if (this.#session !== undefined && this.#isStarted) this.#sync(this.#session);
+    });
+  }
+
+  #sync(session: Session): void {
+    const claims = new Map<string, EndpointClaim>(this.#claimed);
+    for (const claim of this.#deps.ownEndpoints()) {
+      claims.set(keyOf(claim), claim);
+      // From now on the engine says.
+      this.#claimed.delete(keyOf(claim));
+    }
+    const keep = namesOf([...this.#claiming.values()]).slice(0, maxPartRows);
+    const all = parts([...claims.values()]);
+    const told = (all.length === 0 ? [[]] : all).map((part, i) =>
+      session.calls.call('sync', { claims: part, keep, isLast: i >= all.length - 1 }),
+    );
+    Promise.all(told).then(
+      (answers) => this.#refused(answers.flatMap(({ refused }) => refused)),
+      (error: unknown) => {
+        if (this.#session !== session) return;
+        this.#deps.logger.warn({ err: error }, 'a manager did not take what this node has; it is told again');
+        this.#syncSoon();
+      },
+    );
+  }
+
+  #refused(refusals: readonly Refusal[]): void {
+    for (const refusal of refusals) {
+      this.#deps.logger.warn(
+        { endpoint: refusal.endpointId, cause: refusal.message },
+        'a manager refuses an endpoint',
+      );
+      this.events.emit('refused', refusal);
+    }
+  }
+
+  #tellNews(): void {
+    this.#news.resolve();
+    this.#news = Promise.withResolvers();
+  }
+
+  /** False if it has not become so within `ms`. */
+  async #wait(ms: number, isIt: () => boolean): Promise<boolean> {
+    if (isIt()) return true;
+    const { clock } = this.#deps;
+    const late = new AbortController();
+    const untilSo = async (): Promise<void> => {
+      while (!late.signal.aborted && !isIt()) await this.#news.promise;
+    };
+    try {
+      await within(clock, ms, untilSo());
+      return true;
+    } catch {
+      late.abort();
+      return isIt();
+    }
+  }
+}
+
+function namesOf(list: readonly EndpointName[]): readonly EndpointName[] {
+  return list.map(({ networkId, endpointId }) => ({ networkId, endpointId }));
+}
+
+/** In order, each well below what a manager takes as one message. */
+function parts<T>(list: readonly T[]): readonly (readonly T[])[] {
+  const found: T[][] = [];
+  let bytes = maxPartBytes;
+  for (const one of list) {
+    const size = Buffer.byteLength(JSON.stringify(one));
+    const last = found.at(-1);
+    bytes += size;
+    if (last === undefined || bytes > maxPartBytes || last.length >= maxPartRows) {
+      found.push([one]);
+      bytes = size;
+    } else last.push(one);
+  }
+  return found;
+}

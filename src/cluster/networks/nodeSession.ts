@@ -1,0 +1,174 @@
+/*
+ * One session of one node about networks, on its manager: does what the node may ask, in the order in which it asks, and
+ * nothing any more once the session counts no longer. Whoever breaks the rules or asks too much is cut off.
+ */
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { EndpointClaim } from '../swarmNetworks.ts';
+import type { EndpointBook } from './endpointBook.ts';
+import type { Link } from './link.ts';
+import type { NetworkBook } from './networkBook.ts';
+import { type Answer, type Call, errorAnswer, type Request, readRequest } from './wire.ts';
+
+/** Calls that wait for their answer; nodes send fewer. */
+const mostPending = 256;
+/** Messages at once, and then each second. */
+const burst = 10_000;
+const perSecond = 5000;
+/** Endpoints that a node may have. */
+const mostClaims = 100_000;
+
+export interface NodeSessionDependencies {
+  readonly nodeId: string;
+  readonly link: Link;
+  readonly book: NetworkBook;
+  readonly endpoints: EndpointBook;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** It is the node's newest, and the node is one of the swarm. */
+  readonly counts: () => boolean;
+  readonly subscribe: () => void;
+  readonly ended: () => void;
+}
+
+export class NodeSession {
+  readonly #deps: NodeSessionDependencies;
+  /** Ends what it follows, by network. */
+  readonly #follows = new Map<string, () => void>();
+  /** Of a sync whose last part has not come. */
+  #claims: EndpointClaim[] = [];
+  #queue: Promise<void> = Promise.resolve();
+  #pending = 0;
+  #credit = burst;
+  #creditAtMs: number;
+  #isOver = false;
+
+  constructor(deps: NodeSessionDependencies) {
+    this.#deps = deps;
+    this.#creditAtMs = deps.clock.nowMs();
+  }
+
+  begin(): void {
+    this.#deps.link.listen({ message: (value) => this.#hear(value), end: () => this.end() });
+  }
+
+  /** It is told nothing more; what it asked and was not begun is not done. */
+  end(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    for (const stop of this.#follows.values()) stop();
+    this.#follows.clear();
+    this.#deps.ended();
+  }
+
+  unfollow(networkId: string): void {
+    this.#follows.get(networkId)?.();
+    this.#follows.delete(networkId);
+  }
+
+  #hear(value: unknown): void {
+    if (this.#isOver) return;
+    if (!this.#affords()) {
+      this.#refuse('it says too much');
+      return;
+    }
+    const request = readRequest(value);
+    if (request === 'malformed') this.#refuse('it says what cannot be understood');
+    else if (request !== 'other') this.#do(request);
+  }
+
+  #do(request: Request): void {
+    switch (request.type) {
+      case 'subscribe':
+        this.#deps.subscribe();
+        break;
+      case 'follow':
+        this.#follow(request);
+        break;
+      case 'unfollow':
+        this.unfollow(request.network);
+        break;
+      case 'call':
+        this.#enqueue(request);
+        break;
+    }
+  }
+
+  #affords(): boolean {
+    const nowMs = this.#deps.clock.nowMs();
+    const earned = (Math.max(0, nowMs - this.#creditAtMs) * perSecond) / 1000;
+    this.#credit = Math.min(burst, this.#credit + earned) - 1;
+    this.#creditAtMs = nowMs;
+    return this.#credit >= 0 && this.#pending < mostPending;
+  }
+
+  #refuse(why: string): void {
+    this.#deps.logger.warn({ node: this.#deps.nodeId, cause: why }, 'cut a node off');
+    this.#deps.link.refuse(why);
+    this.end();
+  }
+
+  /** A network that is none, or is not yet, has an empty table. */
+  #follow({ network, epoch, revision }: Extract<Request, { type: 'follow' }>): void {
+    const { book, link } = this.#deps;
+    this.unfollow(network);
+    const feed = book.states.get(network)?.feed;
+    if (feed !== undefined) {
+      this.#follows.set(network, feed.follow(link, { epoch, revision }));
+      return;
+    }
+    const known = epoch === book.epoch ? revision : 0;
+    const nothing = { network, epoch: book.epoch, revision: known, rows: [], part: 0, isLast: true };
+    link.send(JSON.stringify({ type: 'snapshot', ...nothing }));
+  }
+
+  /** One after the other, so that a node's view of its own endpoints has an order. */
+  #enqueue({ id, ...call }: Extract<Request, { type: 'call' }>): void {
+    this.#pending += 1;
+    this.#queue = this.#queue.then(async () => {
+      const answer = await this.#answer(id, call);
+      this.#pending -= 1;
+      if (!this.#isOver) this.#deps.link.send(JSON.stringify(answer));
+    });
+  }
+
+  async #answer(id: number, call: Call): Promise<Answer> {
+    try {
+      return { type: 'answer', id, result: (await this.#run(call)) ?? null };
+    } catch (error) {
+      if (!(error instanceof LinkspanError))
+        this.#deps.logger.error({ node: this.#deps.nodeId, err: error }, 'could not do what a node asked');
+      return errorAnswer(id, error);
+    }
+  }
+
+  async #run(call: Call): Promise<unknown> {
+    const { nodeId, endpoints } = this.#deps;
+    const check = (): void => this.#check();
+    check();
+    switch (call.method) {
+      case 'claim':
+        return await endpoints.claim(nodeId, call.params.claim, check);
+      case 'amend':
+        return { refused: await endpoints.amend(nodeId, call.params.claims, check) };
+      case 'release':
+        return await endpoints.release(nodeId, call.params.endpoints, check);
+      case 'sync': {
+        const { claims, keep, isLast } = call.params;
+        if (this.#claims.length + claims.length > mostClaims)
+          throw new LinkspanError('nodeRefused', `a node has at most ${mostClaims} endpoints`);
+        this.#claims.push(...claims);
+        if (!isLast) return { refused: [] };
+        const all = this.#claims;
+        this.#claims = [];
+        return { refused: await endpoints.sync(nodeId, all, keep, check) };
+      }
+    }
+  }
+
+  #check(): void {
+    if (this.#isOver || !this.#deps.counts())
+      throw new LinkspanError('nodeRefused', 'the session is over: the node has a newer one, or was removed');
+  }
+}

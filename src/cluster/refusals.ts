@@ -1,0 +1,13 @@
+/*
+ * What Docker says where a node is not what a command needs (Engine 28, daemon/cluster/errors.go).
+ */
+export const refusals = {
+  noSwarm:
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.',
+  worker:
+    "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.",
+  member:
+    'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.',
+  lastManager:
+    'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message.',
+} as const;
