@@ -30,7 +30,7 @@ function toSegment({ subnet, ipRange, gateway, auxAddresses }: SwarmPool): reado
 
 export class AddressBook {
   readonly #segments: readonly Segment[];
-  /** Text of an address → when it has rested; in order of that time. They count as taken in their pool. */
+  /** Text of an address, and when it has rested; in order of that time. They count as taken in their pool. */
   readonly #resting = new Map<string, number>();
   /** They have rested, and the store does not know yet. */
   readonly #rested = new Set<string>();
