@@ -6,30 +6,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { bold, heading, say, type } from './demoVoice.ts';
 import { drawTopology, ipCommands, iptablesCommands, nftCommands, readTopology } from './topology.ts';
 
 const outsideAddress = '192.0.2.13';
-const isColor = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
-const bold = (text: string): string => (isColor ? `\x1b[1m${text}\x1b[0m` : text);
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-function heading(text: string): void {
-  say(`\n${bold(`── ${text} ──`)}`);
-}
-
-/** Types one command; returns its stdout. Ends the demo when the exit code is not what it should be. */
-function type(command: string, expected: 'success' | 'failure' = 'success'): string {
-  say(`$ ${command}`);
-  const { status, stdout, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
-  for (const line of `${stdout}${stderr}`.trimEnd().split('\n')) say(`  ${line}`);
-  if ((status === 0) !== (expected === 'success'))
-    throw new Error(`'${command}' ended with ${status}, which is not what should happen here`);
-  return stdout.trim();
-}
-
 function addressOf(container: string): string {
   const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}';
   return type(`linkspan inspect -f '${format}' ${container}`);
