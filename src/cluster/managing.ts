@@ -57,7 +57,7 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   const record = { swarm: entry.value as SwarmRecord };
   const authority = await Authority.open(clock, record.swarm.root);
   const roster = await Roster.open(store, clock);
-  const book = await NetworkBook.open({ store, clock, turn, pools: record.swarm });
+  const book = parts.use(await NetworkBook.open({ store, clock, turn, pools: record.swarm }));
   const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn }));
   const state = (): ManagerState => {
     const { spec, secrets, id, dataPathPort } = record.swarm;

@@ -7,7 +7,7 @@ import { Events } from '../../base/events.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { Store } from '../../store/store.ts';
+import type { Compare, Store } from '../../store/store.ts';
 import type { NodeSpec, NodeState } from '../swarm.ts';
 import { type NodeRecord, nodeKey, nodesPrefix } from './records.ts';
 
@@ -34,6 +34,8 @@ export class Roster {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #nodes = new Map<string, NodeRecord>();
+  /** Of their records, in the store. */
+  readonly #revisions = new Map<string, number>();
   readonly #presence = new Map<string, Presence>();
   readonly #mutex = new KeyedMutex();
 
@@ -44,9 +46,10 @@ export class Roster {
 
   static async open(store: Store, clock: Clock): Promise<Roster> {
     const roster = new Roster(store, clock);
-    for (const { value } of (await store.list(nodesPrefix)).entries) {
+    for (const { value, revision } of (await store.list(nodesPrefix)).entries) {
       const node = value as NodeRecord;
       roster.#nodes.set(node.id, node);
+      roster.#revisions.set(node.id, revision);
     }
     return roster;
   }
@@ -83,10 +86,11 @@ export class Roster {
       if (known !== undefined) return known;
       const now = timestamp(this.#clock);
       const record: NodeRecord = { ...node, version: 1, createdAt: now, updatedAt: now, epoch: 0 };
-      await this.#store.txn({
+      const done = await this.#store.txn({
         compare: [{ key: nodeKey(node.id), is: 'absent' }],
         write: [{ key: nodeKey(node.id), put: record }],
       });
+      if (done.ok) this.#revisions.set(node.id, done.revision);
       this.#presence.set(node.id, { state: 'down', message: 'the node has joined and was not heard of yet' });
       this.#put(undefined, record);
       return record;
@@ -115,10 +119,34 @@ export class Roster {
     return this.#mutex.run(id, async () => {
       if (!this.#nodes.has(id)) return;
       await this.#store.txn({ write: [{ key: nodeKey(id), del: true }] });
-      this.#nodes.delete(id);
-      this.#presence.delete(id);
-      this.events.emit('removed', { id });
+      this.#lose(id);
     });
+  }
+
+  /** What a change must compare that holds only as long as the node's record is as it is known here. */
+  unchanged(id: string): Compare {
+    const revision = this.#revisions.get(id);
+    const key = nodeKey(id);
+    return revision === undefined ? { key, is: 'absent' } : { key, is: 'revision', revision };
+  }
+
+  /** Takes the record from the store, as it may be another than is known here. */
+  reread(id: string): Promise<void> {
+    return this.#mutex.run(id, async () => {
+      const entry = await this.#store.get(nodeKey(id));
+      if (entry === undefined) this.#lose(id);
+      else if (entry.revision !== this.#revisions.get(id)) {
+        this.#revisions.set(id, entry.revision);
+        this.#put(this.#nodes.get(id), entry.value as NodeRecord);
+      }
+    });
+  }
+
+  #lose(id: string): void {
+    if (!this.#nodes.delete(id)) return;
+    this.#revisions.delete(id);
+    this.#presence.delete(id);
+    this.events.emit('removed', { id });
   }
 
   #change(id: string, change: (node: NodeRecord) => NodeRecord): Promise<NodeRecord> {
@@ -130,7 +158,8 @@ export class Roster {
         version: before.version + 1,
         updatedAt: timestamp(this.#clock),
       };
-      await this.#store.txn({ write: [{ key: nodeKey(id), put: after }] });
+      const done = await this.#store.txn({ write: [{ key: nodeKey(id), put: after }] });
+      if (done.ok) this.#revisions.set(id, done.revision);
       this.#put(before, after);
       return after;
     });

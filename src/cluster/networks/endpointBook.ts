@@ -2,11 +2,12 @@
  * Endpoints of a swarm's networks as a manager keeps them: gives addresses out and takes them back. Each change is one
  * transaction that compares what it relies on; memory only chooses what to try.
  *
- * Every change asks `check` right before its transaction, which throws where the node's session is none any more.
+ * Every change is somebody's: a session's, which says right before the transaction what must hold for it.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { IpFamily } from '../../net/ip.ts';
+import type { Compare } from '../../store/store.ts';
 import type { EndpointClaim, SwarmEndpoint } from '../swarmNetworks.ts';
 import { restMs } from './addressBook.ts';
 import { type EndpointChange, mostPerChange, planChange } from './endpointChange.ts';
@@ -14,6 +15,16 @@ import { givenUp, mostAttempts, type NetworkBook, noNetwork } from './networkBoo
 import type { NetworkState } from './networkState.ts';
 import { addressesOf, type EndpointRecord } from './records.ts';
 import { type EndpointName, keyOf, type Refusal } from './wire.ts';
+
+export interface Writer {
+  /** What a transaction must compare. Throws code nodeRefused where the session is none any more. */
+  check(): readonly Compare[];
+  /** A comparison failed: what `check` relies on may be old. */
+  reread(): Promise<void>;
+}
+
+/** The manager itself. */
+const manager: Writer = { check: () => [], reread: () => Promise.resolve() };
 
 const families = [
   { family: 4, field: 'ipv4', has: 'hasIpv4' },
@@ -37,7 +48,7 @@ export class EndpointBook {
   }
 
   /** Codes networkNotFound, nodeRefused, addressTaken, addressInvalid, addressesExhausted. */
-  claim(nodeId: string, claim: EndpointClaim, check: () => void): Promise<SwarmEndpoint> {
+  claim(nodeId: string, claim: EndpointClaim, writer: Writer): Promise<SwarmEndpoint> {
     return this.#book.mutex.run(claim.networkId, async () => {
       let isFresh = false;
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
@@ -46,10 +57,10 @@ export class EndpointBook {
         if (known !== undefined && known.nodeId !== nodeId) throw otherNodes(claim);
         const row =
           known === undefined
-            ? await this.#add(state, nodeId, claim, check, isFresh)
-            : await this.#replace(state, known, claim, check);
+            ? await this.#add(state, nodeId, claim, writer, isFresh)
+            : await this.#replace(state, known, claim, writer);
         if (row !== undefined) return row;
-        await this.#reload(state);
+        await Promise.all([this.#reload(state), writer.reread()]);
         isFresh = true;
       }
       throw givenUp('could not claim an address');
@@ -57,24 +68,20 @@ export class EndpointBook {
   }
 
   /** Rows of the node that are there are changed, others claimed. Resolves with what cannot be. */
-  async amend(
-    nodeId: string,
-    claims: readonly EndpointClaim[],
-    check: () => void,
-  ): Promise<readonly Refusal[]> {
+  async amend(nodeId: string, claims: readonly EndpointClaim[], writer: Writer): Promise<readonly Refusal[]> {
     const refused: Refusal[] = [];
     for (const claim of claims) {
       const { networkId, endpointId } = claim;
-      check();
+      writer.check();
       try {
         const row = this.#book.states.get(networkId)?.feed.rows.get(endpointId);
         if (row === undefined && addressesOf(claim).length === 0)
           throw new LinkspanError('addressInvalid', `nobody knows the addresses of endpoint ${endpointId}`);
-        await this.claim(nodeId, claim, check);
+        await this.claim(nodeId, claim, writer);
       } catch (error) {
         // What the store refuses is nobody's answer.
         if (!(error instanceof LinkspanError) || error.code === 'store') throw error;
-        check();
+        writer.check();
         refused.push({ networkId, endpointId, message: error.message });
       }
     }
@@ -82,14 +89,14 @@ export class EndpointBook {
   }
 
   /** Success where they are gone. Code nodeRefused, and nothing done, where one is another node's. */
-  async release(nodeId: string, endpoints: readonly EndpointName[], check: () => void): Promise<void> {
+  async release(nodeId: string, endpoints: readonly EndpointName[], writer: Writer): Promise<void> {
     const rowOf = ({ networkId, endpointId }: EndpointName): SwarmEndpoint | undefined =>
       this.#book.states.get(networkId)?.feed.rows.get(endpointId);
     for (const one of endpoints) if ((rowOf(one)?.nodeId ?? nodeId) !== nodeId) throw otherNodes(one);
     const wanted = Map.groupBy(endpoints, ({ networkId }) => networkId);
     for (const [networkId, own] of wanted) {
       const ids = new Set(own.map(({ endpointId }) => endpointId));
-      await this.#dropAll(networkId, (row) => row.nodeId === nodeId && ids.has(row.endpointId), check);
+      await this.#dropAll(networkId, (row) => row.nodeId === nodeId && ids.has(row.endpointId), writer);
     }
   }
 
@@ -101,7 +108,7 @@ export class EndpointBook {
     nodeId: string,
     claims: readonly EndpointClaim[],
     keep: readonly EndpointName[],
-    check: () => void,
+    writer: Writer,
   ): Promise<readonly Refusal[]> {
     const own = new Map(claims.map((claim) => [keyOf(claim), claim]));
     const kept = new Set(keep.map(keyOf));
@@ -112,18 +119,14 @@ export class EndpointBook {
       return families.some(({ field }) => claim[field] !== undefined && claim[field] !== row[field]);
     };
     for (const networkId of [...this.#book.states.keys()])
-      await this.#dropAll(networkId, (row) => row.nodeId === nodeId && isWrong(row), check);
-    return await this.amend(nodeId, claims, check);
+      await this.#dropAll(networkId, (row) => row.nodeId === nodeId && isWrong(row), writer);
+    return await this.amend(nodeId, claims, writer);
   }
 
   /** Nodes that are no more: their endpoints are nobody's. */
   async dropNodes(isGone: (nodeId: string) => boolean): Promise<void> {
     for (const networkId of [...this.#book.states.keys()])
-      await this.#dropAll(
-        networkId,
-        (row) => isGone(row.nodeId),
-        () => {},
-      );
+      await this.#dropAll(networkId, (row) => isGone(row.nodeId), manager);
   }
 
   async #stateOf(networkId: string): Promise<NetworkState> {
@@ -142,16 +145,16 @@ export class EndpointBook {
     if (!(await state.reload())) this.#book.drop(state.network.id);
   }
 
-  #dropAll(networkId: string, isWanted: (row: SwarmEndpoint) => boolean, check: () => void): Promise<void> {
+  #dropAll(networkId: string, isWanted: (row: SwarmEndpoint) => boolean, writer: Writer): Promise<void> {
     return this.#book.mutex.run(networkId, async () => {
       for (let attempt = 0; attempt < mostAttempts; ) {
         const state = await this.#find(networkId);
         if (state === undefined) return;
         const drop = [...state.feed.rows.values()].filter(isWanted).slice(0, mostPerChange);
         if (drop.length === 0) return;
-        if (await this.#commit(state, { add: [], replace: [], drop }, check)) continue;
+        if (await this.#commit(state, { add: [], replace: [], drop }, writer)) continue;
         attempt += 1;
-        await this.#reload(state);
+        await Promise.all([this.#reload(state), writer.reread()]);
       }
       throw givenUp('could not release endpoints');
     });
@@ -162,7 +165,7 @@ export class EndpointBook {
     state: NetworkState,
     row: SwarmEndpoint,
     { ipv4: _four, ipv6: _six, ...claim }: EndpointClaim,
-    check: () => void,
+    writer: Writer,
   ): Promise<SwarmEndpoint | undefined> {
     const { ipv4, ipv6, nodeId } = row;
     const record: EndpointRecord = {
@@ -171,10 +174,10 @@ export class EndpointBook {
       ...(ipv6 === undefined ? {} : { ipv6 }),
       nodeId,
     };
-    check();
+    writer.check();
     if (isDeepStrictEqual(record, recordOf(row))) return row;
     const change = { add: [], replace: [{ row, record }], drop: [] };
-    return (await this.#commit(state, change, check)) ? state.feed.rows.get(row.endpointId) : undefined;
+    return (await this.#commit(state, change, writer)) ? state.feed.rows.get(row.endpointId) : undefined;
   }
 
   /** Undefined if another was faster, or seems to have been: unless `isFresh`, memory may be wrong. */
@@ -182,7 +185,7 @@ export class EndpointBook {
     state: NetworkState,
     nodeId: string,
     claim: EndpointClaim,
-    check: () => void,
+    writer: Writer,
     isFresh: boolean,
   ): Promise<SwarmEndpoint | undefined> {
     let isWritten = false;
@@ -200,7 +203,7 @@ export class EndpointBook {
       }
       const { ipv4: _four, ipv6: _six, ...rest } = claim;
       const record: EndpointRecord = { ...rest, ...chosen, nodeId };
-      isWritten = await this.#commit(state, { add: [record], replace: [], drop: [] }, check);
+      isWritten = await this.#commit(state, { add: [record], replace: [], drop: [] }, writer);
       return isWritten ? state.feed.rows.get(claim.endpointId) : undefined;
     } finally {
       if (!isWritten) state.doubt();
@@ -208,16 +211,16 @@ export class EndpointBook {
   }
 
   /** False if a comparison failed. */
-  async #commit(state: NetworkState, change: EndpointChange, check: () => void): Promise<boolean> {
+  async #commit(state: NetworkState, change: EndpointChange, writer: Writer): Promise<boolean> {
     const { store, clock } = this.#book.deps;
-    check();
+    const guard = writer.check();
     const { network, record, addresses } = state;
     const notBeforeMs = clock.nowMs() + restMs;
     const rested = addresses.takeRested(clock.nowMs(), mostPerChange);
     const at = { id: network.id, revision: record.revision };
     // Until it has answered, and for ever if it fails, the store may have taken the change or not.
     state.doubt();
-    const done = await store.txn(planChange(at, change, notBeforeMs, rested));
+    const done = await store.txn(planChange(at, change, guard, notBeforeMs, rested));
     if (!done.ok) return false;
     state.trust();
     const { revision } = done;

@@ -29,6 +29,7 @@ export const mostPerChange = 20;
 export function planChange(
   network: { readonly id: string; readonly revision: number },
   { add, replace, drop }: EndpointChange,
+  guard: readonly Compare[],
   notBeforeMs: number,
   rested: readonly string[],
 ): { readonly compare: readonly Compare[]; readonly write: readonly Write[] } {
@@ -39,6 +40,7 @@ export function planChange(
     revision: row.revision,
   });
   const compare: readonly Compare[] = [
+    ...guard,
     { key: networkKey(id), is: 'revision', revision: network.revision },
     ...add.flatMap((record): Compare[] => [
       { key: endpointKey(id, record.endpointId), is: 'absent' },

@@ -4,7 +4,7 @@
  */
 import { Events } from '../../base/events.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
-import { LinkspanError } from '../../errors/linkspanError.ts';
+import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import { overlaps, parsePrefix } from '../../net/prefix.ts';
 import type { Entry, Write } from '../../store/store.ts';
 import type { SwarmRecord } from '../membership/records.ts';
@@ -46,13 +46,18 @@ export function givenUp(what: string): LinkspanError {
   return new LinkspanError('store', `${what}: other managers changed it again and again`);
 }
 
-export class NetworkBook {
+/** After a failure of the store. */
+const againMs = 1000;
+
+export class NetworkBook implements Disposable {
   readonly events: Events<BookEvents> = new Events();
   readonly epoch: string;
   /** A network's changes, one after the other; `networks` for what networks there are. */
   readonly mutex: KeyedMutex = new KeyedMutex();
   readonly deps: BookDependencies;
   readonly #states = new Map<string, NetworkState>();
+  readonly #stopping = new AbortController();
+  #revision = 0;
 
   private constructor(deps: BookDependencies, epoch: string) {
     this.deps = deps;
@@ -67,10 +72,17 @@ export class NetworkBook {
       await store.txn({ compare: [{ key: epochKey, is: 'absent' }], write: firstWrites(pools, clock) });
     const entry = await store.get(epochKey);
     const book = new NetworkBook(deps, (entry?.value as { readonly id: string } | undefined)?.id ?? '');
-    await book.#reload();
-    for (const { network, record } of [...book.#states.values()])
-      if (record.isRemoving) await book.#finishRemoval(network.id);
+    await book.#takeUp();
     return book;
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopping.abort();
+  }
+
+  /** Of the store, when what networks there are was last known to be so. */
+  get revision(): number {
+    return this.#revision;
   }
 
   get networks(): readonly SwarmNetwork[] {
@@ -83,7 +95,7 @@ export class NetworkBook {
 
   /** Codes networkNameTaken, poolOverlap, networkConflict, and what `plan` throws. */
   create(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork> {
-    return this.mutex.run('networks', async () => {
+    return this.#change(async () => {
       const { store, pools, clock } = this.deps;
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
         // Before the networks: one that comes after them has changed it.
@@ -117,7 +129,7 @@ export class NetworkBook {
 
   /** Codes networkNotFound, swarmNetworkInUse. */
   remove(id: string): Promise<void> {
-    return this.mutex.run('networks', () =>
+    return this.#change(() =>
       this.mutex.run(id, async () => {
         for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
           const state = this.#states.get(id);
@@ -139,6 +151,45 @@ export class NetworkBook {
   /** Another manager removed it. */
   drop(id: string): void {
     this.#forget(id);
+  }
+
+  /** A change of what networks there are. Where the store fails, nobody knows what it did: it is read again. */
+  #change<T>(work: () => Promise<T>): Promise<T> {
+    return this.mutex.run('networks', async () => {
+      try {
+        return await work();
+      } catch (error) {
+        if (hasCode(error, 'store')) void this.#takeUpLater();
+        throw error;
+      }
+    });
+  }
+
+  async #takeUpLater(): Promise<void> {
+    const { signal } = this.#stopping;
+    for (let isDone = false; !isDone && !signal.aborted; ) {
+      // Aborted: nobody needs it.
+      await this.deps.clock.sleep(againMs, signal).catch(() => {});
+      if (signal.aborted) return;
+      isDone = await this.mutex
+        .run('networks', () => this.#takeUp())
+        .then(
+          () => true,
+          () => false,
+        );
+    }
+  }
+
+  async #takeUp(): Promise<void> {
+    const known = new Set(this.#states.keys());
+    await this.#reload();
+    for (const state of [...this.#states.values()]) {
+      const { id } = state.network;
+      await this.mutex.run(id, async () => {
+        if (known.has(id) && !(await state.reload())) this.#forget(id);
+        else if (state.record.isRemoving) await this.#finishRemoval(id);
+      });
+    }
   }
 
   /** Writes the record, if nobody else has. */
@@ -178,14 +229,16 @@ export class NetworkBook {
         del: true,
       })),
     });
-    if (!done.ok && (await state.reload())) return false;
+    if (done.ok) this.#revision = done.revision;
+    else if (await state.reload()) return false;
     this.#forget(id);
     return true;
   }
 
   /** What networks there are; states of those that are known stay as they are. */
   async #reload(): Promise<void> {
-    const { entries } = await this.deps.store.list(networksPrefix);
+    const { entries, revision } = await this.deps.store.list(networksPrefix);
+    this.#revision = revision;
     const listed = new Set(entries.map(({ value }) => (value as NetworkRecord).network.id));
     for (const id of this.#states.keys()) if (!listed.has(id)) this.#forget(id);
     for (const entry of entries)

@@ -15,7 +15,7 @@ import { openSqliteStore } from '../../store/sqliteStore.ts';
 import type { Store } from '../../store/store.ts';
 import { Roster } from '../membership/roster.ts';
 import type { EndpointClaim, SwarmEndpoint, SwarmNetworkSpec } from '../swarmNetworks.ts';
-import { EndpointBook } from './endpointBook.ts';
+import { EndpointBook, type Writer } from './endpointBook.ts';
 import { type Link, localLink } from './link.ts';
 import { NetworkBook } from './networkBook.ts';
 import { NodeNetworks } from './nodeNetworks.ts';
@@ -53,7 +53,7 @@ const signed = (sign: string, rows: readonly SwarmEndpoint[]): string =>
   ids(rows)
     .map((id) => `${sign}${id}`)
     .join();
-const always = (): void => {};
+const always: Writer = { check: () => [], reread: () => Promise.resolve() };
 
 interface Node {
   readonly id: string;

@@ -209,7 +209,7 @@ export class NodeNetworks implements SwarmNetworks {
       }
     } catch (error) {
       // The manager may have done it all the same.
-      if (hasCode(error, 'managerUnreachable')) this.#syncSoon();
+      if (hasCode(error, 'managerUnreachable') || hasCode(error, 'store')) this.#syncSoon();
       throw error;
     } finally {
       this.#claiming.delete(key);

@@ -5,8 +5,9 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Compare } from '../../store/store.ts';
 import type { EndpointClaim } from '../swarmNetworks.ts';
-import type { EndpointBook } from './endpointBook.ts';
+import type { EndpointBook, Writer } from './endpointBook.ts';
 import type { Link } from './link.ts';
 import type { NetworkBook } from './networkBook.ts';
 import { type Answer, type Call, errorAnswer, type Request, readRequest } from './wire.ts';
@@ -28,6 +29,8 @@ export interface NodeSessionDependencies {
   readonly logger: Logger;
   /** It is the node's newest, and the node is one of the swarm. */
   readonly counts: () => boolean;
+  /** What `counts` says is told by this. */
+  readonly guard: Pick<Writer, 'reread'> & { readonly unchanged: () => Compare };
   readonly subscribe: () => void;
   readonly ended: () => void;
 }
@@ -118,8 +121,7 @@ export class NodeSession {
       this.#follows.set(network, feed.follow(link, { epoch, revision }));
       return;
     }
-    const known = epoch === book.epoch ? revision : 0;
-    const nothing = { network, epoch: book.epoch, revision: known, rows: [], part: 0, isLast: true };
+    const nothing = { network, epoch: book.epoch, revision: book.revision, rows: [], part: 0, isLast: true };
     link.send(JSON.stringify({ type: 'snapshot', ...nothing }));
   }
 
@@ -145,15 +147,15 @@ export class NodeSession {
 
   async #run(call: Call): Promise<unknown> {
     const { nodeId, endpoints } = this.#deps;
-    const check = (): void => this.#check();
-    check();
+    const writer: Writer = { check: () => this.#check(), reread: () => this.#deps.guard.reread() };
+    writer.check();
     switch (call.method) {
       case 'claim':
-        return await endpoints.claim(nodeId, call.params.claim, check);
+        return await endpoints.claim(nodeId, call.params.claim, writer);
       case 'amend':
-        return { refused: await endpoints.amend(nodeId, call.params.claims, check) };
+        return { refused: await endpoints.amend(nodeId, call.params.claims, writer) };
       case 'release':
-        return await endpoints.release(nodeId, call.params.endpoints, check);
+        return await endpoints.release(nodeId, call.params.endpoints, writer);
       case 'sync': {
         const { claims, keep, isLast } = call.params;
         if (this.#claims.length + claims.length > mostClaims)
@@ -162,13 +164,15 @@ export class NodeSession {
         if (!isLast) return { refused: [] };
         const all = this.#claims;
         this.#claims = [];
-        return { refused: await endpoints.sync(nodeId, all, keep, check) };
+        return { refused: await endpoints.sync(nodeId, all, keep, writer) };
       }
     }
   }
 
-  #check(): void {
-    if (this.#isOver || !this.#deps.counts())
-      throw new LinkspanError('nodeRefused', 'the session is over: the node has a newer one, or was removed');
+  #check(): readonly Compare[] {
+    if (!this.#isOver && this.#deps.counts()) return [this.#deps.guard.unchanged()];
+    // The node is to begin another.
+    this.#deps.link.drop();
+    throw new LinkspanError('nodeRefused', 'the session is over: the node has a newer one, or was removed');
   }
 }

@@ -71,15 +71,18 @@ export class ReplicaCache {
 
   keepTable(networkId: string, { epoch, revision }: Table, { put, del }: RowChanges): void {
     const key = `${tablesPrefix}${networkId}`;
-    const mark: Mark = this.#hasFailed ? unfinished : { epoch, revision };
+    const mark: Mark = { epoch, revision };
     const rows = [
       ...put
         .filter(({ row, before }) => row.revision !== before?.revision)
         .map(({ row }): Write => ({ key: rowKey(networkId, row.endpointId), put: row })),
       ...del.map(({ endpointId }): Write => ({ key: rowKey(networkId, endpointId), del: true })),
     ];
-    if (rows.length >= mostWrites) this.#write([{ key, put: unfinished }]);
-    this.#write([...rows, { key, put: mark }]);
+    this.#enqueue(async () => {
+      if (rows.length >= mostWrites) await this.#txns([{ key, put: unfinished }]);
+      // Asked now: what came before may have failed meanwhile.
+      await this.#txns([...rows, { key, put: this.#hasFailed ? unfinished : mark }]);
+    });
   }
 
   dropTable(networkId: string): void {

@@ -22,6 +22,9 @@ export interface TableServerDependencies {
   readonly turn: (work: () => void) => void;
 }
 
+/** After a failure of the store. */
+const againMs = 1000;
+
 export class TableServer implements Disposable {
   readonly #deps: TableServerDependencies;
   readonly #endpoints: EndpointBook;
@@ -57,7 +60,7 @@ export class TableServer implements Disposable {
   /** Resolves when what nodes left that were removed is free. */
   static async open(deps: TableServerDependencies): Promise<TableServer> {
     const server = new TableServer(deps);
-    await server.#dropNodes((nodeId) => deps.roster.find(nodeId) === undefined);
+    await server.#endpoints.dropNodes((nodeId) => deps.roster.find(nodeId) === undefined);
     return server;
   }
 
@@ -75,6 +78,7 @@ export class TableServer implements Disposable {
       ...{ nodeId, link, book, clock, logger, endpoints: this.#endpoints },
       counts: () =>
         !this.#isOver && this.#sessions.get(nodeId) === session && roster.find(nodeId)?.epoch === epoch,
+      guard: { unchanged: () => roster.unchanged(nodeId), reread: () => roster.reread(nodeId) },
       subscribe: () => this.#subscribe(link),
       ended: () => {
         this.#subscribers.delete(link);
@@ -124,12 +128,17 @@ export class TableServer implements Disposable {
     return { id, hostname: description.hostname, vtep: dataPath ?? address, isDown };
   }
 
+  /** Until it is done, or the manager ends: one that starts does it again. */
   async #dropNodes(isGone: (nodeId: string) => boolean): Promise<void> {
-    try {
-      await this.#endpoints.dropNodes(isGone);
-    } catch (error) {
-      // A manager that starts tries again.
-      this.#deps.logger.error({ err: error }, 'could not release the endpoints of a node that was removed');
+    for (;;) {
+      try {
+        await this.#endpoints.dropNodes(isGone);
+        return;
+      } catch (error) {
+        this.#deps.logger.error({ err: error }, 'could not release the endpoints of a node that was removed');
+      }
+      await this.#deps.clock.sleep(againMs);
+      if (this.#isOver) return;
     }
   }
 }
