@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { RepairLog } from '../base/repairLog.ts';
+import type { SwarmNetworks } from '../cluster/swarmNetworks.ts';
 import type { Dns } from '../dns/openDns.ts';
 import { createBridgeDriver } from '../drivers/bridge/bridge.ts';
 import { chooseDefaultBridge, probeDocker } from '../drivers/bridge/defaultBridge.ts';
@@ -14,6 +15,10 @@ import type { Driver } from '../drivers/interface.ts';
 import { createIpvlanDriver } from '../drivers/ipvlan/ipvlan.ts';
 import { createMacvlanDriver } from '../drivers/macvlan/macvlan.ts';
 import { createNoneDriver } from '../drivers/none/none.ts';
+import { OnDemandOverlay } from '../drivers/overlay/onDemand.ts';
+import { createOverlayDriver } from '../drivers/overlay/overlay.ts';
+import type { Underlay } from '../drivers/overlay/segments.ts';
+import { UnderlayView } from '../drivers/overlay/underlayView.ts';
 import { parseOwnerMark } from '../drivers/ownerMark.ts';
 import { PublishedPorts } from '../engine/bindings/publishedPorts.ts';
 import type { LocalContainers } from '../engine/containers/containers.ts';
@@ -27,13 +32,19 @@ import { LocalNetworks } from '../engine/networks/networks.ts';
 import { NetworkTable } from '../engine/networks/networkTable.ts';
 import { recoverNetworks } from '../engine/networks/recover.ts';
 import { Sandboxes } from '../engine/networks/sandboxes.ts';
+import { SwarmClaims } from '../engine/overlay/claims.ts';
+import { SwarmCreator } from '../engine/overlay/swarmCreator.ts';
+import { SwarmFollower } from '../engine/overlay/swarmFollower.ts';
 import { Reconciler } from '../engine/reconcile/reconciler.ts';
 import { feedNames } from '../engine/resolver/nameFeed.ts';
 import { ResolvConfFollower } from '../engine/resolver/resolvConfFollower.ts';
 import { ResolverFollower } from '../engine/resolver/resolver.ts';
+import { LinkspanError } from '../errors/linkspanError.ts';
 import { createFirewall, type Firewall } from '../firewall/firewall.ts';
+import { createTunnelGuard } from '../firewall/tunnelGuard.ts';
 import { completeSources } from '../ipam/pools.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import { parseIp } from '../net/ip.ts';
 import type { IpWithLength } from '../net/prefix.ts';
 import type { Store } from '../store/store.ts';
 import type { DaemonConfig } from './config.ts';
@@ -47,6 +58,9 @@ export interface NetworkHalf {
   readonly network: ContainerNetwork;
   readonly firewall: Firewall;
   readonly ports: PublishedPorts;
+  readonly claims: SwarmClaims;
+  /** To be started with the containers, once they are there and the swarm is taken up. */
+  readonly openFollower: (containers: LocalContainers, isKnown: () => boolean) => SwarmFollower;
   /** To be started with the containers, once they are there. */
   readonly openReconciler: (containers: LocalContainers) => Reconciler;
 }
@@ -57,6 +71,7 @@ export interface NetworkHalfDependencies {
   readonly dns: Dns;
   readonly store: Store;
   readonly identity: Identity;
+  readonly swarm: SwarmNetworks;
   readonly events: EventLog;
   readonly logger: Logger;
   readonly repairs: RepairLog;
@@ -99,6 +114,17 @@ export function ownerOf(alias: string | undefined, daemonId: string): string | u
   return mark?.daemonId === daemonId ? mark.objectId : undefined;
 }
 
+/** This host's end of the tunnels, as the swarm has it. */
+function underlayOf(swarm: SwarmNetworks, view: UnderlayView): () => Underlay {
+  return () => {
+    const { dataPath } = swarm;
+    const address = parseIp(dataPath?.address ?? '');
+    if (dataPath === undefined || address === undefined)
+      throw new LinkspanError('noSwarm', 'this node is in no swarm');
+    return { address, mtuBytes: view.mtuOf(address), port: dataPath.port };
+  };
+}
+
 /** Everything is in the kernel when it resolves, but for containers: those come next. The caller stops the firewall. */
 export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<NetworkHalf> {
   const { config, kernel, dns, store, identity, events, logger } = deps;
@@ -118,22 +144,36 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     },
   });
   await firewall.start();
+  const underlay = underlayOf(deps.swarm, await UnderlayView.open(kernel));
+  const overlay = new OnDemandOverlay(
+    createOverlayDriver({
+      ...{ kernel, logger, underlay, daemonId: identity.id },
+      guard: createTunnelGuard(kernel, () => underlay().port),
+      namespaceFolder: join(config.execRoot, 'overlays'),
+    }),
+  );
   const all = [
     createBridgeDriver({ kernel, firewall, logger, daemonId: identity.id }),
     createMacvlanDriver({ kernel, logger, daemonId: identity.id }),
     createIpvlanDriver({ kernel, logger, daemonId: identity.id }),
+    overlay,
     createHostDriver(),
     createNoneDriver(),
   ];
-  const drivers: ReadonlyMap<string, Driver> = new Map(all.map((driver) => [driver.name, driver]));
+  const drivers = new Map<string, Driver>(all.map((driver) => [driver.name, driver]));
   const table = new NetworkTable(store);
   await table.load();
   feedNames(table, dns);
   const common = { table, drivers, kernel, events, logger };
+  const { swarm } = deps;
+  const claims = new SwarmClaims({ table, swarm, logger });
+  const poolSources = completeSources(config.poolSources, identity.id);
+  const sources6 = poolSources.filter(({ base }) => base.base.family === 6);
   const networks = new LocalNetworks({
     ...common,
     clock: systemClock,
-    poolSources: completeSources(config.poolSources, identity.id),
+    poolSources,
+    swarm: new SwarmCreator({ table, swarm, sources6, clock: systemClock }),
     resolvConfPath: '/etc/resolv.conf',
     defaultOptions: config.networkOptions,
   });
@@ -145,8 +185,8 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     new ResolverFollower({ ...resolving, dns, kernel, logger, repairs: deps.repairs }),
     new ResolvConfFollower(resolving),
   ];
-  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
-  const connections = new Connections({ ...common, getNetwork, followers, sandboxes });
+  const sandboxes = new Sandboxes({ ...common, claims, namespaceFolder, getNetwork, followers });
+  const connections = new Connections({ ...common, claims, getNetwork, followers, sandboxes });
   const recover = { table, networks, drivers, kernel, logger, namespaceFolder };
   await recoverNetworks(recover);
   await ensurePredefined(networks, deps);
@@ -156,6 +196,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     networks,
     sandboxes,
     connections,
+    claims,
     recover,
     ports,
     hostGatewayIps,
@@ -170,5 +211,13 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
       onRepaired: (container) => sandboxes.repaired(container),
       repairKept: (container, extent) => sandboxes.repairKept(container, extent),
     });
-  return { table, networks, network, firewall, ports, openReconciler };
+  const openFollower = (containers: LocalContainers, isKnown: () => boolean): SwarmFollower =>
+    new SwarmFollower({
+      ...{ table, swarm, isKnown, claims, dns, events, logger, driver: overlay, clock: systemClock },
+      evict: async ({ id }) => {
+        for (const { containerId } of table.endpointsOf(id))
+          await containers.disconnect(containerId, id, true);
+      },
+    });
+  return { table, networks, network, firewall, ports, claims, openFollower, openReconciler };
 }

@@ -35,6 +35,14 @@ export interface PoolStatus {
   readonly available: bigint;
 }
 
+/** A node with endpoints on a network of the swarm. */
+export interface PeerNode {
+  /** Its host name. */
+  readonly name: string;
+  /** Its end of the tunnels. */
+  readonly address: string;
+}
+
 export interface Networks {
   /** In name order. */
   list(filter?: NetworkFilter): readonly Network[];
@@ -44,6 +52,8 @@ export interface Networks {
   endpoints(network: Network): readonly Endpoint[];
   /** How much of each of its pools is in use. */
   poolStatus(network: Network): readonly PoolStatus[];
+  /** Of a network of the swarm: nodes with endpoints of running containers on it, as far as a manager can be asked. */
+  peers(network: Network): Promise<readonly PeerNode[]>;
   create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }>;
   remove(ref: string): Promise<void>;
   /** Removes custom networks without attachments that `select` takes; resolves with them. */

@@ -56,6 +56,7 @@ export interface Network {
   readonly id: NetworkId;
   readonly name: string;
   readonly driver: string;
+  /** `global`: of the swarm, the same on all its nodes; managers made it. */
   readonly scope: 'local' | 'global';
   readonly state: 'creating' | 'ready' | 'removing';
   /** RFC 3339 with nanoseconds, as Docker prints. */
@@ -72,6 +73,10 @@ export interface Network {
   readonly labels: Readonly<Record<string, string>>;
   /** bridge, host, none: made by the daemon, cannot be removed. */
   readonly isPredefined: boolean;
+  /** The swarm's own network for published ports of services. */
+  readonly isIngress?: true;
+  /** True: containers cannot be attached to it by hand. */
+  readonly refusesContainers?: true;
   /** Of a configuration-only network: the subnets as asked for, which networks made from it get. It has no pools. */
   readonly configuration?: readonly PoolRequest[];
   /** Name of the configuration-only network that this one was made from. */

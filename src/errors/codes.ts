@@ -22,6 +22,7 @@ export type ErrorCode =
   | 'networkAmbiguous'
   | 'networkInUse'
   | 'swarmNetworkInUse'
+  | 'networkClosed'
   | 'networkPredefined'
   | 'networkConfigInvalid'
   | 'networkConflict'
@@ -38,6 +39,7 @@ export type ErrorCode =
   | 'demotionRefused'
   | 'outOfSequence'
   | 'joinTimeout'
+  | 'managerUnreachable'
   | 'nodeNotFound'
   | 'nodeAmbiguous'
   | 'nodeInUse'
@@ -85,6 +87,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   networkAmbiguous: 'invalid',
   networkInUse: 'forbidden',
   swarmNetworkInUse: 'invalid',
+  networkClosed: 'forbidden',
   networkPredefined: 'forbidden',
   networkConfigInvalid: 'invalid',
   networkConflict: 'forbidden',
@@ -102,6 +105,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   demotionRefused: 'invalid',
   outOfSequence: 'internal',
   joinTimeout: 'unavailable',
+  managerUnreachable: 'unavailable',
   nodeNotFound: 'notFound',
   nodeAmbiguous: 'invalid',
   nodeInUse: 'invalid',

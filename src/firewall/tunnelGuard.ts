@@ -2,7 +2,7 @@
  * The table `inet linkspan-tunnels`: VXLAN packets of our networks are taken from hosts with a member of the network
  * only, told by VNI and outer source. A VNI that is not ours is none of its business: others may share the port. It is
  * no proof of who sent a packet: on an underlay where sources are forged, that takes encryption.
- * The table is written anew with the first change after a start, with the networks told by then (what comes for others
+ * There is no table while there is no such network. It is written anew with the first change after a start, with the networks told by then (what comes for others
  * passes until they are told), and whenever a change is refused, as somebody took it away. RFC 7348 section 5: bits 96
  * to 119 after the start of the UDP header are the VNI.
  */
@@ -64,13 +64,13 @@ function planChange(vni: number, before: Members, after: Members): readonly stri
 
 class NftTunnelGuard implements TunnelGuard {
   readonly #kernel: Pick<Kernel, 'nft'>;
-  readonly #port: number;
+  readonly #port: () => number;
   readonly #mutex = new KeyedMutex();
   /** What the table has, undefined where that is not known. */
   #actual: Members | undefined;
   readonly #wanted = new Map<number, ReadonlySet<string>>();
 
-  constructor(kernel: Pick<Kernel, 'nft'>, port: number) {
+  constructor(kernel: Pick<Kernel, 'nft'>, port: () => number) {
     this.#kernel = kernel;
     this.#port = port;
   }
@@ -91,6 +91,10 @@ class NftTunnelGuard implements TunnelGuard {
       const commands = before === undefined ? undefined : planChange(vni, before, wanted);
       if (commands?.length === 0) return;
       this.#actual = undefined;
+      if (wanted.size === 0) {
+        await this.#kernel.nft([`add table ${at}`, `delete table ${at}`].join('\n'));
+        return;
+      }
       if (commands === undefined || !(await this.#attempt(commands))) await this.#write(wanted);
       this.#actual = wanted;
     });
@@ -112,10 +116,11 @@ class NftTunnelGuard implements TunnelGuard {
       ...planVni('add', vni, vteps),
       planOwn('add', vni),
     ]);
-    await this.#kernel.nft([...planTable(this.#port), ...elements].join('\n'));
+    await this.#kernel.nft([...planTable(this.#port()), ...elements].join('\n'));
   }
 }
 
-export function createTunnelGuard(kernel: Pick<Kernel, 'nft'>, port: number): TunnelGuard {
+/** `port`: UDP, of all hosts of the swarm; read whenever the table is written anew. */
+export function createTunnelGuard(kernel: Pick<Kernel, 'nft'>, port: () => number): TunnelGuard {
   return new NftTunnelGuard(kernel, port);
 }

@@ -127,9 +127,9 @@ async function openHost(number: number, family: 4 | 6): Promise<OverlayHost> {
   const namespaceFolder = `/run/overlays-${name}`;
   mkdirSync(namespaceFolder, { recursive: true });
   const driver = createOverlayDriver({
-    ...{ kernel, guard: createTunnelGuard(kernel, 4789), logger: silentLogger },
+    ...{ kernel, guard: createTunnelGuard(kernel, () => 4789), logger: silentLogger },
     ...{ daemonId: name, namespaceFolder },
-    underlay: { address: vtep, mtuBytes: 1500, port: 4789 },
+    underlay: () => ({ address: vtep, mtuBytes: 1500, port: 4789 }),
   });
   const pathOf = ({ id }: DriverNetwork): string => `${namespaceFolder}/${id}`;
   const inside = (network: DriverNetwork, ...words: readonly string[]): string =>

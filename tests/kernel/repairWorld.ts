@@ -18,6 +18,9 @@ import type { Driver } from '../../src/drivers/interface.ts';
 import { MemoryStore } from '../../src/engine/containers/fakes.ts';
 import { EventLog } from '../../src/engine/events.ts';
 import type { Container, ContainerId, Endpoint, Network, NetworkRequest } from '../../src/engine/model.ts';
+import { SwarmClaims } from '../../src/engine/overlay/claims.ts';
+import { FakeSwarm } from '../../src/engine/overlay/fakeSwarm.ts';
+import { SwarmCreator } from '../../src/engine/overlay/swarmCreator.ts';
 import { LocalNetworks } from '../../src/engine/networks/networks.ts';
 import {
   attachmentRequest,
@@ -105,8 +108,11 @@ export async function openRepairWorld({
   await table.load();
   const events = new EventLog();
   const common = { table, drivers, kernel, events, logger: silentLogger };
+  const swarm = new FakeSwarm();
+  const claims = new SwarmClaims({ table, swarm, logger: silentLogger });
   const networks = new LocalNetworks({
     ...common,
+    swarm: new SwarmCreator({ table, swarm, clock: systemClock, sources6: [] }),
     clock: systemClock,
     poolSources: completeSources([], 'test'),
     resolvConfPath: '/nonexistent',
@@ -123,7 +129,7 @@ export async function openRepairWorld({
     ...{ dns, kernel, repairs, defaults, logger: silentLogger, resolvConfPath: '/nonexistent' },
   });
   const followers = hasNames ? [resolver] : [];
-  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
+  const sandboxes = new Sandboxes({ ...common, claims, namespaceFolder, getNetwork, followers });
   const mutex = new KeyedMutex();
   const live = new Map<ContainerId, { readonly container: Container; readonly isFree: boolean }>();
   const reconcilerDependencies = {

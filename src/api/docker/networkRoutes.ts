@@ -73,10 +73,11 @@ export const networkRoutes: Routes = (app, { deps, versionOf }) => {
     ),
   );
 
-  app.get('/networks/:id', (request) => {
+  app.get('/networks/:id', async (request) => {
     const query = queryOf(request);
     const network = getInScope(networks, paramOf(request, 'id'), textOf(query, 'scope'));
-    const shape = networkShape(network, networks.endpoints(network));
+    const peers = await networks.peers(network);
+    const shape = networkShape(network, networks.endpoints(network), peers);
     // Docker has it from API 1.52 on, always; clients of older versions ask for it.
     const isVerbose = boolOf(query, 'verbose') && network.configuration === undefined;
     return isVerbose ? { ...shape, Status: statusShape(networks.poolStatus(network)) } : shape;

@@ -1,7 +1,7 @@
 /*
  * Networks at the edge: Docker's create, connect and inspect bodies (Engine API 1.50) and the engine's records.
  */
-import type { PoolStatus } from '../../engine/engine.ts';
+import type { PeerNode, PoolStatus } from '../../engine/engine.ts';
 import type { Endpoint, Network, NetworkRequest, Pool, PoolRequest } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { macOf } from './endpointShapes.ts';
@@ -127,7 +127,11 @@ function attachedShape(endpoint: Endpoint): Record<string, unknown> {
 }
 
 /** `endpoints` are those of running containers; a list leaves them out, as Docker's does. */
-export function networkShape(network: Network, endpoints: readonly Endpoint[]): Record<string, unknown> {
+export function networkShape(
+  network: Network,
+  endpoints: readonly Endpoint[],
+  peers: readonly PeerNode[] = [],
+): Record<string, unknown> {
   return {
     Name: network.name,
     Id: network.id,
@@ -143,7 +147,7 @@ export function networkShape(network: Network, endpoints: readonly Endpoint[]): 
     },
     Internal: network.isInternal,
     Attachable: network.isAttachable,
-    Ingress: false,
+    Ingress: network.isIngress === true,
     ConfigFrom: { Network: network.configFrom ?? '' },
     ConfigOnly: network.configuration !== undefined,
     Containers: Object.fromEntries(
@@ -151,6 +155,7 @@ export function networkShape(network: Network, endpoints: readonly Endpoint[]): 
     ),
     Options: network.options,
     Labels: network.labels,
+    ...(peers.length > 0 && { Peers: peers.map(({ name, address }) => ({ Name: name, IP: address })) }),
   };
 }
 

@@ -52,7 +52,8 @@ export interface OverlayDependencies {
   readonly daemonId: string;
   /** Of this daemon's overlay namespaces, and of nothing else; it is made if need be. */
   readonly namespaceFolder: string;
-  readonly underlay: Underlay;
+  /** Of the swarm that this host is in. Throws code noSwarm without one. */
+  readonly underlay: () => Underlay;
 }
 
 export interface OverlayDriver extends Driver {
@@ -69,6 +70,10 @@ export interface OverlayDriver extends Driver {
     network: DriverNetwork,
     peers: readonly Pick<OverlayPeer, 'endpointId' | 'ip'>[],
   ): Promise<void>;
+  /** Nobody tells of the network's peers any more. */
+  forgetPeers(network: DriverNetwork): void;
+  /** Out of the kernel, as `removeNetwork`; what is known of peers stays. */
+  takeDown(network: DriverNetwork): Promise<void>;
 }
 
 /** What is known of a network; the kernel may lag behind. */
@@ -119,7 +124,7 @@ class LinuxOverlayDriver implements OverlayDriver {
   }
 
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
-    planMtu(parseOverlayOptions(network), this.#deps.underlay, network.hasIpv6);
+    planMtu(parseOverlayOptions(network), this.#deps.underlay(), network.hasIpv6);
     return {
       needsPools: true,
       gatewayFamilies: [4, 6],
@@ -150,8 +155,18 @@ class LinuxOverlayDriver implements OverlayDriver {
   }
 
   async removeNetwork(network: DriverNetwork, _others: readonly DriverNetwork[]): Promise<void> {
+    this.forgetPeers(network);
+    await this.takeDown(network);
+  }
+
+  forgetPeers({ id }: DriverNetwork): void {
+    this.#states.delete(id);
+  }
+
+  async takeDown(network: DriverNetwork): Promise<void> {
     await this.#mutex.run(network.id, async () => {
-      this.#states.delete(network.id);
+      const state = this.#states.get(network.id);
+      if (state !== undefined) state.isUp = false;
       await this.#removeNamespace(this.#pathOf(network.id));
       for (const vni of parseOverlayOptions(network).vnis) await this.#deps.guard.forget(vni);
     });
@@ -438,7 +453,7 @@ class LinuxOverlayDriver implements OverlayDriver {
       return await this.#deps.kernel.ensureOverlay(this.#specOf(network, segment));
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
-      const { port } = this.#deps.underlay;
+      const { port } = this.#deps.underlay();
       if (error.code === 'EEXIST') {
         const text = `network ${network.name}: VNI ${vni} is taken by another VXLAN device of this host`;
         throw new LinkspanError('networkConflict', text, { cause: error });
@@ -513,12 +528,13 @@ class LinuxOverlayDriver implements OverlayDriver {
     const options = parseOverlayOptions(network);
     return {
       segments: planSegments(network, options),
-      mtuBytes: planMtu(options, this.#deps.underlay, network.hasIpv6),
+      mtuBytes: planMtu(options, this.#deps.underlay(), network.hasIpv6),
     };
   }
 
   #specOf(network: DriverNetwork, segment: Segment): OverlaySpec {
-    const { daemonId, underlay } = this.#deps;
+    const { daemonId } = this.#deps;
+    const underlay = this.#deps.underlay();
     const { bridge, vxlan, vni, addresses } = segment;
     const mac = bridgeMac(daemonId, network.id, bridge);
     const { mtuBytes } = this.#planOf(network);

@@ -47,6 +47,12 @@ export function planMtu(
   );
 }
 
+/** How many VNIs a network with these subnets takes: one for each, or one for an IPv4 and an IPv6 subnet together. */
+export function countSegments(pools: readonly Pick<DriverNetwork['pools'][number], 'subnet'>[]): number {
+  const families = new Set(pools.map(({ subnet }) => subnet.base.family));
+  return families.size > 1 ? 1 : pools.length;
+}
+
 /** Throws code networkConfigInvalid. */
 export function planSegments(
   { pools }: Pick<DriverNetwork, 'pools'>,

@@ -30,17 +30,22 @@ function addressProblems(
   return table.hasSubnetFor(network.id, ip) ? [] : [`no configured subnet contains IP address ${text}`];
 }
 
-/** `network` is what the request names. Throws code containerConfigInvalid, addressInvalid or networkConflict. */
+/** `network` is what the request names. Throws code containerConfigInvalid, addressInvalid, networkClosed or networkConflict. */
 export function checkAttachment(request: AttachmentRequest, network: Network, table: NetworkTable): void {
   const { ipv4, ipv6, linkLocalIps = [], mac, aliases } = request;
   const refuse = (
-    code: 'containerConfigInvalid' | 'addressInvalid' | 'networkConflict',
+    code: 'containerConfigInvalid' | 'addressInvalid' | 'networkConflict' | 'networkClosed',
     text: string,
   ): never => {
     throw new LinkspanError(code, text);
   };
   if (network.configuration !== undefined)
     refuse('networkConflict', 'cannot create endpoint on configuration-only network');
+  if (network.refusesContainers === true)
+    refuse(
+      'networkClosed',
+      `Could not attach to network ${network.name}: rpc error: code = PermissionDenied desc = network ${network.name} not manually attachable`,
+    );
   if (network.isPredefined && (ipv4 ?? ipv6) !== undefined)
     refuse('containerConfigInvalid', 'user-specified IP address is supported on user-defined networks only');
   if (network.isPredefined && aliases.length > 0)

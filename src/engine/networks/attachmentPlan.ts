@@ -10,6 +10,7 @@ import { type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
 import { type Mac, parseMac, randomMac } from '../../net/mac.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
 import type { AttachmentRequest, Container, Endpoint, Network } from '../model.ts';
+import type { Claimed, ClaimedByNetwork } from '../overlay/claims.ts';
 import { checkAttachment } from './attachmentCheck.ts';
 import { planDefaultRoutes, withDefaultRoutes } from './defaultRoutes.ts';
 import { dnsNamesOf } from './dnsNames.ts';
@@ -61,6 +62,11 @@ function lease(
   return ip;
 }
 
+function addressesOf({ ipv4, ipv6 }: Claimed): Addresses {
+  const [v4, v6] = [parseIp(ipv4 ?? ''), parseIp(ipv6 ?? '')];
+  return { ...(v4 === undefined ? {} : { 4: v4 }), ...(v6 === undefined ? {} : { 6: v6 }) };
+}
+
 /** A host interface name that no other endpoint of this machine is likely to have: `veth` and 7 hex digits. */
 function hostInterfaceName(): string {
   return `veth${randomBytes(4).toString('hex').slice(0, 7)}`;
@@ -88,14 +94,22 @@ export class AttachmentPlanner {
     this.#getNetwork = getNetwork;
   }
 
-  /** For a new sandbox: leases addresses for every request, all or none, and gives out the default routes. */
-  plan(container: Container, requests: readonly AttachmentRequest[]): readonly PlannedAttachment[] {
+  /**
+   * For a new sandbox: leases addresses for every request, all or none, and gives out the default routes. `claimed`: those
+   * of swarm networks, which are leased already.
+   */
+  plan(
+    container: Container,
+    requests: readonly AttachmentRequest[],
+    claimed: ClaimedByNetwork,
+  ): readonly PlannedAttachment[] {
     const planned: PlannedAttachment[] = [];
     const names = new Set(requests.flatMap((request) => wantedInterfaceName(request) ?? []));
     try {
       const taken = new Set<string>();
       for (const request of requests) {
-        const one = this.#planOne(container, request, planned.length, { taken, reserved: names });
+        const own = { taken, reserved: names };
+        const one = this.#planOne(container, request, planned.length, own, claimed);
         taken.add(one.endpoint.interfaceName);
         planned.push(one);
       }
@@ -108,7 +122,11 @@ export class AttachmentPlanner {
   }
 
   /** For a sandbox that lives: one more attachment, without default routes. Code endpointExists. */
-  planAnother(container: Container, request: AttachmentRequest): PlannedAttachment {
+  planAnother(
+    container: Container,
+    request: AttachmentRequest,
+    claimed: ClaimedByNetwork,
+  ): PlannedAttachment {
     const network = this.#getNetwork(request.network);
     const attached = this.#table
       .endpointsOfContainer(container.id)
@@ -120,7 +138,7 @@ export class AttachmentPlanner {
       );
     const taken = new Set(attached.map(({ interfaceName }) => interfaceName));
     const last = Math.max(-1, ...attached.map(({ ordinal }) => ordinal ?? 0));
-    return this.#planOne(container, request, last + 1, { taken, reserved: taken });
+    return this.#planOne(container, request, last + 1, { taken, reserved: taken }, claimed);
   }
 
   /** Returns the leases of an attachment whose record was not written. */
@@ -135,6 +153,7 @@ export class AttachmentPlanner {
     request: AttachmentRequest,
     ordinal: number,
     names: { readonly taken: ReadonlySet<string>; readonly reserved: ReadonlySet<string> },
+    claimed: ClaimedByNetwork,
   ): PlannedAttachment {
     const network = this.#getNetwork(request.network);
     if (network.state !== 'ready')
@@ -151,9 +170,11 @@ export class AttachmentPlanner {
     const before = this.#table
       .endpointsOfContainer(container.id)
       .find((endpoint) => endpoint.networkId === network.id);
-    const addresses = plan.needsPools ? this.#lease(network, request, before) : {};
+    const claim = claimed.get(network.id);
+    const addresses =
+      claim !== undefined ? addressesOf(claim) : plan.needsPools ? this.#lease(network, request, before) : {};
     const endpoint: PlannedAttachment['endpoint'] = {
-      id: before?.id ?? newId<'endpoint'>(),
+      id: claim?.endpointId ?? before?.id ?? newId<'endpoint'>(),
       networkId: network.id,
       containerId: container.id,
       containerName: container.name,
@@ -162,7 +183,7 @@ export class AttachmentPlanner {
       ordinal,
       interfaceName,
       hostInterfaceName: plan.needsPools && plan.hasHostInterface !== false ? hostInterfaceName() : '',
-      mac: (request.mac === undefined ? undefined : parseMac(request.mac)) ?? randomMac(),
+      mac: claim?.mac ?? (request.mac === undefined ? undefined : parseMac(request.mac)) ?? randomMac(),
       ...(plan.sharesMac === true ? { sharesMac: true } : {}),
       ...this.#addressFields(network, plan, addresses),
       defaultRoutes: [],

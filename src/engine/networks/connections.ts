@@ -13,7 +13,8 @@ import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { AttachmentRequest, Container, Endpoint, EndpointId, Network } from '../model.ts';
 import { withSecondChance } from '../secondChance.ts';
-import { AttachmentPlanner } from './attachmentPlan.ts';
+import type { ClaimedByNetwork } from '../overlay/claims.ts';
+import { AttachmentPlanner, type PlannedAttachment } from './attachmentPlan.ts';
 import { planDefaultRoutes, withDefaultRoutes } from './defaultRoutes.ts';
 import { gatewaysOf } from './driverValues.ts';
 import { EndpointWork } from './endpointWork.ts';
@@ -48,7 +49,9 @@ export class Connections {
   /** `container` runs and has a sandbox of its own. Codes as attachmentCheck's, endpointExists, networkNotFound. */
   async connect(container: Container, request: AttachmentRequest, commit: Commit): Promise<void> {
     const { table } = this.#deps;
-    const plain = this.#planner.planAnother(container, request);
+    const { claims, getNetwork } = this.#deps;
+    const claimed = await claims.claim(container, [{ request, network: getNetwork(request.network) }]);
+    const plain = this.#planOrGiveBack(container, request, claimed);
     const changes = this.#routeChanges(container, plain.endpoint);
     const own = changes.find(({ before }) => before.id === plain.endpoint.id);
     const planned = { ...plain, endpoint: { ...plain.endpoint, ...own?.after } };
@@ -60,6 +63,7 @@ export class Connections {
       await table.putEndpoints([planned.endpoint, ...others.map(({ after }) => after)]);
     } catch (error) {
       this.#planner.giveBack(planned);
+      claims.giveBack(claimed);
       undo.move();
       throw error;
     }
@@ -139,6 +143,19 @@ export class Connections {
       },
       'took back a change of networks that was cut short',
     );
+  }
+
+  #planOrGiveBack(
+    container: Container,
+    request: AttachmentRequest,
+    claimed: ClaimedByNetwork,
+  ): PlannedAttachment {
+    try {
+      return this.#planner.planAnother(container, request, claimed);
+    } catch (error) {
+      this.#deps.claims.giveBack(claimed);
+      throw error;
+    }
   }
 
   #attachments(container: Container): readonly { readonly endpoint: Endpoint; readonly network: Network }[] {

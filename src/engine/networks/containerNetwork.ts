@@ -13,6 +13,7 @@ import type {
   Network,
   Sandbox,
 } from '../model.ts';
+import type { SwarmClaims } from '../overlay/claims.ts';
 import { checkAttachment } from './attachmentCheck.ts';
 import type { Commit, Connections } from './connections.ts';
 import type { LocalNetworks } from './networks.ts';
@@ -25,6 +26,7 @@ export interface ContainerNetworkDependencies {
   readonly networks: LocalNetworks;
   readonly sandboxes: Sandboxes;
   readonly connections: Connections;
+  readonly claims: Pick<SwarmClaims, 'settled'>;
   readonly recover: RecoverDependencies;
   readonly ports: Pick<PublishedPorts, 'bindings' | 'apply'>;
   /** The daemon's setting; empty = the default bridge's gateway. */
@@ -77,8 +79,10 @@ export class ContainerNetwork implements SandboxNetwork {
     return this.#deps.sandboxes.release(container);
   }
 
-  forget(container: Container): Promise<void> {
-    return this.#deps.sandboxes.forget(container);
+  async forget(container: Container): Promise<void> {
+    await this.#deps.sandboxes.forget(container);
+    // So that the address is free for whoever hears that the container is gone.
+    await this.#deps.claims.settled();
   }
 
   getNetwork(ref: string): Network {
@@ -103,14 +107,16 @@ export class ContainerNetwork implements SandboxNetwork {
   }
 
   async disconnect(container: Container, network: Network, commit: Commit): Promise<void> {
-    const { table, connections } = this.#deps;
+    const { table, connections, claims } = this.#deps;
     const endpoint = table
       .endpointsOfContainer(container.id)
       .find(({ networkId }) => networkId === network.id);
-    if (endpoint?.state === 'attached')
-      return await connections.disconnect(container, endpoint, network, commit);
-    await commit();
-    if (endpoint !== undefined) await table.delEndpoints([endpoint]);
+    if (endpoint?.state === 'attached') await connections.disconnect(container, endpoint, network, commit);
+    else {
+      await commit();
+      if (endpoint !== undefined) await table.delEndpoints([endpoint]);
+    }
+    await claims.settled();
   }
 
   endpoints(container: Container): readonly Endpoint[] {

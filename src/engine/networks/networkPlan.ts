@@ -13,10 +13,6 @@ import type { Network, NetworkRequest, Pool } from '../model.ts';
 
 const predefinedNames: ReadonlySet<string> = new Set(['bridge', 'host', 'none', 'default']);
 
-/** Drivers that are this program's business but need a cluster or are not built yet. */
-const swarmMessage =
-  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
-
 /** Throws what is wrong with the request before any driver or pool is looked at. */
 export function checkRequest(request: NetworkRequest): void {
   if (request.name.trim() === '')
@@ -26,9 +22,6 @@ export function checkRequest(request: NetworkRequest): void {
       'networkPredefined',
       `operation is not permitted on predefined ${request.name} network `,
     );
-  if (request.driver === 'overlay' || request.isIngress) throw new LinkspanError('noSwarm', swarmMessage);
-  if (request.scope === 'swarm' || request.scope === 'global')
-    throw new LinkspanError('noSwarm', 'cannot create a swarm scoped network when swarm is not active');
   if (request.ipamDriver !== 'default')
     throw new LinkspanError('driverNotFound', `plugin "${request.ipamDriver}" not found`);
   if (Object.keys(request.ipamOptions).length > 0)

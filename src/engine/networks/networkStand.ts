@@ -18,6 +18,9 @@ import { openSqliteStore } from '../../store/sqliteStore.ts';
 import type { Store } from '../../store/store.ts';
 import { EventLog } from '../events.ts';
 import type { AttachmentRequest, Container, NetworkRequest } from '../model.ts';
+import { SwarmClaims } from '../overlay/claims.ts';
+import { FakeSwarm } from '../overlay/fakeSwarm.ts';
+import { SwarmCreator } from '../overlay/swarmCreator.ts';
 import { Connections } from './connections.ts';
 import { ContainerNetwork } from './containerNetwork.ts';
 import type { SandboxFollower } from './follower.ts';
@@ -41,8 +44,8 @@ export class WorkLog {
 }
 
 export class RecordingDriver extends WorkLog implements Driver {
-  readonly name = 'bridge';
-  readonly scope = 'local';
+  readonly name: string = 'bridge';
+  readonly scope: Driver['scope'] = 'local';
 
   plan(): DriverPlan {
     return { needsPools: true, gatewayFamilies: [4, 6], interfacePrefix: 'eth' };
@@ -58,6 +61,23 @@ export class RecordingDriver extends WorkLog implements Driver {
   repairEndpoint: Driver['repairEndpoint'] = () => Promise.resolve([]);
   sweep: Driver['sweep'] = (_actual, { networks, endpoints }) =>
     this.do(`sweep all but ${networks.length} networks, ${endpoints.length} endpoints`);
+}
+
+/** Of the swarm; its work is in the log of `bridge`, so that one log shows the order. */
+export class RecordingOverlay extends RecordingDriver {
+  override readonly name: string = 'overlay';
+  override readonly scope: Driver['scope'] = 'global';
+  readonly #bridge: RecordingDriver;
+
+  constructor(bridge: RecordingDriver) {
+    super();
+    this.#bridge = bridge;
+  }
+
+  override do(what: string): Promise<void> {
+    return this.#bridge.do(what);
+  }
+  override sweep: Driver['sweep'] = () => Promise.resolve();
 }
 
 export function networkRequest(name: string, more: Partial<NetworkRequest> = {}): NetworkRequest {
@@ -100,6 +120,8 @@ export interface NetworkWorld extends AsyncDisposable {
   readonly connections: Connections;
   readonly containerNetwork: ContainerNetwork;
   readonly driver: RecordingDriver;
+  readonly swarm: FakeSwarm;
+  readonly claims: SwarmClaims;
   readonly store: Store;
   /** Paths of the namespaces that exist. */
   readonly namespaces: string[];
@@ -146,13 +168,19 @@ export async function openNetworkWorld(path?: string): Promise<NetworkWorld> {
   const table = new NetworkTable(store);
   await table.load();
   const driver = new RecordingDriver();
-  const drivers = new Map<string, Driver>([['bridge', driver]]);
+  const drivers = new Map<string, Driver>([
+    ['bridge', driver],
+    ['overlay', new RecordingOverlay(driver)],
+  ]);
   const events = new EventLog();
   const namespaces: string[] = [];
   const kernel = recordingKernel(driver, namespaces);
   const common = { table, drivers, kernel, events, logger: silentLogger };
+  const swarm = new FakeSwarm();
+  const claims = new SwarmClaims({ table, swarm, logger: silentLogger });
   const networks = new LocalNetworks({
     ...common,
+    swarm: new SwarmCreator({ table, swarm, clock: systemClock, sources6: [] }),
     clock: systemClock,
     poolSources: completeSources([], 'test'),
     resolvConfPath: '/nonexistent',
@@ -162,17 +190,18 @@ export async function openNetworkWorld(path?: string): Promise<NetworkWorld> {
   const following: string[] = [];
   const followers = [recordingFollower(following)];
   const getNetwork = networks.get.bind(networks);
-  const sandboxes = new Sandboxes({ ...common, namespaceFolder, getNetwork, followers });
-  const connections = new Connections({ ...common, getNetwork, followers, sandboxes });
+  const sandboxes = new Sandboxes({ ...common, claims, namespaceFolder, getNetwork, followers });
+  const connections = new Connections({ ...common, claims, getNetwork, followers, sandboxes });
   const recover = { ...common, networks, namespaceFolder };
   const containerNetwork = new ContainerNetwork({
-    ...{ table, networks, sandboxes, connections, recover },
+    ...{ table, networks, sandboxes, connections, claims, recover },
     ports: { bindings: () => [], apply: () => Promise.resolve() },
     hostGatewayIps: [],
   });
   return {
     ...common,
     ...{ networks, sandboxes, connections, containerNetwork, driver, store, namespaces, following },
+    ...{ swarm, claims },
     namespaceFolder,
     folder,
     async [Symbol.asyncDispose]() {

@@ -242,7 +242,8 @@ export class NetworkTable {
     const before = live?.network;
     if (live === undefined) {
       this.#networks.set(network.id, { network, pools: network.pools.map(openPool), endpoints: new Map() });
-      this.#byName.set(network.name, network.id);
+      // A swarm's network may have the name of one that was here before, and is found by its id then.
+      if (!this.#byName.has(network.name)) this.#byName.set(network.name, network.id);
     } else {
       live.network = network;
     }
@@ -251,7 +252,11 @@ export class NetworkTable {
 
   #drop(network: Network): void {
     this.#networks.delete(network.id);
-    if (this.#byName.get(network.name) === network.id) this.#byName.delete(network.name);
+    if (this.#byName.get(network.name) === network.id) {
+      const heir = this.networks.find(({ name }) => name === network.name);
+      if (heir === undefined) this.#byName.delete(network.name);
+      else this.#byName.set(network.name, heir.id);
+    }
     this.events.emit('network', { before: network, after: undefined });
   }
 

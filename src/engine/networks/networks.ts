@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '../../base/clock.ts';
 import { shortId } from '../../base/ids.ts';
+import { lookUp } from '../../base/lookup.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { timestamp } from '../../base/timestamp.ts';
@@ -14,10 +15,10 @@ import type { PoolSource } from '../../ipam/pools.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
 import { type Prefix, prefixOf } from '../../net/prefix.ts';
-import type { NetworkFilter, Networks, PoolStatus } from '../engine.ts';
+import type { NetworkFilter, Networks, PeerNode, PoolStatus } from '../engine.ts';
 import type { EventLog } from '../events.ts';
-import { lookUp } from '../../base/lookup.ts';
 import type { Endpoint, Network, NetworkId, NetworkRequest } from '../model.ts';
+import type { SwarmCreator } from '../overlay/swarmCreator.ts';
 import { withSecondChance } from '../secondChance.ts';
 import { fromConfiguration, planConfiguration } from './configurations.ts';
 import { toDriverNetwork } from './driverValues.ts';
@@ -32,6 +33,7 @@ export interface NetworksDependencies {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly poolSources: readonly PoolSource[];
+  readonly swarm: Pick<SwarmCreator, 'create' | 'remove' | 'peers'>;
   /** `/etc/resolv.conf` of the machine; its name servers are kept clear of. */
   readonly resolvConfPath: string;
   /** Options that every new network of a driver gets unless the request sets them; by driver. */
@@ -103,6 +105,10 @@ export class LocalNetworks implements Networks {
     return this.#deps.table.poolStatus(network.id);
   }
 
+  async peers(network: Network): Promise<readonly PeerNode[]> {
+    return network.scope === 'global' ? await this.#deps.swarm.peers(network) : [];
+  }
+
   endpoints(network: Network): readonly Endpoint[] {
     return this.#deps.table.endpointsOf(network.id).filter(({ state }) => state === 'attached');
   }
@@ -115,6 +121,14 @@ export class LocalNetworks implements Networks {
       return { network, warning: '' };
     }
     const driver = getDriver(this.#deps.drivers, request.driver);
+    if (driver.scope === 'global' || request.isIngress || (request.scope ?? 'local') !== 'local') {
+      const wanted = {
+        ...request,
+        options: { ...this.#deps.defaultOptions[driver.name], ...request.options },
+      };
+      const machine = [...this.#deps.table.subnets, ...(await this.#machineSubnets())];
+      return { network: await this.#deps.swarm.create(wanted, driver, machine), warning: '' };
+    }
     if (driver.name === 'host' || driver.name === 'null')
       throw new LinkspanError(
         'networkPredefined',
@@ -159,6 +173,7 @@ export class LocalNetworks implements Networks {
         'networkPredefined',
         `${network.name} is a pre-defined network and cannot be removed`,
       );
+    if (network.scope === 'global') return await this.#deps.swarm.remove(network);
     const isUsed = this.#deps.table.networks.some(({ configFrom }) => configFrom === network.name);
     if (network.configuration !== undefined && isUsed)
       throw new LinkspanError('networkInUse', `configuration network "${network.name}" is in use`);

@@ -9,7 +9,8 @@ import { newId, shortId } from '../../base/ids.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { AttachmentRequest, Container, Endpoint, EndpointId, Network, Sandbox } from '../model.ts';
-import { AttachmentPlanner } from './attachmentPlan.ts';
+import type { ClaimedByNetwork, SwarmClaims } from '../overlay/claims.ts';
+import { AttachmentPlanner, type PlannedAttachment } from './attachmentPlan.ts';
 import { renamedNames } from './dnsNames.ts';
 import { EndpointWork, type EndpointWorkDependencies } from './endpointWork.ts';
 import type { SandboxFollower, SandboxState } from './follower.ts';
@@ -19,6 +20,7 @@ export interface SandboxesDependencies extends EndpointWorkDependencies {
   /** Folder of the bind-mounted namespaces. */
   readonly namespaceFolder: string;
   readonly getNetwork: (ref: string) => Network;
+  readonly claims: Pick<SwarmClaims, 'claim' | 'giveBack'>;
   /** In the order in which they are applied. */
   readonly followers: readonly SandboxFollower[];
 }
@@ -40,7 +42,7 @@ export class Sandboxes {
     requests: readonly AttachmentRequest[],
     hasNamespace: boolean,
   ): Promise<{ readonly sandbox: Sandbox | undefined; readonly endpoints: readonly Endpoint[] }> {
-    const planned = this.#planner.plan(container, requests);
+    const { planned, claimed } = await this.#plan(container, requests);
     const kept = new Set(planned.map(({ endpoint }) => endpoint.id));
     // Reservations on networks that the container is not to be on any more: a change that was cut short.
     const stale = this.#deps.table.endpointsOfContainer(container.id).filter(({ id }) => !kept.has(id));
@@ -49,6 +51,7 @@ export class Sandboxes {
       await this.#deps.table.putEndpoints(planned.map(({ endpoint }) => endpoint));
     } catch (error) {
       for (const one of planned) this.#planner.giveBack(one);
+      this.#deps.claims.giveBack(claimed);
       throw error;
     }
     undo.defer(() => this.#work.takeBackRecords(planned));
@@ -153,6 +156,21 @@ export class Sandboxes {
   async adopt(running: readonly Container[]): Promise<void> {
     const states = running.map((container) => this.stateOf(container));
     for (const follower of this.#deps.followers) await follower.adopt(states);
+  }
+
+  async #plan(
+    container: Container,
+    requests: readonly AttachmentRequest[],
+  ): Promise<{ readonly planned: readonly PlannedAttachment[]; readonly claimed: ClaimedByNetwork }> {
+    const { claims, getNetwork } = this.#deps;
+    const wanted = requests.map((request) => ({ request, network: getNetwork(request.network) }));
+    const claimed = await claims.claim(container, wanted);
+    try {
+      return { planned: this.#planner.plan(container, requests, claimed), claimed };
+    } catch (error) {
+      claims.giveBack(claimed);
+      throw error;
+    }
   }
 
   #newSandbox(): Sandbox {

@@ -60,6 +60,10 @@ export class FakeNetworks implements Networks {
     return this.attached.filter(({ networkId, state }) => networkId === id && state === 'attached');
   }
 
+  peers(): Promise<readonly []> {
+    return Promise.resolve([]);
+  }
+
   poolStatus({ pools }: Network): readonly PoolStatus[] {
     return pools.map(({ subnet }) => ({ subnet, inUse: 3n, available: 1n << 64n }));
   }

@@ -1,0 +1,106 @@
+/*
+ * Overlay networks take something of a host only while a container there is on them: a network is made in the kernel with
+ * the first endpoint and goes with the last. What is known of peers is kept by the driver underneath.
+ */
+import { KeyedMutex } from '../../base/mutex.ts';
+import type { Driver, DriverEndpoint, DriverNetwork } from '../interface.ts';
+import type { OverlayDriver } from './overlay.ts';
+
+export class OnDemandOverlay implements OverlayDriver {
+  readonly name = 'overlay';
+  readonly scope = 'global';
+  readonly #inner: OverlayDriver;
+  readonly #mutex = new KeyedMutex();
+  /** Ids of the endpoints of this host, by network. */
+  readonly #users = new Map<string, Set<string>>();
+
+  constructor(inner: OverlayDriver) {
+    this.#inner = inner;
+  }
+
+  plan: Driver['plan'] = (network) => this.#inner.plan(network);
+  checkConflict: Driver['checkConflict'] = (network, others) => this.#inner.checkConflict(network, others);
+  linkOf: Driver['linkOf'] = (network) => this.#inner.linkOf(network);
+  sweep: Driver['sweep'] = (actual, keep) => this.#inner.sweep(actual, keep);
+  setPeers: OverlayDriver['setPeers'] = (network, peers) => this.#inner.setPeers(network, peers);
+  addPeers: OverlayDriver['addPeers'] = (network, peers) => this.#inner.addPeers(network, peers);
+  removePeers: OverlayDriver['removePeers'] = (network, peers) => this.#inner.removePeers(network, peers);
+
+  forgetPeers: OverlayDriver['forgetPeers'] = (network) => this.#inner.forgetPeers(network);
+  takeDown: OverlayDriver['takeDown'] = (network) => this.#inner.takeDown(network);
+
+  /** Comes with the first endpoint. */
+  async ensureNetwork(): Promise<void> {}
+
+  async removeNetwork(network: DriverNetwork, others: readonly DriverNetwork[]): Promise<void> {
+    await this.#mutex.run(network.id, async () => {
+      this.#users.delete(network.id);
+      await this.#inner.removeNetwork(network, others);
+    });
+  }
+
+  /** Endpoints that an earlier daemon attached: the network is made to match in the kernel. */
+  async adopt(network: DriverNetwork, endpointIds: readonly string[]): Promise<void> {
+    if (endpointIds.length === 0) return;
+    await this.#mutex.run(network.id, async () => {
+      for (const id of endpointIds) this.#usersOf(network).add(id);
+      await this.#inner.ensureNetwork(network);
+    });
+  }
+
+  async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
+    await this.#mutex.run(network.id, async () => {
+      const users = this.#usersOf(network);
+      if (users.size === 0) await this.#inner.ensureNetwork(network);
+      users.add(endpoint.id);
+      try {
+        await this.#inner.attach(network, endpoint, sandboxPath);
+      } catch (error) {
+        await this.#drop(network, endpoint);
+        throw error;
+      }
+    });
+  }
+
+  async detach(
+    network: DriverNetwork,
+    endpoint: DriverEndpoint,
+    sandboxPath: string | undefined,
+  ): Promise<void> {
+    await this.#mutex.run(network.id, async () => {
+      await this.#inner.detach(network, endpoint, sandboxPath);
+      await this.#drop(network, endpoint);
+    });
+  }
+
+  async repairNetwork(network: DriverNetwork): Promise<readonly string[]> {
+    return await this.#mutex.run(network.id, async () =>
+      this.#users.has(network.id) ? await this.#inner.repairNetwork(network) : [],
+    );
+  }
+
+  async repairEndpoint(
+    network: DriverNetwork,
+    endpoint: DriverEndpoint,
+    sandboxPath: string,
+    extent: 'outside' | 'all',
+  ): Promise<readonly string[]> {
+    return await this.#mutex.run(network.id, () =>
+      this.#inner.repairEndpoint(network, endpoint, sandboxPath, extent),
+    );
+  }
+
+  #usersOf({ id }: DriverNetwork): Set<string> {
+    const users = this.#users.get(id) ?? new Set<string>();
+    this.#users.set(id, users);
+    return users;
+  }
+
+  async #drop(network: DriverNetwork, { id }: DriverEndpoint): Promise<void> {
+    const users = this.#usersOf(network);
+    users.delete(id);
+    if (users.size > 0) return;
+    this.#users.delete(network.id);
+    await this.#inner.takeDown(network);
+  }
+}
