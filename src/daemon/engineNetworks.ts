@@ -28,6 +28,7 @@ import type { Network } from '../engine/model.ts';
 import { Connections } from '../engine/networks/connections.ts';
 import { ContainerNetwork } from '../engine/networks/containerNetwork.ts';
 import type { SandboxFollower } from '../engine/networks/follower.ts';
+import { GatewayNetwork } from '../engine/networks/gateway.ts';
 import { LocalNetworks } from '../engine/networks/networks.ts';
 import { NetworkTable } from '../engine/networks/networkTable.ts';
 import { recoverNetworks } from '../engine/networks/recover.ts';
@@ -185,8 +186,10 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     new ResolverFollower({ ...resolving, dns, kernel, logger, repairs: deps.repairs }),
     new ResolvConfFollower(resolving),
   ];
-  const sandboxes = new Sandboxes({ ...common, claims, namespaceFolder, getNetwork, followers });
-  const connections = new Connections({ ...common, claims, getNetwork, followers, sandboxes });
+  const gateway = new GatewayNetwork({ table, drivers, create: (request) => networks.create(request) });
+  const attaching = { ...common, claims, gateway, getNetwork, followers };
+  const sandboxes = new Sandboxes({ ...attaching, namespaceFolder });
+  const connections = new Connections({ ...attaching, sandboxes });
   const recover = { table, networks, drivers, kernel, logger, namespaceFolder };
   await recoverNetworks(recover);
   await ensurePredefined(networks, deps);
@@ -197,6 +200,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     sandboxes,
     connections,
     claims,
+    gateway,
     recover,
     ports,
     hostGatewayIps,

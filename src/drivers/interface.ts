@@ -55,6 +55,8 @@ export interface DriverPlan {
   readonly isInternal?: boolean;
   /** True: endpoints have their parent's link address, and cannot be given one. */
   readonly sharesMac?: boolean;
+  /** True: its endpoints lead nowhere but to each other; their container gets its way out from this host's gateway network. */
+  readonly needsGatewayNetwork?: boolean;
   /** True: default routes go through the device alone, without a gateway. */
   readonly routesByDevice?: boolean;
 }

@@ -110,10 +110,16 @@ export interface Endpoint {
   readonly request: AttachmentRequest;
   /**
    * What should be. `attached` is written before the kernel acts and holds while the container runs; a restart that
-   * finds the container not running, or its record without this network, takes it back. `reserved` keeps the addresses
+   * finds the container not running, or its record without this network (for a hidden one: without a network that
+   * needs it), takes it back. `reserved` keeps the addresses
    * of a stopped container.
    */
   readonly state: 'attached' | 'reserved';
+  /**
+   * Only in a hidden endpoint, which no request and no container's record names: the sandbox that has its way out
+   * through it (networks/gateway.ts).
+   */
+  readonly gatewayOf?: SandboxId;
   /** Counts up with the attachments of a container: their order. Absent in records from before it was kept. */
   readonly ordinal?: number;
   /** `eth0`; empty for drivers without an interface (none, host). */

@@ -21,6 +21,7 @@ import type { Container, ContainerId, Endpoint, Network, NetworkRequest } from '
 import { SwarmClaims } from '../../src/engine/overlay/claims.ts';
 import { FakeSwarm } from '../../src/engine/overlay/fakeSwarm.ts';
 import { SwarmCreator } from '../../src/engine/overlay/swarmCreator.ts';
+import { GatewayNetwork } from '../../src/engine/networks/gateway.ts';
 import { LocalNetworks } from '../../src/engine/networks/networks.ts';
 import {
   attachmentRequest,
@@ -129,7 +130,8 @@ export async function openRepairWorld({
     ...{ dns, kernel, repairs, defaults, logger: silentLogger, resolvConfPath: '/nonexistent' },
   });
   const followers = hasNames ? [resolver] : [];
-  const sandboxes = new Sandboxes({ ...common, claims, namespaceFolder, getNetwork, followers });
+  const gateway = new GatewayNetwork({ table, drivers, create: (request) => networks.create(request) });
+  const sandboxes = new Sandboxes({ ...common, claims, gateway, namespaceFolder, getNetwork, followers });
   const mutex = new KeyedMutex();
   const live = new Map<ContainerId, { readonly container: Container; readonly isFree: boolean }>();
   const reconcilerDependencies = {

@@ -3,6 +3,7 @@
  */
 import type { PeerNode, PoolStatus } from '../../engine/engine.ts';
 import type { Endpoint, Network, NetworkRequest, Pool, PoolRequest } from '../../engine/model.ts';
+import { endpointNameOf } from '../../engine/networks/gateway.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { macOf } from './endpointShapes.ts';
 import { bool, type Decoder, list, map, pointer, struct, text } from './goJson.ts';
@@ -118,7 +119,7 @@ export function statusShape(pools: readonly PoolStatus[]): Record<string, unknow
 
 function attachedShape(endpoint: Endpoint): Record<string, unknown> {
   return {
-    Name: endpoint.containerName,
+    Name: endpointNameOf(endpoint),
     EndpointID: endpoint.id,
     MacAddress: macOf(endpoint),
     IPv4Address: endpoint.ipv4 ?? '',

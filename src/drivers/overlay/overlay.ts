@@ -131,6 +131,7 @@ class LinuxOverlayDriver implements OverlayDriver {
       interfacePrefix: 'eth',
       // Their ends are in the overlay's namespace.
       hasHostInterface: false,
+      needsGatewayNetwork: !network.isInternal,
     };
   }
 

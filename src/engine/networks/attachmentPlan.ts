@@ -9,13 +9,14 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
 import { type Mac, parseMac, randomMac } from '../../net/mac.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
-import type { AttachmentRequest, Container, Endpoint, Network } from '../model.ts';
+import type { AttachmentRequest, Container, Endpoint, Network, SandboxId } from '../model.ts';
 import type { Claimed, ClaimedByNetwork } from '../overlay/claims.ts';
 import { checkAttachment } from './attachmentCheck.ts';
 import { planDefaultRoutes, withDefaultRoutes } from './defaultRoutes.ts';
 import { dnsNamesOf } from './dnsNames.ts';
 import { toDriverNetwork } from './driverValues.ts';
 import { wantedInterfaceName } from './endpointOptions.ts';
+import { gatewayRequest, type WayOut } from './gateway.ts';
 import { getDriver } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
 
@@ -26,6 +27,35 @@ export interface PlannedAttachment {
   readonly endpoint: Endpoint & { readonly mac: Mac };
   /** The record that was there before: a reserved one of an earlier run, or none. */
   readonly before: Endpoint | undefined;
+}
+
+/** A request, or what a hidden endpoint is made for. */
+interface Wish {
+  readonly request: AttachmentRequest;
+  readonly gatewayOf?: SandboxId;
+}
+
+/** What the endpoints of a container that come before have left. */
+interface Rest {
+  readonly ordinal: number;
+  readonly taken: ReadonlySet<string>;
+  /** Names that are for those who ask for them. */
+  readonly reserved: ReadonlySet<string>;
+  readonly claimed: ClaimedByNetwork;
+}
+
+/** What the requests do not say. */
+export interface Given {
+  /** Addresses of swarm networks, which are leased already. */
+  readonly claimed: ClaimedByNetwork;
+  /** Where the sandbox is to get a hidden attachment. */
+  readonly wayOut: WayOut | undefined;
+}
+
+function wishesOf(requests: readonly AttachmentRequest[], wayOut: WayOut | undefined): readonly Wish[] {
+  const wishes = requests.map((request): Wish => ({ request }));
+  if (wayOut === undefined) return wishes;
+  return [...wishes, { request: gatewayRequest(wayOut), gatewayOf: wayOut.sandboxId }];
 }
 
 type Addresses = Readonly<Partial<Record<IpFamily, Ip>>>;
@@ -95,38 +125,27 @@ export class AttachmentPlanner {
   }
 
   /**
-   * For a new sandbox: leases addresses for every request, all or none, and gives out the default routes. `claimed`: those
-   * of swarm networks, which are leased already.
+   * For a new sandbox: leases addresses for every request, all or none, and gives out the default routes. The hidden
+   * attachment comes last.
    */
   plan(
     container: Container,
     requests: readonly AttachmentRequest[],
-    claimed: ClaimedByNetwork,
+    { claimed, wayOut }: Given,
   ): readonly PlannedAttachment[] {
-    const planned: PlannedAttachment[] = [];
-    const names = new Set(requests.flatMap((request) => wantedInterfaceName(request) ?? []));
-    try {
-      const taken = new Set<string>();
-      for (const request of requests) {
-        const own = { taken, reserved: names };
-        const one = this.#planOne(container, request, planned.length, own, claimed);
-        taken.add(one.endpoint.interfaceName);
-        planned.push(one);
-      }
-    } catch (error) {
-      for (const one of planned) this.giveBack(one);
-      throw error;
-    }
+    const reserved = new Set(requests.flatMap((request) => wantedInterfaceName(request) ?? []));
+    const rest = { ordinal: 0, taken: new Set<string>(), reserved, claimed };
+    const planned = this.#planAll(container, wishesOf(requests, wayOut), rest);
     const routes = planDefaultRoutes(planned);
     return planned.map((one) => ({ ...one, endpoint: withDefaultRoutes(one.endpoint, routes) }));
   }
 
-  /** For a sandbox that lives: one more attachment, without default routes. Code endpointExists. */
+  /** For a sandbox that lives: one more attachment, and a hidden one; without default routes. Code endpointExists. */
   planAnother(
     container: Container,
     request: AttachmentRequest,
-    claimed: ClaimedByNetwork,
-  ): PlannedAttachment {
+    { claimed, wayOut }: Given,
+  ): readonly PlannedAttachment[] {
     const network = this.#getNetwork(request.network);
     const attached = this.#table
       .endpointsOfContainer(container.id)
@@ -138,7 +157,8 @@ export class AttachmentPlanner {
       );
     const taken = new Set(attached.map(({ interfaceName }) => interfaceName));
     const last = Math.max(-1, ...attached.map(({ ordinal }) => ordinal ?? 0));
-    return this.#planOne(container, request, last + 1, { taken, reserved: taken }, claimed);
+    const rest = { ordinal: last + 1, taken, reserved: taken, claimed };
+    return this.#planAll(container, wishesOf([request], wayOut), rest);
   }
 
   /** Returns the leases of an attachment whose record was not written. */
@@ -148,13 +168,28 @@ export class AttachmentPlanner {
       if (!kept.some((one) => one.bits === ip.bits)) this.#table.releaseAddress(network.id, ip);
   }
 
-  #planOne(
-    container: Container,
-    request: AttachmentRequest,
-    ordinal: number,
-    names: { readonly taken: ReadonlySet<string>; readonly reserved: ReadonlySet<string> },
-    claimed: ClaimedByNetwork,
-  ): PlannedAttachment {
+  /** All or none. */
+  #planAll(container: Container, wishes: readonly Wish[], rest: Rest): readonly PlannedAttachment[] {
+    const planned: PlannedAttachment[] = [];
+    try {
+      const taken = new Set(rest.taken);
+      for (const wish of wishes) {
+        const one = this.#planOne(container, wish, {
+          ...rest,
+          ordinal: rest.ordinal + planned.length,
+          taken,
+        });
+        taken.add(one.endpoint.interfaceName);
+        planned.push(one);
+      }
+    } catch (error) {
+      for (const one of planned) this.giveBack(one);
+      throw error;
+    }
+    return planned;
+  }
+
+  #planOne(container: Container, { request, gatewayOf }: Wish, rest: Rest): PlannedAttachment {
     const network = this.#getNetwork(request.network);
     if (network.state !== 'ready')
       throw new LinkspanError('networkNotFound', `network ${request.network} not found`);
@@ -166,11 +201,11 @@ export class AttachmentPlanner {
         'containerConfigInvalid',
         `${network.driver} interfaces do not support custom mac address assignment`,
       );
-    const interfaceName = plan.needsPools ? nameInterface(request, plan, names) : '';
+    const interfaceName = plan.needsPools ? nameInterface(request, plan, rest) : '';
     const before = this.#table
       .endpointsOfContainer(container.id)
       .find((endpoint) => endpoint.networkId === network.id);
-    const claim = claimed.get(network.id);
+    const claim = rest.claimed.get(network.id);
     const addresses =
       claim !== undefined ? addressesOf(claim) : plan.needsPools ? this.#lease(network, request, before) : {};
     const endpoint: PlannedAttachment['endpoint'] = {
@@ -180,14 +215,15 @@ export class AttachmentPlanner {
       containerName: container.name,
       request,
       state: 'attached',
-      ordinal,
+      ...(gatewayOf === undefined ? {} : { gatewayOf }),
+      ordinal: rest.ordinal,
       interfaceName,
       hostInterfaceName: plan.needsPools && plan.hasHostInterface !== false ? hostInterfaceName() : '',
       mac: claim?.mac ?? (request.mac === undefined ? undefined : parseMac(request.mac)) ?? randomMac(),
       ...(plan.sharesMac === true ? { sharesMac: true } : {}),
       ...this.#addressFields(network, plan, addresses),
       defaultRoutes: [],
-      dnsNames: network.isPredefined ? [] : dnsNamesOf(container, request.aliases),
+      dnsNames: network.isPredefined || gatewayOf !== undefined ? [] : dnsNamesOf(container, request.aliases),
     };
     return { network, driver, endpoint, before };
   }
@@ -209,11 +245,11 @@ export class AttachmentPlanner {
 
   #addressFields(
     network: Network,
-    { routesByDevice }: DriverPlan,
+    { routesByDevice, needsGatewayNetwork }: DriverPlan,
     addresses: Addresses,
   ): Pick<Endpoint, 'ipv4' | 'ipv6' | 'ipv4Gateway' | 'ipv6Gateway'> {
     const gatewayOf = (ip: Ip): string | undefined => {
-      if (network.isInternal) return undefined;
+      if (network.isInternal || needsGatewayNetwork === true) return undefined;
       if (routesByDevice === true) return ip.family === 4 ? '0.0.0.0' : '::';
       return this.#table.gatewayFor(network.id, ip);
     };
@@ -233,7 +269,7 @@ export class AttachmentPlanner {
 function nameInterface(
   request: AttachmentRequest,
   { interfacePrefix }: DriverPlan,
-  { taken, reserved }: { readonly taken: ReadonlySet<string>; readonly reserved: ReadonlySet<string> },
+  { taken, reserved }: Pick<Rest, 'taken' | 'reserved'>,
 ): string {
   const wanted = wantedInterfaceName(request);
   if (wanted === undefined) return nextInterfaceName(interfacePrefix, taken.union(reserved));

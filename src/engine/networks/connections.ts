@@ -6,19 +6,21 @@
  *   connect      endpoint's record, interface, default routes, followers, container's record
  *   disconnect   container's record, default routes, followers, interface, endpoint's record
  *
+ * The hidden endpoint (gateway.ts) comes and goes together with the one that needs it.
  * A connect that fails is undone in reverse. A disconnect that fails goes on: every step is tried, twice.
  */
 import { allDone } from '../../base/allDone.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import type { AttachmentRequest, Container, Endpoint, EndpointId, Network } from '../model.ts';
+import type { AttachmentRequest, Container, Endpoint, Network } from '../model.ts';
 import { withSecondChance } from '../secondChance.ts';
 import type { ClaimedByNetwork } from '../overlay/claims.ts';
 import { AttachmentPlanner, type PlannedAttachment } from './attachmentPlan.ts';
-import { planDefaultRoutes, withDefaultRoutes } from './defaultRoutes.ts';
+import { type AttachmentView, planDefaultRoutes, withDefaultRoutes } from './defaultRoutes.ts';
 import { gatewaysOf } from './driverValues.ts';
 import { EndpointWork } from './endpointWork.ts';
 import type { SandboxFollower } from './follower.ts';
+import { isHidden, type WayOut } from './gateway.ts';
 import type { Sandboxes, SandboxesDependencies } from './sandboxes.ts';
 
 export interface ConnectionsDependencies extends Omit<SandboxesDependencies, 'kernel' | 'namespaceFolder'> {
@@ -51,41 +53,50 @@ export class Connections {
     const { table } = this.#deps;
     const { claims, getNetwork } = this.#deps;
     const claimed = await claims.claim(container, [{ request, network: getNetwork(request.network) }]);
-    const plain = this.#planOrGiveBack(container, request, claimed);
-    const changes = this.#routeChanges(container, plain.endpoint);
-    const own = changes.find(({ before }) => before.id === plain.endpoint.id);
-    const planned = { ...plain, endpoint: { ...plain.endpoint, ...own?.after } };
-    const others = changes.filter(({ before }) => before.id !== plain.endpoint.id);
+    const plain = await this.#planOrGiveBack(container, request, claimed);
+    const changes = this.#routeChanges(container, { added: plain });
+    const after = new Map(changes.map((change) => [change.before.id, change.after]));
+    const planned = plain.map((one) => ({
+      ...one,
+      endpoint: { ...one.endpoint, ...after.get(one.endpoint.id) },
+    }));
+    const added = planned.map(({ endpoint }) => endpoint);
+    const others = changes.filter(({ before }) => !added.some(({ id }) => id === before.id));
     await using undo = new AsyncDisposableStack();
     // Last of all, when the records are as they were.
     undo.defer(() => this.#follow(container));
     try {
-      await table.putEndpoints([planned.endpoint, ...others.map(({ after }) => after)]);
+      await table.putEndpoints([...added, ...others.map((other) => other.after)]);
     } catch (error) {
-      this.#planner.giveBack(planned);
+      for (const one of planned) this.#planner.giveBack(one);
       claims.giveBack(claimed);
       undo.move();
       throw error;
     }
     undo.defer(async () => {
       await table.putEndpoints(others.map(({ before }) => before));
-      await this.#work.takeBackRecords([planned]);
+      await this.#work.takeBackRecords(planned);
     });
     const path = sandboxPathOf(container);
-    undo.defer(() => this.#work.detach(planned.endpoint, path));
+    for (const endpoint of added) undo.defer(() => this.#work.detach(endpoint, path));
     undo.defer(() =>
       this.#route(
         others.map(({ before }) => before),
         path,
       ),
     );
-    // Its default routes would collide with those that are there.
-    await this.#work.attach({ ...planned, endpoint: { ...planned.endpoint, defaultRoutes: [] } }, path);
-    await this.#route([planned.endpoint], path);
+    // Their default routes would collide with those that are there.
+    const withoutRoutes = planned.map((one) => ({
+      ...one,
+      endpoint: { ...one.endpoint, defaultRoutes: [] },
+    }));
+    await allDone(withoutRoutes.map((one) => this.#work.attach(one, path)));
+    await this.#route(added, path);
     await this.#follow(container);
     await commit();
     undo.move();
-    this.#work.emit('connect', planned.network, container);
+    for (const { network, endpoint } of planned)
+      if (!isHidden(endpoint)) this.#work.emit('connect', network, container);
   }
 
   /** `endpoint` is an attached one of `container`, which runs. Throws when a step failed twice; a restart finishes it then. */
@@ -96,6 +107,7 @@ export class Connections {
     commit: Commit,
   ): Promise<void> {
     const { table, logger } = this.#deps;
+    const gone = this.#goingWith(container, endpoint, network);
     await commit();
     const failures: unknown[] = [];
     const attempt = async (step: () => Promise<void>): Promise<void> => {
@@ -103,14 +115,14 @@ export class Connections {
         (error: unknown) => void failures.push(error),
       );
     };
-    const changed = this.#routeChanges(container, undefined, endpoint.id).map(({ after }) => after);
+    const changed = this.#routeChanges(container, { gone }).map(({ after }) => after);
     await attempt(() => table.putEndpoints(changed));
     const path = container.sandbox?.path;
     // Before the interface goes, so that the sandbox is never without a way out.
     if (path !== undefined) await attempt(() => this.#route(changed, path));
-    await attempt(() => this.#follow(container, endpoint.id));
-    await attempt(() => this.#work.detach(endpoint, path));
-    if (failures.length === 0) await attempt(() => table.delEndpoints([endpoint]));
+    await attempt(() => this.#follow(container, gone));
+    for (const one of gone) await attempt(() => this.#work.detach(one, path));
+    if (failures.length === 0) await attempt(() => table.delEndpoints(gone));
     if (failures.length > 0)
       throw new LinkspanError(
         'kernel',
@@ -145,29 +157,60 @@ export class Connections {
     );
   }
 
-  #planOrGiveBack(
+  async #planOrGiveBack(
     container: Container,
     request: AttachmentRequest,
     claimed: ClaimedByNetwork,
-  ): PlannedAttachment {
+  ): Promise<readonly PlannedAttachment[]> {
     try {
-      return this.#planner.planAnother(container, request, claimed);
+      const wayOut = await this.#wayOut(container, request);
+      return this.#planner.planAnother(container, request, { claimed, wayOut });
     } catch (error) {
       this.#deps.claims.giveBack(claimed);
       throw error;
     }
   }
 
-  #attachments(container: Container): readonly { readonly endpoint: Endpoint; readonly network: Network }[] {
+  #attachments(container: Container): readonly AttachmentView[] {
     return this.#deps.sandboxes.stateOf(container).attachments;
   }
 
-  /** Which endpoints get other default routes when `added` comes or the endpoint `removed` goes. */
-  #routeChanges(container: Container, added?: Endpoint, removed?: EndpointId): readonly RouteChange[] {
-    const network = added === undefined ? undefined : this.#deps.table.find(added.networkId);
+  /** What the container is to have beside `request`; nothing where it has it already. */
+  async #wayOut(container: Container, request: AttachmentRequest): Promise<WayOut | undefined> {
+    const { gateway, getNetwork } = this.#deps;
+    const attachments = this.#attachments(container);
+    const { sandbox } = container;
+    if (sandbox === undefined || attachments.some(({ endpoint }) => isHidden(endpoint))) return undefined;
+    const networks = attachments.map(({ network }) => network);
+    const network = await gateway.open([...networks, getNetwork(request.network)]);
+    return network === undefined ? undefined : { network, sandboxId: sandbox.id };
+  }
+
+  /** `endpoint`, and the hidden one if nothing else needs it. Code networkConflict where it is itself what others need. */
+  #goingWith(container: Container, endpoint: Endpoint, network: Network): readonly Endpoint[] {
+    const others = this.#attachments(container).filter((one) => one.endpoint.id !== endpoint.id);
+    const hidden = others.flatMap((one) => (isHidden(one.endpoint) ? one.endpoint : []));
+    const left = others.filter((one) => !isHidden(one.endpoint)).map((one) => one.network);
+    if (!this.#deps.gateway.isWanted(left)) return [endpoint, ...hidden];
+    if (hidden.length === 0)
+      throw new LinkspanError(
+        'networkConflict',
+        `container ${container.id} has its way out of its overlay networks on network ${network.name}: disconnect it from those first`,
+      );
+    return [endpoint];
+  }
+
+  /** Which endpoints get other default routes when `added` come or `gone` go. */
+  #routeChanges(
+    container: Container,
+    {
+      added = [],
+      gone = [],
+    }: { readonly added?: readonly AttachmentView[]; readonly gone?: readonly Endpoint[] },
+  ): readonly RouteChange[] {
     const all = [
-      ...this.#attachments(container).filter(({ endpoint }) => endpoint.id !== removed),
-      ...(added === undefined || network === undefined ? [] : [{ endpoint: added, network }]),
+      ...this.#attachments(container).filter(({ endpoint }) => !gone.some(({ id }) => id === endpoint.id)),
+      ...added,
     ];
     const routes = planDefaultRoutes(all);
     return all.flatMap(({ endpoint: before }) => {
@@ -187,8 +230,8 @@ export class Connections {
     );
   }
 
-  async #follow(container: Container, without?: EndpointId): Promise<void> {
-    const state = this.#deps.sandboxes.stateOf(container, without);
+  async #follow(container: Container, gone: readonly Endpoint[] = []): Promise<void> {
+    const state = this.#deps.sandboxes.stateOf(container, new Set(gone.map(({ id }) => id)));
     for (const follower of this.#deps.followers satisfies readonly SandboxFollower[])
       await follower.apply(state);
   }

@@ -16,6 +16,7 @@ import type {
 import type { SwarmClaims } from '../overlay/claims.ts';
 import { checkAttachment } from './attachmentCheck.ts';
 import type { Commit, Connections } from './connections.ts';
+import { type GatewayNetwork, isHidden } from './gateway.ts';
 import type { LocalNetworks } from './networks.ts';
 import type { NetworkTable } from './networkTable.ts';
 import { type RecoverDependencies, recoverEndpoints } from './recover.ts';
@@ -27,6 +28,7 @@ export interface ContainerNetworkDependencies {
   readonly sandboxes: Sandboxes;
   readonly connections: Connections;
   readonly claims: Pick<SwarmClaims, 'settled'>;
+  readonly gateway: GatewayNetwork;
   readonly recover: RecoverDependencies;
   readonly ports: Pick<PublishedPorts, 'bindings' | 'apply'>;
   /** The daemon's setting; empty = the default bridge's gateway. */
@@ -110,17 +112,19 @@ export class ContainerNetwork implements SandboxNetwork {
     const { table, connections, claims } = this.#deps;
     const endpoint = table
       .endpointsOfContainer(container.id)
-      .find(({ networkId }) => networkId === network.id);
+      .find((one) => one.networkId === network.id && !isHidden(one));
     if (endpoint?.state === 'attached') await connections.disconnect(container, endpoint, network, commit);
     else {
+      const left = this.#networksOf(container).filter(({ id }) => id !== network.id);
       await commit();
-      if (endpoint !== undefined) await table.delEndpoints([endpoint]);
+      const unwanted = this.#unwanted(container, left);
+      await table.delEndpoints(unwanted.filter(({ state }) => state === 'reserved'));
     }
     await claims.settled();
   }
 
   endpoints(container: Container): readonly Endpoint[] {
-    return this.#deps.table.endpointsOfContainer(container.id);
+    return this.#deps.table.endpointsOfContainer(container.id).filter((endpoint) => !isHidden(endpoint));
   }
 
   bindings(container: Container): readonly Binding[] {
@@ -143,12 +147,8 @@ export class ContainerNetwork implements SandboxNetwork {
 
   async sweep(running: readonly Container[], stopped: readonly Container[]): Promise<void> {
     const { table, sandboxes, connections, recover } = this.#deps;
-    const unwanted = (container: Container): readonly Endpoint[] => {
-      const wanted = new Set(
-        attachmentsOf(container.spec).map(({ network }) => this.findNetwork(network)?.id),
-      );
-      return table.endpointsOfContainer(container.id).filter(({ networkId }) => !wanted.has(networkId));
-    };
+    const unwanted = (container: Container): readonly Endpoint[] =>
+      this.#unwanted(container, this.#networksOf(container));
     const cutShort = running.map((container) => ({ container, gone: unwanted(container) }));
     await recoverEndpoints(recover, {
       running: new Set(running.map(({ id }) => id)),
@@ -159,5 +159,19 @@ export class ContainerNetwork implements SandboxNetwork {
       if (gone.length > 0) await connections.settle(container, gone);
     await table.delEndpoints(stopped.flatMap(unwanted));
     await sandboxes.adopt(running);
+  }
+
+  /** The networks that the container's record names and that exist. */
+  #networksOf({ spec }: Container): readonly Network[] {
+    return attachmentsOf(spec).flatMap(({ network }) => this.findNetwork(network) ?? []);
+  }
+
+  /** Endpoints that a container on these networks is not to have. */
+  #unwanted(container: Container, networks: readonly Network[]): readonly Endpoint[] {
+    const ids = new Set(networks.map(({ id }) => id));
+    const hasHidden = this.#deps.gateway.isWanted(networks);
+    return this.#deps.table
+      .endpointsOfContainer(container.id)
+      .filter((endpoint) => (isHidden(endpoint) ? !hasHidden : !ids.has(endpoint.networkId)));
   }
 }

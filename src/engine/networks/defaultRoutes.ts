@@ -1,9 +1,11 @@
 /*
  * Which of a container's attachments gives the default route, each address family for itself. Pure. Docker Engine 28's
- * order: highest gateway priority, not internal, both families before one, then the network's name.
+ * order: highest gateway priority, not internal, both families before one, then the network's name. A hidden endpoint
+ * (gateway.ts) comes after all others, and endpoints of networks that need it have no gateway to give.
  */
 import type { IpFamily } from '../../net/ip.ts';
 import type { Endpoint, EndpointId, Network } from '../model.ts';
+import { isHidden } from './gateway.ts';
 
 export interface AttachmentView {
   readonly endpoint: Endpoint;
@@ -16,6 +18,7 @@ function isDualStack({ ipv4Gateway, ipv6Gateway }: Endpoint): boolean {
 
 function compare(a: AttachmentView, b: AttachmentView): number {
   return (
+    Number(isHidden(a.endpoint)) - Number(isHidden(b.endpoint)) ||
     b.endpoint.request.gatewayPriority - a.endpoint.request.gatewayPriority ||
     Number(a.network.isInternal) - Number(b.network.isInternal) ||
     Number(isDualStack(b.endpoint)) - Number(isDualStack(a.endpoint)) ||

@@ -24,6 +24,7 @@ import { SwarmCreator } from '../overlay/swarmCreator.ts';
 import { Connections } from './connections.ts';
 import { ContainerNetwork } from './containerNetwork.ts';
 import type { SandboxFollower } from './follower.ts';
+import { GatewayNetwork } from './gateway.ts';
 import { LocalNetworks } from './networks.ts';
 import { NetworkTable } from './networkTable.ts';
 import { Sandboxes } from './sandboxes.ts';
@@ -43,12 +44,17 @@ export class WorkLog {
   }
 }
 
+/** An option of networks, of `RecordingDriver` alone. */
+export const noWayOut = 'no-way-out';
+
 export class RecordingDriver extends WorkLog implements Driver {
   readonly name: string = 'bridge';
   readonly scope: Driver['scope'] = 'local';
 
-  plan(): DriverPlan {
-    return { needsPools: true, gatewayFamilies: [4, 6], interfacePrefix: 'eth' };
+  /** The networks with the option have no way out of their own. */
+  plan({ options, isInternal }: Parameters<Driver['plan']>[0]): DriverPlan {
+    const needsGatewayNetwork = options[noWayOut] !== undefined && !isInternal;
+    return { needsPools: true, gatewayFamilies: [4, 6], interfacePrefix: 'eth', needsGatewayNetwork };
   }
   checkConflict(): void {}
   ensureNetwork: Driver['ensureNetwork'] = ({ name }) => this.do(`ensure ${name}`);
@@ -190,11 +196,13 @@ export async function openNetworkWorld(path?: string): Promise<NetworkWorld> {
   const following: string[] = [];
   const followers = [recordingFollower(following)];
   const getNetwork = networks.get.bind(networks);
-  const sandboxes = new Sandboxes({ ...common, claims, namespaceFolder, getNetwork, followers });
-  const connections = new Connections({ ...common, claims, getNetwork, followers, sandboxes });
+  const gateway = new GatewayNetwork({ table, drivers, create: (request) => networks.create(request) });
+  const attaching = { ...common, claims, gateway, getNetwork, followers };
+  const sandboxes = new Sandboxes({ ...attaching, namespaceFolder });
+  const connections = new Connections({ ...attaching, sandboxes });
   const recover = { ...common, networks, namespaceFolder };
   const containerNetwork = new ContainerNetwork({
-    ...{ table, networks, sandboxes, connections, claims, recover },
+    ...{ table, networks, sandboxes, connections, claims, gateway, recover },
     ports: { bindings: () => [], apply: () => Promise.resolve() },
     hostGatewayIps: [],
   });

@@ -22,6 +22,7 @@ import type { SwarmCreator } from '../overlay/swarmCreator.ts';
 import { withSecondChance } from '../secondChance.ts';
 import { fromConfiguration, planConfiguration } from './configurations.ts';
 import { toDriverNetwork } from './driverValues.ts';
+import { endpointNameOf, gatewayNetworkName } from './gateway.ts';
 import { checkRequest, familiesOf, getDriver, type PoolSurroundings, planNetwork } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
 
@@ -47,7 +48,7 @@ function nameservers(text: string): readonly Ip[] {
 
 function activeEndpointsMessage(network: Network, endpoints: readonly Endpoint[]): string {
   const list = endpoints
-    .map(({ containerName, id }) => `name:"${containerName}" id:"${shortId(id)}"`)
+    .map((endpoint) => `name:"${endpointNameOf(endpoint)}" id:"${shortId(endpoint.id)}"`)
     .join(', ');
   return `error while removing network: network ${network.name} has active endpoints (${list})`;
 }
@@ -208,7 +209,8 @@ export class LocalNetworks implements Networks {
   async prune(select: (network: Network) => boolean): Promise<readonly Network[]> {
     const removed: Network[] = [];
     const unused = this.list({ isPredefined: false, isDangling: true }).filter(
-      ({ configuration }) => configuration === undefined,
+      // Docker's is never unused: its routing mesh is on it.
+      ({ configuration, name }) => configuration === undefined && name !== gatewayNetworkName,
     );
     for (const network of unused.filter(select)) {
       try {

@@ -14,6 +14,7 @@ import { AttachmentPlanner, type PlannedAttachment } from './attachmentPlan.ts';
 import { renamedNames } from './dnsNames.ts';
 import { EndpointWork, type EndpointWorkDependencies } from './endpointWork.ts';
 import type { SandboxFollower, SandboxState } from './follower.ts';
+import { type GatewayNetwork, isHidden, type WayOut } from './gateway.ts';
 
 export interface SandboxesDependencies extends EndpointWorkDependencies {
   readonly kernel: Pick<Kernel, 'createNamespace' | 'removeNamespace'>;
@@ -21,6 +22,7 @@ export interface SandboxesDependencies extends EndpointWorkDependencies {
   readonly namespaceFolder: string;
   readonly getNetwork: (ref: string) => Network;
   readonly claims: Pick<SwarmClaims, 'claim' | 'giveBack'>;
+  readonly gateway: GatewayNetwork;
   /** In the order in which they are applied. */
   readonly followers: readonly SandboxFollower[];
 }
@@ -42,7 +44,8 @@ export class Sandboxes {
     requests: readonly AttachmentRequest[],
     hasNamespace: boolean,
   ): Promise<{ readonly sandbox: Sandbox | undefined; readonly endpoints: readonly Endpoint[] }> {
-    const { planned, claimed } = await this.#plan(container, requests);
+    const sandbox = hasNamespace ? this.#newSandbox() : undefined;
+    const { planned, claimed } = await this.#plan(container, requests, sandbox);
     const kept = new Set(planned.map(({ endpoint }) => endpoint.id));
     // Reservations on networks that the container is not to be on any more: a change that was cut short.
     const stale = this.#deps.table.endpointsOfContainer(container.id).filter(({ id }) => !kept.has(id));
@@ -55,7 +58,6 @@ export class Sandboxes {
       throw error;
     }
     undo.defer(() => this.#work.takeBackRecords(planned));
-    const sandbox = hasNamespace ? this.#newSandbox() : undefined;
     if (sandbox !== undefined) {
       undo.defer(() => this.#deps.kernel.removeNamespace(sandbox.path));
       for (const one of planned) undo.defer(() => this.#work.detach(one.endpoint, sandbox.path));
@@ -71,7 +73,8 @@ export class Sandboxes {
     }
     await this.#deps.table.delEndpoints(stale);
     undo.move();
-    for (const { network } of planned) this.#work.emit('connect', network, container);
+    for (const { network, endpoint } of planned)
+      if (!isHidden(endpoint)) this.#work.emit('connect', network, container);
     return { sandbox, endpoints: planned.map(({ endpoint }) => endpoint) };
   }
 
@@ -107,7 +110,7 @@ export class Sandboxes {
       );
     for (const endpoint of attached) {
       const network = this.#deps.table.find(endpoint.networkId);
-      if (network !== undefined) this.#work.emit('disconnect', network, container);
+      if (network !== undefined && !isHidden(endpoint)) this.#work.emit('disconnect', network, container);
     }
   }
 
@@ -128,11 +131,11 @@ export class Sandboxes {
     );
   }
 
-  /** A container's sandbox as followers see it; `without` = an endpoint that is about to go. */
-  stateOf(container: Container, without?: EndpointId): SandboxState {
+  /** A container's sandbox as followers see it; `without` = endpoints that are about to go. */
+  stateOf(container: Container, without: ReadonlySet<EndpointId> = new Set()): SandboxState {
     const attachments = this.#deps.table.endpointsOfContainer(container.id).flatMap((endpoint) => {
       const network = this.#deps.table.find(endpoint.networkId);
-      const isIn = endpoint.state === 'attached' && endpoint.id !== without;
+      const isIn = endpoint.state === 'attached' && !without.has(endpoint.id);
       return isIn && network !== undefined ? [{ endpoint, network }] : [];
     });
     return { container, sandbox: container.sandbox, attachments };
@@ -161,16 +164,25 @@ export class Sandboxes {
   async #plan(
     container: Container,
     requests: readonly AttachmentRequest[],
+    sandbox: Sandbox | undefined,
   ): Promise<{ readonly planned: readonly PlannedAttachment[]; readonly claimed: ClaimedByNetwork }> {
     const { claims, getNetwork } = this.#deps;
     const wanted = requests.map((request) => ({ request, network: getNetwork(request.network) }));
     const claimed = await claims.claim(container, wanted);
     try {
-      return { planned: this.#planner.plan(container, requests, claimed), claimed };
+      const networks = wanted.map(({ network }) => network);
+      const wayOut = await this.#wayOut(networks, sandbox);
+      return { planned: this.#planner.plan(container, requests, { claimed, wayOut }), claimed };
     } catch (error) {
       claims.giveBack(claimed);
       throw error;
     }
+  }
+
+  async #wayOut(networks: readonly Network[], sandbox: Sandbox | undefined): Promise<WayOut | undefined> {
+    if (sandbox === undefined) return undefined;
+    const network = await this.#deps.gateway.open(networks);
+    return network === undefined ? undefined : { network, sandboxId: sandbox.id };
   }
 
   #newSandbox(): Sandbox {
