@@ -9,7 +9,7 @@ import type { RepairLog } from '../base/repairLog.ts';
 import type { SwarmNetworks } from '../cluster/swarmNetworks.ts';
 import type { Dns } from '../dns/openDns.ts';
 import { createBridgeDriver } from '../drivers/bridge/bridge.ts';
-import { chooseDefaultBridge, probeDocker } from '../drivers/bridge/defaultBridge.ts';
+import { chooseDefaultBridge, chooseGatewayBridge, probeDocker } from '../drivers/bridge/defaultBridge.ts';
 import { createHostDriver } from '../drivers/host/host.ts';
 import type { Driver } from '../drivers/interface.ts';
 import { createIpvlanDriver } from '../drivers/ipvlan/ipvlan.ts';
@@ -186,7 +186,10 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     new ResolverFollower({ ...resolving, dns, kernel, logger, repairs: deps.repairs }),
     new ResolvConfFollower(resolving),
   ];
-  const gateway = new GatewayNetwork({ table, drivers, create: (request) => networks.create(request) });
+  const gateway = new GatewayNetwork({
+    ...{ table, drivers, create: (request) => networks.create(request) },
+    chooseBridge: async () => chooseGatewayBridge(await probeDocker(await kernel.links(), identity.id)),
+  });
   const attaching = { ...common, claims, gateway, getNetwork, followers };
   const sandboxes = new Sandboxes({ ...attaching, namespaceFolder });
   const connections = new Connections({ ...attaching, sandboxes });

@@ -130,7 +130,10 @@ export async function openRepairWorld({
     ...{ dns, kernel, repairs, defaults, logger: silentLogger, resolvConfPath: '/nonexistent' },
   });
   const followers = hasNames ? [resolver] : [];
-  const gateway = new GatewayNetwork({ table, drivers, create: (request) => networks.create(request) });
+  const gateway = new GatewayNetwork({
+    ...{ table, drivers, create: (request) => networks.create(request) },
+    chooseBridge: () => Promise.resolve('docker_gwbridge'),
+  });
   const sandboxes = new Sandboxes({ ...common, claims, gateway, namespaceFolder, getNetwork, followers });
   const mutex = new KeyedMutex();
   const live = new Map<ContainerId, { readonly container: Container; readonly isFree: boolean }>();

@@ -11,7 +11,7 @@ import type { DriverNetwork } from '../interface.ts';
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 import { createBridgeDriver, toFirewallNetwork } from './bridge.ts';
 import { checkBridgeConflict } from './conflict.ts';
-import { chooseDefaultBridge, probeDocker } from './defaultBridge.ts';
+import { chooseDefaultBridge, chooseGatewayBridge, probeDocker } from './defaultBridge.ts';
 import { bridgeLabels as label, parseBridgeOptions } from './options.ts';
 
 const id = 'ab'.repeat(32);
@@ -232,10 +232,14 @@ for (const [isRunning, isEnabled, hasForeignBridge, name] of [
     const presence = { isRunning, isEnabled, hasForeignBridge };
     assert.equal(chooseDefaultBridge(presence), name);
     assert.equal(chooseDefaultBridge(presence, 'br7'), 'br7');
+    assert.equal(
+      chooseGatewayBridge({ isRunning, isEnabled, hasForeignGateway: hasForeignBridge }),
+      name === 'docker0' ? 'docker_gwbridge' : 'linkspan_gwbr',
+    );
   });
 }
 
-test('probeDocker finds a running dockerd, an enabled service and a foreign docker0', async () => {
+test('probeDocker finds a running dockerd, an enabled service and foreign bridges of its names', async () => {
   const root = await mkdtemp(join(tmpdir(), 'linkspan-probe-'));
   const docker0: Link = {
     ifindex: 3,
@@ -249,11 +253,19 @@ test('probeDocker finds a running dockerd, an enabled service and a foreign dock
     peerNamespaceId: undefined,
     isIsolated: undefined,
   };
+  const links = [docker0, { ...docker0, name: 'docker_gwbridge', alias: undefined }];
   try {
     assert.deepEqual(await probeDocker([docker0], 'd1', root), {
       isRunning: false,
       isEnabled: false,
       hasForeignBridge: false,
+      hasForeignGateway: false,
+    });
+    assert.deepEqual(await probeDocker(links, 'd1', root), {
+      isRunning: false,
+      isEnabled: false,
+      hasForeignBridge: false,
+      hasForeignGateway: true,
     });
     await mkdir(join(root, 'proc/17'), { recursive: true });
     await writeFile(join(root, 'proc/17/comm'), 'dockerd\n');
@@ -263,6 +275,7 @@ test('probeDocker finds a running dockerd, an enabled service and a foreign dock
       isRunning: true,
       isEnabled: true,
       hasForeignBridge: true,
+      hasForeignGateway: false,
     });
   } finally {
     await rm(root, { recursive: true });

@@ -1,6 +1,7 @@
 /*
  * Which device the default network uses: `docker0`, as every tutorial says, unless a Docker of its own is or will be
- * at home on this machine; then `linkspan0`, so that neither takes the other's bridge away.
+ * at home on this machine; then `linkspan0`, so that neither takes the other's bridge away. Likewise `docker_gwbridge`,
+ * by which overlay networks lead out, and `linkspan_gwbr`.
  */
 import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -14,13 +15,27 @@ export interface DockerPresence {
   readonly isEnabled: boolean;
   /** A `docker0` exists that this daemon did not make. */
   readonly hasForeignBridge: boolean;
+  /** Likewise a `docker_gwbridge`. */
+  readonly hasForeignGateway: boolean;
 }
 
 /** `requested` (`--bridge`) decides if given. Pure. */
-export function chooseDefaultBridge(presence: DockerPresence, requested?: string): string {
+export function chooseDefaultBridge(
+  presence: Omit<DockerPresence, 'hasForeignGateway'>,
+  requested?: string,
+): string {
   if (requested !== undefined && requested !== '') return requested;
   const hasDocker = presence.isRunning || presence.isEnabled || presence.hasForeignBridge;
   return hasDocker ? 'linkspan0' : 'docker0';
+}
+
+/** Device of the network that overlay networks lead out by. Pure. */
+export function chooseGatewayBridge({
+  isRunning,
+  isEnabled,
+  hasForeignGateway,
+}: Omit<DockerPresence, 'hasForeignBridge'>): string {
+  return isRunning || isEnabled || hasForeignGateway ? 'linkspan_gwbr' : 'docker_gwbridge';
 }
 
 const enablingLinks: readonly string[] = [
@@ -50,10 +65,12 @@ export async function probeDocker(
   root = '/',
 ): Promise<DockerPresence> {
   const enabled = await Promise.all(enablingLinks.map((path) => exists(join(root, path))));
-  const docker0 = links.find(({ name }) => name === 'docker0');
+  const hasForeign = (wanted: string): boolean =>
+    links.some(({ name, alias }) => name === wanted && parseOwnerMark(alias)?.daemonId !== daemonId);
   return {
     isRunning: await findDockerd(root),
     isEnabled: enabled.includes(true),
-    hasForeignBridge: docker0 !== undefined && parseOwnerMark(docker0.alias)?.daemonId !== daemonId,
+    hasForeignBridge: hasForeign('docker0'),
+    hasForeignGateway: hasForeign('docker_gwbridge'),
   };
 }

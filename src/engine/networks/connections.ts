@@ -180,7 +180,8 @@ export class Connections {
     const { gateway, getNetwork } = this.#deps;
     const attachments = this.#attachments(container);
     const { sandbox } = container;
-    if (sandbox === undefined || attachments.some(({ endpoint }) => isHidden(endpoint))) return undefined;
+    if (sandbox === undefined) return undefined;
+    // Where it has one, that network is among these.
     const networks = attachments.map(({ network }) => network);
     const network = await gateway.open([...networks, getNetwork(request.network)]);
     return network === undefined ? undefined : { network, sandboxId: sandbox.id };

@@ -11,7 +11,7 @@ import type { AttachmentRequest, Endpoint, Network, NetworkRequest, SandboxId } 
 import { toDriverNetwork } from './driverValues.ts';
 import type { NetworkTable } from './networkTable.ts';
 
-/** The network's name, and that of its bridge. */
+/** The network's name. */
 export const gatewayNetworkName = 'docker_gwbridge';
 
 /** A way out that a sandbox is to have. */
@@ -23,11 +23,13 @@ export interface WayOut {
 export interface GatewayDependencies {
   readonly table: Pick<NetworkTable, 'findByName'>;
   readonly drivers: ReadonlyMap<string, Driver>;
+  /** Name of its device. */
+  readonly chooseBridge: () => Promise<string>;
   readonly create: (request: NetworkRequest) => Promise<{ readonly network: Network }>;
 }
 
 /** Its containers reach each other by their own networks, so not by this one. */
-const networkRequest: NetworkRequest = {
+const networkRequest = (bridge: string): NetworkRequest => ({
   name: gatewayNetworkName,
   driver: 'bridge',
   isInternal: false,
@@ -40,10 +42,10 @@ const networkRequest: NetworkRequest = {
   options: {
     'com.docker.network.bridge.enable_icc': 'false',
     'com.docker.network.bridge.enable_ip_masquerade': 'true',
-    'com.docker.network.bridge.name': gatewayNetworkName,
+    'com.docker.network.bridge.name': bridge,
   },
   labels: {},
-};
+});
 
 /** What the hidden endpoint is made for. */
 export function gatewayRequest({ network }: WayOut): AttachmentRequest {
@@ -95,12 +97,14 @@ export class GatewayNetwork {
     if (this.#making !== undefined) return await this.#making;
     const found = this.#deps.table.findByName(gatewayNetworkName);
     if (found !== undefined) return found;
-    this.#making = this.#deps
-      .create(networkRequest)
-      .then(({ network }) => network)
-      .finally(() => {
-        this.#making = undefined;
-      });
+    this.#making = this.#make().finally(() => {
+      this.#making = undefined;
+    });
     return await this.#making;
+  }
+
+  async #make(): Promise<Network> {
+    const { chooseBridge, create } = this.#deps;
+    return (await create(networkRequest(await chooseBridge()))).network;
   }
 }

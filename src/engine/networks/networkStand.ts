@@ -196,7 +196,10 @@ export async function openNetworkWorld(path?: string): Promise<NetworkWorld> {
   const following: string[] = [];
   const followers = [recordingFollower(following)];
   const getNetwork = networks.get.bind(networks);
-  const gateway = new GatewayNetwork({ table, drivers, create: (request) => networks.create(request) });
+  const gateway = new GatewayNetwork({
+    ...{ table, drivers, create: (request) => networks.create(request) },
+    chooseBridge: () => Promise.resolve('docker_gwbridge'),
+  });
   const attaching = { ...common, claims, gateway, getNetwork, followers };
   const sandboxes = new Sandboxes({ ...attaching, namespaceFolder });
   const connections = new Connections({ ...attaching, sandboxes });
