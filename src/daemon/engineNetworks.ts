@@ -149,7 +149,11 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   const overlay = new OnDemandOverlay(
     createOverlayDriver({
       ...{ kernel, logger, underlay, daemonId: identity.id },
-      guard: createTunnelGuard(kernel, () => underlay().port),
+      guard: createTunnelGuard({
+        ...{ kernel, logger, clock: systemClock },
+        port: () => underlay().port,
+        onRepair: (repair) => deps.repairs.record(repair),
+      }),
       namespaceFolder: join(config.execRoot, 'overlays'),
     }),
   );

@@ -2,15 +2,19 @@
  * The table `inet linkspan-tunnels`: VXLAN packets of our networks are taken from hosts with a member of the network
  * only, told by VNI and outer source. A VNI that is not ours is none of its business: others may share the port. It is
  * no proof of who sent a packet: on an underlay where sources are forged, that takes encryption.
- * There is no table while there is no such network. It is written anew with the first change after a start, with the networks told by then (what comes for others
- * passes until they are told), and whenever a change is refused, as somebody took it away. RFC 7348 section 5: bits 96
+ * There is no table while there is no such network. It is written anew with the first change after a start, with the
+ * networks told by then (what comes for others passes until they are told), and when somebody took it or a part away. RFC 7348 section 5: bits 96
  * to 119 after the start of the UDP header are the VNI.
  */
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
 import { KeyedMutex } from '../base/mutex.ts';
+import type { Repair } from '../base/repairLog.ts';
 import { type Kernel, KernelError } from '../kernel/kernel.ts';
 import { formatIp, type Ip } from '../net/ip.ts';
+import { readListing } from './nftJson.ts';
 
-export interface TunnelGuard {
+export interface TunnelGuard extends Disposable {
   /** From now on `vni` is ours, and these hosts are all that it is taken from. */
   allow(vni: number, vteps: readonly Ip[]): Promise<void>;
   /** `vni` is not ours any more; success if it was not. */
@@ -62,17 +66,40 @@ function planChange(vni: number, before: Members, after: Members): readonly stri
   ];
 }
 
+export interface TunnelGuardDependencies {
+  readonly kernel: Pick<Kernel, 'nft' | 'events'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** UDP, of all hosts of the swarm; read whenever the table is written anew. */
+  readonly port: () => number;
+  readonly onRepair?: (repair: Omit<Repair, 'id' | 'at'>) => void;
+}
+
+/** Others that change their tables often are not to cost a listing each. */
+const checkRestMs = 250;
+
 class NftTunnelGuard implements TunnelGuard {
+  readonly #deps: TunnelGuardDependencies;
   readonly #kernel: Pick<Kernel, 'nft'>;
-  readonly #port: () => number;
   readonly #mutex = new KeyedMutex();
   /** What the table has, undefined where that is not known. */
   #actual: Members | undefined;
   readonly #wanted = new Map<number, ReadonlySet<string>>();
+  readonly #stopping = new AbortController();
+  readonly #listener: Disposable;
+  #isCheckDue = false;
 
-  constructor(kernel: Pick<Kernel, 'nft'>, port: () => number) {
-    this.#kernel = kernel;
-    this.#port = port;
+  constructor(deps: TunnelGuardDependencies) {
+    this.#deps = deps;
+    this.#kernel = deps.kernel;
+    this.#listener = deps.kernel.events.on('ruleset', ({ isOwn }) => {
+      if (!isOwn && this.#wanted.size > 0) void this.#checkLater();
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopping.abort();
+    this.#listener[Symbol.dispose]();
   }
 
   async allow(vni: number, vteps: readonly Ip[]): Promise<void> {
@@ -92,12 +119,57 @@ class NftTunnelGuard implements TunnelGuard {
       if (commands?.length === 0) return;
       this.#actual = undefined;
       if (wanted.size === 0) {
-        await this.#kernel.nft([`add table ${at}`, `delete table ${at}`].join('\n'));
+        const removal = [`add table ${at}`, `delete table ${at}`];
+        if (!(await this.#attempt(removal))) await this.#kernel.nft(removal.join('\n'));
         return;
       }
       if (commands === undefined || !(await this.#attempt(commands))) await this.#write(wanted);
       this.#actual = wanted;
     });
+  }
+
+  async #checkLater(): Promise<void> {
+    if (this.#isCheckDue) return;
+    this.#isCheckDue = true;
+    try {
+      await this.#deps.clock.sleep(checkRestMs, this.#stopping.signal);
+      this.#isCheckDue = false;
+      await this.#mutex.run('', () => this.#check());
+    } catch (error) {
+      if (!this.#stopping.signal.aborted)
+        this.#deps.logger.error({ err: error }, 'could not look after the table of tunnels');
+    }
+  }
+
+  async #check(): Promise<void> {
+    const wanted = this.#actual;
+    if (wanted === undefined || (await this.#isWhole(wanted))) return;
+    this.#actual = undefined;
+    await this.#write(wanted);
+    this.#actual = wanted;
+    const cause = 'it was gone or changed: written anew';
+    this.#deps.logger.warn({ object: `table ${at}` }, cause);
+    this.#deps.onRepair?.({ kind: 'firewall', object: `table ${at}`, cause, trigger: 'event' });
+  }
+
+  /** As far as numbers tell: what is in our table is nobody else's to exchange. */
+  async #isWhole(wanted: Members): Promise<boolean> {
+    try {
+      const text = await this.#kernel.nft(`list table ${at}`, { isJson: true });
+      const { chains, rules, sets } = readListing(text);
+      const count = (...names: readonly string[]): number =>
+        sets.reduce((sum, { name, elements }) => sum + (names.includes(name) ? elements.size : 0), 0);
+      const members = [...wanted.values()].reduce((sum, vteps) => sum + vteps.size, 0);
+      return (
+        chains.length === 1 &&
+        rules.length === 2 &&
+        count('vnis') === wanted.size &&
+        count('members4', 'members6') === members
+      );
+    } catch (error) {
+      if (error instanceof KernelError) return false;
+      throw error;
+    }
   }
 
   /** False if somebody took the table or an element away. */
@@ -116,11 +188,10 @@ class NftTunnelGuard implements TunnelGuard {
       ...planVni('add', vni, vteps),
       planOwn('add', vni),
     ]);
-    await this.#kernel.nft([...planTable(this.#port()), ...elements].join('\n'));
+    await this.#kernel.nft([...planTable(this.#deps.port()), ...elements].join('\n'));
   }
 }
 
-/** `port`: UDP, of all hosts of the swarm; read whenever the table is written anew. */
-export function createTunnelGuard(kernel: Pick<Kernel, 'nft'>, port: () => number): TunnelGuard {
-  return new NftTunnelGuard(kernel, port);
+export function createTunnelGuard(deps: TunnelGuardDependencies): TunnelGuard {
+  return new NftTunnelGuard(deps);
 }

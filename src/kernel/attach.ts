@@ -90,9 +90,19 @@ export function configurePeer(seam: Seam, inside: NetlinkSocket, spec: Interface
   inside.run(...raised);
 }
 
-function fixMac(host: NetlinkSocket, { hostName, peerMac: mac }: AttachSpec): void {
+function fixMac(host: NetlinkSocket, { hostName, peerMac: mac, isLocked }: AttachSpec): void {
   const ifindex = getIfindex(host, hostName);
-  host.run({ operation: `RTM_NEWNEIGH fixed ${mac}`, message: encodeFixForward({ ifindex, mac }) });
+  host.run(
+    { operation: `RTM_NEWNEIGH fixed ${mac}`, message: encodeFixForward({ ifindex, mac }) },
+    ...(isLocked === true
+      ? [
+          {
+            operation: `RTM_NEWLINK lock ${hostName}`,
+            message: encodeSetLink({ ifindex, bridgePort: { isLocked } }),
+          },
+        ]
+      : []),
+  );
 }
 
 /** Attaches as `spec` says; when a call fails, deletes the pair again and throws. `host` is a socket of the bridge's namespace. */

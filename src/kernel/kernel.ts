@@ -133,6 +133,8 @@ export interface AttachSpec extends InterfaceSpec {
    * came from another host), and believes no other port.
    */
   readonly fixesMac?: boolean;
+  /** True: with `fixesMac`, the container can send as no other MAC. Linux before 5.18 does not know it. */
+  readonly isLocked?: boolean;
 }
 
 /** A bridge and the tunnel to other hosts that is a port of it, in a namespace of their own. */

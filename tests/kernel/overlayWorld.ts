@@ -12,6 +12,7 @@ import assert from 'node:assert/strict';
 import { closeSync, mkdirSync, openSync, readdirSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../../src/base/clock.ts';
 import { newId } from '../../src/base/ids.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { openSeam, type Seam } from '../../src/base/seam.ts';
@@ -126,8 +127,12 @@ async function openHost(number: number, family: 4 | 6): Promise<OverlayHost> {
   const vtep = ip(family === 4 ? address4 : address6);
   const namespaceFolder = `/run/overlays-${name}`;
   mkdirSync(namespaceFolder, { recursive: true });
+  const guard = createTunnelGuard({
+    ...{ kernel, clock: systemClock, logger: silentLogger },
+    port: () => 4789,
+  });
   const driver = createOverlayDriver({
-    ...{ kernel, guard: createTunnelGuard(kernel, () => 4789), logger: silentLogger },
+    ...{ kernel, guard, logger: silentLogger },
     ...{ daemonId: name, namespaceFolder },
     underlay: () => ({ address: vtep, mtuBytes: 1500, port: 4789 }),
   });

@@ -63,7 +63,7 @@ const vethPeer = 1;
 const bridge = { forwardDelay: 1, stpState: 5, switches: 46 } as const;
 /** BR_BOOLOPT_NO_LL_LEARN of struct br_boolopt_multi: 0 u32 values | 4 u32 mask (linux/if_bridge.h, Linux 5.0). */
 const noLinkLocalLearn = 1;
-const bridgePort = { mode: 4, isolated: 33 } as const;
+const bridgePort = { mode: 4, isolated: 33, locked: 39 } as const;
 /** IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE and _FLAGS, IFLA_VLAN_ID with their values (linux/if_link.h). */
 const macvlan = { mode: 1 } as const;
 const macvlanModes = { private: 1, vepa: 2, bridge: 4, passthru: 8 } as const;
@@ -118,7 +118,12 @@ export interface LinkFields {
    * two ends are tied, and rolling that back costs an rcu_barrier (some 25 ms).
    */
   readonly vethPeer?: VethPeer;
-  readonly bridgePort?: { readonly isHairpin?: boolean; readonly isIsolated?: boolean };
+  readonly bridgePort?: {
+    readonly isHairpin?: boolean;
+    readonly isIsolated?: boolean;
+    /** True: takes frames only from MACs that the bridge has a fixed entry for on this port (Linux 5.18). */
+    readonly isLocked?: boolean;
+  };
   readonly newKind?: NewKind;
   /** Makes a VXLAN device, whose UDP socket stays in the namespace of the netlink socket, wherever the device is born. */
   readonly newVxlan?: VxlanFields;
@@ -190,6 +195,7 @@ function writeLinkInfo(w: Writer, fields: LinkFields): void {
     w.attribute(linkInfo.slaveData, () => {
       if (port.isHairpin !== undefined) w.u8Attribute(bridgePort.mode, port.isHairpin ? 1 : 0);
       if (port.isIsolated !== undefined) w.u8Attribute(bridgePort.isolated, port.isIsolated ? 1 : 0);
+      if (port.isLocked !== undefined) w.u8Attribute(bridgePort.locked, port.isLocked ? 1 : 0);
     });
   }
 }

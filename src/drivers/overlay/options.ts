@@ -13,12 +13,15 @@ export interface OverlayOptions {
   readonly underlayMtuBytes: number | undefined;
   /** False: containers that are no tasks of a service are refused. */
   readonly isAttachable: boolean;
+  /** Containers send as their own MAC only. */
+  readonly checksSources: boolean;
 }
 
 export const overlayLabels = {
   vnis: 'com.docker.network.driver.overlay.vxlanid_list',
   mtu: 'com.docker.network.driver.mtu',
   attachable: 'linkspan.attachable',
+  antiSpoof: 'linkspan.anti-spoof',
   ipv4: 'com.docker.network.enable_ipv4',
   ipv6: 'com.docker.network.enable_ipv6',
 } as const;
@@ -77,5 +80,6 @@ export function parseOverlayOptions(
     vnis: parseVnis(labels),
     underlayMtuBytes: parseMtu(labels),
     isAttachable: parseBool(labels, overlayLabels.attachable, true),
+    checksSources: parseBool(labels, overlayLabels.antiSpoof, true),
   };
 }

@@ -187,6 +187,7 @@ class LinuxOverlayDriver implements OverlayDriver {
         isHairpin: false,
         isIsolated: false,
         fixesMac: true,
+        isLocked: parseOverlayOptions(network).checksSources,
         peerName: endpoint.interfaceName,
         peerMac: endpoint.mac,
         addresses: endpoint.addresses,
