@@ -65,11 +65,12 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
     const { managers } = self;
     return { swarmId: id, authority, secrets, certificateLifeMs, heartbeatMs, managers, dataPathPort };
   };
+  // First, since the server waits for those that are unknown.
+  roster.note(self.nodeId, { state: 'ready', message: '' });
   const { keys, rootPem } = self;
   const server = parts.use(
     await ManagerServer.listen({ roster, tables, clock, logger, state, keys, rootPem }, self.listen),
   );
-  roster.note(self.nodeId, { state: 'ready', message: '' });
   const { dataPathPort } = record.swarm;
   await networks.enter({ nodeId: self.nodeId, address: self.dataPath, port: () => dataPathPort, book });
   const [own, far] = localLink(turn);

@@ -160,7 +160,20 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const events = new EventLog();
   parts.use(logChanges(events, logger));
   const repairs = new RepairLog(systemClock);
-  const half = await openNetworkHalf({ config, kernel, dns, store, identity, events, logger, repairs });
+  const engineParts: { half?: NetworkHalf } = {};
+  const swarm = parts.use(
+    await LocalSwarm.open({
+      ...{ store, logger, clock: systemClock },
+      describe: () => describeNode(version, config.labels),
+      systemAddresses: () => systemAddresses(engineParts.half?.table.subnets ?? []),
+      ownEndpoints: () => engineParts.half?.claims.own() ?? [],
+    }),
+  );
+  const half = await openNetworkHalf({
+    ...{ config, kernel, dns, store, identity, events, logger, repairs },
+    swarm: swarm.networks,
+  });
+  engineParts.half = half;
   parts.defer(() => half.firewall.stop());
   parts.defer(() => half.ports.close());
   const containers = parts.use(
@@ -168,15 +181,9 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   );
   await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
   const reconciler = parts.use(half.openReconciler(containers));
-  const swarm = parts.use(
-    await LocalSwarm.open({
-      ...{ store, logger, clock: systemClock },
-      describe: () => describeNode(version, config.labels),
-      systemAddresses: () => systemAddresses(half.table.subnets),
-      ownEndpoints: () => [],
-    }),
-  );
+  const follower = parts.use(half.openFollower(containers, () => swarm.status().state !== 'error'));
   swarm.start();
+  await follower.start();
   const engine: Engine = {
     networks: half.networks,
     containers,

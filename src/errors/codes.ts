@@ -44,7 +44,6 @@ export type ErrorCode =
   | 'nodeAmbiguous'
   | 'nodeInUse'
   | 'nodeRefused'
-  | 'managerUnreachable'
   | 'addressTaken'
   | 'addressInvalid'
   | 'addressesExhausted'
@@ -110,7 +109,6 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   nodeAmbiguous: 'invalid',
   nodeInUse: 'invalid',
   nodeRefused: 'forbidden',
-  managerUnreachable: 'unavailable',
   // addresses and endpoints
   addressTaken: 'forbidden',
   addressInvalid: 'invalid',

@@ -2,11 +2,15 @@
  * Machines for the cluster checks: a lab (src/frontends/lab) of three hosts inside a lane (scripts/lane), each with a
  * daemon of its own.
  */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { downLab, upLab } from '../../src/frontends/lab/lab.ts';
 import { killDaemon, logTail, startDaemon } from '../../src/frontends/lab/labDaemon.ts';
 import { hostPaths, readLab } from '../../src/frontends/lab/labFolder.ts';
-import { addressOf as labAddress, planTopology } from '../../src/frontends/lab/topology.ts';
+import { inHost, inUnderlay } from '../../src/frontends/lab/namespaces.ts';
+import { addressOf as labAddress, getHost, planTopology } from '../../src/frontends/lab/topology.ts';
+import { heal, partition } from '../../src/frontends/lab/underlay.ts';
 import { createRunner, type Runner, type Transcript } from '../compat/command.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -54,17 +58,42 @@ export class Host {
   async kill(signal: NodeJS.Signals): Promise<void> {
     await killDaemon(folder, this.#labName, signal);
   }
+
+  /** Namespaces of overlay networks that are set up. */
+  overlays(): readonly string[] {
+    const path = join(hostPaths(folder, this.#labName).folder, 'exec', 'overlays');
+    return existsSync(path) ? readdirSync(path) : [];
+  }
+
+  /** A program on the machine; what it wrote. */
+  run(...words: readonly string[]): string {
+    const [program = '', ...args] = [...inHost(folder, this.#labName), ...words];
+    return execFileSync(program, args, { encoding: 'utf8' });
+  }
+}
+
+/** A program on the segment between the machines; what it wrote. */
+export function onUnderlay(...words: readonly string[]): string {
+  const [program = '', ...args] = [...inUnderlay(folder), ...words];
+  return execFileSync(program, args, { encoding: 'utf8' });
+}
+
+/** Cuts each line between one machine and the others, or mends it. */
+export async function cutOff(host: HostName, isCut: boolean): Promise<void> {
+  const at = (name: HostName) => getHost(topology, labName(name));
+  for (const other of hostNames)
+    if (other !== host) await (isCut ? partition : heal)(folder, at(host), at(other));
 }
 
 export interface Cluster extends AsyncDisposable {
   readonly hosts: Readonly<Record<HostName, Host>>;
 }
 
-/** Three hosts whose daemons run, in no swarm yet. `program`: the command line. */
-export async function openCluster(program: string): Promise<Cluster> {
+/** Three hosts whose daemons run, in no swarm yet. `program`: the command line; `withImage`: busybox is loaded. */
+export async function openCluster(program: string, withImage = false): Promise<Cluster> {
   if (process.env['LINKSPAN_LANE'] !== '1') throw new Error('run this inside scripts/lane');
   const cgroupParent = process.env['LINKSPAN_LANE_CGROUP'] ?? '';
-  await upLab({ folder, topology, cgroupParent, withSwarm: false, withImage: false });
+  await upLab({ folder, topology, cgroupParent, withSwarm: false, withImage });
   const transcript: Transcript = [];
   const host = (name: HostName): Host => new Host(name, program, transcript);
   return {

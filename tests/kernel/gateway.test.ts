@@ -64,8 +64,11 @@ async function openGatewayWorld(): Promise<GatewayWorld> {
   const [namespaceFolder, overlayFolder] = [join(folder, 'netns'), join(folder, 'overlays')];
   mkdirSync(namespaceFolder);
   const underlay = { address: { family: 4 as const, bits: 0xc0000201n }, mtuBytes: 1500, port: 4789 };
+  const guard = parts.use(
+    createTunnelGuard({ kernel, clock: systemClock, logger: silentLogger, port: () => 4789 }),
+  );
   const overlay = createOverlayDriver({
-    ...{ kernel, guard: createTunnelGuard(kernel, () => 4789), logger: silentLogger },
+    ...{ kernel, guard, logger: silentLogger },
     ...{ daemonId: 'test', namespaceFolder: overlayFolder, underlay: () => underlay },
   });
   parts.defer(() => overlay.sweep({ links: [], addresses: [] }, { networks: [], endpoints: [] }));

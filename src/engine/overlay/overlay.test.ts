@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { HandClock } from '../../base/handClock.ts';
 import { silentLogger } from '../../base/logger.ts';
 import type { SwarmEndpoint } from '../../cluster/swarmNetworks.ts';
@@ -105,7 +105,8 @@ function nodeOf(id: string, vtep: string, isDown = false) {
 
 /** Lets what was begun come to its end. */
 async function settle(): Promise<void> {
-  for (let i = 0; i < 20; i++) await nextTurn();
+  // The store is a thread of its own.
+  for (let i = 0; i < 50; i++) await (i % 5 === 0 ? sleep(1) : nextTurn());
 }
 
 test('without a swarm an overlay network is refused as Docker does, and nothing is there', async () => {

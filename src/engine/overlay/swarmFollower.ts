@@ -53,11 +53,34 @@ export class SwarmFollower implements Disposable {
 
   constructor(deps: SwarmFollowerDependencies) {
     this.#deps = deps;
+    this.#listen();
   }
 
-  /** After containers were adopted, and the swarm taken up. Resolves when what is known is in place. */
+  /** After containers were adopted. Resolves when what they use is in the kernel; their peers follow. */
   async start(): Promise<void> {
-    const { swarm, dns, table, claims, driver } = this.#deps;
+    const { swarm, table, claims, driver } = this.#deps;
+    if (this.#deps.isKnown()) await this.#takeStock();
+    for (const id of claims.followed) {
+      const network = table.find(id);
+      if (network === undefined) continue;
+      const attached = table.endpointsOf(id).filter(({ state }) => state === 'attached');
+      await this.#attempt(id, () =>
+        driver.adopt(
+          toDriverNetwork(network),
+          attached.map((one) => one.id),
+        ),
+      );
+      void swarm.follow(id);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopping.abort();
+    this.#listeners.dispose();
+  }
+
+  #listen(): void {
+    const { swarm, dns, claims } = this.#deps;
     this.#listeners.use(
       swarm.events.on('networks', ({ added, removed }) => {
         for (const network of added) this.#begin(network.id, () => this.#add(network));
@@ -96,24 +119,6 @@ export class SwarmFollower implements Disposable {
         for (const id of claims.followed) this.#name(id, true, swarm.peers(id), []);
       }),
     );
-    if (this.#deps.isKnown()) await this.#takeStock();
-    for (const id of claims.followed) {
-      const network = table.find(id);
-      if (network === undefined) continue;
-      const attached = table.endpointsOf(id).filter(({ state }) => state === 'attached');
-      await this.#attempt(id, () =>
-        driver.adopt(
-          toDriverNetwork(network),
-          attached.map((one) => one.id),
-        ),
-      );
-      await swarm.follow(id);
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.#stopping.abort();
-    this.#listeners.dispose();
   }
 
   /** What came and went while this daemon did not run. */
