@@ -74,6 +74,8 @@ class Machine implements AsyncDisposable {
       describe: () => description(this.name),
       systemAddresses: () => [],
       ownEndpoints: () => this.own,
+      vacate: () => Promise.resolve(),
+      settled: () => Promise.resolve(),
     });
     this.swarm.start();
     return this;

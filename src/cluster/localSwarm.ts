@@ -55,6 +55,10 @@ export interface LocalSwarmDependencies {
   readonly systemAddresses: () => readonly SystemAddress[];
   /** Asked from `start` on. */
   readonly ownEndpoints: OwnEndpoints;
+  /** This node is about to leave, and managers still hear what its endpoints do: takes them off the swarm's networks. */
+  readonly vacate: () => Promise<void>;
+  /** Resolves when what `networks` told is done. */
+  readonly settled: () => Promise<void>;
 }
 
 const loadParts = (): Promise<typeof import('./membership/parts.ts')> => import('./membership/parts.ts');
@@ -246,12 +250,14 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         throw new LinkspanError('noSwarmHere', 'This node is not part of a swarm');
       if (membership?.manager !== undefined && !isForced)
         throw new LinkspanError('lastManager', refusals.lastManager);
-      const { store, logger } = this.#deps;
+      const { store, logger, vacate, settled } = this.#deps;
+      await vacate();
       await store.txn({ write: [{ key: selfKey, del: true }] });
       membership?.session?.leave();
       await this.#close();
       await this.#networks.leave();
       await this.#forget();
+      await settled();
       logger.info({ node: membership?.self.nodeId }, 'left the swarm');
     });
   }

@@ -21,6 +21,7 @@ import { findLeaks, type LeakSources } from '../engine/doctor/leaks.ts';
 import type { Engine, EngineInfo } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
 import { dropOrphans } from '../engine/networks/recover.ts';
+import type { SwarmFollower } from '../engine/overlay/swarmFollower.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/openKernel.ts';
@@ -160,13 +161,16 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const events = new EventLog();
   parts.use(logChanges(events, logger));
   const repairs = new RepairLog(systemClock);
-  const engineParts: { half?: NetworkHalf } = {};
+  // Each needs the other: the swarm asks once both are there.
+  const engineParts: { half?: NetworkHalf; follower?: SwarmFollower } = {};
   const swarm = parts.use(
     await LocalSwarm.open({
       ...{ store, logger, clock: systemClock },
       describe: () => describeNode(version, config.labels),
       systemAddresses: () => systemAddresses(engineParts.half?.table.subnets ?? []),
       ownEndpoints: () => engineParts.half?.claims.own() ?? [],
+      vacate: async () => engineParts.follower?.vacate(),
+      settled: async () => engineParts.follower?.settled(),
     }),
   );
   const half = await openNetworkHalf({
@@ -182,6 +186,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
   const reconciler = parts.use(half.openReconciler(containers));
   const follower = parts.use(half.openFollower(containers, () => swarm.status().state !== 'error'));
+  engineParts.follower = follower;
   swarm.start();
   await follower.start();
   const engine: Engine = {

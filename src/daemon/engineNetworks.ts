@@ -3,6 +3,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { allDone } from '../base/allDone.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { RepairLog } from '../base/repairLog.ts';
@@ -226,8 +227,8 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     new SwarmFollower({
       ...{ table, swarm, isKnown, claims, dns, events, logger, driver: overlay, clock: systemClock },
       evict: async ({ id }) => {
-        for (const { containerId } of table.endpointsOf(id))
-          await containers.disconnect(containerId, id, true);
+        const endpoints = table.endpointsOf(id);
+        await allDone(endpoints.map(({ containerId }) => containers.disconnect(containerId, id, true)));
       },
     });
   return { table, networks, network, firewall, ports, claims, openFollower, openReconciler };

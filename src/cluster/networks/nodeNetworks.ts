@@ -235,6 +235,9 @@ export class NodeNetworks implements SwarmNetworks {
   async follow(networkId: string): Promise<void> {
     if (!this.#followed.has(networkId)) {
       this.#followed.add(networkId);
+      // From the cache, or as another asked: a manager tells only what has changed since.
+      if (this.#replica.tables.has(networkId))
+        this.events.emit('peers', { networkId, isSnapshot: true, added: this.peers(networkId), removed: [] });
       this.#ask(networkId);
     }
     await this.#wait(patienceMs, () => this.#isKnown(networkId));

@@ -50,6 +50,7 @@ export class SwarmFollower implements Disposable {
   /** Endpoints of other nodes that have names here, by network. */
   readonly #named = new Map<NetworkId, Set<string>>();
   readonly #retrying = new Set<NetworkId>();
+  readonly #pending = new Set<Promise<void>>();
 
   constructor(deps: SwarmFollowerDependencies) {
     this.#deps = deps;
@@ -77,6 +78,18 @@ export class SwarmFollower implements Disposable {
   [Symbol.dispose](): void {
     this.#stopping.abort();
     this.#listeners.dispose();
+  }
+
+  /** Takes every container of this node off the swarm's networks. Never rejects. */
+  async vacate(): Promise<void> {
+    const { table, evict } = this.#deps;
+    const networks = table.networks.filter(({ scope }) => scope === 'global');
+    await Promise.all(networks.map((network) => this.#attempt(network.id, () => evict(network))));
+  }
+
+  /** Resolves when all that was heard so far is done, or failed. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#pending);
   }
 
   #listen(): void {
@@ -213,7 +226,8 @@ export class SwarmFollower implements Disposable {
   }
 
   #begin(id: string, work: () => Promise<void>): void {
-    void this.#attempt(id as NetworkId, work);
+    const pending = this.#attempt(id as NetworkId, work).finally(() => this.#pending.delete(pending));
+    this.#pending.add(pending);
   }
 
   /** In turn with all else of the network. Never rejects. */
