@@ -184,6 +184,7 @@ export async function startDaemon(engine: Engine, extra: readonly string[] = [])
 /** The busybox archive, built once a lane. */
 export function busyboxImage(): string {
   const path = '/run/compat/busybox.tar';
+  mkdirSync('/run/compat', { recursive: true });
   if (!readdirSync('/run/compat').includes('busybox.tar'))
     execFileSync(join(root, 'scripts/node'), [
       join(root, 'src/frontends/lab/busyboxImage.ts'),
