@@ -19,10 +19,15 @@ const parse = (options: Record<string, string>): ReturnType<typeof parseOverlayO
   parseOverlayOptions({ hasIpv4: true, hasIpv6: false, options });
 
 test('options: Docker’s, ours, and what they are without', () => {
-  assert.deepEqual(parse({}), { vnis: [], underlayMtuBytes: undefined, isAttachable: true });
+  assert.deepEqual(parse({}), {
+    vnis: [],
+    underlayMtuBytes: undefined,
+    isAttachable: true,
+    checksSources: true,
+  });
   assert.deepEqual(
     parse({ [overlayLabels.vnis]: '4100,4101', [overlayLabels.mtu]: '9000', 'linkspan.attachable': 'false' }),
-    { vnis: [4100, 4101], underlayMtuBytes: 9000, isAttachable: false },
+    { vnis: [4100, 4101], underlayMtuBytes: 9000, isAttachable: false, checksSources: true },
   );
 });
 
