@@ -16,6 +16,23 @@ function makeLab(): void {
   type('linkspan lab docker host1 node ls');
 }
 
+function showOverlay(): void {
+  heading('One network across the hosts: a name leads to its container, wherever that runs');
+  type('linkspan lab docker host1 network create -d overlay mynet');
+  type('linkspan lab docker host1 network ls --filter driver=overlay');
+  type('linkspan lab docker host1 run -d --name my_container --network mynet busybox httpd -f -p 80 -h /etc');
+  for (const host of ['host2', 'host3'])
+    type(
+      `linkspan lab docker ${host} run --rm --network mynet busybox wget -qO- http://my_container/hostname`,
+    );
+  heading('The container moves to host3; its name follows');
+  type('linkspan lab docker host1 rm -f my_container');
+  type('linkspan lab docker host3 run -d --name my_container --network mynet busybox httpd -f -p 80 -h /etc');
+  type('linkspan lab docker host2 run --rm --network mynet busybox wget -qO- http://my_container/hostname');
+  type('linkspan lab docker host3 rm -f my_container');
+  type('linkspan lab docker host1 network rm mynet');
+}
+
 function showPublished(): void {
   heading('A container on one host, reached from another');
   type('linkspan lab docker host2 run -d --name web -p 80:80 busybox httpd -f -h /');
@@ -53,6 +70,7 @@ function cleanUp(): void {
 try {
   say(bold('\nLinkspan on several hosts'));
   makeLab();
+  showOverlay();
   showPublished();
   await showPartition();
   cleanUp();
