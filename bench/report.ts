@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { type OverlayResult, overlayTables, overlayTargets } from './overlayTables.ts';
 import { type Quantiles, quantileTable } from './quantiles.ts';
 import { ratio, type Target, targetTable } from './target.ts';
 import { type TrafficResults, trafficTables, trafficTargets } from './trafficTables.ts';
@@ -240,6 +241,8 @@ const publish = measure(node, 'bench/publish.ts') as TrafficResults['publish'];
 const ports = withTools('bench/ports.ts') as TrafficResults['ports'];
 process.stderr.write('bench: between two containers, linkspan, dockerd and a bare bridge taking turns\n');
 const path = withTools('bench/path.ts') as TrafficResults['path'];
+process.stderr.write('bench: an overlay network on three hosts\n');
+const overlay = withTools('bench/overlay.ts') as OverlayResult;
 const traffic: TrafficResults = { publish, ports, path };
 const loads = [loadBefore, loadavg()[0] ?? 0];
 const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`;
@@ -259,6 +262,7 @@ const text = [
     ...restartTargets(restart),
     ...trafficTargets(traffic),
     ...dnsTargets(dns),
+    ...overlayTargets(overlay),
   ]),
   '',
   ...attachTable(attach),
@@ -268,6 +272,8 @@ const text = [
   ...dnsTable(dns),
   '',
   ...trafficTables(traffic),
+  '',
+  ...overlayTables(overlay),
   '',
 ].join('\n');
 writeFileSync(join(root, 'bench/RESULTS.md'), text);

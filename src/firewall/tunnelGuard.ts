@@ -31,7 +31,7 @@ const setOf = (vtep: string): string => (vtep.includes(':') ? 'members6' : 'memb
 /** nft commands that make the table, whatever is there; `port` is the UDP port of all hosts. */
 function planTable(port: number): readonly string[] {
   const rule = (ip: string, set: string): string =>
-    `add rule ${at} input udp dport ${port} ${vniField} @vnis ${ip} saddr . ${vniField} != @${set} drop`;
+    `add rule ${at} input meta nfproto ${ip === 'ip' ? 'ipv4' : 'ipv6'} udp dport ${port} ${vniField} @vnis ${ip} saddr . ${vniField} != @${set} drop`;
   return [
     `add table ${at}`,
     `delete table ${at}`,
@@ -43,6 +43,12 @@ function planTable(port: number): readonly string[] {
     `add chain ${at} input { type filter hook input priority raw; policy accept; }`,
     rule('ip', 'members4'),
     rule('ip6', 'members6'),
+    // Each inner connection has an outer source port of its own (RFC 7348 section 5), and no packet ever answers it there:
+    // tracking would cost every connection an entry on both hosts, and tell nobody anything.
+    ...(['prerouting', 'output'] as const).flatMap((hook) => [
+      `add chain ${at} ${hook} { type filter hook ${hook} priority raw; policy accept; }`,
+      `add rule ${at} ${hook} udp dport ${port} ${vniField} @vnis notrack`,
+    ]),
   ];
 }
 
@@ -161,8 +167,8 @@ class NftTunnelGuard implements TunnelGuard {
         sets.reduce((sum, { name, elements }) => sum + (names.includes(name) ? elements.size : 0), 0);
       const members = [...wanted.values()].reduce((sum, vteps) => sum + vteps.size, 0);
       return (
-        chains.length === 1 &&
-        rules.length === 2 &&
+        chains.length === 3 &&
+        rules.length === 4 &&
         count('vnis') === wanted.size &&
         count('members4', 'members6') === members
       );

@@ -1,0 +1,74 @@
+/*
+ * Tables and targets of what overlay.ts measured. Pure; the result is its JSON.
+ */
+import { type Quantiles, quantileTable } from './quantiles.ts';
+import { ratio, type Target } from './target.ts';
+
+interface TunnelRow {
+  readonly name: string;
+  readonly rounds: number;
+  readonly tcpUs: number;
+  readonly udpUs: number;
+  readonly connectUs: number;
+  readonly gbitPerSecond: number;
+}
+
+export interface OverlayResult {
+  readonly rounds: number;
+  /** After the container's process began; below zero where it was so before. */
+  readonly namedMs: Quantiles;
+  readonly reachedMs: Quantiles & { readonly most: number };
+  readonly createAndStartMs: Quantiles;
+  readonly firstOnHostMs: Quantiles;
+  readonly path: readonly TunnelRow[];
+  readonly joinMs: Quantiles;
+}
+
+export function overlayTargets(result: OverlayResult): readonly Target[] {
+  const { reachedMs, createAndStartMs, firstOnHostMs, joinMs, path } = result;
+  const [bare, ours] = ['bare VXLAN', 'linkspan'].map((name) => path.find((row) => row.name === name));
+  const found = "found by name and answering on another host, after the container's process began";
+  return [
+    { what: `${found}, median`, value: reachedMs.median, limit: 50, unit: 'ms' },
+    { what: `${found}, the longest`, value: reachedMs.most, limit: 150, unit: 'ms' },
+    { what: 'create+start on an overlay', value: createAndStartMs.median, limit: 150, unit: 'ms' },
+    { what: 'the same, the first of its host', value: firstOnHostMs.median, limit: 150, unit: 'ms' },
+    {
+      what: "throughput between hosts, of a bare VXLAN's",
+      value: ratio(ours?.gbitPerSecond, bare?.gbitPerSecond),
+      ...{ limit: 0.95, isLowerLimit: true, unit: '' },
+    },
+    ...(
+      [
+        ['TCP', 'tcpUs'],
+        ['UDP', 'udpUs'],
+      ] as const
+    ).map(([proto, key]) => ({
+      what: `${proto} round trip between hosts, of a bare VXLAN's`,
+      value: ratio(ours?.[key], bare?.[key]),
+      ...{ limit: 1.1, unit: '' },
+    })),
+    { what: '`swarm join` by the API', value: joinMs.median, limit: 300, unit: 'ms' },
+  ];
+}
+
+export function overlayTables(result: OverlayResult): readonly string[] {
+  return [
+    ...quantileTable(`An overlay network on three hosts of a lab, ${result.rounds} rounds, milliseconds:`, [
+      ['create+start', result.createAndStartMs],
+      ['create+start of the first container on a host', result.firstOnHostMs],
+      ['its name is known on another host, after its process began', result.namedMs],
+      ['it answers there, after its process began', result.reachedMs],
+      ['leave, then join again', result.joinMs],
+    ]),
+    '',
+    `Between two hosts, ${result.path[0]?.rounds ?? 0} rounds taking turns, microseconds:`,
+    '',
+    '| tunnel | TCP round trip | UDP round trip | connect | iperf3, Gbit/s |',
+    '|---|---|---|---|---|',
+    ...result.path.map(
+      ({ name, tcpUs, udpUs, connectUs, gbitPerSecond }) =>
+        `| ${name} | ${tcpUs} | ${udpUs} | ${connectUs} | ${gbitPerSecond} |`,
+    ),
+  ];
+}
