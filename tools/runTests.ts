@@ -1,11 +1,12 @@
 /*
  * Runs the test lanes named on the command line and sums up what the runners themselves counted; the last line is
  * `N passed, N failed, N skipped`. A skip that tests/skips.json does not list is a failure. `--` and file names narrow
- * a lane to these files. Started by scripts/check and scripts/test, which see to set-up and root.
+ * a lane to these files. With LINKSPAN_TEST_JOBS=2 two files of the lanes in namespaces run at once, and each one's
+ * output is shown when it ends. Started by scripts/check and scripts/test, which see to set-up and root.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AllowedSkip, unlistedSkips } from '../tests/arch/skips.ts';
 import type { ReportLine } from './countReporter.ts';
@@ -60,7 +61,45 @@ const patterns: Readonly<Record<Exclude<LaneName, 'static'>, readonly string[]>>
 /** Lanes whose files get namespaces of their own; the vm lane's files start their machine themselves. */
 const inNamespaces: readonly LaneName[] = ['kernel', 'compat', 'cluster'];
 
-function runFiles(lane: LaneName, files: readonly string[]): Totals {
+/** Files that take minutes start first where several run at once, so that none is left to run alone at the end. */
+const longest: readonly string[] = [
+  'tests/compat/crashWalk.test.ts',
+  'tests/compat/pull.test.ts',
+  'tests/compat/ports.test.ts',
+  'tests/cluster/lab.test.ts',
+  'tests/cluster/overlay.test.ts',
+  'tests/cluster/simulation.test.ts',
+];
+
+/** How many of a lane's files run at once. */
+function jobsOf(lane: LaneName): number {
+  if (!inNamespaces.includes(lane)) return 1;
+  const jobs = Number(process.env['LINKSPAN_TEST_JOBS'] ?? 1);
+  if (!Number.isInteger(jobs) || jobs < 1) throw new Error('LINKSPAN_TEST_JOBS is a number from 1 on');
+  return jobs;
+}
+
+interface Ended {
+  readonly status: number | null;
+  readonly output: string;
+}
+
+/** Runs a command to its end; its output goes to ours as it comes, or is kept. Rejects if it cannot start. */
+function runCommand(command: string, args: readonly string[], keepOutput: boolean): Promise<Ended> {
+  const { promise, resolve, reject } = Promise.withResolvers<Ended>();
+  const out = keepOutput ? 'pipe' : 'inherit';
+  const child = spawn(command, args, { cwd: root, stdio: ['ignore', out, out] });
+  const chunks: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+    });
+  child.once('error', reject);
+  child.once('close', (status) => resolve({ status, output: Buffer.concat(chunks).toString() }));
+  return promise;
+}
+
+async function runFiles(lane: LaneName, files: readonly string[]): Promise<Totals> {
   const folder = mkdtempSync(join(tmpdir(), 'linkspan-report-'));
   try {
     const report = join(folder, 'report');
@@ -69,6 +108,8 @@ function runFiles(lane: LaneName, files: readonly string[]): Totals {
       ...(inNamespaces.includes(lane) ? [node] : []),
       '--test',
       `--test-timeout=${timeoutMs}`,
+      // Of files; Node's own number leaves a core idle, on two that is every second.
+      `--test-concurrency=${availableParallelism()}`,
       '--test-reporter=spec',
       '--test-reporter-destination=stdout',
       `--test-reporter=${join(root, 'tools/countReporter.ts')}`,
@@ -76,7 +117,11 @@ function runFiles(lane: LaneName, files: readonly string[]): Totals {
       ...files,
     ];
     const command = inNamespaces.includes(lane) ? join(root, 'scripts/lane') : node;
-    const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    const startedAt = performance.now();
+    const isOneOfSeveral = jobsOf(lane) > 1;
+    const { status, output } = await runCommand(command, args, isOneOfSeveral);
+    const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+    if (isOneOfSeveral) process.stdout.write(`\n${files.join(' ')} (${seconds} s)\n${output}`);
     return sumReport(report, status, files);
   } finally {
     rmSync(folder, { recursive: true });
@@ -118,7 +163,22 @@ function add(a: Totals, b: Totals): Totals {
 
 const none: Totals = { passed: 0, failed: 0, skipped: 0 };
 
-function runLane(lane: LaneName, only: readonly string[]): Totals {
+/** The totals of a lane's files, `jobsOf(lane)` at a time, the longest first. */
+async function runEach(lane: LaneName, files: readonly string[]): Promise<Totals> {
+  const rank = (file: string): number => longest.indexOf(file) + 1 || longest.length + 1;
+  const waiting = jobsOf(lane) === 1 ? [...files] : files.toSorted((a, b) => rank(a) - rank(b));
+  let totals = none;
+  const work = async (): Promise<void> => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+      const one = await runFiles(lane, [file]);
+      totals = add(totals, one);
+    }
+  };
+  await Promise.all(Array.from({ length: jobsOf(lane) }, work));
+  return totals;
+}
+
+async function runLane(lane: LaneName, only: readonly string[]): Promise<Totals> {
   const startedAt = performance.now();
   process.stdout.write(`\n── ${lane} ──\n`);
   let totals = none;
@@ -127,9 +187,8 @@ function runLane(lane: LaneName, only: readonly string[]): Totals {
     const files = globSync(patterns[lane], { cwd: root })
       .sort()
       .filter((file) => only.length === 0 || only.includes(file));
-    const groups = lane === 'unit' ? [files] : files.map((file) => [file]);
-    for (const group of groups.filter(({ length }) => length > 0))
-      totals = add(totals, runFiles(lane, group));
+    if (lane !== 'unit') totals = await runEach(lane, files);
+    else if (files.length > 0) totals = await runFiles(lane, files);
   }
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   process.stdout.write(
@@ -149,6 +208,7 @@ if (lanes.length === 0 || unknown.length > 0) {
 }
 // The vm lane boots its machine for minutes unless it is asked for by name.
 if (names.includes('all')) process.env['LINKSPAN_VM'] ??= 'short';
-const totals = lanes.map((lane) => runLane(lane, only)).reduce(add, none);
+let totals = none;
+for (const lane of lanes) totals = add(totals, await runLane(lane, only));
 process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;
 process.stdout.write(`\n${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped\n`);
