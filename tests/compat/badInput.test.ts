@@ -5,6 +5,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
+import { openSeam } from '../../src/base/seam.ts';
+import { type ContainerdClient, openClient } from '../../src/runtime/containerd/client.ts';
 import { notAsked } from '../arch/skips.ts';
 import { callApi } from './api.ts';
 import { forgedArchives } from './archives.ts';
@@ -188,17 +190,23 @@ for (const engine of engines()) {
   const isReference = engine.kind === 'dockerd';
   describe(`bad input: ${engine.name}`, () => {
     let daemon: Daemon;
+    let client: ContainerdClient | undefined;
     let was: unknown;
+    /** Read after each refusal, so without programs where that can be. */
     const inventory = async (): Promise<unknown> => {
-      const state = await readHostState(daemon);
-      const networks = await daemon.cli(['network', 'ls', '-q', '--no-trunc']);
-      const images = await daemon.cli(['images', '-q', '--no-trunc']);
+      const state = await readHostState(daemon, client);
+      const ids = async (path: string): Promise<readonly string[]> => {
+        const { status, body } = await callApi(daemon.socketPath, 'GET', path);
+        assert.equal(status, 200, body);
+        return (JSON.parse(body) as { Id: string }[]).map(({ Id }) => Id).toSorted();
+      };
       // 20.10 lets go of namespaces and shims some time after the container is gone.
       const late = isReference ? { shims: 0, namespaceMounts: 0, overlayMounts: 0, snapshots: [] } : {};
-      return { ...state, ...late, networks: networks.stdout, images: images.stdout };
+      return { ...state, ...late, networks: await ids('/networks'), images: await ids('/images/json') };
     };
     before(async () => {
       daemon = await startDaemon(engine);
+      if (!isReference) client = await openClient(daemon.containerd.socketPath, openSeam());
       await daemon.cli(['network', 'create', '--subnet', '10.80.0.0/30', 'n1']);
       await daemon.cli(['network', 'create', '--subnet', '10.84.0.0/24', 'n2']);
       await daemon.cli(['run', '-d', '--name', 'w1', '--network', 'n1', 'busybox', 'sleep', '999']);
@@ -207,6 +215,7 @@ for (const engine of engines()) {
       was = await inventory();
     });
     after(async () => {
+      client?.[Symbol.dispose]();
       await daemon[Symbol.asyncDispose]();
     });
 

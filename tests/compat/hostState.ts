@@ -3,6 +3,7 @@
  * namespace and overlay mounts, shims, containerd's containers and snapshots, cgroups.
  */
 import { readFileSync } from 'node:fs';
+import type { ContainerdClient } from '../../src/runtime/containerd/client.ts';
 import { type Daemon, processes } from './daemonFixture.ts';
 
 export interface HostState {
@@ -37,18 +38,39 @@ async function outputs(daemon: Daemon, ...commands: readonly string[]): Promise<
   return parts;
 }
 
-export async function readHostState(daemon: Daemon): Promise<HostState> {
+type Held = Pick<HostState, 'containers' | 'snapshots'>;
+
+/** What containerd's own client says. A Go program, which takes longer to start than all else here takes. */
+async function askCtr(daemon: Daemon): Promise<Held> {
   const { socketPath, namespace } = daemon.containerd;
   const ctr = `ctr -a ${socketPath} -n ${namespace}`;
-  const [links = '', routes = '', firewall = '', containers = '', snapshots = ''] = await outputs(
+  const [containers = '', snapshots = ''] = await outputs(
+    daemon,
+    `${ctr} containers ls -q`,
+    `${ctr} snapshots ls`,
+  );
+  return { containers: lines(containers).toSorted(), snapshots: lines(snapshots).toSorted() };
+}
+
+/** The same with an open client, in whose namespace it looks. */
+async function askClient(client: ContainerdClient): Promise<Held> {
+  const { containers } = await client.call('Containers.List', { filters: [] });
+  const snapshots: string[] = [];
+  for await (const { info } of client.stream('Snapshots.List', { snapshotter: 'overlayfs', filters: [] }))
+    snapshots.push(...info.map(({ name, parent, kind }) => `${name} ${parent} ${kind}`));
+  return { containers: containers.map(({ id }) => id).toSorted(), snapshots: snapshots.toSorted() };
+}
+
+/** `client` is for who reads many states of our own engine; states to compare are read with it, or all without. */
+export async function readHostState(daemon: Daemon, client?: ContainerdClient): Promise<HostState> {
+  const [links = '', routes = '', firewall = ''] = await outputs(
     daemon,
     'ip -o link',
     'ip route',
     // An empty ruleset must not be taken for a missing program.
     'nft list ruleset || echo failed',
-    `${ctr} containers ls -q`,
-    `${ctr} snapshots ls`,
   );
+  const held = client === undefined ? await askCtr(daemon) : await askClient(client);
   const mounts = lines(readFileSync('/proc/self/mountinfo', 'utf8'));
   return {
     links: lines(links)
@@ -60,7 +82,6 @@ export async function readHostState(daemon: Daemon): Promise<HostState> {
       .length,
     overlayMounts: mounts.filter((line) => line.includes(' - overlay ')).length,
     shims: processes().filter(({ command }) => command.includes('containerd-shim')).length,
-    containers: lines(containers).toSorted(),
-    snapshots: lines(snapshots).toSorted(),
+    ...held,
   };
 }
