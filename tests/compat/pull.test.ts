@@ -1,10 +1,15 @@
 /*
  * Pulling, from Debian's docker-registry and from registries that misbehave: what comes, what is said, and that
- * nothing is left of what failed.
+ * nothing is left of what failed. What a registry does to the daemon does not depend on the command line that asks: of
+ * the errors, the second one shows one from before the first line of output and one from after it, and of the rest what
+ * it shows or does itself.
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import { openSeam } from '../../src/base/seam.ts';
+import { type ContainerdClient, openClient } from '../../src/runtime/containerd/client.ts';
 import { callApi } from './api.ts';
 import { eventually } from './command.ts';
 import { busyboxImage, type Daemon, startDaemon } from './daemonFixture.ts';
@@ -16,37 +21,50 @@ const real = '127.0.0.1:5000';
 const faulty = '127.0.0.1:5001';
 
 /** Everything that an image could leave in containerd. */
-async function readContent(daemon: Daemon): Promise<Readonly<Record<string, string>>> {
-  const { socketPath, namespace } = daemon.containerd;
-  const list = async (...words: string[]): Promise<string> => {
-    const { stdout } = await daemon.host(['ctr', '-a', socketPath, '-n', namespace, ...words]);
-    return stdout.split('\n').toSorted().join('\n');
+async function readContent(
+  client: ContainerdClient,
+): Promise<Readonly<Record<'blobs' | 'uploads' | 'images' | 'snapshots' | 'leases', readonly string[]>>> {
+  const filters: readonly string[] = [];
+  const blobs: string[] = [];
+  for await (const { info } of client.stream('Content.List', { filters }))
+    blobs.push(...info.map(({ digest }) => digest));
+  const snapshots: string[] = [];
+  for await (const { info } of client.stream('Snapshots.List', { snapshotter: 'overlayfs', filters }))
+    snapshots.push(...info.map(({ name, parent, kind }) => `${name} ${parent} ${kind}`));
+  const { statuses } = await client.call('Content.ListStatuses', { filters });
+  const { images } = await client.call('Images.List', { filters });
+  const { leases } = await client.call('Leases.List', { filters });
+  return {
+    blobs: blobs.toSorted(),
+    uploads: statuses.map(({ ref }) => ref).toSorted(),
+    images: images.map(({ name }) => name).toSorted(),
+    snapshots: snapshots.toSorted(),
+    leases: leases.map(({ id }) => id).toSorted(),
   };
-  const [blobs, uploads, images, snapshots, leases] = await Promise.all([
-    list('content', 'ls', '-q'),
-    list('content', 'active'),
-    list('images', 'ls', '-q'),
-    list('snapshots', 'ls'),
-    list('leases', 'ls', '-q'),
-  ]);
-  return { blobs, uploads, images, snapshots, leases };
 }
 
-for (const engine of ownEngines('how a registry is borne with is our own code')) {
+const judged = ownEngines('how a registry is borne with is our own code');
+
+for (const engine of judged) {
+  const isFirst = engine === judged[0];
+
   describe(`pull: ${engine.name}`, () => {
     let daemon: Daemon;
     let registries: Registries;
     let filled: Filled;
+    let client: ContainerdClient;
     let empty: unknown;
 
     before(async () => {
       daemon = await startDaemon(engine, ['--insecure-registry', `${hostAddress}:5000`]);
       registries = await startRegistries();
       filled = registries.fill('lib/six', '1');
-      empty = await readContent(daemon);
+      client = await openClient(daemon.containerd.socketPath, openSeam());
+      empty = await readContent(client);
     });
     after(async () => {
       registries[Symbol.dispose]();
+      client[Symbol.dispose]();
       await daemon[Symbol.asyncDispose]();
     });
 
@@ -60,8 +78,12 @@ for (const engine of ownEngines('how a registry is borne with is our own code'))
 
     const pullSix = (): Promise<unknown> => daemon.cli(['pull', '-q', `${real}/lib/six:1`]);
     const assertNothingLeft = async (): Promise<void> => {
-      await eventually(async () => JSON.stringify(await readContent(daemon)) === JSON.stringify(empty), 5000);
-      assert.deepEqual(await readContent(daemon), empty, daemon.logTail());
+      let content: unknown;
+      await eventually(async () => {
+        content = await readContent(client);
+        return isDeepStrictEqual(content, empty);
+      }, 5000);
+      assert.deepEqual(content, empty, daemon.logTail());
     };
     const remove = (name: string): Promise<unknown> => daemon.cli(['rmi', name]);
 
@@ -162,18 +184,6 @@ for (const engine of ownEngines('how a registry is borne with is our own code'))
       await assertNothingLeft();
     });
 
-    test('plain HTTP is spoken to a configured registry and to no other', async () => {
-      await daemon.cli(['pull', '-q', `${hostAddress}:5000/lib/six:1`], { exitCode: 0 });
-      await remove(`${hostAddress}:5000/lib/six:1`);
-      registries.seen.length = 0;
-      await daemon.cli(['pull', `${hostAddress}:5001/fault/none:1`], {
-        exitCode: 1,
-        stderr: new RegExp(`Get "https://${hostAddress}:5001/v2/": `),
-      });
-      assert.deepEqual(registries.seen, []);
-      await assertNothingLeft();
-    });
-
     const refused: readonly { what: string; name: string; stderr: RegExp; status: number }[] = [
       {
         what: 'a tag that is not there',
@@ -238,7 +248,7 @@ for (const engine of ownEngines('how a registry is borne with is our own code'))
         status: 500,
       },
     ];
-    for (const { what, name, stderr, status } of refused)
+    for (const { what, name, stderr, status } of isFirst ? refused : refused.slice(0, 1))
       test(`${what} is an error`, async () => {
         await daemon.cli(['pull', name], { exitCode: 1, stderr });
         const [, image = '', tag = ''] = /^(.*?)[:@]((?:sha256:)?[^:/]+)$/.exec(name) ?? [];
@@ -268,11 +278,38 @@ for (const engine of ownEngines('how a registry is borne with is our own code'))
         stderr: /redirects to where no image may/,
       },
     ];
-    for (const { what, name, stderr } of broken)
+    for (const { what, name, stderr } of isFirst ? broken : broken.slice(0, 1))
       test(`${what} is an error and leaves nothing`, async () => {
         await daemon.cli(['pull', `${faulty}/fault/${name}:1`], { exitCode: 1, stderr });
         await assertNothingLeft();
       });
+
+    test('a client that goes away ends the pull, and nothing is left', async () => {
+      registries.seen.length = 0;
+      const words = [...inHost('A'), engine.cli, '-H', `unix://${daemon.socketPath}`];
+      const child = spawn(words[0] ?? '', [...words.slice(1), 'pull', `${faulty}/fault/slow:1`], {
+        stdio: 'ignore',
+      });
+      const isAsked = (): boolean =>
+        registries.seen.filter(({ path }) => path.includes('/blobs/')).length >= 2;
+      assert.ok(await eventually(isAsked, 10_000), JSON.stringify(registries.seen));
+      child.kill('SIGKILL');
+      await assertNothingLeft();
+    });
+
+    if (!isFirst) return;
+
+    test('plain HTTP is spoken to a configured registry and to no other', async () => {
+      await daemon.cli(['pull', '-q', `${hostAddress}:5000/lib/six:1`], { exitCode: 0 });
+      await remove(`${hostAddress}:5000/lib/six:1`);
+      registries.seen.length = 0;
+      await daemon.cli(['pull', `${hostAddress}:5001/fault/none:1`], {
+        exitCode: 1,
+        stderr: new RegExp(`Get "https://${hostAddress}:5001/v2/": `),
+      });
+      assert.deepEqual(registries.seen, []);
+      await assertNothingLeft();
+    });
 
     test('a download that broke off goes on where it ended', async () => {
       registries.seen.length = 0;
@@ -314,19 +351,6 @@ for (const engine of ownEngines('how a registry is borne with is our own code'))
         assert.match(answer.body, /Status: Downloaded newer image/);
         await remove(`${name}:1`);
       }
-      await assertNothingLeft();
-    });
-
-    test('a client that goes away ends the pull, and nothing is left', async () => {
-      registries.seen.length = 0;
-      const client = [...inHost('A'), engine.cli, '-H', `unix://${daemon.socketPath}`];
-      const child = spawn(client[0] ?? '', [...client.slice(1), 'pull', `${faulty}/fault/slow:1`], {
-        stdio: 'ignore',
-      });
-      const isAsked = (): boolean =>
-        registries.seen.filter(({ path }) => path.includes('/blobs/')).length >= 2;
-      assert.ok(await eventually(isAsked, 10_000), JSON.stringify(registries.seen));
-      child.kill('SIGKILL');
       await assertNothingLeft();
     });
   });
