@@ -5,6 +5,7 @@
  */
 import type * as Grpc from '@grpc/grpc-js';
 import type { Seam } from '../../base/seam.ts';
+import { openWire, type Wire, type WireMethod } from '../../codec/protobuf/wire.ts';
 import {
   readingMethods,
   type StreamMethods,
@@ -12,8 +13,8 @@ import {
   type WriteRequest,
   type WriteResponse,
 } from './messages.ts';
+import { containerdSchema } from './schema.ts';
 import { ContainerdError } from './status.ts';
-import { openWire, type Wire, type WireMethod } from './wire.ts';
 
 /** Our namespace inside containerd; others (moby, k8s.io, default) are never looked at. */
 export const containerdNamespace = 'linkspan';
@@ -59,7 +60,7 @@ interface Libraries {
 
 /** Loads what a client needs, which takes longer than all else about it; may be called ahead, without an address. */
 export async function loadLibraries(): Promise<Libraries> {
-  const [grpc, wire] = await Promise.all([import('@grpc/grpc-js'), openWire()]);
+  const [grpc, wire] = await Promise.all([import('@grpc/grpc-js'), openWire(containerdSchema)]);
   return { grpc, wire };
 }
 

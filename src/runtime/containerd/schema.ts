@@ -1,13 +1,9 @@
 /*
- * The part of containerd's gRPC API that is used, in a table: messages as `field: 'type number'` (the notation of a
- * .proto file turned round), methods as [request, response]. Field numbers and service names are containerd's, stable
- * since 1.0 and the same in 1.6, 1.7 and 2.x; fields that we neither set nor read are left out, which proto3 allows.
- * Message names are ours: only the names of services and methods travel. A table rather than text, so that bundles
- * carry it and no .proto parser has to be loaded.
+ * The part of containerd's gRPC API that is used, in a table (codec/protobuf/schema.ts). Field numbers and service names
+ * are containerd's, stable since 1.0 and the same in 1.6, 1.7 and 2.x; fields that we neither set nor read are left out,
+ * which proto3 allows.
  */
-
-/** A message: field name → `[repeated ]type number` or `map type number` (the map's keys are strings). */
-type MessageTable = Readonly<Record<string, string>>;
+import type { MessageTable, MethodTable, WireSchema } from '../../codec/protobuf/schema.ts';
 
 const messages: Readonly<Record<string, MessageTable>> = {
   // google.protobuf
@@ -144,9 +140,6 @@ const messages: Readonly<Record<string, MessageTable>> = {
   AddResourceRequest: { id: 'string 1', resource: 'LeaseResource 2' },
 };
 
-/** [request, response]; `stream ` before a name means many. */
-type MethodTable = Readonly<Record<string, readonly [string, string]>>;
-
 const services: Readonly<Record<string, MethodTable>> = {
   'version.v1.Version': { Version: ['Empty', 'VersionResponse'] },
   'events.v1.Events': { Subscribe: ['SubscribeRequest', 'stream Envelope'] },
@@ -206,49 +199,5 @@ const services: Readonly<Record<string, MethodTable>> = {
   },
 };
 
-/** Where services live; `Tasks.Create` is called at `/containerd.services.tasks.v1.Tasks/Create`. */
-const servicePackage = 'containerd.services';
-
-/** A field in protobufjs's JSON form. */
-type FieldJson = {
-  readonly type: string;
-  readonly id: number;
-  readonly rule?: 'repeated';
-  readonly keyType?: 'string';
-};
-
-/** Parses `repeated Mount 3` and `map string 4`; throws if the table is wrong. */
-function parseField(text: string): FieldJson {
-  const match = /^(repeated |map )?(\w+) (\d+)$/.exec(text);
-  if (match === null) throw new Error(`schema: ${text} is not a field`);
-  const [, prefix, name = '', id = ''] = match;
-  const field = { type: /^[A-Z]/.test(name) ? `.linkspan.${name}` : name, id: Number(id) };
-  if (prefix === 'repeated ') return { ...field, rule: 'repeated' };
-  return prefix === 'map ' ? { ...field, keyType: 'string' } : field;
-}
-
-function mapValues<T, U>(table: Readonly<Record<string, T>>, map: (value: T) => U): Record<string, U> {
-  return Object.fromEntries(Object.entries(table).map(([key, value]) => [key, map(value)]));
-}
-
-/** The messages as protobufjs's JSON descriptor, in the package `linkspan`. */
-export function schemaJson(): { readonly nested: Readonly<Record<string, never>> } {
-  const nested = mapValues(messages, (fields) => ({ fields: mapValues(fields, parseField) }));
-  return { nested: { linkspan: { nested } } as unknown as Readonly<Record<string, never>> };
-}
-
-/** Path and messages of the method called `Tasks.Create` for short. Throws if the table has no such method. */
-export function methodTypes(name: string): {
-  readonly path: string;
-  readonly request: string;
-  readonly response: string;
-} {
-  const [short, method = ''] = name.split('.');
-  for (const [service, methods] of Object.entries(services)) {
-    const types = service.split('.').at(-1) === short ? methods[method] : undefined;
-    if (types === undefined) continue;
-    const [request, response] = types.map((type) => type.replace('stream ', '')) as [string, string];
-    return { path: `/${servicePackage}.${service}/${method}`, request, response };
-  }
-  throw new Error(`schema: no method ${name}`);
-}
+/** `Tasks.Create` is called at `/containerd.services.tasks.v1.Tasks/Create`. */
+export const containerdSchema: WireSchema = { messages, services, servicePackage: 'containerd.services' };

@@ -1,9 +1,9 @@
 /*
- * Calls and messages of the schema as bytes, through protobufjs. Each method's and message's code is made when it is
+ * Calls and messages of a schema as bytes, through protobufjs. Each method's and message's code is made when it is
  * first used: making all of them, with the descriptors that nobody here reads, cost a third of the daemon's start.
  * 64-bit integers are decimal texts; fields that are not there have proto3's defaults.
  */
-import { methodTypes, schemaJson } from './schema.ts';
+import { methodTypes, schemaJson, type WireSchema } from './schema.ts';
 
 export interface Codec {
   readonly serialize: (value: object) => Buffer;
@@ -28,9 +28,9 @@ export interface Wire {
 const asObject = { longs: String, defaults: true } as const;
 
 /** Loads protobufjs, so that importing this costs nothing. */
-export async function openWire(): Promise<Wire> {
+export async function openWire(schema: WireSchema): Promise<Wire> {
   const { default: protobuf } = await import('protobufjs/light.js');
-  const root = protobuf.Root.fromJSON(schemaJson());
+  const root = protobuf.Root.fromJSON(schemaJson(schema));
   const methods = new Map<string, WireMethod>();
 
   function message(name: string): Codec {
@@ -46,7 +46,7 @@ export async function openWire(): Promise<Wire> {
     method: (name) => {
       const known = methods.get(name);
       if (known !== undefined) return known;
-      const { path, request, response } = methodTypes(name);
+      const { path, request, response } = methodTypes(schema, name);
       const method = {
         path,
         requestSerialize: message(request).serialize,
