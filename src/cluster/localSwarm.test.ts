@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../base/clock.ts';
 import { silentLogger } from '../base/logger.ts';
 import { openSeam } from '../base/seam.ts';
+import { hasCode, LinkspanError } from '../errors/linkspanError.ts';
 import { openSqliteStore } from '../store/sqliteStore.ts';
 import type { Store } from '../store/store.ts';
 import { requestCertificate } from './identity/authority.ts';
@@ -22,6 +23,7 @@ import { LocalSwarm } from './localSwarm.ts';
 import { path } from './membership/protocol.ts';
 import type { ClusterSpec, InitRequest, JoinRequest } from './swarm.ts';
 import type { EndpointClaim, SwarmNetworkSpec } from './swarmNetworks.ts';
+import type { SwarmStores } from './swarmRecords.ts';
 
 const spec: ClusterSpec = {
   name: 'default',
@@ -60,6 +62,8 @@ class Machine implements AsyncDisposable {
   store!: Store;
   swarm!: LocalSwarm;
   own: readonly EndpointClaim[] = [];
+  /** Where records of its swarms go, if not into `store`. */
+  elsewhere: SwarmStores | undefined;
 
   constructor(name: string) {
     this.name = name;
@@ -69,6 +73,7 @@ class Machine implements AsyncDisposable {
     this.store = await openSqliteStore(join(this.folder, 'state.db'), openSeam());
     this.swarm = await LocalSwarm.open({
       store: this.store,
+      ...(this.elsewhere === undefined ? {} : { elsewhere: this.elsewhere }),
       clock: systemClock,
       logger: silentLogger,
       describe: () => description(this.name),
@@ -450,4 +455,105 @@ test('networks and endpoints reach the other node, outlive its daemon, and go wi
   manager.own = [];
   await until('its endpoints are free', () => manager.swarm.networks.findNode(row.nodeId) === undefined);
   await manager.swarm.networks.removeNetwork(id);
+});
+
+/** A store that several swarms share, and that may be away. */
+class SharedStore implements SwarmStores {
+  readonly store: Store;
+  isAway = false;
+
+  constructor(store: Store) {
+    this.store = store;
+  }
+
+  of(swarmId: string): Store {
+    const answer = <T>(work: () => Promise<T>): Promise<T> =>
+      this.isAway ? Promise.reject(new LinkspanError('storeUnavailable', 'nobody there')) : work();
+    const at = (key: string): string => `${swarmId}/${key}`;
+    const { store } = this;
+    return {
+      get: (key) =>
+        answer(async () => {
+          const entry = await store.get(at(key));
+          return entry === undefined ? undefined : { ...entry, key };
+        }),
+      list: (prefix) =>
+        answer(async () => {
+          const { revision, entries } = await store.list(at(prefix));
+          return { revision, entries: entries.map((one) => ({ ...one, key: one.key.slice(at('').length) })) };
+        }),
+      txn: ({ compare = [], write }) =>
+        answer(() =>
+          store.txn({
+            compare: compare.map((one) => ({ ...one, key: at(one.key) })),
+            write: write.map((one) => ({ ...one, key: at(one.key) })),
+          }),
+        ),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+  }
+
+  async count(): Promise<number> {
+    return (await this.store.list('')).entries.length;
+  }
+}
+
+test('a swarm’s records elsewhere: made there, taken up when it answers, and gone with the last manager', async () => {
+  await using disk = await open('etcd');
+  const shared = new SharedStore(disk.store);
+  await using machine = new Machine('m1');
+  machine.elsewhere = shared;
+  await machine.open();
+  const address = `127.0.0.1:${await freePort()}`;
+  const left = async (): Promise<readonly string[]> => [
+    ...(await machine.records()),
+    ...(await machine.store.list('swarm-elsewhere/')).entries.map(({ key }) => key),
+  ];
+  const rejects = (work: Promise<unknown>) => assert.rejects(work, (e) => hasCode(e, 'storeUnavailable'));
+
+  shared.isAway = true;
+  await rejects(machine.swarm.init(initRequest(address)));
+  assert.equal(machine.swarm.status().state, 'inactive');
+  shared.isAway = false;
+  const nodeId = await machine.swarm.init(initRequest(address));
+  assert.deepEqual(await machine.records(), ['swarm/self']);
+  assert.ok((await shared.count()) > 3);
+  const { id } = machine.swarm.cluster();
+
+  shared.isAway = true;
+  const { spec, version } = machine.swarm.cluster();
+  const rotation = { workerToken: true, managerToken: false, unlockKey: false };
+  await rejects(machine.swarm.update(version, spec, rotation));
+  assert.equal(machine.swarm.nodes().length, 1, 'reads go on');
+  await machine.close();
+  await machine.open();
+  const { state, error } = machine.swarm.status();
+  assert.deepEqual([state, error], ['error', 'nobody there']);
+  shared.isAway = false;
+  await until('taken up', () => machine.swarm.status().state === 'active');
+  assert.equal(machine.swarm.status().nodeId, nodeId);
+  assert.equal(machine.swarm.cluster().id, id);
+
+  await machine.close();
+  machine.elsewhere = undefined;
+  await machine.open();
+  assert.match(machine.swarm.status().error, /are in etcd: start the daemon with --store/);
+  await machine.close();
+  machine.elsewhere = shared;
+  await machine.open();
+
+  shared.isAway = true;
+  await machine.swarm.leave(true);
+  assert.equal(machine.swarm.status().state, 'inactive');
+  assert.deepEqual(await left(), [`swarm-elsewhere/${id}`]);
+  shared.isAway = false;
+  // Another swarm begins before the records of the last one are gone.
+  await machine.swarm.init(initRequest(address));
+  for (let i = 0; i < 500 && (await left()).includes(`swarm-elsewhere/${id}`); i += 1) await sleep(10);
+  assert.deepEqual((await left()).length, 2);
+  const { entries } = await shared.store.list('');
+  assert.ok(entries.every(({ key }) => key.startsWith(`${machine.swarm.cluster().id}/`)));
+  await machine.swarm.leave(true);
+  assert.deepEqual(await left(), []);
+  assert.equal(await shared.count(), 0);
 });

@@ -10,8 +10,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { KeyedMutex } from '../base/mutex.ts';
 import { timestamp } from '../base/timestamp.ts';
-import { LinkspanError, messageOf } from '../errors/linkspanError.ts';
-import type { Store, Write } from '../store/store.ts';
+import { hasCode, LinkspanError, messageOf } from '../errors/linkspanError.ts';
+import type { Store } from '../store/store.ts';
 import { newSecret, parseJoinToken } from './identity/joinToken.ts';
 import type { Manager } from './managing.ts';
 import { hostOf, resolveAddresses, type SystemAddress } from './membership/addresses.ts';
@@ -44,10 +44,13 @@ import type {
   SwarmStatus,
 } from './swarm.ts';
 import type { OwnEndpoints, SwarmNetworks } from './swarmNetworks.ts';
+import { SwarmRecords, type SwarmStores } from './swarmRecords.ts';
 import { findNode, toCluster, toClusterNode } from './views.ts';
 
 export interface LocalSwarmDependencies {
   readonly store: Store;
+  /** Where a swarm's records go; absent: into `store`. */
+  readonly elsewhere?: SwarmStores;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly describe: () => NodeDescription;
@@ -68,8 +71,9 @@ const shortestLifeMs = 3_600_000;
 /** Docker waits as long. */
 const joinTimeoutMs = 20_000;
 const defaultDataPathPort = 4789;
-/** Of one transaction. */
-const mostWrites = 1000;
+/** Until a swarm that could not be taken up is tried again; doubled up to the longest. */
+const firstRetryMs = 1000;
+const longestRetryMs = 15_000;
 const defaultSubnetLength = 24;
 const defaultAddressPool = '10.0.0.0/8';
 
@@ -86,6 +90,10 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   readonly #deps: LocalSwarmDependencies;
   readonly #mutex = new KeyedMutex();
   readonly #networks: NodeNetworks;
+  readonly #records: SwarmRecords;
+  readonly #closing = new AbortController();
+  /** What goes on by itself. */
+  readonly #pending = new Set<Promise<void>>();
   #membership: Membership | undefined;
   /** Why the node is out of touch; empty if it is not. */
   #trouble = '';
@@ -94,26 +102,33 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   private constructor(deps: LocalSwarmDependencies) {
     this.#deps = deps;
     this.#networks = new NodeNetworks(deps);
+    this.#records = new SwarmRecords(deps.store, deps.elsewhere);
   }
 
-  /** Takes up what an earlier daemon was a member of. A port that is taken is trouble, not a failure. */
+  /**
+   * Takes up what an earlier daemon was a member of. A port that is taken is trouble, not a failure; a store that does not
+   * answer is tried again.
+   */
   static async open(deps: LocalSwarmDependencies): Promise<LocalSwarm> {
     const swarm = new LocalSwarm(deps);
     const entry = await deps.store.get(selfKey);
-    if (entry === undefined) {
-      await swarm.#forget();
-      return swarm;
-    }
+    if (entry === undefined) await swarm.#records.forget();
+    swarm.#goOn(() => swarm.#forgetElsewhere());
+    if (entry === undefined) return swarm;
     try {
       swarm.#membership = await swarm.#enter(entry.value as SelfRecord);
     } catch (error) {
       swarm.#trouble = messageOf(error);
       deps.logger.error({ err: error }, 'could not take up the swarm');
+      await swarm.#keepPlace(entry.value as SelfRecord, swarm.#trouble);
+      if (hasCode(error, 'storeUnavailable')) swarm.#goOn(() => swarm.#takeUp());
     }
     return swarm;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#pending);
     await this.#close();
     await this.#networks.close();
   }
@@ -163,7 +178,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   init(request: InitRequest): Promise<string> {
     return this.#alone(async () => {
       this.#checkInactive();
-      const { store, clock, describe, logger } = this.#deps;
+      const { clock, describe, logger } = this.#deps;
       checkSpec(request.spec);
       if (request.isForcedNew)
         throw new LinkspanError(
@@ -193,21 +208,21 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       };
       const self: SelfRecord = {
         ...{ nodeId, swarmId, ...addresses, isManager: true, managers: [addresses.advertise] },
+        dataPathPort: swarm.dataPathPort,
+        ...(this.#records.isElsewhere ? { isElsewhere: true } : {}),
         keys,
         rootPem: authority.keys.certificatePem,
       };
-      const records: readonly Write[] = [
-        { key: swarmKey, put: swarm },
-        { key: nodeKey(nodeId), put: node },
-        ...firstWrites(swarm, clock),
-        { key: selfKey, put: self },
-      ];
-      await store.txn({ compare: [{ key: selfKey, is: 'absent' }], write: records });
       try {
+        await this.#records.make(self, [
+          { key: swarmKey, put: swarm },
+          { key: nodeKey(nodeId), put: node },
+          ...firstWrites(swarm, clock),
+        ]);
         this.#membership = await this.#enter(self);
       } catch (error) {
         await this.#networks.leave();
-        await store.txn({ write: records.map(({ key }) => ({ key, del: true as const })) });
+        await this.#forget();
         throw error;
       }
       logger.info({ node: nodeId, swarm: swarmId, address: addresses.advertise }, 'made a swarm');
@@ -269,7 +284,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   update(version: number, spec: ClusterSpec, rotation: Rotation): Promise<void> {
     return this.#alone(async () => {
-      const { record } = this.#manager();
+      const { record, store } = this.#manager();
       const { swarm } = record;
       checkSpec(spec);
       if (swarm.version !== version) throw new LinkspanError('outOfSequence', 'update out of sequence');
@@ -277,7 +292,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         worker: rotation.workerToken ? newSecret() : swarm.secrets.worker,
         manager: rotation.managerToken ? newSecret() : swarm.secrets.manager,
       };
-      const { clock, store } = this.#deps;
+      const { clock } = this.#deps;
       const next = { ...swarm, spec, secrets, version: version + 1, updatedAt: timestamp(clock) };
       await store.txn({ write: [{ key: swarmKey, put: next }] });
       record.swarm = next;
@@ -343,14 +358,15 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   /** Opens what a member has. Rejects, with everything closed again, if the port cannot be had. */
   async #enter(self: SelfRecord): Promise<Membership> {
     const stopping = new AbortController();
-    this.#trouble = '';
-    this.#isRemoved = false;
     const { ManagerSession, openManager } = await loadParts();
     if (self.isManager) {
-      const manager = await openManager({ ...this.#deps, networks: this.#networks }, self);
+      const store = this.#records.of(self);
+      const manager = await openManager({ ...this.#deps, store, networks: this.#networks }, self);
+      this.#trouble = '';
       this.#keepFresh(self, () => manager.renew(), stopping.signal);
       return { self, stopping, manager };
     }
+    this.#trouble = '';
     await this.#networks.enter({
       ...{ nodeId: self.nodeId, address: self.dataPath },
       port: () => (this.#membership?.self ?? self).dataPathPort ?? defaultDataPathPort,
@@ -405,13 +421,63 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   /** What is left of a membership that is over. */
   async #forget(): Promise<void> {
-    const { store } = this.#deps;
-    for (const prefix of ['swarm/', 'cluster/']) {
-      const { entries } = await store.list(prefix);
-      const left = entries.map(({ key }) => ({ key, del: true as const }));
-      for (let i = 0; i < left.length; i += mostWrites)
-        await store.txn({ write: left.slice(i, i + mostWrites) });
+    await this.#records.forget();
+    // The node has left, whether or not the other store answers.
+    await this.#records.forgetElsewhere().catch((error: unknown) => {
+      this.#deps.logger.warn({ err: error }, 'records of a swarm that is over are left in its store for now');
+      this.#goOn(() => this.#forgetElsewhere());
+    });
+  }
+
+  #forgetElsewhere(): Promise<void> {
+    return this.#untilDone('could not remove the records of a swarm that is over', () =>
+      this.#records.forgetElsewhere(),
+    );
+  }
+
+  /** A manager that could not be taken up: its containers stay on the swarm's networks. */
+  async #keepPlace(
+    { nodeId, isManager, dataPath, dataPathPort }: SelfRecord,
+    trouble: string,
+  ): Promise<void> {
+    const port = dataPathPort ?? defaultDataPathPort;
+    if (isManager) await this.#networks.enter({ nodeId, address: dataPath, port: () => port, trouble });
+  }
+
+  /** Once its store answers, unless the node has left by then. */
+  #takeUp(): Promise<void> {
+    return this.#untilDone('still cannot take up the swarm', async () => {
+      const entry = await this.#deps.store.get(selfKey);
+      if (entry === undefined || this.#membership !== undefined) return;
+      try {
+        this.#membership = await this.#enter(entry.value as SelfRecord);
+        this.#deps.logger.info({ swarm: this.#membership.self.swarmId }, 'took up the swarm');
+      } catch (error) {
+        this.#trouble = messageOf(error);
+        throw error;
+      }
+    });
+  }
+
+  /** Tries until it works or the daemon ends, alone each time. */
+  async #untilDone(failure: string, work: () => Promise<void>): Promise<void> {
+    const { clock, logger } = this.#deps;
+    const { signal } = this.#closing;
+    for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(2 * waitMs, longestRetryMs)) {
+      const error: unknown = await this.#alone(work).then(
+        () => undefined,
+        (cause: unknown) => cause ?? failure,
+      );
+      if (error === undefined || signal.aborted) return;
+      logger.warn({ err: error }, failure);
+      // Aborted: the loop ends.
+      await clock.sleep(waitMs, signal).catch(() => {});
     }
+  }
+
+  #goOn(work: () => Promise<void>): void {
+    const pending = work().finally(() => this.#pending.delete(pending));
+    this.#pending.add(pending);
   }
 
   async #saveSelf(membership: Membership, self: SelfRecord): Promise<void> {

@@ -16,6 +16,8 @@ import type { NodeNetworks } from './networks/nodeNetworks.ts';
 import { TableServer } from './networks/tableServer.ts';
 
 export interface Manager extends AsyncDisposable {
+  /** Of the swarm's records. */
+  readonly store: Store;
   /** Its record of today. */
   readonly record: { swarm: SwarmRecord };
   readonly authority: Authority;
@@ -26,6 +28,7 @@ export interface Manager extends AsyncDisposable {
 }
 
 export interface ManagerDependencies {
+  /** Of the swarm's records. */
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -80,7 +83,7 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   await networks.told();
   const opened = parts.move();
   return {
-    ...{ record, authority, roster, book },
+    ...{ store, record, authority, roster, book },
     renew: async () => {
       const { certificateLifeMs } = record.swarm.spec;
       const renewed = await certifySelf(authority, self.swarmId, certificateLifeMs, self.nodeId);

@@ -135,3 +135,25 @@ test('an unknown flag ends as wrong usage', () => {
     process.stderr.write = write;
   }
 });
+
+test('--store names members of etcd, and its files are nothing without it', () => {
+  const store = (...args: readonly string[]) => readConfig(args, 'linkspand').store;
+  assert.equal(store(), undefined);
+  assert.deepEqual(store('--store', 'etcd://192.0.2.1:2379'), { endpoints: ['192.0.2.1:2379'] });
+  assert.deepEqual(
+    store(
+      '--store=etcd://a.example:2379,[2001:db8::1]:1',
+      '--store-ca=/ca',
+      '--store-cert=/c',
+      '--store-key=/k',
+    ),
+    { endpoints: ['a.example:2379', '[2001:db8::1]:1'], ca: '/ca', certificate: '/c', key: '/k' },
+  );
+  for (const url of [
+    ...['etcd://', 'etcd://a', 'etcd://a:0', 'etcd://a:65536', 'etcd://a:2379,', 'http://a:2379', 'a:2379'],
+    ...['etcd://[a]:1', 'etcd://a:1/x', 'etcd://u@a:1', 'sqlite://x'],
+  ])
+    assert.throws(() => store('--store', url), /invalid --store: .*: give etcd:\/\//, url);
+  assert.throws(() => store('--store-ca', '/ca'), /need --store/);
+  assert.throws(() => store('--store', 'etcd://a:1', '--store-cert', '/c'), /come together/);
+});

@@ -18,6 +18,16 @@ export type ListenAddress =
   | { readonly type: 'unix'; readonly path: string }
   | { readonly type: 'tcp'; readonly host: string; readonly port: number };
 
+/** Of a swarm's records. */
+export interface StoreConfig {
+  /** `192.0.2.21:2379`, at least one. */
+  readonly endpoints: readonly string[];
+  /** Files. All absent = plain text; certificate and key come together. */
+  readonly ca?: string;
+  readonly certificate?: string;
+  readonly key?: string;
+}
+
 export interface DaemonConfig {
   readonly listen: readonly ListenAddress[];
   readonly configFile: string;
@@ -52,6 +62,8 @@ export interface DaemonConfig {
   readonly dnsOptions: readonly string[];
   readonly hostGatewayIps: readonly string[];
   readonly insecureRegistries: readonly string[];
+  /** undefined = the database of this node. */
+  readonly store: StoreConfig | undefined;
   /** Flags that were given and change nothing, with the reason. */
   readonly ignored: readonly string[];
 }
@@ -190,6 +202,36 @@ function parsePools(texts: readonly string[]): readonly PoolSource[] {
   });
 }
 
+function parseStore(
+  url: string | undefined,
+  ca: string | undefined,
+  certificate: string | undefined,
+  key: string | undefined,
+): StoreConfig | undefined {
+  if (url === undefined) {
+    if ((ca ?? certificate ?? key) !== undefined)
+      throw invalid('--store-ca, --store-cert and --store-key need --store');
+    return undefined;
+  }
+  const [scheme, list = ''] = url.split('://');
+  const endpoints = list.split(',');
+  const isEndpoint = (one: string): boolean => {
+    const [, ip6, name = '', port] = /^(?:\[([0-9a-fA-F:]+)\]|([\w.-]+)):(\d{1,5})$/.exec(one) ?? [];
+    if (Number(port) < 1 || Number(port) > 65_535) return false;
+    return ip6 === undefined ? name !== '' : parseIp(ip6)?.family === 6;
+  };
+  if (scheme !== 'etcd' || !endpoints.every(isEndpoint))
+    throw invalid(`invalid --store: ${url}: give etcd://HOST:PORT[,HOST:PORT...]`);
+  if ((certificate === undefined) !== (key === undefined))
+    throw invalid('--store-cert and --store-key come together');
+  return {
+    endpoints,
+    ...(ca === undefined ? {} : { ca }),
+    ...(certificate === undefined ? {} : { certificate }),
+    ...(key === undefined ? {} : { key }),
+  };
+}
+
 function checkValues(config: DaemonConfig): void {
   const { bip, bip6, fixedCidr, fixedCidrV6 } = config;
   for (const [flag, family, value] of [
@@ -278,6 +320,7 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     dnsOptions: list('dns-opt'),
     hostGatewayIps: list('host-gateway-ip'),
     insecureRegistries: list('insecure-registry'),
+    store: parseStore(text('store'), text('store-ca'), text('store-cert'), text('store-key')),
     ignored: flagRows.flatMap(({ flag, ignored }) =>
       ignored !== undefined && flag in values ? `--${flag} has no effect: ${ignored}` : [],
     ),

@@ -44,6 +44,7 @@ import { findGroupId } from './groups.ts';
 import { Identity } from './identity.ts';
 import { describeNode, systemAddresses } from './node.ts';
 import { takeStock } from './stock.ts';
+import { openSwarmStore } from './swarmStore.ts';
 
 export interface DaemonDependencies {
   readonly config: DaemonConfig;
@@ -163,9 +164,12 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const repairs = new RepairLog(systemClock);
   // Each needs the other: the swarm asks once both are there.
   const engineParts: { half?: NetworkHalf; follower?: SwarmFollower } = {};
+  const elsewhere =
+    config.store === undefined ? undefined : parts.use(await openSwarmStore(config.store, seam));
   const swarm = parts.use(
     await LocalSwarm.open({
       ...{ store, logger, clock: systemClock },
+      ...(elsewhere === undefined ? {} : { elsewhere }),
       describe: () => describeNode(version, config.labels),
       systemAddresses: () => systemAddresses(engineParts.half?.table.subnets ?? []),
       ownEndpoints: () => engineParts.half?.claims.own() ?? [],

@@ -41,6 +41,19 @@ export const flagRows: readonly FlagRow[] = [
   { flag: 'containerd', kind: 'text', about: 'socket of a containerd to use instead of starting one' },
   { flag: 'cgroup-parent', kind: 'text', about: 'cgroup above those of the containers (/linkspan)' },
   {
+    flag: 'store',
+    kind: 'text',
+    about:
+      'where a manager keeps the records of its swarm: etcd://HOST:PORT[,HOST:PORT...] (the database of this node)',
+  },
+  {
+    flag: 'store-ca',
+    kind: 'text',
+    about: 'file with the certificate that signed the store’s; makes it TLS',
+  },
+  { flag: 'store-cert', kind: 'text', about: 'file with the certificate that the store knows us by' },
+  { flag: 'store-key', kind: 'text', about: 'file with its key' },
+  {
     flag: 'default-address-pool',
     key: 'default-address-pools',
     kind: 'list',

@@ -73,6 +73,7 @@ export type ErrorCode =
   | 'kernel'
   | 'firewall'
   | 'store'
+  | 'storeUnavailable'
   | 'runtimeUnavailable'
   | 'runtimeFailed'
   | 'daemonRunning'
@@ -144,6 +145,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   kernel: 'internal',
   firewall: 'internal',
   store: 'internal',
+  storeUnavailable: 'unavailable',
   runtimeUnavailable: 'unavailable',
   runtimeFailed: 'internal',
   daemonRunning: 'conflict',

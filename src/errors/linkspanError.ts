@@ -29,6 +29,11 @@ export function hasCode(error: unknown, code: ErrorCode): error is LinkspanError
   return error instanceof LinkspanError && error.code === code;
 }
 
+/** The store refused, or did not answer: where it was asked to write, nobody knows what it did. */
+export function isStoreFailure(error: unknown): boolean {
+  return hasCode(error, 'store') || hasCode(error, 'storeUnavailable');
+}
+
 /** The text of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -1,6 +1,6 @@
 /*
  * Durable state behind one interface: an ordered map of keys to JSON values with a revision per change, and
- * transactions that compare before they write. SQLite implements it on one host; etcd will on many.
+ * transactions that compare before they write. SQLite implements it, and etcd for the records of a swarm.
  * Keys are slash-separated (`networks/<id>`, `leases/<network id>/<address>`). Values are JSON objects.
  */
 

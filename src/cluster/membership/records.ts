@@ -5,6 +5,11 @@
  *   cluster/swarm         the swarm: specification, root key, token secrets
  *   cluster/nodes/<id>    one node; gone when it is removed, and with it its right to come back
  *
+ * Those are in the node's own store, or in one elsewhere (etcd). Then the node's own has, from before they are made until
+ * after they are gone:
+ *
+ *   swarm-elsewhere/<swarm id>
+ *
  * What is stored of networks: networks/records.ts on managers, networks/replicaCache.ts on the others.
  * Whether a node is there is not stored: managers hear it (roster.ts).
  */
@@ -27,6 +32,8 @@ export interface SelfRecord {
   /** UDP, of all nodes; absent until a manager has told it. */
   readonly dataPathPort?: number;
   readonly isManager: boolean;
+  /** Of a manager: the swarm's records are not in the node's own store. */
+  readonly isElsewhere?: boolean;
   /** Addresses of managers, as far as is known. */
   readonly managers: readonly string[];
 }
@@ -63,6 +70,8 @@ export interface NodeRecord {
 }
 
 export const selfKey = 'swarm/self';
+export const elsewherePrefix = 'swarm-elsewhere/';
+export const elsewhereKey = (swarmId: string): string => `${elsewherePrefix}${swarmId}`;
 export const swarmKey = 'cluster/swarm';
 export const nodesPrefix = 'cluster/nodes/';
 export const nodeKey = (id: string): string => `${nodesPrefix}${id}`;

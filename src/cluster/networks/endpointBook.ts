@@ -5,7 +5,7 @@
  * Every change is somebody's: a session's, which says right before the transaction what must hold for it.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { LinkspanError } from '../../errors/linkspanError.ts';
+import { isStoreFailure, LinkspanError } from '../../errors/linkspanError.ts';
 import type { IpFamily } from '../../net/ip.ts';
 import type { Compare } from '../../store/store.ts';
 import type { EndpointClaim, SwarmEndpoint } from '../swarmNetworks.ts';
@@ -80,7 +80,7 @@ export class EndpointBook {
         await this.claim(nodeId, claim, writer);
       } catch (error) {
         // What the store refuses is nobody's answer.
-        if (!(error instanceof LinkspanError) || error.code === 'store') throw error;
+        if (!(error instanceof LinkspanError) || isStoreFailure(error)) throw error;
         writer.check();
         refused.push({ networkId, endpointId, message: error.message });
       }

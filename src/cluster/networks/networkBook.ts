@@ -4,7 +4,7 @@
  */
 import { Events } from '../../base/events.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
-import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
+import { isStoreFailure, LinkspanError } from '../../errors/linkspanError.ts';
 import { overlaps, parsePrefix } from '../../net/prefix.ts';
 import type { Entry, Write } from '../../store/store.ts';
 import type { SwarmRecord } from '../membership/records.ts';
@@ -159,7 +159,7 @@ export class NetworkBook implements Disposable {
       try {
         return await work();
       } catch (error) {
-        if (hasCode(error, 'store')) void this.#takeUpLater();
+        if (isStoreFailure(error)) void this.#takeUpLater();
         throw error;
       }
     });

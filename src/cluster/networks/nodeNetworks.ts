@@ -6,7 +6,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { Events } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
-import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
+import { hasCode, isStoreFailure, LinkspanError } from '../../errors/linkspanError.ts';
 import type { Store } from '../../store/store.ts';
 import { refusals } from '../refusals.ts';
 import type {
@@ -50,6 +50,8 @@ export interface NodeMembership {
   readonly port: () => number;
   /** On a manager. */
   readonly book?: NetworkBook;
+  /** Of a manager that is not open, and has no book: why. */
+  readonly trouble?: string;
 }
 
 /** How long nobody is kept waiting for a manager. */
@@ -100,7 +102,8 @@ export class NodeNetworks implements SwarmNetworks {
     const { store, logger } = this.#deps;
     this.#membership = membership;
     // A manager has it all in its store.
-    this.#cache = membership.book === undefined ? new ReplicaCache(store, logger) : undefined;
+    const isManager = (membership.book ?? membership.trouble) !== undefined;
+    this.#cache = isManager ? undefined : new ReplicaCache(store, logger);
     await this.#cache?.load(this.#replica);
     const { networks: known = [] } = membership.book ?? {};
     this.#replica.applyNetworks({ isAll: false, networks: known, gone: [] });
@@ -209,7 +212,7 @@ export class NodeNetworks implements SwarmNetworks {
       }
     } catch (error) {
       // The manager may have done it all the same.
-      if (hasCode(error, 'managerUnreachable') || hasCode(error, 'store')) this.#syncSoon();
+      if (hasCode(error, 'managerUnreachable') || isStoreFailure(error)) this.#syncSoon();
       throw error;
     } finally {
       this.#claiming.delete(key);
@@ -284,7 +287,8 @@ export class NodeNetworks implements SwarmNetworks {
 
   #book(): NetworkBook {
     if (this.#membership === undefined) throw new LinkspanError('noSwarm', refusals.noSwarm);
-    const { book } = this.#membership;
+    const { book, trouble } = this.#membership;
+    if (trouble !== undefined) throw new LinkspanError('managerUnreachable', trouble);
     if (book === undefined) throw new LinkspanError('notManager', refusals.worker);
     return book;
   }

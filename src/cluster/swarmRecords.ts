@@ -1,0 +1,85 @@
+/*
+ * Where this node keeps what makes it a member, and on a manager what the swarm knows: both in the node's own store, or
+ * the swarm's records elsewhere (etcd), below the swarm's id, so that swarms there never mix. Two stores know no common
+ * transaction: the node's own says first that there may be records elsewhere, and last that there are none any more.
+ */
+import { LinkspanError } from '../errors/linkspanError.ts';
+import type { Store, Write } from '../store/store.ts';
+import { elsewhereKey, elsewherePrefix, type SelfRecord, selfKey } from './membership/records.ts';
+
+export interface SwarmStores {
+  /** The store of one swarm's records. */
+  of(swarmId: string): Store;
+}
+
+/** Of one transaction. */
+const mostWrites = 100;
+
+export class SwarmRecords {
+  readonly #own: Store;
+  readonly #elsewhere: SwarmStores | undefined;
+
+  constructor(own: Store, elsewhere: SwarmStores | undefined) {
+    this.#own = own;
+    this.#elsewhere = elsewhere;
+  }
+
+  /** Of a swarm that is made from now on. */
+  get isElsewhere(): boolean {
+    return this.#elsewhere !== undefined;
+  }
+
+  /** The store of the swarm's records. Code store if this daemon was not told where they are, or was told otherwise. */
+  of({ isElsewhere = false, swarmId }: SelfRecord): Store {
+    if (isElsewhere && this.#elsewhere === undefined)
+      throw new LinkspanError(
+        'store',
+        'the records of this swarm are in etcd: start the daemon with --store',
+      );
+    if (!isElsewhere && this.#elsewhere !== undefined)
+      throw new LinkspanError(
+        'store',
+        'the records of this swarm are in the database of this node: start the daemon without --store',
+      );
+    return this.#elsewhere?.of(swarmId) ?? this.#own;
+  }
+
+  /** A new swarm, and this node as its manager. */
+  async make(self: SelfRecord, made: readonly Write[]): Promise<void> {
+    const store = this.of(self);
+    const alone = [{ key: selfKey, is: 'absent' }] as const;
+    const member = { key: selfKey, put: self };
+    if (store === this.#own) {
+      await store.txn({ compare: alone, write: [...made, member] });
+      return;
+    }
+    await this.#own.txn({ write: [{ key: elsewhereKey(self.swarmId), put: {} }] });
+    await store.txn({ write: made });
+    await this.#own.txn({ compare: alone, write: [member] });
+  }
+
+  /** This node is no member. What is elsewhere stays. */
+  async forget(): Promise<void> {
+    for (const prefix of ['swarm/', 'cluster/']) await removeAll(this.#own, prefix);
+  }
+
+  /** Removes what is elsewhere of swarms that this node is not in. Needs --store for that; without it they stay. */
+  async forgetElsewhere(): Promise<void> {
+    if (this.#elsewhere === undefined) return;
+    const self = (await this.#own.get(selfKey))?.value as SelfRecord | undefined;
+    for (const { key } of (await this.#own.list(elsewherePrefix)).entries) {
+      const swarmId = key.slice(elsewherePrefix.length);
+      if (swarmId === self?.swarmId) continue;
+      await removeAll(this.#elsewhere.of(swarmId), '');
+      await this.#own.txn({ write: [{ key, del: true }] });
+    }
+  }
+}
+
+async function removeAll(store: Store, prefix: string): Promise<void> {
+  const { entries } = await store.list(prefix);
+  for (let i = 0; i < entries.length; i += mostWrites)
+    await store.txn({
+      write: entries.slice(i, i + mostWrites).map(({ key }): Write => ({ key, del: true })),
+    });
+}
