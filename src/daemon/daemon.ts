@@ -38,6 +38,7 @@ import {
   type NetworkHalf,
   namespaceFolderOf,
   openNetworkHalf,
+  overlayFolderOf,
   ownerOf,
 } from './engineNetworks.ts';
 import { findGroupId } from './groups.ts';
@@ -211,6 +212,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     runtime,
     clock: systemClock,
     namespaceFolder: namespaceFolderOf(config),
+    overlayFolder: overlayFolderOf(config),
     ownerOf: (alias) => ownerOf(alias, identity.id),
     records,
   };

@@ -110,6 +110,11 @@ export function namespaceFolderOf({ execRoot }: Pick<DaemonConfig, 'execRoot'>):
   return join(execRoot, 'netns');
 }
 
+/** Where the namespaces of overlay networks are mounted. */
+export function overlayFolderOf({ execRoot }: Pick<DaemonConfig, 'execRoot'>): string {
+  return join(execRoot, 'overlays');
+}
+
 /** Id of the network or endpoint whose link has this alias; undefined if the link is not this daemon's. */
 export function ownerOf(alias: string | undefined, daemonId: string): string | undefined {
   const mark = parseOwnerMark(alias);
@@ -155,7 +160,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
         port: () => underlay().port,
         onRepair: (repair) => deps.repairs.record(repair),
       }),
-      namespaceFolder: join(config.execRoot, 'overlays'),
+      namespaceFolder: overlayFolderOf(config),
     }),
   );
   const all = [

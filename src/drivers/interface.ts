@@ -96,6 +96,8 @@ export interface Driver {
   linkOf(network: DriverNetwork): string | undefined;
   /** Kernel parameters of that link as they should be; a write of another value is looked at (repairNetwork). Pure. */
   sysctlsOf?(network: DriverNetwork): readonly Sysctl[];
+  /** Path of a namespace of the network's own, there while endpoints are attached. Pure. */
+  namespaceOf?(network: DriverNetwork): string;
   /** Name of the host's link that endpoints are on, whosever it is, where they have none of their own there. Pure. */
   parentOf?(network: DriverNetwork): string;
   /**

@@ -19,12 +19,15 @@ export interface TunnelGuard extends Disposable {
   allow(vni: number, vteps: readonly Ip[]): Promise<void>;
   /** `vni` is not ours any more; success if it was not. */
   forget(vni: number): Promise<void>;
+  /** What an earlier daemon left goes, unless a VNI is ours by now: others may use those. */
+  sweep(): Promise<void>;
 }
 
 /** By VNI the hosts, as text. */
 type Members = ReadonlyMap<number, ReadonlySet<string>>;
 
 const at = 'inet linkspan-tunnels';
+const removal = `add table ${at}\ndelete table ${at}`;
 const vniField = '@th,96,24';
 const setOf = (vtep: string): string => (vtep.includes(':') ? 'members6' : 'members4');
 
@@ -116,6 +119,12 @@ class NftTunnelGuard implements TunnelGuard {
     await this.#change(vni, () => this.#wanted.delete(vni));
   }
 
+  async sweep(): Promise<void> {
+    await this.#mutex.run('', async () => {
+      if (this.#actual === undefined && this.#wanted.size === 0) await this.#kernel.nft(removal);
+    });
+  }
+
   async #change(vni: number, change: () => void): Promise<void> {
     await this.#mutex.run('', async () => {
       change();
@@ -125,8 +134,7 @@ class NftTunnelGuard implements TunnelGuard {
       if (commands?.length === 0) return;
       this.#actual = undefined;
       if (wanted.size === 0) {
-        const removal = [`add table ${at}`, `delete table ${at}`];
-        if (!(await this.#attempt(removal))) await this.#kernel.nft(removal.join('\n'));
+        if (!(await this.#attempt([removal]))) await this.#kernel.nft(removal);
         return;
       }
       if (commands === undefined || !(await this.#attempt(commands))) await this.#write(wanted);

@@ -1,8 +1,8 @@
 /*
  * Losses in sandboxes: one socket hears rtnetlink's notifications from every namespace that this one has a number for,
  * which are those that one of our veth pairs leads into, and those that we number (numberNamespace). So there is
- * nothing per container, neither socket nor thread. Only the namespace's number goes on; what is missing there, a look
- * shows. Contract: netlink(7), NETLINK_LISTEN_ALL_NSID.
+ * nothing per container, neither socket nor thread. Only the namespace's number goes on, and whether nothing but pairs went;
+ * what is missing there, a look shows. Contract: netlink(7), NETLINK_LISTEN_ALL_NSID.
  */
 import { decodeMessages, type Message } from '../codec/netlink/core.ts';
 import {
@@ -19,23 +19,29 @@ import { ControlReader } from './controlReader.ts';
 import { linux } from './libc.ts';
 import { notificationBufferBytes, openNetlinkFd, type SocketContext, setOption } from './netlinkSocket.ts';
 
+/** As `KernelEvents.farLoss`. */
+export interface FarLoss {
+  readonly namespaceId: number;
+  readonly isPairOnly: boolean;
+}
+
 /** What one look at the socket found. */
 export interface FarLosses {
-  /** Numbers of the namespaces where something was lost. */
-  readonly namespaceIds: readonly number[];
+  readonly losses: readonly FarLoss[];
   /** Notifications were lost (ENOBUFS). */
   readonly isOverrun: boolean;
 }
 
 /**
  * What the datagrams of one look say of one namespace. Of a link the last word counts, since an attach begins with it
- * down. One that was deleted is a loss if this namespace hears nothing else of it: it was on a parent here, or it went
- * to another namespace. Else it was one end of a pair, whose other end is here, or nothing to us.
+ * down. One that was deleted is a loss if this namespace hears nothing else of it: it was on a parent here, it was part
+ * of an overlay, or it went to another namespace. An end of a pair is told apart: its other end may be here.
  */
 class FarState {
   readonly #down = new Set<number>();
   readonly #robbed = new Set<number>();
   #hasGone = false;
+  #hasPairGone = false;
 
   add({ type, payload }: Message): void {
     switch (type) {
@@ -70,13 +76,19 @@ class FarState {
     if (family !== 0) return;
     this.#down.delete(ifindex);
     this.#robbed.delete(ifindex);
-    this.#hasGone ||= isMoved || kind === 'macvlan' || kind === 'ipvlan';
+    if (isMoved || kinds.has(kind ?? '')) this.#hasGone = true;
+    else if (kind === 'veth') this.#hasPairGone = true;
   }
 
-  get isLost(): boolean {
-    return this.#hasGone || this.#down.size > 0 || this.#robbed.size > 0;
+  /** Undefined if nothing is lost. */
+  get loss(): Omit<FarLoss, 'namespaceId'> | undefined {
+    if (this.#hasGone || this.#down.size > 0 || this.#robbed.size > 0) return { isPairOnly: false };
+    return this.#hasPairGone ? { isPairOnly: true } : undefined;
   }
 }
+
+/** Of links of ours in other namespaces, but for pairs. */
+const kinds: ReadonlySet<string> = new Set(['macvlan', 'ipvlan', 'vxlan', 'bridge']);
 
 /** A route as users see them: the kernel's own (local, broadcast, IPv6 link-local) come and go with others. */
 function lostRoute(payload: Uint8Array): RouteMessage | undefined {
@@ -113,7 +125,10 @@ export function openFarWatcher(context: SocketContext): FarWatcher {
         states.set(id, state);
         for (const message of decodeMessages(received)) state.add(message);
       }
-      return { namespaceIds: [...states].flatMap(([id, state]) => (state.isLost ? id : [])), isOverrun };
+      const losses = [...states].flatMap(([namespaceId, { loss }]) =>
+        loss === undefined ? [] : { namespaceId, ...loss },
+      );
+      return { losses, isOverrun };
     },
   };
 }

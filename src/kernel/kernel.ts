@@ -183,9 +183,10 @@ export interface KernelEvents extends Record<string, unknown> {
   readonly forwarding: { readonly family: IpFamily; readonly isOn: boolean };
   /**
    * In another namespace that this one has a number for (`Link.peerNamespaceId`, `numberNamespace`) a link is down now,
-   * or an address or a route of a link that stays was deleted, or a link on a parent was, or one went elsewhere.
+   * or an address or a route of a link that stays was deleted, or a link on a parent, a bridge or a VXLAN device was, or
+   * one went elsewhere. `isPairOnly`: nothing but ends of pairs went, of which their other ends may tell more.
    */
-  readonly farLoss: { readonly namespaceId: number };
+  readonly farLoss: { readonly namespaceId: number; readonly isPairOnly: boolean };
   /** In such a namespace somebody else than this Kernel committed a change of nf_tables. */
   readonly farRuleset: { readonly namespaceId: number; readonly processName: string };
   /** Somebody wrote to a parameter that `watchSysctls` names: its value now, which may be what it was. */

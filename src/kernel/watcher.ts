@@ -168,9 +168,9 @@ function openRulesets(context: SocketContext): Source {
 }
 
 function readFar(far: FarWatcher): readonly KernelEvent[] {
-  const { namespaceIds, isOverrun } = far.read();
-  const losses = namespaceIds.map((namespaceId) => ({ name: 'farLoss' as const, value: { namespaceId } }));
-  return isOverrun ? [...losses, overrun] : losses;
+  const { losses, isOverrun } = far.read();
+  const events = losses.map((value) => ({ name: 'farLoss' as const, value }));
+  return isOverrun ? [...events, overrun] : events;
 }
 
 /** Calls `onEvents` with what arrived, in order per source, never with an empty list. */

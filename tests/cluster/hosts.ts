@@ -61,8 +61,17 @@ export class Host {
 
   /** Namespaces of overlay networks that are set up. */
   overlays(): readonly string[] {
-    const path = join(hostPaths(folder, this.#labName).folder, 'exec', 'overlays');
+    const path = this.#overlayFolder;
     return existsSync(path) ? readdirSync(path) : [];
+  }
+
+  /** Where they are, as the machine's own programs see it. */
+  overlayPaths(): readonly string[] {
+    return this.overlays().map((id) => join(this.#overlayFolder, id));
+  }
+
+  get #overlayFolder(): string {
+    return join(hostPaths(folder, this.#labName).folder, 'exec', 'overlays');
   }
 
   /** A program on the machine; what it wrote. */

@@ -6,9 +6,12 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
+import { systemClock } from '../../src/base/clock.ts';
+import { silentLogger } from '../../src/base/logger.ts';
 import type { DriverNetwork } from '../../src/drivers/interface.ts';
 import type { OverlayPeer } from '../../src/drivers/overlay/peerTable.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
+import { createTunnelGuard } from '../../src/firewall/tunnelGuard.ts';
 import { KernelError } from '../../src/kernel/kernel.ts';
 import { macFromBytes } from '../../src/net/mac.ts';
 import { expectClosed, expectOpen, reaches, run, until } from './bridgeWorld.ts';
@@ -464,6 +467,16 @@ test('frames of a network are taken from the hosts of its members alone, and oth
   assert.match(table(), /192\.0\.2\.2 \. 0x1001/);
   await h1.driver.removePeers(network, intruder.peers);
   assert.doesNotMatch(table(), /192\.0\.2\.3/);
+
+  // A daemon that comes after one that was killed, and has no use for the table.
+  run('h3', 'nft', 'list', 'table', 'inet', 'linkspan-tunnels');
+  const later = createTunnelGuard({
+    ...{ kernel: h3.kernel, clock: systemClock, logger: silentLogger },
+    port: () => 4789,
+  });
+  await later.sweep();
+  assert.doesNotMatch(run('h3', 'nft', 'list', 'tables'), /linkspan-tunnels/);
+  later[Symbol.dispose]();
   await h1.driver.removeNetwork(network, []);
   assert.doesNotMatch(run('h1', 'nft', 'list', 'tables'), /linkspan-tunnels/);
   for (const name of ['c1', 'c2', 'c3']) run('host', 'ip', 'netns', 'del', name);

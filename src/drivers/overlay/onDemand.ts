@@ -21,7 +21,12 @@ export class OnDemandOverlay implements OverlayDriver {
   plan: Driver['plan'] = (network) => this.#inner.plan(network);
   checkConflict: Driver['checkConflict'] = (network, others) => this.#inner.checkConflict(network, others);
   linkOf: Driver['linkOf'] = (network) => this.#inner.linkOf(network);
-  sweep: Driver['sweep'] = (actual, keep) => this.#inner.sweep(actual, keep);
+  namespaceOf: OverlayDriver['namespaceOf'] = (network) => this.#inner.namespaceOf(network);
+  /** Of networks without endpoints nothing is kept: taking the last one down may have been cut short. */
+  sweep: Driver['sweep'] = async (actual, { networks, endpoints }) => {
+    const used = new Set(endpoints.map(({ networkId }) => networkId));
+    await this.#inner.sweep(actual, { networks: networks.filter(({ id }) => used.has(id)), endpoints });
+  };
   setPeers: OverlayDriver['setPeers'] = (network, peers) => this.#inner.setPeers(network, peers);
   addPeers: OverlayDriver['addPeers'] = (network, peers) => this.#inner.addPeers(network, peers);
   removePeers: OverlayDriver['removePeers'] = (network, peers) => this.#inner.removePeers(network, peers);
@@ -50,9 +55,9 @@ export class OnDemandOverlay implements OverlayDriver {
 
   async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
     await this.#mutex.run(network.id, async () => {
-      const users = this.#usersOf(network);
-      if (users.size === 0) await this.#inner.ensureNetwork(network);
-      users.add(endpoint.id);
+      // In vain nobody uses it, so that no repair makes it either.
+      if (!this.#users.has(network.id)) await this.#inner.ensureNetwork(network);
+      this.#usersOf(network).add(endpoint.id);
       try {
         await this.#inner.attach(network, endpoint, sandboxPath);
       } catch (error) {

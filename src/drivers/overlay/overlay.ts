@@ -57,6 +57,7 @@ export interface OverlayDependencies {
 }
 
 export interface OverlayDriver extends Driver {
+  namespaceOf(network: DriverNetwork): string;
   /**
    * These are all peers of the network from now on: what the kernel has of others goes. Where the network is not set up
    * on this host, they are kept for when it is. An address that no subnet of the network has is passed over. Where this
@@ -217,12 +218,22 @@ class LinuxOverlayDriver implements OverlayDriver {
     return undefined;
   }
 
+  namespaceOf({ id }: DriverNetwork): string {
+    return this.#pathOf(id);
+  }
+
   async repairNetwork(network: DriverNetwork): Promise<readonly string[]> {
     return await this.#mutex.run(network.id, async () => {
-      if (await this.#deps.kernel.hasNamespace(this.#pathOf(network.id))) return await this.#repair(network);
-      await this.#ensure(network);
-      return [`the namespace of network ${network.name} was gone: made again`];
+      const causes = await this.#repairNamespace(network);
+      return causes.length > 0 ? causes : await this.#repair(network);
     });
+  }
+
+  /** With all that is to be in it. */
+  async #repairNamespace(network: DriverNetwork): Promise<readonly string[]> {
+    if (await this.#deps.kernel.hasNamespace(this.#pathOf(network.id))) return [];
+    await this.#ensure(network);
+    return [`the namespace of network ${network.name} was gone: made again`];
   }
 
   async repairEndpoint(
@@ -233,6 +244,7 @@ class LinuxOverlayDriver implements OverlayDriver {
   ): Promise<readonly string[]> {
     const { kernel } = this.#deps;
     const path = this.#pathOf(network.id);
+    const causes = [...(await this.#mutex.run(network.id, () => this.#repairNamespace(network)))];
     const { bridge } = getSegment(this.#planOf(network).segments, endpoint.addresses);
     const { interfaceName: name, addresses } = endpoint;
     const hostName = portName(endpoint);
@@ -243,11 +255,11 @@ class LinuxOverlayDriver implements OverlayDriver {
       const mark = this.#markOf(endpoint.id);
       for (const link of links) if (link.alias === mark) await kernel.delLink(link.name, path);
       await this.attach(network, endpoint, sandboxPath);
-      return [
+      causes.push(
         `${name} in the container, or its other end, was gone or had another name: made the pair again`,
-      ];
+      );
+      return causes;
     }
-    const causes: string[] = [];
     if (port.master !== links.find((link) => link.name === bridge)?.ifindex) {
       await kernel.setPort(hostName, bridge, false, path);
       causes.push(`${hostName} was not in ${bridge} of network ${network.name}: put back`);
@@ -263,13 +275,14 @@ class LinuxOverlayDriver implements OverlayDriver {
 
   /** Its links are in namespaces of its own, of which the folder tells. */
   async sweep(_actual: Parameters<Driver['sweep']>[0], keep: Parameters<Driver['sweep']>[1]): Promise<void> {
-    const { kernel, logger, namespaceFolder } = this.#deps;
+    const { kernel, logger, guard, namespaceFolder } = this.#deps;
     const kept = new Set(keep.networks.map(({ id }) => id));
     const endpoints = new Set(keep.endpoints.map(({ id }) => id));
     const present = await readdir(namespaceFolder).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [];
+      if (error.code === 'ENOENT') return undefined;
       throw error;
     });
+    if (present === undefined) return;
     for (const id of present) {
       const path = this.#pathOf(id);
       if (!kept.has(id)) {
@@ -287,6 +300,7 @@ class LinuxOverlayDriver implements OverlayDriver {
         await kernel.delLink(name, path);
       }
     }
+    if (kept.size === 0) await guard.sweep();
   }
 
   async setPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void> {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { basename } from 'node:path';
 import { test } from 'node:test';
 import { systemClock } from '../../base/clock.ts';
 import type { Condition } from '../../base/condition.ts';
@@ -82,6 +84,7 @@ function leaky(changes: Partial<LeakSources> = {}): LeakSources {
     },
     clock,
     namespaceFolder: import.meta.dirname,
+    overlayFolder: '/nonexistent',
     ownerOf: (alias) => alias,
     records: () => ({
       networks: [] as readonly Network[],
@@ -101,6 +104,24 @@ test('leaks of every kind are found, and what has an owner is none', async () =>
   const names = found.filter(({ kind }) => kind !== 'namespace').map(({ kind, name }) => `${kind} ${name}`);
   assert.deepEqual(names, ['link stray', 'link stopped', 'lease 172.18.0.9/16', 'container c9']);
   assert.ok(found.some(({ name }) => name.endsWith('/leaks.ts')));
+});
+
+test('namespaces of networks that no container is on are found', async () => {
+  const used = { id: 'e1', networkId: 'leaks.ts', containerId: 'c1', state: 'attached' };
+  const records = (): ReturnType<LeakSources['records']> => ({
+    ...leaky().records(),
+    endpoints: [used] as unknown as readonly Endpoint[],
+  });
+  const found = await findLeaks({ ...leaky({ records }), overlayFolder: import.meta.dirname });
+  const names = found.flatMap(({ text, name }) =>
+    text.startsWith('no container is on') ? basename(name) : [],
+  );
+  assert.deepEqual(
+    names.toSorted(),
+    readdirSync(import.meta.dirname)
+      .filter((name) => name !== 'leaks.ts')
+      .toSorted(),
+  );
 });
 
 test('what is gone at the second look was not a leak', async () => {

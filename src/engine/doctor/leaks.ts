@@ -22,6 +22,8 @@ export interface LeakSources {
   readonly runtime: Pick<Runtime, 'list'>;
   readonly clock: Clock;
   readonly namespaceFolder: string;
+  /** Of the namespaces of networks, called by their ids; it may be missing. */
+  readonly overlayFolder: string;
   /** Id of the network or endpoint that a link's alias names as its owner, if the link is this daemon's. */
   readonly ownerOf: (alias: string | undefined) => string | undefined;
   readonly records: () => {
@@ -34,15 +36,33 @@ export interface LeakSources {
 /** What is being made or taken down looks like a leak for a moment. */
 const secondLookMs = 1000;
 
+async function listOverlays(folder: string): Promise<readonly string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
 async function look({
   kernel,
   runtime,
   namespaceFolder,
+  overlayFolder,
   ownerOf,
   records,
 }: LeakSources): Promise<readonly Leak[]> {
-  const [links, names, tasks] = await Promise.all([kernel.links(), readdir(namespaceFolder), runtime.list()]);
+  const [links, names, overlays, tasks] = await Promise.all([
+    kernel.links(),
+    readdir(namespaceFolder),
+    listOverlays(overlayFolder),
+    runtime.list(),
+  ]);
   const { networks, endpoints, containers } = records();
+  const used = new Set<string>(
+    endpoints.filter(({ state }) => state === 'attached').map(({ networkId }) => networkId),
+  );
   const containerIds = new Set<string>(containers.map(({ id }) => id));
   const sandboxPaths = new Set(containers.flatMap(({ sandbox }) => sandbox?.path ?? []));
   const owners = new Set<string>([
@@ -61,6 +81,16 @@ async function look({
       .map(
         (path): Leak => ({ kind: 'namespace', name: path, text: `no container has the namespace ${path}` }),
       ),
+    ...overlays
+      .filter((id) => !used.has(id))
+      .map((id): Leak => {
+        const path = join(overlayFolder, id);
+        return {
+          kind: 'namespace',
+          name: path,
+          text: `no container is on the network of the namespace ${path}`,
+        };
+      }),
     ...endpoints
       .filter(({ containerId }) => !containerIds.has(containerId))
       .map(({ ipv4, ipv6, containerName }): Leak => {

@@ -10,6 +10,7 @@ import { Lookout, type Subject } from './lookout.ts';
 /** Bridges are called after their networks; what is on a parent is on `par0`. */
 const drivers = new Map([
   ['bridge', { linkOf: ({ name }) => `br-${name}` } as Driver],
+  ['overlay', { linkOf: () => undefined } as Partial<Driver> as Driver],
   ['macvlan', { linkOf: () => undefined, parentOf: () => 'par0' } as Partial<Driver> as Driver],
 ]);
 
@@ -62,7 +63,8 @@ test('a loss in a sandbox is one of the container that the number stands for, on
   const { lookout } = await open();
   lookout.noteNamespace('m' as Endpoint['containerId'], 11);
   lookout.ofLink(isNew(link(4, 'veth-both', { master: 2, peerNamespaceId: 12 })));
-  const losses = (namespaceId: number): readonly string[] => text(lookout.ofFarLoss({ namespaceId }));
+  const losses = (namespaceId: number): readonly string[] =>
+    text(lookout.ofFarLoss({ namespaceId, isPairOnly: false }));
   assert.deepEqual(losses(10), ['endpoint a-n1']);
   assert.deepEqual(losses(11), ['endpoint m-m1']);
   assert.deepEqual(losses(12), ['endpoint both-n1', 'endpoint both-m1']);
@@ -76,9 +78,9 @@ test('a number stands for a container as long as it has interfaces, and then for
   const both = 'both' as Endpoint['containerId'];
   lookout.noteNamespace(both, 12);
   await table.delEndpoints([endpointOf('both', 'n1', 'veth-both')]);
-  assert.deepEqual(text(lookout.ofFarLoss({ namespaceId: 12 })), ['endpoint both-m1']);
+  assert.deepEqual(text(lookout.ofFarLoss({ namespaceId: 12, isPairOnly: false })), ['endpoint both-m1']);
   await table.putEndpoints([{ ...endpointOf('both', 'm1', ''), state: 'reserved' }]);
-  assert.deepEqual(lookout.ofFarLoss({ namespaceId: 12 }), []);
+  assert.deepEqual(lookout.ofFarLoss({ namespaceId: 12, isPairOnly: false }), []);
   assert.equal(lookout.ofFarRuleset({ namespaceId: 12 }), undefined);
   lookout.noteNamespace('m' as Endpoint['containerId'], 12);
   await table.putEndpoints([endpointOf('both', 'm1', '')]);
@@ -106,4 +108,24 @@ test('a host end is sound in its bridge only, and a bridge that has gone is one'
   assert.deepEqual(text(lookout.ofLink(isNew(link(3, 'veth-a')))), ['endpoint a-n1']);
   assert.deepEqual(text(lookout.ofLink(isGone(link(2, 'br-n1')))), ['network id-n1']);
   assert.deepEqual(text(lookout.ofLink(isGone(link(3, 'veth-a')))), ['endpoint a-n1']);
+});
+
+test('a loss in a network’s own namespace is the network’s and of all that is on it; a pair tells at its other end', async () => {
+  const { table, lookout } = await open();
+  await table.putNetwork(networkOf('o1', 'overlay'));
+  await table.putEndpoints([endpointOf('a', 'o1', ''), endpointOf('o', 'o1', '')]);
+  lookout.noteNetworkNamespace('id-o1' as Network['id'], 20);
+  lookout.noteNamespace('o' as Endpoint['containerId'], 21);
+  const losses = (namespaceId: number, isPairOnly: boolean): readonly string[] =>
+    text(lookout.ofFarLoss({ namespaceId, isPairOnly }));
+  assert.deepEqual(losses(20, false), ['network id-o1', 'endpoint a-o1', 'endpoint o-o1']);
+  assert.deepEqual(losses(20, true), []);
+  assert.deepEqual(losses(21, true), ['endpoint o-o1']);
+  assert.deepEqual(losses(10, true), ['endpoint a-o1'], 'of a bridge the host tells');
+  lookout.noteNetworkNamespace('id-o1' as Network['id'], 22);
+  assert.deepEqual(losses(20, false), [], 'it has another number');
+  await table.delEndpoints([endpointOf('a', 'o1', '')]);
+  assert.deepEqual(losses(22, false), ['network id-o1', 'endpoint o-o1']);
+  await table.putEndpoints([{ ...endpointOf('o', 'o1', ''), state: 'reserved' }]);
+  assert.deepEqual(losses(22, false), [], 'nothing is on it here');
 });

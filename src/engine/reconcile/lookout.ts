@@ -43,6 +43,8 @@ export class Lookout implements Disposable {
   /** Containers by the number of their sandbox, and the other way round. */
   readonly #containers = new Map<number, ContainerId>();
   readonly #numbers = new Map<ContainerId, number>();
+  /** Networks by the number of their own namespace. */
+  readonly #networksByNumber = new Map<number, NetworkId>();
 
   constructor(table: NetworkTable, drivers: ReadonlyMap<string, Driver>) {
     this.#table = table;
@@ -89,11 +91,15 @@ export class Lookout implements Disposable {
   #onNewParent(name: string): readonly Subject[] {
     return [...(this.#onParents.get(name) ?? [])].flatMap((id) => [
       { type: 'network', id } as const,
-      ...this.#table
-        .endpointsOf(id)
-        .filter(({ state }) => state === 'attached')
-        .map(({ id: endpoint, containerId }) => ({ type: 'endpoint', id: endpoint, containerId }) as const),
+      ...this.#attachedTo(id),
     ]);
+  }
+
+  #attachedTo(networkId: NetworkId): readonly Subject[] {
+    return this.#table
+      .endpointsOf(networkId)
+      .filter(({ state }) => state === 'attached')
+      .map(({ id, containerId }) => ({ type: 'endpoint', id, containerId }));
   }
 
   ofAddress({ action, address }: KernelEvents['address']): Subject | undefined {
@@ -111,12 +117,25 @@ export class Lookout implements Disposable {
     this.#numbers.set(containerId, namespaceId);
   }
 
-  ofFarLoss({ namespaceId }: Pick<KernelEvents['farLoss'], 'namespaceId'>): readonly Subject[] {
+  /** The network's own namespace has this number from now on. */
+  noteNetworkNamespace(networkId: NetworkId, namespaceId: number): void {
+    this.#forgetNetworkNamespace(networkId);
+    this.#networksByNumber.set(namespaceId, networkId);
+  }
+
+  ofFarLoss({ namespaceId, isPairOnly }: KernelEvents['farLoss']): readonly Subject[] {
+    const networkId = this.#networksByNumber.get(namespaceId);
+    // The other ends of pairs are in sandboxes, and tell.
+    if (networkId !== undefined && !isPairOnly)
+      return [{ type: 'network', id: networkId }, ...this.#attachedTo(networkId)];
     const containerId = this.#containers.get(namespaceId);
     if (containerId === undefined) return [];
+    // The other ends of pairs are here and tell, but for those that nothing is here of.
     return this.#table
       .endpointsOfContainer(containerId)
-      .filter(({ state, interfaceName }) => state === 'attached' && interfaceName !== '')
+      .filter((endpoint) =>
+        isPairOnly ? isOnParent(endpoint) : endpoint.state === 'attached' && endpoint.interfaceName !== '',
+      )
       .map(({ id }) => ({ type: 'endpoint', id, containerId }));
   }
 
@@ -212,8 +231,9 @@ export class Lookout implements Disposable {
         networkId: after.networkId,
         containerId: after.containerId,
       });
-    const containerId = before?.containerId;
-    if (containerId === undefined || after?.state === 'attached') return;
+    if (before === undefined || after?.state === 'attached') return;
+    const { containerId, networkId } = before;
+    if (this.#attachedTo(networkId).length === 0) this.#forgetNetworkNamespace(networkId);
     const others = this.#table.endpointsOfContainer(containerId);
     if (others.every(({ state }) => state !== 'attached')) this.#forgetNamespace(containerId);
   }
@@ -224,6 +244,11 @@ export class Lookout implements Disposable {
     if (number === undefined) return;
     this.#numbers.delete(containerId);
     if (this.#containers.get(number) === containerId) this.#containers.delete(number);
+  }
+
+  #forgetNetworkNamespace(networkId: NetworkId): void {
+    for (const [number, id] of this.#networksByNumber)
+      if (id === networkId) this.#networksByNumber.delete(number);
   }
 
   #dropName(names: Map<string, unknown>, name: string): void {

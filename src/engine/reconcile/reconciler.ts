@@ -177,9 +177,11 @@ export class Reconciler implements Disposable {
       this.#log('bridge', `network ${network.name}`, causes, trigger);
     });
     if (causes.length === 0) return false;
+    const attached = this.#deps.table.endpointsOf(id).filter(({ state }) => state === 'attached');
+    // A namespace that was made again has another number.
+    if (attached.length > 0) await this.#numberNetwork(id);
     // A bridge that was gone has lost its ports.
-    for (const endpoint of this.#deps.table.endpointsOf(id))
-      if (endpoint.state === 'attached') void this.#request(subjectOf(endpoint), trigger);
+    for (const endpoint of attached) void this.#request(subjectOf(endpoint), trigger);
     return true;
   }
 
@@ -194,7 +196,9 @@ export class Reconciler implements Disposable {
       if (endpoint === undefined) return;
       causes = await this.#repairEndpoint(container, endpoint, isFree);
       this.#log('endpoint', `container ${container.name}`, causes, trigger);
-      if (causes.length > 0) await onRepaired(container);
+      if (causes.length === 0) return;
+      await this.#numberNetwork(endpoint.networkId);
+      await onRepaired(container);
     });
     return causes.length > 0;
   }
@@ -212,8 +216,10 @@ export class Reconciler implements Disposable {
   async #number(id: ContainerId): Promise<void> {
     try {
       await this.#deps.exclusive.container(id, async ({ sandbox }) => {
-        if (sandbox !== undefined)
-          this.#lookout.noteNamespace(id, await this.#deps.kernel.numberNamespace(sandbox.path));
+        if (sandbox === undefined) return;
+        this.#lookout.noteNamespace(id, await this.#deps.kernel.numberNamespace(sandbox.path));
+        for (const { networkId, state } of this.#deps.table.endpointsOfContainer(id))
+          if (state === 'attached') await this.#numberNetwork(networkId);
       });
     } catch (error) {
       if (!this.#stopping.signal.aborted)
@@ -222,6 +228,15 @@ export class Reconciler implements Disposable {
           'losses in a sandbox are found by compares only',
         );
     }
+  }
+
+  /** Its own namespace, if it has one; endpoints are attached. */
+  async #numberNetwork(id: NetworkId): Promise<void> {
+    const { table, drivers, kernel } = this.#deps;
+    const network = table.find(id);
+    if (network === undefined) return;
+    const path = getDriver(drivers, network.driver).namespaceOf?.(toDriverNetwork(network));
+    if (path !== undefined) this.#lookout.noteNetworkNamespace(id, await kernel.numberNamespace(path));
   }
 
   #findEndpoint(containerId: ContainerId, id: EndpointId): Endpoint | undefined {

@@ -1,0 +1,66 @@
+/*
+ * What an operator breaks in the namespace of an overlay network is put back at once: nothing of it is in the host's own
+ * namespace, so that only notices from the other one tell.
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { eventually } from '../compat/command.ts';
+import { addressOf, type Cluster, commandLines, type Host, openCluster } from './hosts.ts';
+
+describe('overlay repairs', () => {
+  let cluster: Cluster;
+  let [a, b] = [] as unknown as [Host, Host];
+  let path = '';
+
+  const inside = (...words: readonly string[]): string => a.run('nsenter', `--net=${path}`, ...words);
+  const reaches = async (): Promise<boolean> =>
+    (await a.cli(['exec', 'near', 'ping', '-c', '1', '-W', '1', 'far'], { exitCode: undefined })).exitCode ===
+    0;
+  /** The end of the container's pair. */
+  const port = (): string => /ep-\w+/.exec(inside('ip', '-o', 'link', 'show', 'type', 'veth'))?.[0] ?? '';
+  /** Well before the slow compare, which looks once a minute. */
+  const isBack = async (): Promise<void> => {
+    assert.ok(await eventually(reaches, 10_000));
+  };
+
+  before(async () => {
+    cluster = await openCluster(commandLines[1]?.[1] ?? '', true);
+    ({ A: a, B: b } = cluster.hosts);
+    await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A')]);
+    const token = (await a.cli(['swarm', 'join-token', '-q', 'worker'])).stdout;
+    await b.cli(['swarm', 'join', '--token', token, `${addressOf('A')}:2377`]);
+    await a.cli(['network', 'create', '-d', 'overlay', '--attachable', 'mended']);
+    await a.cli(['run', '-d', '--name', 'near', '--network', 'mended', 'busybox', 'sleep', '600']);
+    await b.cli(['run', '-d', '--name', 'far', '--network', 'mended', 'busybox', 'sleep', '600']);
+    assert.ok(await eventually(reaches, 2000));
+    path = a.overlayPaths()[0] ?? '';
+  });
+  after(async () => {
+    await cluster?.[Symbol.asyncDispose]();
+  });
+
+  test('the VXLAN device deleted, set down, and its bridge deleted', async () => {
+    inside('ip', 'link', 'del', 'vxlan0');
+    await isBack();
+    inside('ip', 'link', 'set', 'vxlan0', 'down');
+    await isBack();
+    inside('ip', 'link', 'del', 'br0');
+    await isBack();
+  });
+
+  test('a container’s port deleted, and set down', async () => {
+    const before = port();
+    inside('ip', 'link', 'del', before);
+    await isBack();
+    assert.equal(port(), before);
+    inside('ip', 'link', 'set', before, 'down');
+    await isBack();
+  });
+
+  test('the namespace itself, and what is broken in the one that comes after it', async () => {
+    a.run('umount', path);
+    await isBack();
+    inside('ip', 'link', 'del', 'vxlan0');
+    await isBack();
+  });
+});
