@@ -295,3 +295,21 @@ test('a network that is gone from the swarm takes its endpoints along', async ()
   assert.deepEqual(told, ['evict', 'remove network o']);
   assert.equal(world.table.find(network.id), undefined);
 });
+
+for (const [name, why] of [
+  ['bad name', 'name must be valid as a DNS name component'],
+  ['-', 'name must be valid as a DNS name component'],
+  ['a.b', 'name must be valid as a DNS name component'],
+  ['a-', 'name must be valid as a DNS name component'],
+  // Quickly.
+  [`${'a'.repeat(50)}!`, 'name must be valid as a DNS name component'],
+  ['a'.repeat(64), 'name must be 63 characters or fewer'],
+] as const)
+  test(`${name} is no name for a network of a swarm`, async () => {
+    await using followed = await open();
+    await assert.rejects(followed.world.networks.create(overlay(name)), {
+      code: 'networkConfigInvalid',
+      message: `rpc error: code = InvalidArgument desc = ${why}`,
+    });
+    assert.deepEqual(followed.world.swarm.networks, []);
+  });

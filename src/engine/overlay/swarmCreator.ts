@@ -22,6 +22,20 @@ export interface SwarmCreatorDependencies {
   readonly sources6: readonly PoolSource[];
 }
 
+/** Of swarms, narrower than that of networks of a host (swarmkit's control API). */
+const swarmName = /^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9])*$/;
+const longestName = 63;
+
+function checkName(name: string): void {
+  const why = !swarmName.test(name)
+    ? 'name must be valid as a DNS name component'
+    : name.length > longestName
+      ? `name must be ${longestName} characters or fewer`
+      : undefined;
+  if (why !== undefined)
+    throw new LinkspanError('networkConfigInvalid', `rpc error: code = InvalidArgument desc = ${why}`);
+}
+
 /** What cannot be a network of the swarm, whoever asks. Docker Engine 28's texts where it has one. */
 function checkSwarmRequest(request: NetworkRequest, driver: Driver): void {
   if (driver.scope !== 'global')
@@ -36,6 +50,7 @@ function checkSwarmRequest(request: NetworkRequest, driver: Driver): void {
     );
   if (request.ipv4 === false)
     throw new LinkspanError('networkConfigInvalid', 'IPv4 cannot be disabled in a Swarm scoped network');
+  checkName(request.name);
   if (request.configFrom !== undefined)
     throw new LinkspanError(
       'networkConfigInvalid',
