@@ -232,6 +232,8 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     new SwarmFollower({
       ...{ table, swarm, isKnown, claims, dns, events, logger, driver: overlay, clock: systemClock },
       evict: async ({ id }) => {
+        // One that has stopped stays as its user made it, as with networks of this host alone.
+        await table.delEndpoints(table.endpointsOf(id).filter(({ state }) => state === 'reserved'));
         const endpoints = table.endpointsOf(id);
         await allDone(endpoints.map(({ containerId }) => containers.disconnect(containerId, id, true)));
       },

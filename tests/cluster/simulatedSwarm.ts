@@ -440,6 +440,8 @@ export class SimulatedSwarm {
   }
 
   #followNow(host: Host, networks: NodeNetworks, id: string): void {
+    // It tells at once what an earlier daemon's cache has of the network.
+    if (!host.told.has(id)) host.told.set(id, new Map());
     void networks.follow(id);
     host.told.set(id, new Map(networks.peers(id).map((row) => [row.endpointId, row])));
   }

@@ -123,7 +123,7 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
     DriverStatus: [['driver-type', 'io.containerd.snapshotter.v1']],
     Plugins: {
       Volume: [],
-      Network: ['bridge', 'host', 'null'],
+      Network: ['bridge', 'host', 'ipvlan', 'macvlan', 'null', 'overlay'],
       Authorization: null,
       Log: ['json-file'],
     },

@@ -10,7 +10,7 @@ import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import type { Driver } from '../../drivers/interface.ts';
-import { LinkspanError } from '../../errors/linkspanError.ts';
+import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import type { PoolSource } from '../../ipam/pools.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
@@ -209,14 +209,17 @@ export class LocalNetworks implements Networks {
   async prune(select: (network: Network) => boolean): Promise<readonly Network[]> {
     const removed: Network[] = [];
     const unused = this.list({ isPredefined: false, isDangling: true }).filter(
-      // Docker's is never unused: its routing mesh is on it.
-      ({ configuration, name }) => configuration === undefined && name !== gatewayNetworkName,
+      // Docker's are never unused: its routing mesh is on them.
+      ({ configuration, name, isIngress }) =>
+        configuration === undefined && name !== gatewayNetworkName && isIngress !== true,
     );
     for (const network of unused.filter(select)) {
       try {
         await this.remove(network.id);
         removed.push(network);
       } catch (error) {
+        // In use on another node, or managers' business.
+        if (hasCode(error, 'swarmNetworkInUse') || hasCode(error, 'notManager')) continue;
         this.#deps.logger.warn(
           { network: network.name, id: network.id, err: error },
           'could not prune a network',

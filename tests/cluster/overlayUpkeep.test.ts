@@ -1,13 +1,13 @@
 /*
  * What an operator breaks in the namespace of an overlay network is put back at once: nothing of it is in the host's own
- * namespace, so that only notices from the other one tell.
+ * namespace, so that only notices from the other one tell. And which networks are in use, whichever node asks.
  */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from '../compat/command.ts';
 import { addressOf, type Cluster, commandLines, type Host, openCluster } from './hosts.ts';
 
-describe('overlay repairs', () => {
+describe('overlay upkeep', () => {
   let cluster: Cluster;
   let [a, b] = [] as unknown as [Host, Host];
   let path = '';
@@ -23,12 +23,16 @@ describe('overlay repairs', () => {
     assert.ok(await eventually(reaches, 10_000));
   };
 
+  const join = async (host: Host): Promise<void> => {
+    const token = (await a.cli(['swarm', 'join-token', '-q', 'worker'])).stdout;
+    await host.cli(['swarm', 'join', '--token', token, `${addressOf('A')}:2377`]);
+  };
+
   before(async () => {
     cluster = await openCluster(commandLines[1]?.[1] ?? '', true);
     ({ A: a, B: b } = cluster.hosts);
     await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A')]);
-    const token = (await a.cli(['swarm', 'join-token', '-q', 'worker'])).stdout;
-    await b.cli(['swarm', 'join', '--token', token, `${addressOf('A')}:2377`]);
+    await join(b);
     await a.cli(['network', 'create', '-d', 'overlay', '--attachable', 'mended']);
     await a.cli(['run', '-d', '--name', 'near', '--network', 'mended', 'busybox', 'sleep', '600']);
     await b.cli(['run', '-d', '--name', 'far', '--network', 'mended', 'busybox', 'sleep', '600']);
@@ -62,5 +66,38 @@ describe('overlay repairs', () => {
     await isBack();
     inside('ip', 'link', 'del', 'vxlan0');
     await isBack();
+  });
+
+  test('a stopped container stays on its network when its node leaves the swarm, and is back with it', async () => {
+    await a.cli(['network', 'create', '-d', 'overlay', '--attachable', 'brief']);
+    await b.cli(['run', '-d', '--name', 'waits', '--network', 'brief', 'busybox', 'sleep', '600']);
+    await b.cli(['stop', '-t', '0', 'waits']);
+    await b.cli(['swarm', 'leave']);
+    const refused = await b.cli(['start', 'waits'], { exitCode: 1 });
+    assert.match(refused.stderr, /network brief not found/);
+    await join(b);
+    const known = async (): Promise<boolean> =>
+      (await b.cli(['network', 'inspect', 'brief'], { exitCode: undefined })).exitCode === 0;
+    assert.ok(await eventually(known, 2000));
+    await b.cli(['start', 'waits']);
+    const networks = await b.cli(['inspect', '-f', '{{json .NetworkSettings.Networks}}', 'waits']);
+    assert.match(networks.stdout, /"brief"/);
+    await b.cli(['rm', '-f', 'waits']);
+  });
+
+  test('prune removes what no node uses, and neither the swarm’s ingress network nor one in use elsewhere', async () => {
+    await a.cli(['network', 'create', '-d', 'overlay', '--attachable', 'elsewhere']);
+    await b.cli(['run', '-d', '--name', 'user', '--network', 'elsewhere', 'busybox', 'sleep', '600']);
+    const names = async (host: Host): Promise<readonly string[]> =>
+      (await host.cli(['network', 'ls', '--filter', 'scope=swarm', '--format', '{{.Name}}'])).stdout.split(
+        '\n',
+      );
+    assert.ok((await names(a)).includes('brief'));
+    const onWorker = await b.cli(['network', 'prune', '-f']);
+    assert.equal(`${onWorker.stdout}${onWorker.stderr}`, '');
+    const pruned = await a.cli(['network', 'prune', '-f']);
+    assert.deepEqual([pruned.stdout, pruned.stderr], ['Deleted Networks:\nbrief', '']);
+    assert.deepEqual((await names(a)).toSorted(), ['elsewhere', 'ingress', 'mended']);
+    await b.cli(['rm', '-f', 'user']);
   });
 });
