@@ -3,7 +3,7 @@
  * host, what its start takes, what the tunnel costs beside a bare VXLAN between two namespaces on the same segment, and
  * what joining takes. Prints JSON. Run by bench/report.ts in a lane; alone: scripts/lane scripts/node bench/overlay.ts [ROUNDS]
  */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -16,13 +16,12 @@ import { planTopology } from '../src/frontends/lab/topology.ts';
 import { callApi } from '../tests/compat/api.ts';
 import { eventually } from '../tests/compat/command.ts';
 import { makeFolder, removeFolder } from './engines.ts';
-import { buildPathLoad, medianOf, within } from './pathLoad.ts';
+import { buildPathLoad, medianOf, throughput, within } from './pathLoad.ts';
 import { quantilesOf, timed } from './quantiles.ts';
 
 const rounds = Number(process.argv[2] ?? 30);
 const pathRounds = 7;
 const seconds = 0.3;
-const throughputSeconds = 1;
 const labFolder = '/run/bench-lab';
 const hosts = ['host1', 'host2', 'host3'] as const;
 type HostName = (typeof hosts)[number];
@@ -116,21 +115,6 @@ function makeBareTunnel(segment: string): readonly [client: string, server: stri
     inside('link', 'set', 'vx0', 'up');
   }
   return ['/run/netns/bare1', '/run/netns/bare2', '10.99.0.102'];
-}
-
-async function throughput(client: string, server: string, address: string): Promise<number> {
-  const serving = spawn('nsenter', within(server, 'iperf3', '-s', '-1', '-p', '7001'), { stdio: 'ignore' });
-  const args = ['-c', address, '-p', '7001', '-t', String(throughputSeconds), '-A', '0,1', '-J'];
-  let bitsPerSecond: number | undefined;
-  await eventually(() => {
-    const { stdout } = spawnSync('nsenter', within(client, 'iperf3', ...args), { encoding: 'utf8' });
-    const found = /"sum_received":\s*\{[^}]*"bits_per_second":\s*([\d.e+]+)/.exec(stdout)?.[1];
-    bitsPerSecond = found === undefined ? undefined : Number(found);
-    return bitsPerSecond !== undefined;
-  });
-  serving.kill('SIGKILL');
-  if (bitsPerSecond === undefined) throw new Error(`bench: no iperf3 to ${address}`);
-  return bitsPerSecond / 1e9;
 }
 
 async function measureStarts(): Promise<object> {

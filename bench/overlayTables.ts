@@ -3,15 +3,7 @@
  */
 import { type Quantiles, quantileTable } from './quantiles.ts';
 import { ratio, type Target } from './target.ts';
-
-interface TunnelRow {
-  readonly name: string;
-  readonly rounds: number;
-  readonly tcpUs: number;
-  readonly udpUs: number;
-  readonly connectUs: number;
-  readonly gbitPerSecond: number;
-}
+import type { PathRow } from './trafficTables.ts';
 
 export interface OverlayResult {
   readonly rounds: number;
@@ -20,7 +12,7 @@ export interface OverlayResult {
   readonly reachedMs: Quantiles & { readonly most: number };
   readonly createAndStartMs: Quantiles;
   readonly firstOnHostMs: Quantiles;
-  readonly path: readonly TunnelRow[];
+  readonly path: readonly PathRow[];
   readonly joinMs: Quantiles;
 }
 

@@ -5,8 +5,7 @@
  * br_netfilter is loaded; linkspan is measured with 0 too, as on machines that have not loaded it.
  * Prints JSON. Run by bench/report.ts in a lane; alone: scripts/lane scripts/node bench/path.ts [ROUNDS]
  */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { eventually } from '../tests/compat/command.ts';
+import { execFileSync } from 'node:child_process';
 import {
   call,
   loadImage,
@@ -18,11 +17,10 @@ import {
   startEngine,
   stopEngines,
 } from './engines.ts';
-import { buildPathLoad, medianOf, within } from './pathLoad.ts';
+import { buildPathLoad, medianOf, throughput, within } from './pathLoad.ts';
 
 const rounds = Number(process.argv[2] ?? 9);
 const seconds = 0.3;
-const throughputSeconds = 1;
 const port = 7000;
 const kinds = ['tcp', 'udp', 'connect'] as const;
 
@@ -81,25 +79,6 @@ async function during<T>(way: Way, work: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** Gbit/s of one stream, the ends on different processors where there are two. */
-async function throughput({ client, server, address }: Way): Promise<number> {
-  const serving = spawn('nsenter', within(server, 'iperf3', '-s', '-1', '-p', '7001'), { stdio: 'ignore' });
-  const args = ['-c', address, '-p', '7001', '-t', String(throughputSeconds), '-A', '0,1', '-J'];
-  let bitsPerSecond: number | undefined;
-  // Until the server is there, which may be told by the exit code or, with -J, only in the result.
-  await eventually(() => {
-    const { stdout } = spawnSync('nsenter', within(client, 'iperf3', ...args), { encoding: 'utf8' });
-    bitsPerSecond = /"sum_received":\s*\{[^}]*"bits_per_second":\s*([\d.e+]+)/
-      .exec(stdout)
-      ?.slice(1)
-      .map(Number)[0];
-    return bitsPerSecond !== undefined;
-  });
-  serving.kill('SIGKILL');
-  if (bitsPerSecond === undefined) throw new Error(`bench: no iperf3 from ${client} to ${address}`);
-  return bitsPerSecond / 1e9;
-}
-
 const folder = makeFolder();
 const engines: RunningEngine[] = [];
 try {
@@ -132,7 +111,11 @@ try {
           const sample = load.measure(kind, way.client, way.address, port, seconds);
           note(`${way.name} ${kind}`, sample.p50);
         });
-    for (const way of turns) note(`${way.name} throughput`, await during(way, () => throughput(way)));
+    for (const way of turns)
+      note(
+        `${way.name} throughput`,
+        await during(way, () => throughput(way.client, way.server, way.address)),
+      );
   }
   const of = (name: string, kind: string): number =>
     Number(medianOf(samples.get(`${name} ${kind}`) ?? []).toFixed(2));

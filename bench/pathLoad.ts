@@ -2,9 +2,10 @@
  * Builds and runs bench/pathLoad.c: traffic between two network namespaces, each named by a path (`/run/netns/x`,
  * `/proc/PID/ns/net`).
  */
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { eventually } from '../tests/compat/command.ts';
 
 export interface LoadSample {
   readonly perSecond: number;
@@ -17,6 +18,7 @@ export interface LoadSample {
 export type LoadKind = 'tcp' | 'udp' | 'connect' | 'rate';
 
 const inFlight = 16;
+const throughputSeconds = 1;
 
 export interface PathLoad {
   /** An echo server on every address of `namespace`, until disposed. */
@@ -48,6 +50,23 @@ export function buildPathLoad(folder: string): PathLoad {
       return JSON.parse(output) as LoadSample;
     },
   };
+}
+
+/** Gbit/s of one iperf3 stream between two namespaces, the ends on different processors where there are two. */
+export async function throughput(client: string, server: string, address: string): Promise<number> {
+  const serving = spawn('nsenter', within(server, 'iperf3', '-s', '-1', '-p', '7001'), { stdio: 'ignore' });
+  const args = ['-c', address, '-p', '7001', '-t', String(throughputSeconds), '-A', '0,1', '-J'];
+  let bitsPerSecond: number | undefined;
+  // Until the server is there, which may be told by the exit code or, with -J, only in the result.
+  await eventually(() => {
+    const { stdout } = spawnSync('nsenter', within(client, 'iperf3', ...args), { encoding: 'utf8' });
+    const found = /"sum_received":\s*\{[^}]*"bits_per_second":\s*([\d.e+]+)/.exec(stdout)?.[1];
+    bitsPerSecond = found === undefined ? undefined : Number(found);
+    return bitsPerSecond !== undefined;
+  });
+  serving.kill('SIGKILL');
+  if (bitsPerSecond === undefined) throw new Error(`bench: no iperf3 from ${client} to ${address}`);
+  return bitsPerSecond / 1e9;
 }
 
 /** Zero of an empty list. */

@@ -34,7 +34,7 @@ export interface PortsResult {
   }[];
 }
 
-interface PathRow {
+export interface PathRow {
   readonly name: string;
   readonly rounds: number;
   readonly tcpUs: number;
