@@ -1,5 +1,5 @@
 /*
- * Tables and targets of what overlay.ts measured. Pure; the result is its JSON.
+ * Tables and targets of what overlay.ts and agents.ts measured. Pure; the results are their JSON.
  */
 import { type Quantiles, quantileTable } from './quantiles.ts';
 import { ratio, type Target } from './target.ts';
@@ -14,6 +14,57 @@ export interface OverlayResult {
   readonly firstOnHostMs: Quantiles;
   readonly path: readonly PathRow[];
   readonly joinMs: Quantiles;
+}
+
+export interface AgentsResult {
+  readonly nodes: number;
+  readonly rounds: number;
+  /** Until the first and the last of the nodes heard of an endpoint, from its claim on. */
+  readonly firstMs: Quantiles;
+  readonly lastMs: Quantiles;
+  readonly endpoints: number;
+  /** Until a node that begins to follow a network has its whole table, and has set it in the kernel. */
+  readonly snapshotMs: number;
+  readonly kernelMs: number;
+}
+
+export function agentsTargets({
+  nodes,
+  lastMs,
+  endpoints,
+  snapshotMs,
+  kernelMs,
+}: AgentsResult): readonly Target[] {
+  return [
+    { what: `one change at the last of ${nodes} nodes`, value: lastMs.median, limit: 50, unit: 'ms' },
+    {
+      what: `${endpoints} endpoints of other hosts, told to a host and set in its kernel`,
+      value: snapshotMs + kernelMs,
+      ...{ limit: 1000, unit: 'ms' },
+    },
+  ];
+}
+
+export function agentsTable({
+  nodes,
+  rounds,
+  firstMs,
+  lastMs,
+  endpoints,
+  snapshotMs,
+  kernelMs,
+}: AgentsResult): readonly string[] {
+  return [
+    ...quantileTable(
+      `A claim of an address, ${rounds} rounds, manager and ${nodes} nodes in one process, milliseconds:`,
+      [
+        ['heard by the first node', firstMs],
+        ['heard by the last', lastMs],
+      ],
+    ),
+    '',
+    `A table of ${endpoints} endpoints reaches a node that begins to follow it in ${snapshotMs} ms, and the kernel in another ${kernelMs} ms.`,
+  ];
 }
 
 export function overlayTargets(result: OverlayResult): readonly Target[] {

@@ -7,7 +7,14 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { type OverlayResult, overlayTables, overlayTargets } from './overlayTables.ts';
+import {
+  type AgentsResult,
+  agentsTable,
+  agentsTargets,
+  type OverlayResult,
+  overlayTables,
+  overlayTargets,
+} from './overlayTables.ts';
 import { type Quantiles, quantileTable } from './quantiles.ts';
 import { ratio, type Target, targetTable } from './target.ts';
 import { type TrafficResults, trafficTables, trafficTargets } from './trafficTables.ts';
@@ -243,6 +250,8 @@ process.stderr.write('bench: between two containers, linkspan, dockerd and a bar
 const path = withTools('bench/path.ts') as TrafficResults['path'];
 process.stderr.write('bench: an overlay network on three hosts\n');
 const overlay = withTools('bench/overlay.ts') as OverlayResult;
+process.stderr.write('bench: the tables of many nodes\n');
+const agents = measure(node, 'bench/agents.ts') as AgentsResult;
 const traffic: TrafficResults = { publish, ports, path };
 const loads = [loadBefore, loadavg()[0] ?? 0];
 const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`;
@@ -263,6 +272,7 @@ const text = [
     ...trafficTargets(traffic),
     ...dnsTargets(dns),
     ...overlayTargets(overlay),
+    ...agentsTargets(agents),
   ]),
   '',
   ...attachTable(attach),
@@ -274,6 +284,8 @@ const text = [
   ...trafficTables(traffic),
   '',
   ...overlayTables(overlay),
+  '',
+  ...agentsTable(agents),
   '',
 ].join('\n');
 writeFileSync(join(root, 'bench/RESULTS.md'), text);
