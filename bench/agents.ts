@@ -18,7 +18,7 @@ import { parseIp } from '../src/net/ip.ts';
 import { macFromBytes } from '../src/net/mac.ts';
 import { openSqliteStore } from '../src/store/sqliteStore.ts';
 import type { Store } from '../src/store/store.ts';
-import { makeNetwork, openOverlayWorld } from '../tests/kernel/overlayWorld.ts';
+import { makeNetwork, openOverlayWorld, type OverlayHost } from '../tests/kernel/overlayWorld.ts';
 import { makeFolder, removeFolder } from './engines.ts';
 import { quantilesOf } from './quantiles.ts';
 
@@ -87,10 +87,10 @@ async function spread(manager: SwarmNetworks, followers: readonly SwarmNetworks[
 }
 
 /** Milliseconds that a host needs to set them in the kernel. */
-async function setInKernel(rows: Awaited<ReturnType<SwarmNetworks['endpoints']>>): Promise<number> {
-  await using world = await openOverlayWorld(1);
-  const [host] = world.hosts;
-  if (host === undefined) throw new Error('bench: no host');
+async function setInKernel(
+  host: OverlayHost,
+  rows: Awaited<ReturnType<SwarmNetworks['endpoints']>>,
+): Promise<number> {
   const network = makeNetwork('4097', ['10.64.0.0/12']);
   await host.driver.ensureNetwork(network);
   const vtep = { family: 4 as const, bits: 0xc0000202n };
@@ -105,6 +105,10 @@ async function setInKernel(rows: Awaited<ReturnType<SwarmNetworks['endpoints']>>
 
 const folder = makeFolder();
 try {
+  // Before the sessions take the descriptors that libnftables can wait on.
+  await using world = await openOverlayWorld(1);
+  const [host] = world.hosts;
+  if (host === undefined) throw new Error('bench: no host');
   const store = await openSqliteStore(join(folder, 'manager.db'), openSeam());
   const manager = await openNode('manager', store);
   await manager.init({
@@ -151,7 +155,7 @@ try {
   await joining.networks.follow(id);
   const snapshotMs = performance.now() - begunMs;
   const rows = joining.networks.peers(id);
-  const kernelMs = await setInKernel(rows);
+  const kernelMs = await setInKernel(host, rows);
   const result = {
     ...{ nodes, rounds, firstMs: quantilesOf(first, 1), lastMs: quantilesOf(last, 1) },
     ...{ endpoints: rows.length, snapshotMs: Math.round(snapshotMs), kernelMs: Math.round(kernelMs) },
