@@ -158,9 +158,12 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
 
   /** Containers whose task this process is asking for: not yet in any list, and no strays. */
   const creating = new Set<string>();
+  /** Of each sweep under way: what was being asked for when it began, or since. It may be in no list that it has read. */
+  const sweeps = new Set<Set<string>>();
 
   async function createTask(id: string, spec: OciSpec, stdio: StdioPaths): Promise<{ readonly pid: number }> {
     creating.add(id);
+    for (const seen of sweeps) seen.add(id);
     try {
       return await createTaskOnce(id, spec, stdio);
     } catch (error) {
@@ -174,9 +177,15 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
   }
 
   async function sweep(): Promise<void> {
-    const { tasks } = await client.call('Tasks.List', {});
-    const known = new Set(tasks.map(({ id }) => id));
-    await endStrays({ ...shims, isKnown: (id) => known.has(id) || creating.has(id) });
+    const seen = new Set(creating);
+    sweeps.add(seen);
+    try {
+      const { tasks } = await client.call('Tasks.List', {});
+      const known = new Set(tasks.map(({ id }) => id));
+      await endStrays({ ...shims, isKnown: (id) => known.has(id) || seen.has(id) });
+    } finally {
+      sweeps.delete(seen);
+    }
   }
 
   async function createTaskOnce(
