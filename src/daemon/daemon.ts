@@ -183,6 +183,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     swarm: swarm.networks,
   });
   engineParts.half = half;
+  parts.use(half.listeners);
   parts.defer(() => half.firewall.stop());
   parts.defer(() => half.ports.close());
   const containers = parts.use(

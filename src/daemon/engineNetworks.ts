@@ -61,6 +61,8 @@ export interface NetworkHalf {
   readonly firewall: Firewall;
   readonly ports: PublishedPorts;
   readonly claims: SwarmClaims;
+  /** What hears of changes as long as the daemon runs. */
+  readonly listeners: DisposableStack;
   /** To be started with the containers, once they are there and the swarm is taken up. */
   readonly openFollower: (containers: LocalContainers, isKnown: () => boolean) => SwarmFollower;
   /** To be started with the containers, once they are there. */
@@ -150,16 +152,19 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
       onRepair: (repair) => deps.repairs.record(repair),
     },
   });
-  await firewall.start();
-  const underlay = underlayOf(deps.swarm, await UnderlayView.open(kernel));
+  const listeners = new DisposableStack();
+  const [view] = await Promise.all([UnderlayView.open(kernel), firewall.start()]);
+  const underlay = underlayOf(deps.swarm, listeners.use(view));
+  const guard = listeners.use(
+    createTunnelGuard({
+      ...{ kernel, logger, clock: systemClock },
+      port: () => underlay().port,
+      onRepair: (repair) => deps.repairs.record(repair),
+    }),
+  );
   const overlay = new OnDemandOverlay(
     createOverlayDriver({
-      ...{ kernel, logger, underlay, daemonId: identity.id },
-      guard: createTunnelGuard({
-        ...{ kernel, logger, clock: systemClock },
-        port: () => underlay().port,
-        onRepair: (repair) => deps.repairs.record(repair),
-      }),
+      ...{ kernel, logger, underlay, guard, daemonId: identity.id },
       namespaceFolder: overlayFolderOf(config),
     }),
   );
@@ -174,10 +179,10 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   const drivers = new Map<string, Driver>(all.map((driver) => [driver.name, driver]));
   const table = new NetworkTable(store);
   await table.load();
-  feedNames(table, dns);
+  listeners.use(feedNames(table, dns));
   const common = { table, drivers, kernel, events, logger };
   const { swarm } = deps;
-  const claims = new SwarmClaims({ table, swarm, logger });
+  const claims = listeners.use(new SwarmClaims({ table, swarm, logger }));
   const poolSources = completeSources(config.poolSources, identity.id);
   const sources6 = poolSources.filter(({ base }) => base.base.family === 6);
   const networks = new LocalNetworks({
@@ -238,5 +243,5 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
         await allDone(endpoints.map(({ containerId }) => containers.disconnect(containerId, id, true)));
       },
     });
-  return { table, networks, network, firewall, ports, claims, openFollower, openReconciler };
+  return { table, networks, network, firewall, ports, claims, listeners, openFollower, openReconciler };
 }

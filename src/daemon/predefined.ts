@@ -3,24 +3,13 @@
  * options that Docker shows on its own.
  */
 import type { NetworkRequest, PoolRequest } from '../engine/model.ts';
+import { plainNetwork } from '../engine/networks/plainRequests.ts';
 import { formatIp } from '../net/ip.ts';
 import { formatPrefix, type IpWithLength, parseIpWithLength, prefixOf } from '../net/prefix.ts';
 import type { DaemonConfig } from './config.ts';
 
-const plain: Omit<NetworkRequest, 'name' | 'driver'> = {
-  isInternal: false,
-  isAttachable: false,
-  isIngress: false,
-  isConfigOnly: false,
-  ipamDriver: 'default',
-  ipamOptions: {},
-  pools: [],
-  options: {},
-  labels: {},
-};
-
-export const hostRequest: NetworkRequest = { ...plain, name: 'host', driver: 'host' };
-export const noneRequest: NetworkRequest = { ...plain, name: 'none', driver: 'null' };
+export const hostRequest: NetworkRequest = plainNetwork('host', 'host');
+export const noneRequest: NetworkRequest = plainNetwork('none', 'null');
 
 /** Its address and subnet where they are given, else a range alone, else nothing: a free default pool. */
 function poolOf(own: IpWithLength | undefined, range: string | undefined): readonly PoolRequest[] {
@@ -47,9 +36,7 @@ export function bridgeRequest(
   existing: IpWithLength | undefined,
 ): NetworkRequest {
   return {
-    ...plain,
-    name: 'bridge',
-    driver: 'bridge',
+    ...plainNetwork('bridge', 'bridge'),
     ipv6: config.ipv6,
     pools: defaultPools(config, existing),
     options: {

@@ -36,8 +36,7 @@ function planTable(port: number): readonly string[] {
   const rule = (ip: string, set: string): string =>
     `add rule ${at} input meta nfproto ${ip === 'ip' ? 'ipv4' : 'ipv6'} udp dport ${port} ${vniField} @vnis ${ip} saddr . ${vniField} != @${set} drop`;
   return [
-    `add table ${at}`,
-    `delete table ${at}`,
+    removal,
     `add table ${at}`,
     `add set ${at} vnis { typeof ${vniField}; }`,
     `add set ${at} members4 { typeof ip saddr . ${vniField}; }`,

@@ -30,9 +30,10 @@ export class UnderlayView implements Disposable {
         else if (view.#linkOf.get(formatIp(ip)) === ifindex) view.#linkOf.delete(formatIp(ip));
       }),
     );
-    for (const { ip, ifindex } of await kernel.addresses()) view.#linkOf.set(formatIp(ip), ifindex);
+    const [addresses, links] = await Promise.all([kernel.addresses(), kernel.links()]);
+    for (const { ip, ifindex } of addresses) view.#linkOf.set(formatIp(ip), ifindex);
     const carriers = new Set(view.#linkOf.values());
-    for (const { ifindex, kind, mtuBytes } of await kernel.links())
+    for (const { ifindex, kind, mtuBytes } of links)
       if (kind !== 'veth' || carriers.has(ifindex)) view.#mtuOf.set(ifindex, mtuBytes);
     return view;
   }

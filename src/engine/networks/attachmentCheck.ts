@@ -5,7 +5,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type Ip, type IpFamily, parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
 import { containsIp, linkLocal6, type Prefix } from '../../net/prefix.ts';
-import type { AttachmentRequest, Network } from '../model.ts';
+import type { AttachmentRequest, Container, Network } from '../model.ts';
 import { endpointOptionProblems } from './endpointOptions.ts';
 import type { NetworkTable } from './networkTable.ts';
 
@@ -60,4 +60,12 @@ export function checkAttachment(request: AttachmentRequest, network: Network, ta
     ...endpointOptionProblems(request),
   ];
   if (problems.length > 0) refuse('addressInvalid', `invalid endpoint settings:\n${problems.join('\n')}`);
+}
+
+/** Throws code endpointExists: the container is attached to the network. */
+export function refuseSecond({ name }: Pick<Container, 'name'>, network: Network): never {
+  throw new LinkspanError(
+    'endpointExists',
+    `endpoint with name ${name} already exists in network ${network.name}`,
+  );
 }

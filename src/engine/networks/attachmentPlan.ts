@@ -11,7 +11,7 @@ import { type Mac, parseMac, randomMac } from '../../net/mac.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
 import type { AttachmentRequest, Container, Endpoint, Network, SandboxId } from '../model.ts';
 import type { Claimed, ClaimedByNetwork } from '../overlay/claims.ts';
-import { checkAttachment } from './attachmentCheck.ts';
+import { checkAttachment, refuseSecond } from './attachmentCheck.ts';
 import { planDefaultRoutes, withDefaultRoutes } from './defaultRoutes.ts';
 import { dnsNamesOf } from './dnsNames.ts';
 import { toDriverNetwork } from './driverValues.ts';
@@ -150,11 +150,7 @@ export class AttachmentPlanner {
     const attached = this.#table
       .endpointsOfContainer(container.id)
       .filter(({ state }) => state === 'attached');
-    if (attached.some(({ networkId }) => networkId === network.id))
-      throw new LinkspanError(
-        'endpointExists',
-        `endpoint with name ${container.name} already exists in network ${network.name}`,
-      );
+    if (attached.some(({ networkId }) => networkId === network.id)) refuseSecond(container, network);
     const taken = new Set(attached.map(({ interfaceName }) => interfaceName));
     const last = Math.max(-1, ...attached.map(({ ordinal }) => ordinal ?? 0));
     const rest = { ordinal: last + 1, taken, reserved: taken, claimed };

@@ -19,6 +19,7 @@ import type { Commit, Connections } from './connections.ts';
 import { type GatewayNetwork, isHidden } from './gateway.ts';
 import type { LocalNetworks } from './networks.ts';
 import type { NetworkTable } from './networkTable.ts';
+import { plainAttachment } from './plainRequests.ts';
 import { type RecoverDependencies, recoverEndpoints } from './recover.ts';
 import type { Sandboxes } from './sandboxes.ts';
 
@@ -33,10 +34,6 @@ export interface ContainerNetworkDependencies {
   readonly ports: Pick<PublishedPorts, 'bindings' | 'apply'>;
   /** The daemon's setting; empty = the default bridge's gateway. */
   readonly hostGatewayIps: readonly string[];
-}
-
-function plainAttachment(network: string): AttachmentRequest {
-  return { network, aliases: [], links: [], driverOptions: {}, gatewayPriority: 0 };
 }
 
 /** `host` and `none` are networks too: the container is listed there, without an interface. */

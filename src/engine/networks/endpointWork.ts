@@ -8,6 +8,7 @@ import type { EventLog } from '../events.ts';
 import type { Container, Endpoint, Network } from '../model.ts';
 import type { PlannedAttachment } from './attachmentPlan.ts';
 import { toDriverEndpoint, toDriverNetwork } from './driverValues.ts';
+import { emitNetworkEvent } from './networkEvents.ts';
 import { getDriver } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
 
@@ -57,11 +58,6 @@ export class EndpointWork {
   }
 
   emit(action: 'connect' | 'disconnect', network: Network, container: Container): void {
-    this.#deps.events.emit({
-      type: 'network',
-      action,
-      actorId: network.id,
-      attributes: { container: container.id, name: network.name, type: network.driver },
-    });
+    emitNetworkEvent(this.#deps.events, action, network, { container: container.id });
   }
 }

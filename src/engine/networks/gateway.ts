@@ -10,6 +10,7 @@ import type { Driver } from '../../drivers/interface.ts';
 import type { AttachmentRequest, Endpoint, Network, NetworkRequest, SandboxId } from '../model.ts';
 import { toDriverNetwork } from './driverValues.ts';
 import type { NetworkTable } from './networkTable.ts';
+import { plainAttachment, plainNetwork } from './plainRequests.ts';
 
 /** The network's name. */
 export const gatewayNetworkName = 'docker_gwbridge';
@@ -30,26 +31,17 @@ export interface GatewayDependencies {
 
 /** Its containers reach each other by their own networks, so not by this one. */
 const networkRequest = (bridge: string): NetworkRequest => ({
-  name: gatewayNetworkName,
-  driver: 'bridge',
-  isInternal: false,
-  isAttachable: false,
-  isIngress: false,
-  isConfigOnly: false,
-  ipamDriver: 'default',
-  ipamOptions: {},
-  pools: [],
+  ...plainNetwork(gatewayNetworkName, 'bridge'),
   options: {
     'com.docker.network.bridge.enable_icc': 'false',
     'com.docker.network.bridge.enable_ip_masquerade': 'true',
     'com.docker.network.bridge.name': bridge,
   },
-  labels: {},
 });
 
 /** What the hidden endpoint is made for. */
 export function gatewayRequest({ network }: WayOut): AttachmentRequest {
-  return { network: network.id, aliases: [], links: [], driverOptions: {}, gatewayPriority: 0 };
+  return plainAttachment(network.id);
 }
 
 /** True for endpoints that nobody asked for: not among the networks of their container. */

@@ -27,6 +27,7 @@ import type { SandboxFollower } from './follower.ts';
 import { GatewayNetwork } from './gateway.ts';
 import { LocalNetworks } from './networks.ts';
 import { NetworkTable } from './networkTable.ts';
+import { plainAttachment, plainNetwork } from './plainRequests.ts';
 import { Sandboxes } from './sandboxes.ts';
 
 /** What was done, in words, and what fails. */
@@ -87,24 +88,11 @@ export class RecordingOverlay extends RecordingDriver {
 }
 
 export function networkRequest(name: string, more: Partial<NetworkRequest> = {}): NetworkRequest {
-  return {
-    name,
-    driver: 'bridge',
-    isInternal: false,
-    isAttachable: false,
-    isIngress: false,
-    isConfigOnly: false,
-    ipamDriver: 'default',
-    ipamOptions: {},
-    pools: [],
-    options: {},
-    labels: {},
-    ...more,
-  };
+  return { ...plainNetwork(name, 'bridge'), ...more };
 }
 
 export function attachmentRequest(network: string, more: Partial<AttachmentRequest> = {}): AttachmentRequest {
-  return { network, aliases: [], links: [], driverOptions: {}, gatewayPriority: 0, ...more };
+  return { ...plainAttachment(network), ...more };
 }
 
 /** A container's record with no more than this folder reads. */

@@ -23,6 +23,7 @@ import { withSecondChance } from '../secondChance.ts';
 import { fromConfiguration, planConfiguration } from './configurations.ts';
 import { toDriverNetwork } from './driverValues.ts';
 import { endpointNameOf, gatewayNetworkName } from './gateway.ts';
+import { emitNetworkEvent } from './networkEvents.ts';
 import { checkRequest, familiesOf, getDriver, type PoolSurroundings, planNetwork } from './networkPlan.ts';
 import type { NetworkTable } from './networkTable.ts';
 
@@ -118,7 +119,7 @@ export class LocalNetworks implements Networks {
     checkRequest(request);
     if (request.isConfigOnly) {
       const network = await this.#addConfiguration(request);
-      this.#emit('create', network);
+      emitNetworkEvent(this.#deps.events, 'create', network);
       return { network, warning: '' };
     }
     const driver = getDriver(this.#deps.drivers, request.driver);
@@ -142,7 +143,7 @@ export class LocalNetworks implements Networks {
         : fromConfiguration(request, this.#getConfiguration(request.configFrom));
     const options = { ...this.#deps.defaultOptions[driver.name], ...wanted.options };
     const network = await this.#add({ ...wanted, options }, driver, machine, false);
-    this.#emit('create', network);
+    emitNetworkEvent(this.#deps.events, 'create', network);
     return { network, warning: '' };
   }
 
@@ -187,7 +188,7 @@ export class LocalNetworks implements Networks {
         this.finishRemoval(network),
       ),
     );
-    this.#emit('destroy', network);
+    emitNetworkEvent(this.#deps.events, 'destroy', network);
   }
 
   /** Runs `work` while the network stands and nobody removes it. */
@@ -316,14 +317,5 @@ export class LocalNetworks implements Networks {
       destination !== undefined && isOnLink && destination.length > 0 ? [destination] : [],
     );
     return [...onLink, ...nameservers(resolvConf).map((ip) => prefixOf(ip, widthOf(ip.family)))];
-  }
-
-  #emit(action: string, network: Network): void {
-    this.#deps.events.emit({
-      type: 'network',
-      action,
-      actorId: network.id,
-      attributes: { name: network.name, type: network.driver },
-    });
   }
 }

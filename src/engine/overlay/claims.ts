@@ -6,11 +6,11 @@
 import { Events } from '../../base/events.ts';
 import { newId } from '../../base/ids.ts';
 import type { Logger } from '../../base/logger.ts';
+import { Pending } from '../../base/pending.ts';
 import type { EndpointClaim, SwarmNetworks } from '../../cluster/swarmNetworks.ts';
-import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type Mac, parseMac, randomMac } from '../../net/mac.ts';
 import type { AttachmentRequest, Container, Endpoint, EndpointId, Network, NetworkId } from '../model.ts';
-import { checkAttachment } from '../networks/attachmentCheck.ts';
+import { checkAttachment, refuseSecond } from '../networks/attachmentCheck.ts';
 import { dnsNamesOf } from '../networks/dnsNames.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import { toClaim } from './swarmRecords.ts';
@@ -46,7 +46,7 @@ export class SwarmClaims implements Disposable {
   readonly #listeners = new DisposableStack();
   /** Endpoints that need their network's table, by network. */
   readonly #users = new Map<NetworkId, Set<EndpointId>>();
-  readonly #pending = new Set<Promise<void>>();
+  readonly #pending = new Pending();
 
   constructor(deps: SwarmClaimsDependencies) {
     this.#deps = deps;
@@ -68,6 +68,10 @@ export class SwarmClaims implements Disposable {
   /** Networks whose tables this node needs. */
   get followed(): readonly NetworkId[] {
     return [...this.#users.keys()];
+  }
+
+  isFollowed(id: NetworkId): boolean {
+    return this.#users.has(id);
   }
 
   /** All of this node's endpoints on swarm networks. */
@@ -113,18 +117,14 @@ export class SwarmClaims implements Disposable {
 
   /** What was to be told has been, or waits for the next session with a manager. */
   async settled(): Promise<void> {
-    await Promise.all(this.#pending);
+    await this.#pending.settled();
   }
 
   async #claimOne(container: Container, network: Network, request: AttachmentRequest): Promise<Claimed> {
     const { table, swarm } = this.#deps;
     checkAttachment(request, network, table);
     const before = table.endpointsOfContainer(container.id).find(({ networkId }) => networkId === network.id);
-    if (before?.state === 'attached')
-      throw new LinkspanError(
-        'endpointExists',
-        `endpoint with name ${container.name} already exists in network ${network.name}`,
-      );
+    if (before?.state === 'attached') refuseSecond(container, network);
     const endpointId = before?.id ?? newId<'endpoint'>();
     const kept = before === undefined ? undefined : toClaim(before);
     // Another one for each start, so that an entry of an earlier one leads nowhere.
@@ -173,12 +173,11 @@ export class SwarmClaims implements Disposable {
   }
 
   #tell(telling: Promise<void>): void {
-    const pending = telling
-      .catch((error: unknown) =>
+    this.#pending.add(
+      telling.catch((error: unknown) =>
         this.#deps.logger.error({ err: error }, 'could not tell the swarm of an endpoint'),
-      )
-      .finally(() => this.#pending.delete(pending));
-    this.#pending.add(pending);
+      ),
+    );
   }
 
   #use({ id, networkId }: Pick<Endpoint, 'id' | 'networkId'>): void {

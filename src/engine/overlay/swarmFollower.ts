@@ -6,6 +6,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
+import { Pending } from '../../base/pending.ts';
 import type { SwarmEndpoint, SwarmNetwork, SwarmNetworks } from '../../cluster/swarmNetworks.ts';
 import type { NamedEndpoint } from '../../dns/names.ts';
 import type { Dns } from '../../dns/openDns.ts';
@@ -16,6 +17,7 @@ import { parseMac } from '../../net/mac.ts';
 import type { EventLog } from '../events.ts';
 import type { Network, NetworkId } from '../model.ts';
 import { toDriverNetwork } from '../networks/driverValues.ts';
+import { emitNetworkEvent } from '../networks/networkEvents.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import type { SwarmClaims } from './claims.ts';
 import { toNetwork } from './swarmRecords.ts';
@@ -25,7 +27,7 @@ export interface SwarmFollowerDependencies {
   readonly swarm: SwarmNetworks;
   /** False: what the swarm's networks are is not known now, so that none is taken for gone. */
   readonly isKnown: () => boolean;
-  readonly claims: Pick<SwarmClaims, 'events' | 'followed'>;
+  readonly claims: Pick<SwarmClaims, 'events' | 'followed' | 'isFollowed'>;
   readonly driver: Pick<
     OnDemandOverlay,
     'adopt' | 'setPeers' | 'addPeers' | 'removePeers' | 'forgetPeers' | 'removeNetwork'
@@ -50,7 +52,7 @@ export class SwarmFollower implements Disposable {
   /** Endpoints of other nodes that have names here, by network. */
   readonly #named = new Map<NetworkId, Set<string>>();
   readonly #retrying = new Set<NetworkId>();
-  readonly #pending = new Set<Promise<void>>();
+  readonly #pending = new Pending();
 
   constructor(deps: SwarmFollowerDependencies) {
     this.#deps = deps;
@@ -89,7 +91,7 @@ export class SwarmFollower implements Disposable {
 
   /** Resolves when all that was heard so far is done, or failed. */
   async settled(): Promise<void> {
-    await Promise.all(this.#pending);
+    await this.#pending.settled();
   }
 
   #listen(): void {
@@ -150,7 +152,7 @@ export class SwarmFollower implements Disposable {
     if (table.find(record.id) !== undefined) return;
     await table.putNetwork(record);
     logger.info({ network: record.name, id: record.id }, 'the swarm has a network');
-    events.emit(networkEvent('create', record));
+    emitNetworkEvent(events, 'create', record);
   }
 
   async #remove(id: NetworkId): Promise<void> {
@@ -162,14 +164,14 @@ export class SwarmFollower implements Disposable {
     this.#name(id, true, [], []);
     await table.delNetwork(network);
     logger.info({ network: network.name, id }, 'the swarm has a network no more');
-    events.emit(networkEvent('destroy', network));
+    emitNetworkEvent(events, 'destroy', network);
   }
 
   async #setAll(id: NetworkId): Promise<void> {
     const { table, swarm, driver, claims } = this.#deps;
     const network = table.find(id);
     if (network === undefined) return;
-    if (claims.followed.includes(id))
+    if (claims.isFollowed(id))
       await driver.setPeers(toDriverNetwork(network), this.#peersOf(swarm.peers(id)));
     else driver.forgetPeers(toDriverNetwork(network));
   }
@@ -226,8 +228,7 @@ export class SwarmFollower implements Disposable {
   }
 
   #begin(id: string, work: () => Promise<void>): void {
-    const pending = this.#attempt(id as NetworkId, work).finally(() => this.#pending.delete(pending));
-    this.#pending.add(pending);
+    this.#pending.add(this.#attempt(id as NetworkId, work));
   }
 
   /** In turn with all else of the network. Never rejects. */
@@ -268,10 +269,6 @@ export class SwarmFollower implements Disposable {
       await this.#setAll(id);
     } else if (this.#deps.isKnown()) await this.#remove(id);
   }
-}
-
-function networkEvent(action: string, { id, name, driver }: Network): Parameters<EventLog['emit']>[0] {
-  return { type: 'network', action, actorId: id, attributes: { name, type: driver } };
 }
 
 function addressesOf({

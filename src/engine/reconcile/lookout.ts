@@ -3,6 +3,7 @@
  * from names and numbers of links and namespaces to networks, endpoints and containers, kept up to date by the
  * records' events. Looks at nothing.
  */
+import { Numbering } from '../../base/numbering.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import type { KernelEvents, Link } from '../../kernel/kernel.ts';
 import type { ContainerId, Endpoint, EndpointId, Network, NetworkId } from '../model.ts';
@@ -40,11 +41,9 @@ export class Lookout implements Disposable {
   /** Names that our links had when they were last seen, by ifindex: a rename shows. */
   readonly #names = new Map<number, string>();
   readonly #ifindexes = new Map<string, number>();
-  /** Containers by the number of their sandbox, and the other way round. */
-  readonly #containers = new Map<number, ContainerId>();
-  readonly #numbers = new Map<ContainerId, number>();
-  /** Networks by the number of their own namespace. */
-  readonly #networksByNumber = new Map<number, NetworkId>();
+  /** Of sandboxes, and of networks' own namespaces. */
+  readonly #sandboxes = new Numbering<ContainerId>();
+  readonly #ownNamespaces = new Numbering<NetworkId>();
 
   constructor(table: NetworkTable, drivers: ReadonlyMap<string, Driver>) {
     this.#table = table;
@@ -112,23 +111,20 @@ export class Lookout implements Disposable {
 
   /** The container's sandbox has this number from now on. */
   noteNamespace(containerId: ContainerId, namespaceId: number): void {
-    this.#forgetNamespace(containerId);
-    this.#containers.set(namespaceId, containerId);
-    this.#numbers.set(containerId, namespaceId);
+    this.#sandboxes.note(containerId, namespaceId);
   }
 
   /** The network's own namespace has this number from now on. */
   noteNetworkNamespace(networkId: NetworkId, namespaceId: number): void {
-    this.#forgetNetworkNamespace(networkId);
-    this.#networksByNumber.set(namespaceId, networkId);
+    this.#ownNamespaces.note(networkId, namespaceId);
   }
 
   ofFarLoss({ namespaceId, isPairOnly }: KernelEvents['farLoss']): readonly Subject[] {
-    const networkId = this.#networksByNumber.get(namespaceId);
+    const networkId = this.#ownNamespaces.ownerOf(namespaceId);
     // The other ends of pairs are in sandboxes, and tell.
     if (networkId !== undefined && !isPairOnly)
       return [{ type: 'network', id: networkId }, ...this.#attachedTo(networkId)];
-    const containerId = this.#containers.get(namespaceId);
+    const containerId = this.#sandboxes.ownerOf(namespaceId);
     if (containerId === undefined) return [];
     // The other ends of pairs are here and tell, but for those that nothing is here of.
     return this.#table
@@ -140,7 +136,7 @@ export class Lookout implements Disposable {
   }
 
   ofFarRuleset({ namespaceId }: Pick<KernelEvents['farRuleset'], 'namespaceId'>): Subject | undefined {
-    const id = this.#containers.get(namespaceId);
+    const id = this.#sandboxes.ownerOf(namespaceId);
     return id === undefined ? undefined : { type: 'sandbox', id };
   }
 
@@ -176,7 +172,7 @@ export class Lookout implements Disposable {
     this.#ifindexes.set(name, ifindex);
     const port = this.#ports.get(name);
     if (peerNamespaceId === undefined || port === undefined) return;
-    if (this.#numbers.get(port.containerId) !== peerNamespaceId)
+    if (this.#sandboxes.numberOf(port.containerId) !== peerNamespaceId)
       this.noteNamespace(port.containerId, peerNamespaceId);
   }
 
@@ -233,22 +229,11 @@ export class Lookout implements Disposable {
       });
     if (before === undefined || after?.state === 'attached') return;
     const { containerId, networkId } = before;
-    if (this.#attachedTo(networkId).length === 0) this.#forgetNetworkNamespace(networkId);
+    // Of a bridge, which has none, nobody is counted.
+    const isNumbered = this.#ownNamespaces.numberOf(networkId) !== undefined;
+    if (isNumbered && this.#attachedTo(networkId).length === 0) this.#ownNamespaces.forget(networkId);
     const others = this.#table.endpointsOfContainer(containerId);
-    if (others.every(({ state }) => state !== 'attached')) this.#forgetNamespace(containerId);
-  }
-
-  /** The number may be another's already. */
-  #forgetNamespace(containerId: ContainerId): void {
-    const number = this.#numbers.get(containerId);
-    if (number === undefined) return;
-    this.#numbers.delete(containerId);
-    if (this.#containers.get(number) === containerId) this.#containers.delete(number);
-  }
-
-  #forgetNetworkNamespace(networkId: NetworkId): void {
-    for (const [number, id] of this.#networksByNumber)
-      if (id === networkId) this.#networksByNumber.delete(number);
+    if (others.every(({ state }) => state !== 'attached')) this.#sandboxes.forget(containerId);
   }
 
   #dropName(names: Map<string, unknown>, name: string): void {
