@@ -19,6 +19,7 @@ import { after, before, test } from 'node:test';
 import { silentLogger } from '../../src/base/logger.ts';
 import { openSeam } from '../../src/base/seam.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
+import { taskStatus } from '../../src/runtime/containerd/messages.ts';
 import { type ContainerdRuntime, openRuntime } from '../../src/runtime/containerd/openRuntime.ts';
 import type { OciSpec, StdioPaths } from '../../src/runtime/runtime.ts';
 import { buildBusyboxRootfs } from '../../src/frontends/lab/busyboxImage.ts';
@@ -163,6 +164,31 @@ test('remove ends a paused task and a created one', async () => {
   assert.equal((await runtime.list())[0]?.task?.status, 'created');
   await runtime.remove('created');
   assert.deepEqual(await runtime.list(), []);
+});
+
+test('a sweep for lost shims spares a task that is created while it looks', async () => {
+  await prepareBusybox('swept');
+  const { client } = runtime;
+  const created = Promise.withResolvers<void>();
+  const calls = client as { call: (method: string, request: object) => Promise<unknown> };
+  const before = calls.call;
+  // Between its list of tasks and its list of shims the task comes, whole.
+  calls.call = async (method, request) => {
+    const answer = await before.call(client, method, request);
+    if (method === 'Tasks.List') await created.promise;
+    return answer;
+  };
+  try {
+    const sweeping = runtime.sweep();
+    await run('swept', ['sleep', '1000']);
+    created.resolve();
+    await sweeping;
+  } finally {
+    calls.call = before;
+  }
+  const { tasks } = await client.call('Tasks.List', {});
+  assert.equal(tasks.find(({ id }) => id === 'swept')?.status, taskStatus.running);
+  await runtime.remove('swept');
 });
 
 test('a new client adopts what runs, after the old one went away', async () => {
