@@ -334,6 +334,29 @@ test('a session tells what the node has: the manager drops what it has not, writ
   assert.deepEqual((await world.holders(id)).length, 2);
 });
 
+test('a container that starts again while the session is a new one is up for the swarm', async () => {
+  await using world = await World.open();
+  const a = await world.addNode('a');
+  const id = await world.create('n', 1);
+  const isUp = (): boolean | undefined => world.book.states.get(id)?.feed.rows.get('e1')?.isUp;
+  await a.networks.claim(claimOf(id, 'e1'));
+  a.own = [claimOf(id, 'e1', { isUp: false, ipv4: '10.0.1.2' })];
+  await world.connect(a);
+  assert.equal(isUp(), true, 'claimed in this life, and not yet written down');
+  await a.networks.amend(a.own);
+  assert.equal(isUp(), false);
+  await world.connect(a);
+  assert.equal(isUp(), false);
+
+  // A sync that begins while the claim is on its way has read an older record.
+  const claiming = a.networks.claim(claimOf(id, 'e1', { ipv4: '10.0.1.2' }));
+  const connecting = world.connect(a);
+  await Promise.all([claiming, connecting]);
+  assert.equal(isUp(), true);
+  await world.connect(a);
+  assert.equal(isUp(), true);
+});
+
 test('an endpoint that has other addresses than its row gets those that it has', async () => {
   await using world = await World.open();
   const a = await world.addNode('a');

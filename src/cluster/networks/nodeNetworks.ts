@@ -411,11 +411,16 @@ export class NodeNetworks implements SwarmNetworks {
   }
 
   #sync(session: Session): void {
-    const claims = new Map<string, EndpointClaim>(this.#claimed);
+    // What is being claimed is said by its claim, which may have left before this.
+    const claims = new Map([...this.#claimed].filter(([key]) => !this.#claiming.has(key)));
     for (const claim of this.#deps.ownEndpoints()) {
-      claims.set(keyOf(claim), claim);
+      const key = keyOf(claim);
+      // Claimed for a start that the engine is about to write down; where that fails, it is amended.
+      const isStarting = !claim.isUp && claims.get(key)?.isUp === true;
+      if (isStarting || this.#claiming.has(key)) continue;
+      claims.set(key, claim);
       // From now on the engine says.
-      this.#claimed.delete(keyOf(claim));
+      this.#claimed.delete(key);
     }
     const keep = namesOf([...this.#claiming.values()]).slice(0, maxPartRows);
     const all = parts([...claims.values()]);
