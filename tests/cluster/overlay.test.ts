@@ -203,6 +203,27 @@ for (const [name, program] of commandLines) {
       assert.deepEqual(c.overlays(), [], 'nothing of it is left where no container is');
     });
 
+    test('a network that only stopped containers are on can be removed; they do not start then', async () => {
+      await say(a, 'network', 'create', '-d', 'overlay', 'gone');
+      await run(a, 'idle', 'gone');
+      await run(b, 'busy', 'gone');
+      await a.cli(['stop', '-t', '0', 'idle']);
+      await a.cli(['network', 'rm', 'gone'], { exitCode: 1, stderr: /is in use by task/ });
+      await b.cli(['stop', '-t', '0', 'busy']);
+      await a.cli(['network', 'rm', 'gone']);
+      const isGone = async (): Promise<boolean> =>
+        !(await say(b, 'network', 'ls', '--format', '{{.Name}}')).includes('gone');
+      assert.ok(await eventually(isGone, 2000));
+      for (const [host, one] of [
+        [a, 'idle'],
+        [b, 'busy'],
+      ] as const) {
+        await host.cli(['start', one], { exitCode: 1, stderr: /network gone not found/ });
+        assert.deepEqual(host.overlays().length, 1, 'that of mynet');
+        await host.cli(['rm', one]);
+      }
+    });
+
     if (isDocker) {
       test('one that refuses containers does so with Docker’s text', async () => {
         await say(a, 'network', 'create', '-d', 'overlay', '-o', 'linkspan.attachable=false', 'closed');

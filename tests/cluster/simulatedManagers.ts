@@ -1,10 +1,12 @@
 /*
  * Several managers that write to one store and never tell each other: what each believes is old. Checked at every commit:
- * what must hold of allocation, and that who was given an address has it until he lets go.
+ * what must hold of allocation, and that who was given an address has it until he lets go, or has stopped on a network
+ * that goes.
  */
 import assert from 'node:assert/strict';
 import { EndpointBook, type Writer } from '../../src/cluster/networks/endpointBook.ts';
 import { NetworkBook } from '../../src/cluster/networks/networkBook.ts';
+import type { NetworkRecord } from '../../src/cluster/networks/records.ts';
 import type { SwarmEndpoint, SwarmNetworkSpec, SwarmSurroundings } from '../../src/cluster/swarmNetworks.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
 import { checkAllocation } from './checkAllocation.ts';
@@ -69,6 +71,12 @@ export class SimulatedManagers {
       if (held === undefined) return;
       this.#held.delete(held.endpointId);
       this.#do(() => endpoints.release('a', [held], writer));
+    } else if (op === 'stop') {
+      if (held?.isUp !== true) return;
+      const stopped = { ...held, isUp: false };
+      this.#held.set(held.endpointId, stopped);
+      const { nodeId: _node, revision: _revision, ...claim } = stopped;
+      this.#do(() => endpoints.claim('a', claim, writer));
     } else {
       const endpointId = `e${this.#count++}`;
       const base = network.pools[0]?.subnet.split('/')[0]?.replace(/\d+$/, '') ?? '';
@@ -100,12 +108,18 @@ export class SimulatedManagers {
     checkAllocation(this.#disk);
     for (const row of this.#held.values()) {
       const entry = this.#disk.entries.get(`cluster/endpoints/${row.networkId}/${row.endpointId}`);
+      if (!row.isUp && this.#isGoing(row.networkId)) continue;
       assert.equal(
         (entry?.value as SwarmEndpoint | undefined)?.ipv4,
         row.ipv4,
         'who has an address keeps it',
       );
     }
+  }
+
+  #isGoing(networkId: string): boolean {
+    const entry = this.#disk.entries.get(`cluster/networks/${networkId}`);
+    return (entry?.value as NetworkRecord | undefined)?.isRemoving !== false;
   }
 
   #guarded(check: () => void): void {

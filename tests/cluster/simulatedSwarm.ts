@@ -10,6 +10,7 @@ import { silentLogger } from '../../src/base/logger.ts';
 import { Roster } from '../../src/cluster/membership/roster.ts';
 import { NetworkBook } from '../../src/cluster/networks/networkBook.ts';
 import { NodeNetworks } from '../../src/cluster/networks/nodeNetworks.ts';
+import type { NetworkRecord } from '../../src/cluster/networks/records.ts';
 import { TableServer } from '../../src/cluster/networks/tableServer.ts';
 import type { EndpointClaim, SwarmEndpoint, SwarmNetworkSpec } from '../../src/cluster/swarmNetworks.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
@@ -172,10 +173,26 @@ export class SimulatedSwarm {
   amend(who: number, which: number): void {
     const host = this.#host(who);
     const record = this.#pickRecord(host, which);
-    if (record === undefined) return;
+    const { daemon } = host;
+    if (record === undefined || daemon === undefined) return;
     const next = { ...record, isUp: !record.isUp };
-    host.records.set(keyOf(record), next);
-    void this.#expecting(async () => await host.daemon?.networks.amend([next]));
+    void this.#expecting(async () => {
+      // What has stopped asks before it starts: its network may be gone.
+      if (next.isUp) {
+        await daemon.networks.claim(next);
+        await this.time.sleep(this.time.chance() * (this.time.chance() < 0.3 ? 3000 : 20));
+      }
+      if (host.daemon !== daemon) return;
+      const now = host.records.get(keyOf(record));
+      if (now === undefined) await daemon.networks.release([record]);
+      else if (now !== record) await daemon.networks.amend([now]);
+      if (now !== record) return;
+      this.#guarded(() => {
+        host.records.set(keyOf(record), next);
+        this.#checkLives();
+      });
+      if (!next.isUp) await daemon.networks.amend([next]);
+    });
   }
 
   follow(who: number, which: number): void {
@@ -189,10 +206,7 @@ export class SimulatedSwarm {
   unfollow(who: number, which: number): void {
     const host = this.#host(who);
     const id = [...host.followed][which % Math.max(1, host.followed.size)];
-    if (host.daemon === undefined || id === undefined) return;
-    host.followed.delete(id);
-    host.told.delete(id);
-    host.daemon.networks.unfollow(id);
+    if (host.daemon !== undefined && id !== undefined) this.#unfollow(host, host.daemon.networks, id);
   }
 
   breakLink(who: number, isByManager: boolean): void {
@@ -313,7 +327,7 @@ export class SimulatedSwarm {
     assert.ok(this.#saidIn.get(endpointId)?.has(node.epoch), 'an earlier session writes nothing');
   }
 
-  /** No address lives twice, and what lives has its row. */
+  /** No address lives twice, and what lives has its row; what has stopped has it while there is a network. */
   #checkLives(): void {
     const seen = new Map<string, string>();
     for (const { id, records } of this.#hosts)
@@ -321,6 +335,7 @@ export class SimulatedSwarm {
         const address = `${record.networkId} ${record.ipv4}`;
         assert.equal(seen.get(address), undefined, `${address} lives twice`);
         seen.set(address, record.endpointId);
+        if (!record.isUp && this.#isGoing(record.networkId)) continue;
         const row = this.#disk.entries.get(`cluster/endpoints/${keyOf(record)}`)?.value as
           | SwarmEndpoint
           | undefined;
@@ -330,6 +345,11 @@ export class SimulatedSwarm {
           `${record.endpointId} lives and has its row`,
         );
       }
+  }
+
+  #isGoing(networkId: string): boolean {
+    const entry = this.#disk.entries.get(`cluster/networks/${networkId}`);
+    return (entry?.value as NetworkRecord | undefined)?.isRemoving !== false;
   }
 
   #remember(networkId: string): void {
@@ -408,18 +428,24 @@ export class SimulatedSwarm {
       this.killDaemon(this.#hosts.indexOf(host));
       return;
     }
+    this.#forgetGone(host, networks);
     networks.start();
     for (const id of host.followed) this.#followNow(host, networks, id);
     this.#connectLater(host);
   }
 
   #listen(host: Host, networks: NodeNetworks): void {
-    networks.events.on('refused', ({ endpointId, message }) =>
+    networks.events.on('refused', ({ networkId, endpointId, message }) =>
       this.#guarded(() => {
-        if (host.daemon?.networks === networks && !host.isRemoved)
-          assert.fail(`${host.id} is refused what it has: ${endpointId}: ${message}`);
+        const record = [...host.records.values()].find((one) => one.endpointId === endpointId);
+        if (host.daemon?.networks !== networks || host.isRemoved) return;
+        if (record?.isUp !== true && this.#isGoing(networkId)) return;
+        assert.fail(`${host.id} is refused what it has: ${endpointId}: ${message}`);
       }),
     );
+    networks.events.on('networks', () => {
+      if (host.daemon?.networks === networks) this.#forgetGone(host, networks);
+    });
     networks.events.on('peers', ({ networkId, isSnapshot, added, removed }) =>
       this.#guarded(() => {
         if (host.daemon?.networks !== networks) return;
@@ -437,6 +463,23 @@ export class SimulatedSwarm {
         );
       }),
     );
+  }
+
+  /** As an engine does: what is on a network that is gone. */
+  #forgetGone(host: Host, daemon: NodeNetworks): void {
+    const isGone = (networkId: string): boolean => !daemon.networks.some(({ id }) => id === networkId);
+    for (const [key, record] of host.records)
+      if (!record.isUp && isGone(record.networkId)) {
+        host.records.delete(key);
+        void this.#expecting(() => daemon.release([record]));
+      }
+    for (const id of host.followed) if (isGone(id)) this.#unfollow(host, daemon, id);
+  }
+
+  #unfollow(host: Host, daemon: NodeNetworks, id: string): void {
+    host.followed.delete(id);
+    host.told.delete(id);
+    daemon.unfollow(id);
   }
 
   #followNow(host: Host, networks: NodeNetworks, id: string): void {

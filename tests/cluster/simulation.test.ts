@@ -106,7 +106,16 @@ test(`${histories} histories`, { timeout: 60_000 + histories * 1000 }, async () 
 });
 
 const anyManagerStep = fc.tuple(
-  fc.constantFrom('claim', 'claim', 'claimByName', 'release', 'createNetwork', 'removeNetwork', 'restart'),
+  fc.constantFrom(
+    'claim',
+    'claim',
+    'claimByName',
+    'release',
+    'stop',
+    'createNetwork',
+    'removeNetwork',
+    'restart',
+  ),
   fc.nat(2),
   fc.nat(9),
   fc.constantFrom(0, 0, 0, 1, 3, 50),

@@ -12,6 +12,7 @@ import type { SwarmNetwork, SwarmNetworkSpec, SwarmSurroundings } from '../swarm
 import { NetworkState, type StateDependencies } from './networkState.ts';
 import {
   allocationKey,
+  type EndpointRecord,
   endpointsPrefix,
   epochKey,
   firstWrites,
@@ -24,6 +25,7 @@ import {
   vniKey,
   writesOf,
 } from './records.ts';
+import { dropStopped } from './stoppedEndpoints.ts';
 
 export interface BookDependencies extends StateDependencies {
   readonly pools: Pick<SwarmRecord, 'addressPools' | 'subnetLength'>;
@@ -205,16 +207,18 @@ export class NetworkBook implements Disposable {
     return done.ok;
   }
 
-  /** Of a network that is marked. False, and no mark, if an endpoint came before the mark did. */
+  /** Of a network that is marked. False, and no mark, if an endpoint came up before the mark did. */
   async #finishRemoval(id: string): Promise<boolean> {
     const state = this.#states.get(id);
     if (state === undefined) return true;
     const { store } = this.deps;
-    const { entries } = await store.list(endpointsPrefix(id));
-    if (entries.length > 0) {
+    const rows = (await store.list(endpointsPrefix(id))).entries.map(({ value }) => value as EndpointRecord);
+    if (rows.some(({ isUp }) => isUp)) {
       await this.#mark(state, false);
       return false;
     }
+    const isClear = await dropStopped(store, { id, revision: state.record.revision }, rows);
+    if (!isClear && (await state.reload())) return false;
     const rests = (await store.list(freedPrefix(id))).entries;
     for (let i = 0; i < rests.length; i += mostWrites)
       await store.txn({
@@ -278,7 +282,7 @@ export class NetworkBook implements Disposable {
 
 /** Docker's text for a network with tasks; ours have containers. */
 function checkUnused({ network, feed }: NetworkState): void {
-  const [row] = feed.rows.values();
+  const row = [...feed.rows.values()].find(({ isUp }) => isUp);
   if (row !== undefined)
     throw new LinkspanError(
       'swarmNetworkInUse',

@@ -121,12 +121,16 @@ export class SwarmFollower implements Disposable {
       }),
     );
     this.#listeners.use(
-      swarm.events.on('refused', ({ networkId, endpointId, message }) =>
+      swarm.events.on('refused', ({ networkId, endpointId, message }) => {
+        const network = networkId as NetworkId;
+        const endpoint = this.#deps.table.endpointsOf(network).find(({ id }) => id === endpointId);
+        // One that has stopped goes with its network, or asks for an address when it starts.
+        if (this.#deps.table.find(network) === undefined || endpoint?.state === 'reserved') return;
         this.#deps.logger.error(
           { network: networkId, endpoint: endpointId },
           `the swarm refuses an endpoint of this node: ${message}; restart its container`,
-        ),
-      ),
+        );
+      }),
     );
     this.#listeners.use(
       dns.events.on('lost', () => {
