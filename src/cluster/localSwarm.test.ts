@@ -489,6 +489,14 @@ class SharedStore implements SwarmStores {
             write: write.map((one) => ({ ...one, key: at(one.key) })),
           }),
         ),
+      watch: (prefix, hear) =>
+        store.watch(at(prefix), ({ put, del, ...rest }) =>
+          hear({
+            ...rest,
+            put: put.map((one) => ({ ...one, key: one.key.slice(at('').length) })),
+            del: del.map((key) => key.slice(at('').length)),
+          }),
+        ),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
   }

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { openSeam, parseFaultPlan, Seam } from '../base/seam.ts';
 import { hasCode } from '../errors/linkspanError.ts';
 import { openSqliteStore } from './sqliteStore.ts';
+import type { StoreChange } from './store.ts';
 
 function temporaryFile(): { path: string } & Disposable {
   const folder = mkdtempSync(join(tmpdir(), 'linkspan-store-'));
@@ -128,4 +129,25 @@ test('an injected disk failure leaves the store as it was and usable', async () 
   );
   assert.equal((await store.get('a'))?.value, 1);
   assert.ok((await store.txn({ write: [{ key: 'a', put: 3 }] })).ok);
+});
+
+test('whoever watches is told all again after a transaction that failed', async () => {
+  using file = temporaryFile();
+  const seam = new Seam(parseFaultPlan('ENOSPC@2'));
+  await using store = await openSqliteStore(file.path, seam);
+  seam.arm();
+  const heard: StoreChange[] = [];
+  using _ = store.watch('k/', (change) => heard.push(change));
+  await store.txn({ write: [{ key: 'k/a', put: 1 }] });
+  await assert.rejects(store.txn({ write: [{ key: 'k/a', put: 2 }] }));
+  await store.txn({ write: [{ key: 'k/b', put: 3 }] });
+  assert.deepEqual(
+    heard.map(({ isAll, put, revision }) => [isAll, revision, put.map(({ key, value }) => [key, value])]),
+    [
+      [true, 0, []],
+      [false, 1, [['k/a', 1]]],
+      [true, 1, [['k/a', 1]]],
+      [false, 2, [['k/b', 3]]],
+    ],
+  );
 });

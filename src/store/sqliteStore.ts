@@ -6,9 +6,10 @@ import { dirname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Seam } from '../base/seam.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
-import type { Entry, Store, Txn, TxnResult } from './store.ts';
+import type { Entry, Store, StoreChange, Txn, TxnResult } from './store.ts';
 import type {
   RawEntry,
+  RawTxn,
   StoreAnswer,
   StoreCall,
   StoreGreeting,
@@ -16,6 +17,7 @@ import type {
   StoreRequest,
   StoreWorkerData,
 } from './storeProtocol.ts';
+import { type Watcher, Watchers } from './watchers.ts';
 
 function workerUrl(): URL {
   // From source the worker is TypeScript beside this file; in a bundle it is a bundle beside this one.
@@ -26,9 +28,19 @@ function toEntry({ key, json, revision }: RawEntry): Entry {
   return { key, value: JSON.parse(json) as unknown, revision };
 }
 
+/** Before a list that failed is asked for again. */
+const againMs = 1000;
+
+/** A call under way. The worker answers in order, so what is done here and at once is done in order. */
+interface Call {
+  readonly answered: (answer: StoreAnswer) => void;
+  readonly failed: (error: LinkspanError) => void;
+}
+
 class SqliteStore implements Store {
   readonly #worker: Worker;
-  readonly #pending = new Map<number, PromiseWithResolvers<StoreAnswer>>();
+  readonly #pending = new Map<number, Call>();
+  readonly #watchers = new Watchers();
   #lastCall = 0;
   #failure: Error | undefined;
 
@@ -50,15 +62,35 @@ class SqliteStore implements Store {
     return { revision: answer.revision, entries: answer.entries.map(toEntry) };
   }
 
-  async txn(txn: Txn): Promise<TxnResult> {
+  txn(txn: Txn): Promise<TxnResult> {
     const write = txn.write.map((w) => ({
       key: w.key,
       json: 'put' in w ? JSON.stringify(w.put) : undefined,
     }));
     const { compare = [], survives = 'machine' } = txn;
-    const answer = await this.#ask({ op: 'txn', compare, write, survives });
-    if (answer.op !== 'txn') throw new LinkspanError('store', 'the store worker answered another question');
-    return answer.revision === undefined ? { ok: false } : { ok: true, revision: answer.revision };
+    const { promise, resolve, reject } = Promise.withResolvers<TxnResult>();
+    this.#call(
+      { op: 'txn', compare, write, survives },
+      {
+        answered: (answer) => {
+          const revision = answer.op === 'txn' ? answer.revision : undefined;
+          if (revision !== undefined) this.#tell(revision, write);
+          resolve(revision === undefined ? { ok: false } : { ok: true, revision });
+        },
+        failed: (error) => {
+          // It may have been done.
+          for (const watcher of this.#watchers) this.#tellAll(watcher);
+          reject(error);
+        },
+      },
+    );
+    return promise;
+  }
+
+  watch(prefix: string, hear: (change: StoreChange) => void): Disposable {
+    const watcher = this.#watchers.add(prefix, hear);
+    this.#tellAll(watcher);
+    return watcher;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -69,26 +101,55 @@ class SqliteStore implements Store {
   }
 
   #ask(request: StoreRequest): Promise<StoreAnswer> {
-    if (this.#failure !== undefined)
-      return Promise.reject(new LinkspanError('store', `the store is closed: ${this.#failure.message}`));
-    const call = ++this.#lastCall;
-    const pending = Promise.withResolvers<StoreAnswer>();
-    this.#pending.set(call, pending);
-    this.#worker.postMessage({ call, request } satisfies StoreCall);
-    return pending.promise;
+    const { promise, resolve, reject } = Promise.withResolvers<StoreAnswer>();
+    this.#call(request, { answered: resolve, failed: reject });
+    return promise;
+  }
+
+  #call(request: StoreRequest, call: Call): void {
+    if (this.#failure !== undefined) {
+      call.failed(new LinkspanError('store', `the store is closed: ${this.#failure.message}`));
+      return;
+    }
+    const id = ++this.#lastCall;
+    this.#pending.set(id, call);
+    this.#worker.postMessage({ call: id, request } satisfies StoreCall);
+  }
+
+  #tell(revision: number, writes: RawTxn['write']): void {
+    const watched = writes.filter(({ key }) => this.#watchers.isWatched(key));
+    this.#watchers.tell(
+      revision,
+      watched.map(({ key, json }) =>
+        json === undefined ? { key } : { key, entry: toEntry({ key, json, revision }) },
+      ),
+    );
+  }
+
+  #tellAll(watcher: Watcher): void {
+    if (this.#failure !== undefined || watcher.isOver) return;
+    this.#call(
+      { op: 'list', prefix: watcher.prefix },
+      {
+        answered: (answer) => {
+          if (answer.op === 'list') watcher.tellAll(answer.revision, answer.entries.map(toEntry));
+        },
+        failed: () => void setTimeout(() => this.#tellAll(watcher), againMs).unref(),
+      },
+    );
   }
 
   #settle(reply: StoreReply): void {
     const pending = this.#pending.get(reply.call);
     this.#pending.delete(reply.call);
-    if ('answer' in reply) pending?.resolve(reply.answer);
-    else pending?.reject(new LinkspanError('store', `the store refused a change: ${reply.error}`));
+    if ('answer' in reply) pending?.answered(reply.answer);
+    else pending?.failed(new LinkspanError('store', `the store refused a change: ${reply.error}`));
   }
 
   #fail(error: Error): void {
     this.#failure ??= error;
     for (const pending of this.#pending.values())
-      pending.reject(new LinkspanError('store', `the store failed: ${error.message}`, { cause: error }));
+      pending.failed(new LinkspanError('store', `the store failed: ${error.message}`, { cause: error }));
     this.#pending.clear();
   }
 }

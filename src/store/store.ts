@@ -36,10 +36,39 @@ export interface Txn {
 
 export type TxnResult = { readonly ok: true; readonly revision: number } | { readonly ok: false };
 
+/** What a watch tells. */
+export interface StoreChange {
+  /** All that is below the prefix now is in `put`; otherwise what one transaction changed. */
+  readonly isAll: boolean;
+  readonly revision: number;
+  readonly put: readonly Entry[];
+  /** Keys; empty where `isAll`. */
+  readonly del: readonly string[];
+}
+
+/**
+ * Keys that are there while this program lives, and gone at most 15 seconds after it died. Set and deleted in the
+ * background, again and again until it works; all put again when the lease was lost.
+ */
+export interface LiveKeys {
+  set(key: string, value: unknown): void;
+  /** What this program set; another's value below this key stays. */
+  delete(key: string): void;
+}
+
 export interface Store extends AsyncDisposable {
   get(key: string): Promise<Entry | undefined>;
   /** All entries whose key starts with `prefix`, in key order, at one revision. */
   list(prefix: string): Promise<{ readonly revision: number; readonly entries: readonly Entry[] }>;
   /** Atomic; durable when it resolves, as `survives` says. Rejects with code `store` when the disk refuses. */
   txn(txn: Txn): Promise<TxnResult>;
+  /**
+   * First all that is below `prefix`, then each transaction's changes in order of revision, one call per transaction that
+   * touched it; all again where some were missed. A transaction of this store that resolved has been told before it
+   * resolves only with SQLite; with etcd it comes by itself, soon. Goes on by itself until disposed, or until the store
+   * is. `hear` does not throw.
+   */
+  watch(prefix: string, hear: (change: StoreChange) => void): Disposable;
+  /** Absent where one program has the store for itself. */
+  readonly live?: LiveKeys;
 }

@@ -17,6 +17,7 @@ import { openSqliteStore } from '../../src/store/sqliteStore.ts';
 import type { Store } from '../../src/store/store.ts';
 import { eventually } from '../compat/command.ts';
 import { Etcd } from './etcd.ts';
+import { Hearer } from './hearer.ts';
 
 type Client = EtcdClient;
 
@@ -165,6 +166,69 @@ for (const [name, open] of stores) {
       await writing;
     });
 
+    test('a watch tells all that is there, then each transaction that touches it, by itself', async () => {
+      await using store = await open();
+      const put = (key: string, value: unknown) => ({ key, put: value });
+      await store.txn({ write: [put('n/a', 1), put('n/b', 1), put('m/x', 1)] });
+      await using heard = await Hearer.start(store, 'n/');
+      using deaf = store.watch('n/', () => assert.fail('it was disposed'));
+      deaf[Symbol.dispose]();
+      const first = await store.txn({ write: [put('n/c', 1), { key: 'n/a', del: true }, put('m/y', 1)] });
+      if (name === 'SQLite')
+        assert.equal(heard.changes.length, 2, 'it is told before the transaction resolves');
+      await store.txn({ write: [put('m/x', 2)] });
+      await store.txn({ compare: [{ key: 'n/c', is: 'absent' }], write: [put('n/c', 2)] });
+      const last = await store.txn({
+        write: [put('n/c', 3), { key: 'n/b', del: true }, put('n/c', { v: 4 })],
+      });
+      assert.ok(first.ok && last.ok);
+      await heard.until(last.revision);
+      assert.deepEqual(
+        heard.changes.map(({ isAll, put, del }) => [isAll, put.map(({ key, value }) => [key, value]), del]),
+        [
+          [
+            true,
+            [
+              ['n/a', 1],
+              ['n/b', 1],
+            ],
+            [],
+          ],
+          [false, [['n/c', 1]], ['n/a']],
+          [false, [['n/c', { v: 4 }]], ['n/b']],
+        ],
+      );
+      assert.deepEqual(
+        heard.changes.slice(1).map(({ revision }) => revision),
+        [first.revision, last.revision],
+      );
+      await heard.assertKnows();
+    });
+
+    test('of what is written while a watch begins nothing is missed and nothing is told twice', async () => {
+      await using store = await open();
+      const write = (i: number) =>
+        store.txn({
+          write: [
+            { key: `k/${i % 7}`, put: i },
+            { key: `j/${i}`, put: i },
+          ],
+        });
+      const before = Array.from({ length: 30 }, (_, i) => write(i));
+      const hearing = Hearer.start(store, 'k/');
+      const after = Array.from({ length: 30 }, (_, i) => write(30 + i));
+      await using heard = await hearing;
+      const done = await Promise.all([...before, ...after]);
+      const revisions = done.map((one) => (one.ok ? one.revision : 0)).toSorted((a, b) => a - b);
+      await heard.until(revisions.at(-1) ?? 0);
+      const [all, ...rest] = heard.changes.map(({ revision }) => revision);
+      assert.deepEqual(
+        rest,
+        revisions.filter((revision) => revision > (all ?? 0)),
+      );
+      await heard.assertKnows();
+    });
+
     test('a failed step writes nothing and spoils nothing', async () => {
       const seam = new Seam(parseFaultPlan('ENOSPC@2'));
       await using store = await open(seam);
@@ -242,7 +306,9 @@ describe('store: etcd itself', () => {
     const prefix = `/linkspan/v1/test${count}/`;
     for (let i = 0; i < 5; i += 1) await written.txn({ write: [{ key: `k/${i}`, put: i }] });
     let calls = 0;
-    const compacting: Pick<Client, 'call'> = {
+    const compacting: Pick<Client, 'call' | 'stream' | 'clock'> = {
+      clock: systemClock,
+      stream: (...all) => client.stream(...all),
       call: async (method, request) => {
         calls += 1;
         if (calls === 2) {

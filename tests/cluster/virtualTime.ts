@@ -6,7 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../src/base/clock.ts';
 import type { Link } from '../../src/cluster/networks/link.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
-import type { Compare, Entry, Store, Txn, TxnResult } from '../../src/store/store.ts';
+import type { Compare, Entry, Store, StoreChange, Txn, TxnResult } from '../../src/store/store.ts';
 
 interface Step {
   readonly atMs: number;
@@ -150,6 +150,11 @@ export class SimulatedStore implements Store {
 
   txn(txn: Txn): Promise<TxnResult> {
     return this.#ask(() => this.#disk.apply(txn));
+  }
+
+  /** Nobody here watches yet. */
+  watch(_prefix: string, _hear: (change: StoreChange) => void): Disposable {
+    throw new Error('a simulated store cannot be watched');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

@@ -6,7 +6,8 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus, OciSpec, Runtime, RuntimeContainer, StdioPaths } from '../../runtime/runtime.ts';
-import type { Entry, Store, Txn, TxnResult } from '../../store/store.ts';
+import type { Entry, Store, StoreChange, Txn, TxnResult } from '../../store/store.ts';
+import { Watchers } from '../../store/watchers.ts';
 import type {
   AttachmentRequest,
   Binding,
@@ -22,6 +23,7 @@ export class MemoryStore implements Store {
   readonly entries: Map<string, Entry> = new Map();
   /** Every value ever written, oldest first: the durable steps. */
   readonly history: { readonly key: string; readonly value: unknown }[] = [];
+  readonly #watchers = new Watchers();
   #revision = 0;
 
   get(key: string): Promise<Entry | undefined> {
@@ -29,8 +31,7 @@ export class MemoryStore implements Store {
   }
 
   list(prefix: string): Promise<{ readonly revision: number; readonly entries: readonly Entry[] }> {
-    const entries = [...this.entries.values()].filter(({ key }) => key.startsWith(prefix));
-    return Promise.resolve({ revision: this.#revision, entries });
+    return Promise.resolve({ revision: this.#revision, entries: this.#below(prefix) });
   }
 
   txn(txn: Txn): Promise<TxnResult> {
@@ -43,7 +44,25 @@ export class MemoryStore implements Store {
         this.history.push({ key: write.key, value });
       }
     }
-    return Promise.resolve({ ok: true, revision: this.#revision });
+    const revision = this.#revision;
+    this.#watchers.tell(
+      revision,
+      txn.write.map(({ key }) => {
+        const entry = this.entries.get(key);
+        return entry === undefined ? { key } : { key, entry };
+      }),
+    );
+    return Promise.resolve({ ok: true, revision });
+  }
+
+  watch(prefix: string, hear: (change: StoreChange) => void): Disposable {
+    const watcher = this.#watchers.add(prefix, hear);
+    queueMicrotask(() => watcher.tellAll(this.#revision, this.#below(prefix)));
+    return watcher;
+  }
+
+  #below(prefix: string): readonly Entry[] {
+    return [...this.entries.values()].filter(({ key }) => key.startsWith(prefix));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

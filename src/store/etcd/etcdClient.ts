@@ -1,6 +1,7 @@
 /*
  * Calls to an etcd of one or several members: connects by itself and again, and asks another member where one does not
  * answer. Reads are asked again until their time is over; writes never are, since nobody knows whether they were done.
+ * Streams end with their connection: who opened one opens another.
  * @grpc/grpc-js is loaded when a client is opened.
  */
 import { isIP } from 'node:net';
@@ -9,7 +10,7 @@ import type * as Grpc from '@grpc/grpc-js';
 import type { Clock } from '../../base/clock.ts';
 import { openWire, type Wire } from '../../codec/protobuf/wire.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
-import { type EtcdMethods, etcdSchema } from './schema.ts';
+import { type EtcdMethods, type EtcdStreams, etcdSchema } from './schema.ts';
 
 export interface EtcdTls {
   /** PEM; absent = the certificates that Node trusts. */
@@ -43,6 +44,12 @@ const channelOptions = {
   'grpc.min_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 500,
   'grpc.max_receive_message_length': 32 << 20,
+  // Members share no connection, so that closing one closes it.
+  'grpc.use_local_subchannel_pool': 1,
+  // A connection that died silently is noticed, while there is a stream. etcd hangs up on who pings without one, or at
+  // less than 5 s (--grpc-keepalive-min-time).
+  'grpc.keepalive_time_ms': 6000,
+  'grpc.keepalive_timeout_ms': 5000,
 } as const;
 
 interface Libraries {
@@ -50,22 +57,29 @@ interface Libraries {
   readonly wire: Wire;
 }
 
-/** A refusal by etcd itself: `compacted` where a revision is no longer there. */
+/** A refusal by etcd itself: `compacted` where a revision is no longer there, `notFound` where a lease or member is not. */
 export class EtcdRefusal extends LinkspanError {
-  readonly isCompacted: boolean;
-  constructor(text: string, isCompacted: boolean) {
+  readonly reason: 'compacted' | 'notFound' | undefined;
+  constructor(text: string, reason?: 'compacted' | 'notFound') {
     super('store', `etcd refused: ${text}`);
-    this.isCompacted = isCompacted;
+    this.reason = reason;
   }
 }
+
+/** Not to be asked again where no answer came. */
+const writes: ReadonlySet<keyof EtcdMethods> = new Set(['KV.Txn'] as const);
+
+type Stream = Grpc.ClientDuplexStream<object, object>;
 
 export class EtcdClient implements Disposable {
   readonly #grpc: typeof Grpc;
   readonly #wire: Wire;
-  readonly #clock: Clock;
+  readonly clock: Clock;
   readonly #address: EtcdAddress;
   readonly #timeoutMs: number;
   readonly #members: Grpc.Client[];
+  /** Open ones, by whom they are with. */
+  readonly #streams = new Map<Stream, Grpc.Client>();
   /** The member that answered last. */
   #current = 0;
   #isClosed = false;
@@ -73,7 +87,7 @@ export class EtcdClient implements Disposable {
   private constructor({ grpc, wire }: Libraries, clock: Clock, address: EtcdAddress, timeoutMs: number) {
     this.#grpc = grpc;
     this.#wire = wire;
-    this.#clock = clock;
+    this.clock = clock;
     this.#address = address;
     this.#timeoutMs = timeoutMs;
     this.#members = address.endpoints.map((endpoint) => this.#connect(endpoint));
@@ -96,7 +110,7 @@ export class EtcdClient implements Disposable {
 
   [Symbol.dispose](): void {
     this.#isClosed = true;
-    for (const member of this.#members) member.close();
+    for (const member of this.#members) this.#close(member);
   }
 
   /** Code storeUnavailable if nobody answers in time, which says nothing of what was done; EtcdRefusal otherwise. */
@@ -113,12 +127,67 @@ export class EtcdClient implements Disposable {
       } catch (error) {
         const { code, details } = error as Grpc.ServiceError;
         const { status } = this.#grpc;
-        if (!isNoAnswer(status, code))
-          throw new EtcdRefusal(details, code === status.OUT_OF_RANGE && details.includes('compacted'));
+        if (!isNoAnswer(status, code)) throw new EtcdRefusal(details, reasonOf(status, code, details));
         this.#turnFrom(index, code === status.DEADLINE_EXCEEDED);
-        if (method === 'KV.Txn' || Date.now() + againMs >= untilMs) throw this.#unavailable(details, error);
+        if (writes.has(method) || Date.now() + againMs >= untilMs) throw this.#unavailable(details, error);
       }
-      await this.#clock.sleep(againMs);
+      await this.clock.sleep(againMs);
+    }
+  }
+
+  /**
+   * Sends `request` and calls `hear` for each answer, until it returns something: resolves with that. Code
+   * storeUnavailable when the stream cannot be opened, is lost, lasts longer than `limitMs`, or `signal` fires, after
+   * which nothing is heard.
+   */
+  async stream<M extends keyof EtcdStreams, T>(
+    method: M,
+    request: EtcdStreams[M]['request'],
+    hear: (answer: EtcdStreams[M]['response']) => T | undefined,
+    { signal, limitMs = Infinity }: { readonly signal: AbortSignal; readonly limitMs?: number },
+  ): Promise<T> {
+    const index = await this.#choose(Date.now() + this.#timeoutMs);
+    if (this.#isClosed || signal.aborted) throw new LinkspanError('store', 'the store is closed');
+    const member = this.#member(index);
+    const { path, requestSerialize, responseDeserialize } = this.#wire.method(method);
+    const metadata = new this.#grpc.Metadata();
+    // A member that has lost the others ends the stream, instead of saying nothing.
+    metadata.set('hasleader', 'true');
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const stream: Stream = member.makeBidiStreamRequest(
+      ...([
+        path,
+        requestSerialize,
+        responseDeserialize,
+        metadata,
+        { deadline: Date.now() + limitMs },
+      ] as const),
+    );
+    const cancel = (): void => stream.cancel();
+    let isOver = false;
+    this.#streams.set(stream, member);
+    signal.addEventListener('abort', cancel);
+    stream.on('data', (answer: EtcdStreams[M]['response']) => {
+      if (isOver || signal.aborted) return;
+      const result = hear(answer);
+      if (result === undefined) return;
+      isOver = true;
+      resolve(result);
+      stream.cancel();
+    });
+    stream.on('error', reject);
+    stream.on('end', () => reject(new Error('the stream ended')));
+    stream.write(request);
+    try {
+      return await promise;
+    } catch (error) {
+      const { code, details = messageOf(error) } = error as Partial<Grpc.ServiceError>;
+      if (!signal.aborted) this.#turnFrom(index, code === this.#grpc.status.DEADLINE_EXCEEDED);
+      throw this.#unavailable(details, error);
+    } finally {
+      isOver = true;
+      signal.removeEventListener('abort', cancel);
+      this.#streams.delete(stream);
     }
   }
 
@@ -167,8 +236,13 @@ export class EtcdClient implements Disposable {
   #turnFrom(index: number, isSilent: boolean): void {
     if (this.#current === index) this.#current = (index + 1) % this.#members.length;
     if (!isSilent || this.#isClosed) return;
-    this.#member(index).close();
+    this.#close(this.#member(index));
     this.#members[index] = this.#connect(this.#address.endpoints[index] ?? '');
+  }
+
+  #close(member: Grpc.Client): void {
+    member.close();
+    for (const [stream, theirs] of this.#streams) if (theirs === member) stream.cancel();
   }
 
   #member(index: number): Grpc.Client {
@@ -198,6 +272,11 @@ export class EtcdClient implements Disposable {
     const text = `the swarm's store does not answer (${this.name}): ${reason}`;
     return new LinkspanError('storeUnavailable', text, { cause });
   }
+}
+
+function reasonOf(status: typeof Grpc.status, code: Grpc.status, details: string): EtcdRefusal['reason'] {
+  if (code === status.OUT_OF_RANGE && details.includes('compacted')) return 'compacted';
+  return code === status.NOT_FOUND ? 'notFound' : undefined;
 }
 
 /** What says nothing of what was done: etcd answers `unknown` where its own time for a call was over. */

@@ -5,8 +5,10 @@
  */
 import type { Seam } from '../../base/seam.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
-import type { Compare, Entry, Store, Txn, TxnResult, Write } from '../store.ts';
+import type { Compare, Entry, LiveKeys, Store, StoreChange, Txn, TxnResult, Write } from '../store.ts';
 import { type EtcdClient, EtcdRefusal } from './etcdClient.ts';
+import { EtcdLiveKeys } from './etcdLiveKeys.ts';
+import { watchRange } from './etcdWatch.ts';
 import {
   compareResult,
   compareTarget,
@@ -22,18 +24,23 @@ const pageEntries = 1000;
 /** A compaction between two pages of a list begins it anew. */
 const mostListings = 5;
 
+type Client = Pick<EtcdClient, 'call' | 'stream' | 'clock'>;
+
 export class EtcdStore implements Store {
-  readonly #client: Pick<EtcdClient, 'call'>;
+  readonly #client: Client;
   readonly #seam: Seam;
   readonly #prefix: string;
   readonly #pageEntries: number;
+  readonly #live: EtcdLiveKeys;
+  readonly #watches = new Set<Disposable>();
 
   /** `prefix` ends with a slash; the client outlives the store. */
-  constructor(client: Pick<EtcdClient, 'call'>, seam: Seam, prefix: string, page: number = pageEntries) {
+  constructor(client: Client, seam: Seam, prefix: string, page: number = pageEntries) {
     this.#client = client;
     this.#seam = seam;
     this.#prefix = prefix;
     this.#pageEntries = page;
+    this.#live = new EtcdLiveKeys(client, (key) => this.#bytes(key));
   }
 
   async get(key: string): Promise<Entry | undefined> {
@@ -46,7 +53,8 @@ export class EtcdStore implements Store {
       try {
         return await this.#listOnce(prefix);
       } catch (error) {
-        if (!(error instanceof EtcdRefusal && error.isCompacted) || attempt >= mostListings) throw error;
+        if (!(error instanceof EtcdRefusal && error.reason === 'compacted') || attempt >= mostListings)
+          throw error;
       }
     }
   }
@@ -68,8 +76,37 @@ export class EtcdStore implements Store {
     return succeeded ? { ok: true, revision: Number(header?.revision ?? 0) } : { ok: false };
   }
 
-  /** Nothing of its own: the client is its opener's. */
-  async [Symbol.asyncDispose](): Promise<void> {}
+  watch(prefix: string, hear: (change: StoreChange) => void): Disposable {
+    const key = this.#bytes(prefix);
+    const list = async () => {
+      const { revision, entries } = await this.list(prefix);
+      return { revision, put: entries };
+    };
+    const range = {
+      ...{ key, end: endOf(key), list },
+      toEntry: (kv: KeyValue) => this.#toEntry(kv),
+      toKey: (kv: KeyValue) => this.#toKey(kv),
+    };
+    const watch = watchRange(this.#client, range, hear);
+    this.#watches.add(watch);
+    return {
+      [Symbol.dispose]: () => {
+        this.#watches.delete(watch);
+        watch[Symbol.dispose]();
+      },
+    };
+  }
+
+  get live(): LiveKeys {
+    return this.#live;
+  }
+
+  /** Ends the watches, and the live keys as far as that takes no longer than a second; the client is its opener's. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const watch of this.#watches) watch[Symbol.dispose]();
+    this.#watches.clear();
+    await this.#live[Symbol.asyncDispose]();
+  }
 
   /** In pages, all at the revision of the first. */
   async #listOnce(
@@ -105,9 +142,14 @@ export class EtcdStore implements Store {
     return Buffer.from(this.#prefix + key);
   }
 
-  #toEntry({ key, value, mod_revision }: KeyValue): Entry {
+  #toKey({ key }: KeyValue): string {
+    return Buffer.from(key).toString().slice(this.#prefix.length);
+  }
+
+  #toEntry(kv: KeyValue): Entry {
+    const { value, mod_revision } = kv;
     return {
-      key: Buffer.from(key).toString().slice(this.#prefix.length),
+      key: this.#toKey(kv),
       value: JSON.parse(Buffer.from(value).toString()) as unknown,
       revision: Number(mod_revision),
     };

@@ -6,7 +6,9 @@ import type { WireSchema } from '../../codec/protobuf/schema.ts';
 
 /** Values of Compare.result and Compare.target. */
 export const compareResult = { equal: 0 } as const;
-export const compareTarget = { modRevision: 2 } as const;
+export const compareTarget = { modRevision: 2, lease: 4 } as const;
+/** Of Event.type. */
+export const eventType = { put: 0, delete: 1 } as const;
 
 export interface KeyValue {
   readonly key: Uint8Array;
@@ -26,6 +28,8 @@ export interface RangeRequest {
 }
 
 interface Header {
+  /** uint64 as decimal text; another one after a restore from a backup. */
+  readonly cluster_id: string;
   readonly revision: string;
 }
 
@@ -37,7 +41,12 @@ export interface RangeResponse {
 }
 
 interface RequestOp {
-  readonly request_put?: { readonly key: Uint8Array; readonly value: Uint8Array };
+  readonly request_put?: {
+    readonly key: Uint8Array;
+    readonly value: Uint8Array;
+    /** Goes with this lease; absent = stays. */
+    readonly lease?: number;
+  };
   readonly request_delete_range?: { readonly key: Uint8Array };
 }
 
@@ -47,7 +56,8 @@ export interface TxnRequest {
     readonly target: number;
     readonly key: Uint8Array;
     /** 0 = there is no such key. */
-    readonly mod_revision: number;
+    readonly mod_revision?: number;
+    readonly lease?: number;
   }[];
   readonly success: readonly RequestOp[];
 }
@@ -57,25 +67,92 @@ export interface TxnResponse {
   readonly succeeded: boolean;
 }
 
+export interface WatchRequest {
+  readonly create_request: {
+    readonly key: Uint8Array;
+    readonly range_end: Uint8Array;
+    /** The first that is told. */
+    readonly start_revision: number;
+    /** Large answers may come in parts. */
+    readonly fragment: boolean;
+  };
+}
+
+export interface WatchResponse {
+  readonly header: Header | null;
+  readonly created: boolean;
+  readonly canceled: boolean;
+  /** Not 0: what was asked for is no longer there. */
+  readonly compact_revision: string;
+  readonly cancel_reason: string;
+  /** More of this answer comes. */
+  readonly fragment: boolean;
+  /** In order of revision. Of what is deleted, `kv` has key and mod_revision. */
+  readonly events: readonly { readonly type: number; readonly kv: KeyValue | null }[];
+}
+
+/** Leases are numbered by who asks for them, below 2^53. */
+export interface LeaseRequest {
+  readonly ID: number;
+}
+
 /** Requests and answers by method. */
 export interface EtcdMethods {
   readonly 'KV.Range': { readonly request: RangeRequest; readonly response: RangeResponse };
   readonly 'KV.Txn': { readonly request: TxnRequest; readonly response: TxnResponse };
+  readonly 'Lease.LeaseGrant': {
+    readonly request: LeaseRequest & { readonly TTL: number };
+    readonly response: object;
+  };
+  readonly 'Lease.LeaseRevoke': { readonly request: LeaseRequest; readonly response: object };
+}
+
+/** Those of streams in both directions. */
+export interface EtcdStreams {
+  readonly 'Watch.Watch': { readonly request: WatchRequest; readonly response: WatchResponse };
+  readonly 'Lease.LeaseKeepAlive': {
+    readonly request: LeaseRequest;
+    /** Seconds from now, as decimal text; 0 or less = there is no such lease. */
+    readonly response: { readonly TTL: string };
+  };
 }
 
 export const etcdSchema: WireSchema = {
   messages: {
-    ResponseHeader: { revision: 'int64 3' },
+    ResponseHeader: { cluster_id: 'uint64 1', revision: 'int64 3' },
     KeyValue: { key: 'bytes 1', mod_revision: 'int64 3', value: 'bytes 5' },
     RangeRequest: { key: 'bytes 1', range_end: 'bytes 2', limit: 'int64 3', revision: 'int64 4' },
     RangeResponse: { header: 'ResponseHeader 1', kvs: 'repeated KeyValue 2', more: 'bool 3' },
-    PutRequest: { key: 'bytes 1', value: 'bytes 2' },
+    PutRequest: { key: 'bytes 1', value: 'bytes 2', lease: 'int64 3' },
     DeleteRangeRequest: { key: 'bytes 1' },
     RequestOp: { request_put: 'PutRequest 2', request_delete_range: 'DeleteRangeRequest 3' },
-    Compare: { result: 'int32 1', target: 'int32 2', key: 'bytes 3', mod_revision: 'int64 6' },
+    Compare: {
+      ...{ result: 'int32 1', target: 'int32 2', key: 'bytes 3', mod_revision: 'int64 6', lease: 'int64 8' },
+    },
     TxnRequest: { compare: 'repeated Compare 1', success: 'repeated RequestOp 2' },
     TxnResponse: { header: 'ResponseHeader 1', succeeded: 'bool 2' },
+    WatchRequest: { create_request: 'WatchCreateRequest 1' },
+    WatchCreateRequest: {
+      ...{ key: 'bytes 1', range_end: 'bytes 2', start_revision: 'int64 3', fragment: 'bool 8' },
+    },
+    WatchResponse: {
+      ...{ header: 'ResponseHeader 1', created: 'bool 3', canceled: 'bool 4', compact_revision: 'int64 5' },
+      ...{ cancel_reason: 'string 6', fragment: 'bool 7', events: 'repeated Event 11' },
+    },
+    Event: { type: 'int32 1', kv: 'KeyValue 2' },
+    LeaseGrantRequest: { TTL: 'int64 1', ID: 'int64 2' },
+    LeaseRequest: { ID: 'int64 1' },
+    LeaseKeepAliveResponse: { TTL: 'int64 3' },
+    Nothing: {},
   },
-  services: { KV: { Range: ['RangeRequest', 'RangeResponse'], Txn: ['TxnRequest', 'TxnResponse'] } },
+  services: {
+    KV: { Range: ['RangeRequest', 'RangeResponse'], Txn: ['TxnRequest', 'TxnResponse'] },
+    Watch: { Watch: ['stream WatchRequest', 'stream WatchResponse'] },
+    Lease: {
+      LeaseGrant: ['LeaseGrantRequest', 'Nothing'],
+      LeaseRevoke: ['LeaseRequest', 'Nothing'],
+      LeaseKeepAlive: ['stream LeaseRequest', 'stream LeaseKeepAliveResponse'],
+    },
+  },
   servicePackage: 'etcdserverpb',
 };
