@@ -284,18 +284,15 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   update(version: number, spec: ClusterSpec, rotation: Rotation): Promise<void> {
     return this.#alone(async () => {
-      const { record, store } = this.#manager();
-      const { swarm } = record;
       checkSpec(spec);
-      if (swarm.version !== version) throw new LinkspanError('outOfSequence', 'update out of sequence');
-      const secrets = {
-        worker: rotation.workerToken ? newSecret() : swarm.secrets.worker,
-        manager: rotation.managerToken ? newSecret() : swarm.secrets.manager,
-      };
-      const { clock } = this.#deps;
-      const next = { ...swarm, spec, secrets, version: version + 1, updatedAt: timestamp(clock) };
-      await store.txn({ write: [{ key: swarmKey, put: next }] });
-      record.swarm = next;
+      await this.#manager().record.change((swarm) => {
+        if (swarm.version !== version) throw new LinkspanError('outOfSequence', 'update out of sequence');
+        const secrets = {
+          worker: rotation.workerToken ? newSecret() : swarm.secrets.worker,
+          manager: rotation.managerToken ? newSecret() : swarm.secrets.manager,
+        };
+        return { ...swarm, spec, secrets };
+      });
     });
   }
 

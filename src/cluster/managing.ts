@@ -4,12 +4,13 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
-import { LinkspanError } from '../errors/linkspanError.ts';
+import { Mirror } from '../store/mirror.ts';
 import type { Store } from '../store/store.ts';
 import { Authority, publicKeyOf, requestCertificate } from './identity/authority.ts';
 import { ManagerServer, type ManagerState } from './membership/managerServer.ts';
-import { nodeIdOf, type SelfRecord, type SwarmRecord, swarmKey } from './membership/records.ts';
+import { clusterPrefix, nodeIdOf, type SelfRecord } from './membership/records.ts';
 import { Roster } from './membership/roster.ts';
+import { SwarmBook } from './membership/swarmBook.ts';
 import { localLink } from './networks/link.ts';
 import { NetworkBook } from './networks/networkBook.ts';
 import type { NodeNetworks } from './networks/nodeNetworks.ts';
@@ -18,8 +19,7 @@ import { TableServer } from './networks/tableServer.ts';
 export interface Manager extends AsyncDisposable {
   /** Of the swarm's records. */
   readonly store: Store;
-  /** Its record of today. */
-  readonly record: { swarm: SwarmRecord };
+  readonly record: SwarmBook;
   readonly authority: Authority;
   readonly roster: Roster;
   readonly book: NetworkBook;
@@ -55,12 +55,11 @@ const turn = (work: () => void): void => void setImmediate(work);
 export async function openManager(deps: ManagerDependencies, self: SelfRecord): Promise<Manager> {
   const { store, clock, logger, networks } = deps;
   await using parts = new AsyncDisposableStack();
-  const entry = await store.get(swarmKey);
-  if (entry === undefined) throw new LinkspanError('store', 'the record of the swarm is gone');
-  const record = { swarm: entry.value as SwarmRecord };
+  const mirror = parts.use(await Mirror.open(store, clusterPrefix, clock));
+  const record = parts.use(new SwarmBook({ store, mirror, clock }));
   const authority = await Authority.open(clock, record.swarm.root);
-  const roster = await Roster.open(store, clock);
-  const book = parts.use(await NetworkBook.open({ store, clock, turn, pools: record.swarm }));
+  const roster = parts.use(new Roster({ store, mirror, clock }));
+  const book = parts.use(await NetworkBook.open({ store, mirror, clock, turn, pools: record.swarm }));
   const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn }));
   const state = (): ManagerState => {
     const { spec, secrets, id, dataPathPort } = record.swarm;

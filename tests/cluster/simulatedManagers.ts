@@ -1,18 +1,19 @@
 /*
- * Several managers that write to one store and never tell each other: what each believes is old. Checked at every commit:
- * what must hold of allocation, and that who was given an address has it until he lets go, or has stopped on a network
- * that goes.
+ * Several managers that write to one store, and hear late what others wrote: what each believes is old. Checked at every
+ * commit: what must hold of allocation, and that who was given an address has it until he lets go, or has stopped on a
+ * network that goes.
  */
 import assert from 'node:assert/strict';
 import { EndpointBook, type Writer } from '../../src/cluster/networks/endpointBook.ts';
 import { NetworkBook } from '../../src/cluster/networks/networkBook.ts';
 import type { NetworkRecord } from '../../src/cluster/networks/records.ts';
 import type { SwarmEndpoint, SwarmNetworkSpec, SwarmSurroundings } from '../../src/cluster/swarmNetworks.ts';
+import { Mirror } from '../../src/store/mirror.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
 import { checkAllocation } from './checkAllocation.ts';
 import { Disk, SimulatedStore, VirtualTime } from './virtualTime.ts';
 
-const writer: Writer = { check: () => [], reread: () => Promise.resolve() };
+const writer: Writer = { check: () => [] };
 const pools = { addressPools: ['10.0.0.0/8'], subnetLength: 29 };
 
 /** The lowest free subnet; VNIs of each manager's own, so that nothing but the guard keeps subnets apart. */
@@ -100,7 +101,8 @@ export class SimulatedManagers {
     const turn = (work: () => void): void => this.time.after(0, work);
     // The one before goes on with what it was about.
     this.#do(async () => {
-      this.#books[manager] = await NetworkBook.open({ store, clock: this.time, turn, pools });
+      const mirror = await Mirror.open(store, 'cluster/', this.time);
+      this.#books[manager] = await NetworkBook.open({ store, mirror, clock: this.time, turn, pools });
     });
   }
 

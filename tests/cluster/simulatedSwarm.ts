@@ -14,6 +14,7 @@ import type { NetworkRecord } from '../../src/cluster/networks/records.ts';
 import { TableServer } from '../../src/cluster/networks/tableServer.ts';
 import type { EndpointClaim, SwarmEndpoint, SwarmNetworkSpec } from '../../src/cluster/swarmNetworks.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
+import { Mirror } from '../../src/store/mirror.ts';
 import type { Write } from '../../src/store/store.ts';
 import { checkAllocation } from './checkAllocation.ts';
 import { Disk, SimulatedLink, SimulatedStore, VirtualTime } from './virtualTime.ts';
@@ -52,6 +53,7 @@ type Rows = ReadonlyMap<string, SwarmEndpoint>;
 const expected = [
   'managerUnreachable',
   'store',
+  'storeUnavailable',
   'addressTaken',
   'addressesExhausted',
   'networkNotFound',
@@ -405,8 +407,9 @@ export class SimulatedSwarm {
     const turn = (work: () => void): void => time.after(0, work);
     // Until it has begun, nothing waits for it; what fails is tried again.
     const opening = async (): Promise<void> => {
-      const roster = await Roster.open(store, time);
-      const book = await NetworkBook.open({ store, clock: time, turn, pools });
+      const mirror = await Mirror.open(store, 'cluster/', time);
+      const roster = new Roster({ store, mirror, clock: time });
+      const book = await NetworkBook.open({ store, mirror, clock: time, turn, pools });
       const server = await TableServer.open({ book, roster, clock: time, logger: silentLogger, turn });
       this.#manager = { store, roster, book, server, links: [] };
     };

@@ -101,6 +101,8 @@ export class Disk {
   revision = 0;
   /** Called after each commit. */
   onCommit: (write: Txn['write']) => void = () => {};
+  /** Programs that want to know of commits. */
+  readonly watchers: Set<(write: Txn['write']) => void> = new Set();
 
   apply({ compare = [], write }: Txn): TxnResult {
     if (!compare.every((one) => this.#holds(one))) return { ok: false };
@@ -111,6 +113,7 @@ export class Disk {
         this.entries.set(one.key, { key: one.key, value, revision: this.revision });
       } else this.entries.delete(one.key);
     this.onCommit(write);
+    for (const listener of this.watchers) listener(write);
     return { ok: true, revision: this.revision };
   }
 
@@ -152,9 +155,46 @@ export class SimulatedStore implements Store {
     return this.#ask(() => this.#disk.apply(txn));
   }
 
-  /** Nobody here watches yet. */
-  watch(_prefix: string, _hear: (change: StoreChange) => void): Disposable {
-    throw new Error('a simulated store cannot be watched');
+  /** Hears of commits in order, late by chance; now and then the line breaks, and all is told anew. */
+  watch(prefix: string, hear: (change: StoreChange) => void): Disposable {
+    const time = this.#time;
+    let isOver = false;
+    /** Breaks of the line so far: what was on its way then never comes. */
+    let line = 0;
+    let arrivesAtMs = 0;
+    const tell = (change: StoreChange): void => {
+      const own = line;
+      const delay = time.chance() < 0.05 ? time.chance() * 300 : time.chance() * 3;
+      arrivesAtMs = Math.max(arrivesAtMs, time.nowMs() + delay);
+      time.after(arrivesAtMs - time.nowMs(), () => {
+        if (!isOver && !this.#isDead && own === line) hear(change);
+      });
+    };
+    const tellAll = (): void => {
+      const { revision } = this.#disk;
+      tell({ isAll: true, revision, put: this.#disk.list(prefix), del: [] });
+    };
+    const listener = (write: Txn['write']): void => {
+      const { revision, entries } = this.#disk;
+      const own = write.filter(({ key }) => key.startsWith(prefix));
+      if (own.length === 0) return;
+      if (time.chance() < 0.01) {
+        line += 1;
+        tellAll();
+        return;
+      }
+      const keys = [...new Set(own.map(({ key }) => key))];
+      const put = keys.flatMap((key) => entries.get(key) ?? []);
+      tell({ isAll: false, revision, put, del: keys.filter((key) => !entries.has(key)) });
+    };
+    this.#disk.watchers.add(listener);
+    tellAll();
+    return {
+      [Symbol.dispose]: () => {
+        isOver = true;
+        this.#disk.watchers.delete(listener);
+      },
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

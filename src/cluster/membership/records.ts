@@ -72,6 +72,7 @@ export interface NodeRecord {
 export const selfKey = 'swarm/self';
 export const elsewherePrefix = 'swarm-elsewhere/';
 export const elsewhereKey = (swarmId: string): string => `${elsewherePrefix}${swarmId}`;
+export const clusterPrefix = 'cluster/';
 export const swarmKey = 'cluster/swarm';
 export const nodesPrefix = 'cluster/nodes/';
 export const nodeKey = (id: string): string => `${nodesPrefix}${id}`;

@@ -1,13 +1,14 @@
 /*
  * The nodes of a swarm as a manager knows them: records, which are stored, and who is there, which is heard. A record is
- * changed by comparing its version, so that two changes of one never both happen.
+ * changed by comparing its revision, so that two changes of one never both happen, whoever makes them.
  */
 import type { Clock } from '../../base/clock.ts';
 import { Events } from '../../base/events.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { Compare, Store } from '../../store/store.ts';
+import type { Mirror, MirrorChange } from '../../store/mirror.ts';
+import type { Compare, Entry, Store } from '../../store/store.ts';
 import type { NodeSpec, NodeState } from '../swarm.ts';
 import { type NodeRecord, nodeKey, nodesPrefix } from './records.ts';
 
@@ -29,29 +30,35 @@ const absent: Presence = {
   message: 'Node moved to "unknown" state due to a manager that just began',
 };
 
-export class Roster {
+/** Others cannot be first for ever. */
+const mostAttempts = 20;
+
+export interface RosterDependencies {
+  readonly store: Store;
+  readonly mirror: Mirror;
+  readonly clock: Clock;
+}
+
+export class Roster implements Disposable {
   readonly events: Events<RosterEvents> = new Events();
-  readonly #store: Store;
-  readonly #clock: Clock;
+  readonly #deps: RosterDependencies;
   readonly #nodes = new Map<string, NodeRecord>();
   /** Of their records, in the store. */
   readonly #revisions = new Map<string, number>();
   readonly #presence = new Map<string, Presence>();
   readonly #mutex = new KeyedMutex();
+  readonly #listener: Disposable;
 
-  private constructor(store: Store, clock: Clock) {
-    this.#store = store;
-    this.#clock = clock;
+  /** Knows at once what the mirror has. */
+  constructor(deps: RosterDependencies) {
+    const { mirror } = deps;
+    this.#deps = deps;
+    for (const entry of mirror.entries()) if (entry.key.startsWith(nodesPrefix)) this.#put(entry);
+    this.#listener = mirror.events.on('changed', (change) => this.#hear(change));
   }
 
-  static async open(store: Store, clock: Clock): Promise<Roster> {
-    const roster = new Roster(store, clock);
-    for (const { value, revision } of (await store.list(nodesPrefix)).entries) {
-      const node = value as NodeRecord;
-      roster.#nodes.set(node.id, node);
-      roster.#revisions.set(node.id, revision);
-    }
-    return roster;
+  [Symbol.dispose](): void {
+    this.#listener[Symbol.dispose]();
   }
 
   /** In order of creation. */
@@ -81,19 +88,21 @@ export class Roster {
 
   /** A node that joins; one that has joined with the same key stays as it is. Resolves with its record. */
   add(node: Omit<NodeRecord, 'version' | 'createdAt' | 'updatedAt' | 'epoch'>): Promise<NodeRecord> {
+    const { store, mirror, clock } = this.#deps;
     return this.#mutex.run(node.id, async () => {
       const known = this.#nodes.get(node.id);
       if (known !== undefined) return known;
-      const now = timestamp(this.#clock);
+      const now = timestamp(clock);
       const record: NodeRecord = { ...node, version: 1, createdAt: now, updatedAt: now, epoch: 0 };
-      const done = await this.#store.txn({
+      const done = await store.txn({
         compare: [{ key: nodeKey(node.id), is: 'absent' }],
         write: [{ key: nodeKey(node.id), put: record }],
       });
-      if (done.ok) this.#revisions.set(node.id, done.revision);
-      this.#presence.set(node.id, { state: 'down', message: 'the node has joined and was not heard of yet' });
-      this.#put(undefined, record);
-      return record;
+      if (done.ok) await mirror.reached(done.revision);
+      else await mirror.fresh();
+      const joined: Presence = { state: 'down', message: 'the node has joined and was not heard of yet' };
+      if (!this.#presence.has(node.id)) this.#presence.set(node.id, joined);
+      return this.#nodes.get(node.id) ?? record;
     });
   }
 
@@ -116,10 +125,11 @@ export class Roster {
 
   /** Success if it is gone already. */
   remove(id: string): Promise<void> {
+    const { store, mirror } = this.#deps;
     return this.#mutex.run(id, async () => {
       if (!this.#nodes.has(id)) return;
-      await this.#store.txn({ write: [{ key: nodeKey(id), del: true }] });
-      this.#lose(id);
+      const done = await store.txn({ write: [{ key: nodeKey(id), del: true }] });
+      if (done.ok) await mirror.reached(done.revision);
     });
   }
 
@@ -130,43 +140,50 @@ export class Roster {
     return revision === undefined ? { key, is: 'absent' } : { key, is: 'revision', revision };
   }
 
-  /** Takes the record from the store, as it may be another than is known here. */
-  reread(id: string): Promise<void> {
-    return this.#mutex.run(id, async () => {
-      const entry = await this.#store.get(nodeKey(id));
-      if (entry === undefined) this.#lose(id);
-      else if (entry.revision !== this.#revisions.get(id)) {
-        this.#revisions.set(id, entry.revision);
-        this.#put(this.#nodes.get(id), entry.value as NodeRecord);
-      }
-    });
+  #hear({ put, del }: MirrorChange): void {
+    for (const { key, value } of del) {
+      const { id } = value as NodeRecord;
+      if (!key.startsWith(nodesPrefix) || !this.#nodes.delete(id)) continue;
+      this.#revisions.delete(id);
+      this.#presence.delete(id);
+      this.events.emit('removed', { id });
+    }
+    for (const entry of put) {
+      if (!entry.key.startsWith(nodesPrefix)) continue;
+      const after = entry.value as NodeRecord;
+      const before = this.#nodes.get(after.id);
+      this.#put(entry);
+      this.events.emit('changed', { before, after });
+    }
   }
 
-  #lose(id: string): void {
-    if (!this.#nodes.delete(id)) return;
-    this.#revisions.delete(id);
-    this.#presence.delete(id);
-    this.events.emit('removed', { id });
+  #put({ value, revision }: Entry): void {
+    const node = value as NodeRecord;
+    this.#nodes.set(node.id, node);
+    this.#revisions.set(node.id, revision);
   }
 
+  /** Code nodeNotFound. */
   #change(id: string, change: (node: NodeRecord) => NodeRecord): Promise<NodeRecord> {
+    const { store, mirror, clock } = this.#deps;
     return this.#mutex.run(id, async () => {
-      const before = this.#nodes.get(id);
-      if (before === undefined) throw new LinkspanError('nodeNotFound', `node ${id} not found`);
-      const after = {
-        ...change(before),
-        version: before.version + 1,
-        updatedAt: timestamp(this.#clock),
-      };
-      const done = await this.#store.txn({ write: [{ key: nodeKey(id), put: after }] });
-      if (done.ok) this.#revisions.set(id, done.revision);
-      this.#put(before, after);
-      return after;
+      for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
+        const before = this.#nodes.get(id);
+        if (before === undefined) throw new LinkspanError('nodeNotFound', `node ${id} not found`);
+        const after = { ...change(before), version: before.version + 1, updatedAt: timestamp(clock) };
+        const write = [{ key: nodeKey(id), put: after }];
+        const done = await store.txn({ compare: [this.unchanged(id)], write });
+        if (!done.ok) {
+          await mirror.fresh();
+          continue;
+        }
+        await mirror.reached(done.revision);
+        return after;
+      }
+      throw new LinkspanError(
+        'store',
+        'could not change the node: other managers changed it again and again',
+      );
     });
-  }
-
-  #put(before: NodeRecord | undefined, after: NodeRecord): void {
-    this.#nodes.set(after.id, after);
-    this.events.emit('changed', { before, after });
   }
 }

@@ -80,6 +80,13 @@ export class AddressBook {
     this.#resting.set(text, notBeforeMs);
   }
 
+  /** Nobody has it, and it does not rest. */
+  free(text: string): void {
+    this.#resting.delete(text);
+    this.#rested.delete(text);
+    this.#release(text);
+  }
+
   /** Some of those that have rested, at most `most`, once each: what the store can forget. */
   takeRested(nowMs: number, most: number): readonly string[] {
     this.#rouse(nowMs);
@@ -93,8 +100,12 @@ export class AddressBook {
       if (notBeforeMs > nowMs) break;
       this.#resting.delete(text);
       this.#rested.add(text);
-      const ip = parseIp(text);
-      if (ip !== undefined) for (const { pool } of this.#segments) pool.release(ip);
+      this.#release(text);
     }
+  }
+
+  #release(text: string): void {
+    const ip = parseIp(text);
+    if (ip !== undefined) for (const { pool } of this.#segments) pool.release(ip);
   }
 }

@@ -19,12 +19,10 @@ import { type EndpointName, keyOf, type Refusal } from './wire.ts';
 export interface Writer {
   /** What a transaction must compare. Throws code nodeRefused where the session is none any more. */
   check(): readonly Compare[];
-  /** A comparison failed: what `check` relies on may be old. */
-  reread(): Promise<void>;
 }
 
 /** The manager itself. */
-const manager: Writer = { check: () => [], reread: () => Promise.resolve() };
+const manager: Writer = { check: () => [] };
 
 const families = [
   { family: 4, field: 'ipv4', has: 'hasIpv4' },
@@ -52,7 +50,7 @@ export class EndpointBook {
     return this.#book.mutex.run(claim.networkId, async () => {
       let isFresh = false;
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
-        const state = await this.#stateOf(claim.networkId);
+        const state = this.#stateOf(claim.networkId);
         const known = state.feed.rows.get(claim.endpointId);
         if (known !== undefined && known.nodeId !== nodeId) throw otherNodes(claim);
         const row =
@@ -60,7 +58,7 @@ export class EndpointBook {
             ? await this.#add(state, nodeId, claim, writer, isFresh)
             : await this.#replace(state, known, claim, writer);
         if (row !== undefined) return row;
-        await Promise.all([this.#reload(state), writer.reread()]);
+        await this.#book.deps.mirror.fresh();
         isFresh = true;
       }
       throw givenUp('could not claim an address');
@@ -129,32 +127,22 @@ export class EndpointBook {
       await this.#dropAll(networkId, (row) => isGone(row.nodeId), manager);
   }
 
-  async #stateOf(networkId: string): Promise<NetworkState> {
-    const state = await this.#find(networkId);
+  #stateOf(networkId: string): NetworkState {
+    const state = this.#book.states.get(networkId);
     if (state === undefined || state.record.isRemoving) throw noNetwork(networkId);
     return state;
-  }
-
-  async #find(networkId: string): Promise<NetworkState | undefined> {
-    const state = this.#book.states.get(networkId);
-    if (state?.isDoubtful === true) await this.#reload(state);
-    return this.#book.states.get(networkId);
-  }
-
-  async #reload(state: NetworkState): Promise<void> {
-    if (!(await state.reload())) this.#book.drop(state.network.id);
   }
 
   #dropAll(networkId: string, isWanted: (row: SwarmEndpoint) => boolean, writer: Writer): Promise<void> {
     return this.#book.mutex.run(networkId, async () => {
       for (let attempt = 0; attempt < mostAttempts; ) {
-        const state = await this.#find(networkId);
+        const state = this.#book.states.get(networkId);
         if (state === undefined) return;
         const drop = [...state.feed.rows.values()].filter(isWanted).slice(0, mostPerChange);
         if (drop.length === 0) return;
         if (await this.#commit(state, { add: [], replace: [], drop }, writer)) continue;
         attempt += 1;
-        await Promise.all([this.#reload(state), writer.reread()]);
+        await this.#book.deps.mirror.fresh();
       }
       throw givenUp('could not release endpoints');
     });
@@ -188,13 +176,12 @@ export class EndpointBook {
     writer: Writer,
     isFresh: boolean,
   ): Promise<SwarmEndpoint | undefined> {
-    let isWritten = false;
+    const chosen: { ipv4?: string; ipv6?: string } = {};
     try {
-      const chosen: { ipv4?: string; ipv6?: string } = {};
       for (const { family, field, has } of families) {
         const wanted = claim[field];
         if (wanted === undefined && !state.network[has]) continue;
-        const ip = take(state, family, wanted, this.#book.deps.clock.nowMs());
+        const ip = reserve(state, family, wanted, this.#book.deps.clock.nowMs());
         if (ip instanceof LinkspanError) {
           if (isFresh || ip.code === 'addressInvalid') throw ip;
           return undefined;
@@ -203,48 +190,41 @@ export class EndpointBook {
       }
       const { ipv4: _four, ipv6: _six, ...rest } = claim;
       const record: EndpointRecord = { ...rest, ...chosen, nodeId };
-      isWritten = await this.#commit(state, { add: [record], replace: [], drop: [] }, writer);
+      const isWritten = await this.#commit(state, { add: [record], replace: [], drop: [] }, writer);
       return isWritten ? state.feed.rows.get(claim.endpointId) : undefined;
     } finally {
-      if (!isWritten) state.doubt();
+      for (const ip of Object.values(chosen)) state.letGo(ip);
     }
   }
 
-  /** False if a comparison failed. */
+  /** False if a comparison failed. Resolves when memory has what was written. */
   async #commit(state: NetworkState, change: EndpointChange, writer: Writer): Promise<boolean> {
-    const { store, clock } = this.#book.deps;
+    const { store, mirror, clock } = this.#book.deps;
     const guard = writer.check();
     const { network, record, addresses } = state;
-    const notBeforeMs = clock.nowMs() + restMs;
     const rested = addresses.takeRested(clock.nowMs(), mostPerChange);
-    const at = { id: network.id, revision: record.revision };
-    // Until it has answered, and for ever if it fails, the store may have taken the change or not.
-    state.doubt();
-    const done = await store.txn(planChange(at, change, guard, notBeforeMs, rested));
-    if (!done.ok) return false;
-    state.trust();
-    const { revision } = done;
-    for (const row of change.drop) for (const ip of addressesOf(row)) state.addresses.rest(ip, notBeforeMs);
-    const records = [...change.add, ...change.replace.map((one) => one.record)];
-    state.feed.apply({
-      revision,
-      put: records.map((one) => ({ ...one, revision })),
-      del: change.drop.map(({ endpointId }) => endpointId),
-    });
-    return true;
+    try {
+      const at = { id: network.id, revision: record.revision };
+      const done = await store.txn(planChange(at, change, guard, clock.nowMs() + restMs, rested));
+      if (done.ok) await mirror.reached(done.revision);
+      return done.ok;
+    } finally {
+      for (const ip of rested) state.letGo(ip);
+    }
   }
 }
 
 /** Takes the address in memory, or says why not. */
-function take(
-  { addresses, network }: NetworkState,
+function reserve(
+  state: NetworkState,
   family: IpFamily,
   wanted: string | undefined,
   nowMs: number,
 ): string | LinkspanError {
+  const { addresses, network } = state;
   if (wanted === undefined)
     return (
-      addresses.takeAny(family, nowMs) ??
+      state.reserveAny(family, nowMs) ??
       new LinkspanError(
         'addressesExhausted',
         `no available IPv${family} addresses on this network's address pools: ${network.name} (${network.id})`,
@@ -256,5 +236,5 @@ function take(
       'addressInvalid',
       `invalid endpoint settings:\nno configured subnet contains IP address ${wanted}`,
     );
-  return addresses.take(ip) ? ip : new LinkspanError('addressTaken', 'Address already in use');
+  return state.reserve(ip) ? ip : new LinkspanError('addressTaken', 'Address already in use');
 }

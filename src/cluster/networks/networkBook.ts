@@ -6,21 +6,20 @@ import { Events } from '../../base/events.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { isStoreFailure, LinkspanError } from '../../errors/linkspanError.ts';
 import { overlaps, parsePrefix } from '../../net/prefix.ts';
+import type { MirrorChange } from '../../store/mirror.ts';
 import type { Entry, Write } from '../../store/store.ts';
 import type { SwarmRecord } from '../membership/records.ts';
-import type { SwarmNetwork, SwarmNetworkSpec, SwarmSurroundings } from '../swarmNetworks.ts';
-import { NetworkState, type StateDependencies } from './networkState.ts';
+import type { SwarmEndpoint, SwarmNetwork, SwarmNetworkSpec, SwarmSurroundings } from '../swarmNetworks.ts';
+import { type NetworkChange, NetworkState, type StateDependencies } from './networkState.ts';
 import {
   allocationKey,
   type EndpointRecord,
-  endpointsPrefix,
   epochKey,
   firstWrites,
   freedPrefix,
   type NetworkRecord,
   networkKey,
   networkNameKey,
-  networksPrefix,
   toNetwork,
   vniKey,
   writesOf,
@@ -51,6 +50,31 @@ export function givenUp(what: string): LinkspanError {
 /** After a failure of the store. */
 const againMs = 1000;
 
+/** What a change of the store is to each network; by id. */
+function sortByNetwork(put: Iterable<Entry>, del: readonly Entry[]): ReadonlyMap<string, OwnChange> {
+  const changes = new Map<string, OwnChange>();
+  const note = (key: string, entry: Entry | undefined): void => {
+    const [, kind = '', id = '', name = ''] = key.split('/');
+    if (!['networks', 'endpoints', 'ips', 'freed'].includes(kind)) return;
+    const change = changes.get(id) ?? { record: 'same', put: [], del: [], addresses: new Set() };
+    changes.set(id, change);
+    if (kind === 'networks') change.record = entry ?? 'gone';
+    else if (kind !== 'endpoints') change.addresses.add(name);
+    else if (entry === undefined) change.del.push(name);
+    else change.put.push({ ...(entry.value as EndpointRecord), revision: entry.revision });
+  };
+  for (const { key } of del) note(key, undefined);
+  for (const entry of put) note(entry.key, entry);
+  return changes;
+}
+
+interface OwnChange extends NetworkChange {
+  record: Entry | 'same' | 'gone';
+  readonly put: SwarmEndpoint[];
+  readonly del: string[];
+  readonly addresses: Set<string>;
+}
+
 export class NetworkBook implements Disposable {
   readonly events: Events<BookEvents> = new Events();
   readonly epoch: string;
@@ -59,32 +83,38 @@ export class NetworkBook implements Disposable {
   readonly deps: BookDependencies;
   readonly #states = new Map<string, NetworkState>();
   readonly #stopping = new AbortController();
-  #revision = 0;
+  readonly #listener: Disposable;
 
   private constructor(deps: BookDependencies, epoch: string) {
+    const { mirror } = deps;
     this.deps = deps;
     this.epoch = epoch;
+    this.#hear({ revision: mirror.revision, put: mirror.entries(), del: [] });
+    this.#listener = mirror.events.on('changed', (change) => this.#hear(change));
   }
 
   /** Takes up what is stored, and finishes removals that were cut short. */
   static async open(deps: BookDependencies): Promise<NetworkBook> {
-    const { store, pools, clock } = deps;
+    const { store, mirror, pools, clock } = deps;
     // A swarm of an earlier version has none of this.
-    if ((await store.get(epochKey)) === undefined)
+    if (mirror.get(epochKey) === undefined) {
       await store.txn({ compare: [{ key: epochKey, is: 'absent' }], write: firstWrites(pools, clock) });
-    const entry = await store.get(epochKey);
-    const book = new NetworkBook(deps, (entry?.value as { readonly id: string } | undefined)?.id ?? '');
-    await book.#takeUp();
+      await mirror.fresh();
+    }
+    const { id = '' } = (mirror.get(epochKey)?.value ?? {}) as { readonly id?: string };
+    const book = new NetworkBook(deps, id);
+    await book.#finishRemovals();
     return book;
   }
 
   [Symbol.dispose](): void {
+    this.#listener[Symbol.dispose]();
     this.#stopping.abort();
   }
 
-  /** Of the store, when what networks there are was last known to be so. */
+  /** Of the store, up to which what networks there are is known. */
   get revision(): number {
-    return this.#revision;
+    return this.deps.mirror.revision;
   }
 
   get networks(): readonly SwarmNetwork[] {
@@ -97,12 +127,12 @@ export class NetworkBook implements Disposable {
 
   /** Codes networkNameTaken, poolOverlap, networkConflict, and what `plan` throws. */
   create(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork> {
-    return this.#change(async () => {
-      const { store, pools, clock } = this.deps;
+    return this.mutex.run('networks', async () => {
+      const { store, mirror, pools, clock } = this.deps;
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
-        // Before the networks: one that comes after them has changed it.
-        const guard = await store.get(allocationKey);
-        await this.#reload();
+        await mirror.fresh();
+        // One that comes after these networks has changed it.
+        const guard = mirror.get(allocationKey);
         const spec = plan({ networks: this.networks, ...pools });
         this.#check(spec);
         const network = toNetwork(spec, clock);
@@ -117,12 +147,7 @@ export class NetworkBook implements Disposable {
           write: writesOf(network),
         });
         if (!done.ok) continue;
-        const entry: Entry = {
-          key: networkKey(network.id),
-          value: { network, isRemoving: false } satisfies NetworkRecord,
-          revision: done.revision,
-        };
-        await this.#learn(entry);
+        await mirror.reached(done.revision);
         return network;
       }
       throw givenUp('could not make the network');
@@ -131,101 +156,77 @@ export class NetworkBook implements Disposable {
 
   /** Codes networkNotFound, swarmNetworkInUse. */
   remove(id: string): Promise<void> {
-    return this.#change(() =>
-      this.mutex.run(id, async () => {
+    return this.mutex.run(id, async () => {
+      try {
         for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
+          await this.deps.mirror.fresh();
           const state = this.#states.get(id);
           if (state === undefined) throw noNetwork(id);
-          if (!(await state.reload())) {
-            this.#forget(id);
-            throw noNetwork(id);
-          }
           checkUnused(state);
           // First of all nobody may come in any more: a claim compares the revision of this record.
-          if (!(await this.#mark(state, true))) continue;
-          if (await this.#finishRemoval(id)) return;
+          if ((await this.#mark(state, true)) && (await this.#finishRemoval(id))) return;
         }
         throw givenUp('could not remove the network');
-      }),
-    );
-  }
-
-  /** Another manager removed it. */
-  drop(id: string): void {
-    this.#forget(id);
-  }
-
-  /** A change of what networks there are. Where the store fails, nobody knows what it did: it is read again. */
-  #change<T>(work: () => Promise<T>): Promise<T> {
-    return this.mutex.run('networks', async () => {
-      try {
-        return await work();
       } catch (error) {
-        if (isStoreFailure(error)) void this.#takeUpLater();
+        // Nobody knows what the store did: it may be marked.
+        if (isStoreFailure(error)) void this.#finishLater();
         throw error;
       }
     });
   }
 
-  async #takeUpLater(): Promise<void> {
+  async #finishLater(): Promise<void> {
     const { signal } = this.#stopping;
     for (let isDone = false; !isDone && !signal.aborted; ) {
       // Aborted: nobody needs it.
       await this.deps.clock.sleep(againMs, signal).catch(() => {});
       if (signal.aborted) return;
-      isDone = await this.mutex
-        .run('networks', () => this.#takeUp())
-        .then(
-          () => true,
-          () => false,
-        );
+      isDone = await this.#finishRemovals().then(
+        () => true,
+        () => false,
+      );
     }
   }
 
-  async #takeUp(): Promise<void> {
-    const known = new Set(this.#states.keys());
-    await this.#reload();
-    for (const state of [...this.#states.values()]) {
-      const { id } = state.network;
-      await this.mutex.run(id, async () => {
-        if (known.has(id) && !(await state.reload())) this.#forget(id);
-        else if (state.record.isRemoving) await this.#finishRemoval(id);
-      });
-    }
+  async #finishRemovals(): Promise<void> {
+    for (const [id, { record }] of [...this.#states])
+      if (record.isRemoving) await this.mutex.run(id, () => this.#finishRemoval(id));
   }
 
   /** Writes the record, if nobody else has. */
-  async #mark(state: NetworkState, isRemoving: boolean): Promise<boolean> {
-    const { network, record } = state;
+  async #mark({ network, record }: NetworkState, isRemoving: boolean): Promise<boolean> {
+    const { store, mirror } = this.deps;
     const value: NetworkRecord = { network, isRemoving };
     const key = networkKey(network.id);
-    const done = await this.deps.store.txn({
+    const done = await store.txn({
       compare: [{ key, is: 'revision', revision: record.revision }],
       write: [{ key, put: value }],
     });
-    if (done.ok) state.noteRecord(done.revision, isRemoving);
+    if (done.ok) await mirror.reached(done.revision);
     return done.ok;
   }
 
   /** Of a network that is marked. False, and no mark, if an endpoint came up before the mark did. */
   async #finishRemoval(id: string): Promise<boolean> {
+    const { store, mirror } = this.deps;
     const state = this.#states.get(id);
-    if (state === undefined) return true;
-    const { store } = this.deps;
-    const rows = (await store.list(endpointsPrefix(id))).entries.map(({ value }) => value as EndpointRecord);
+    if (state?.record.isRemoving !== true) return state === undefined;
+    const { network, record, feed } = state;
+    const rows = [...feed.rows.values()];
     if (rows.some(({ isUp }) => isUp)) {
       await this.#mark(state, false);
       return false;
     }
-    const isClear = await dropStopped(store, { id, revision: state.record.revision }, rows);
-    if (!isClear && (await state.reload())) return false;
+    if (!(await dropStopped(store, { id, revision: record.revision }, rows))) {
+      await mirror.fresh();
+      return !this.#states.has(id);
+    }
     const rests = (await store.list(freedPrefix(id))).entries;
     for (let i = 0; i < rests.length; i += mostWrites)
       await store.txn({
         write: rests.slice(i, i + mostWrites).map(({ key }): Write => ({ key, del: true })),
         survives: 'process',
       });
-    const { network, record } = state;
     const done = await store.txn({
       compare: [{ key: networkKey(id), is: 'revision', revision: record.revision }],
       write: [networkKey(id), networkNameKey(network.name), ...network.vnis.map(vniKey)].map((key) => ({
@@ -233,33 +234,29 @@ export class NetworkBook implements Disposable {
         del: true,
       })),
     });
-    if (done.ok) this.#revision = done.revision;
-    else if (await state.reload()) return false;
-    this.#forget(id);
-    return true;
+    if (done.ok) await mirror.reached(done.revision);
+    else await mirror.fresh();
+    return !this.#states.has(id);
   }
 
-  /** What networks there are; states of those that are known stay as they are. */
-  async #reload(): Promise<void> {
-    const { entries, revision } = await this.deps.store.list(networksPrefix);
-    this.#revision = revision;
-    const listed = new Set(entries.map(({ value }) => (value as NetworkRecord).network.id));
-    for (const id of this.#states.keys()) if (!listed.has(id)) this.#forget(id);
-    for (const entry of entries)
-      if (!this.#states.has((entry.value as NetworkRecord).network.id)) await this.#learn(entry);
-  }
-
-  async #learn(entry: Entry): Promise<void> {
-    const state = await NetworkState.load(this.deps, this.epoch, entry);
-    this.#states.set(state.network.id, state);
-    this.events.emit('networks', { added: [state.network], removed: [] });
-  }
-
-  #forget(id: string): void {
-    const state = this.#states.get(id);
-    if (state === undefined) return;
-    this.#states.delete(id);
-    this.events.emit('networks', { added: [], removed: [state.network] });
+  #hear({ revision, put, del }: Omit<MirrorChange, 'put'> & { readonly put: Iterable<Entry> }): void {
+    const removed: SwarmNetwork[] = [];
+    const added: SwarmNetwork[] = [];
+    for (const [id, change] of sortByNetwork(put, del)) {
+      const state = this.#states.get(id);
+      const { record } = change;
+      if (record === 'gone') {
+        if (this.#states.delete(id) && state !== undefined) removed.push(state.network);
+      } else if (state !== undefined) {
+        if (record !== 'same') state.noteRecord(record);
+        state.apply(revision, change);
+      } else if (record !== 'same') {
+        const made = new NetworkState(this.deps, this.epoch, record, change);
+        this.#states.set(id, made);
+        added.push(made.network);
+      }
+    }
+    if (added.length + removed.length > 0) this.events.emit('networks', { added, removed });
   }
 
   /** Who planned it should have seen to that. */

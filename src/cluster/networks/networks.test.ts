@@ -12,6 +12,7 @@ import { HandClock } from '../../base/handClock.ts';
 import { silentLogger } from '../../base/logger.ts';
 import { openSeam } from '../../base/seam.ts';
 import { openSqliteStore } from '../../store/sqliteStore.ts';
+import { Mirror } from '../../store/mirror.ts';
 import type { Store } from '../../store/store.ts';
 import { Roster } from '../membership/roster.ts';
 import type { EndpointClaim, SwarmEndpoint, SwarmNetworkSpec } from '../swarmNetworks.ts';
@@ -53,7 +54,7 @@ const signed = (sign: string, rows: readonly SwarmEndpoint[]): string =>
   ids(rows)
     .map((id) => `${sign}${id}`)
     .join();
-const always: Writer = { check: () => [], reread: () => Promise.resolve() };
+const always: Writer = { check: () => [] };
 
 interface Node {
   readonly id: string;
@@ -68,6 +69,7 @@ class World implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
   readonly clock = new HandClock();
   store!: Store;
+  mirror!: Mirror;
   roster!: Roster;
   book!: NetworkBook;
   server!: TableServer;
@@ -88,8 +90,10 @@ class World implements AsyncDisposable {
   async openManager(): Promise<void> {
     const { store, clock } = this;
     this.server?.[Symbol.dispose]();
-    this.roster = await Roster.open(store, clock);
-    this.book = await NetworkBook.open({ store, clock, turn, pools });
+    this.mirror = await Mirror.open(store, 'cluster/', clock);
+    const { mirror } = this;
+    this.roster = new Roster({ store, mirror, clock });
+    this.book = await NetworkBook.open({ store, mirror, clock, turn, pools });
     const { roster, book } = this;
     this.server = await TableServer.open({ roster, book, clock, turn, logger: silentLogger });
   }
@@ -171,7 +175,13 @@ test('two books on one store: claims at once give each address once, and explici
   await using world = await World.open();
   const { store, clock } = world;
   const id = await world.create('n', 1);
-  const other = await NetworkBook.open({ store, clock, turn, pools });
+  const other = await NetworkBook.open({
+    store,
+    mirror: await Mirror.open(store, 'cluster/', clock),
+    clock,
+    turn,
+    pools,
+  });
   const books = [new EndpointBook(world.book), new EndpointBook(other)];
   const rows = await Promise.all(
     Array.from({ length: 40 }, (_, i) => books[i % 2]!.claim('a', claimOf(id, `e${i}`), always)),
@@ -188,7 +198,13 @@ test('two books on one store: claims at once give each address once, and explici
 test('two books on one store: networks at once never share a name, a VNI or a subnet', async () => {
   await using world = await World.open();
   const { store, clock } = world;
-  const other = await NetworkBook.open({ store, clock, turn, pools });
+  const other = await NetworkBook.open({
+    store,
+    mirror: await Mirror.open(store, 'cluster/', clock),
+    clock,
+    turn,
+    pools,
+  });
   const next =
     (name: string) => (around: { readonly networks: readonly { readonly vnis: readonly number[] }[] }) =>
       spec(name, Math.max(...around.networks.flatMap(({ vnis }) => vnis)) - 4095);
@@ -199,7 +215,13 @@ test('two books on one store: networks at once never share a name, a VNI or a su
     one.status === 'rejected' ? (one.reason as { code: string }).code : [],
   );
   assert.deepEqual(failures, ['networkNameTaken', 'networkNameTaken', 'networkNameTaken']);
-  const fresh = await NetworkBook.open({ store, clock, turn, pools });
+  const fresh = await NetworkBook.open({
+    store,
+    mirror: await Mirror.open(store, 'cluster/', clock),
+    clock,
+    turn,
+    pools,
+  });
   assert.deepEqual(fresh.networks.map(({ pools }) => pools[0]?.subnet ?? '').sort(), [
     ...['10.0.0.0/24', '10.0.1.0/24', '10.0.2.0/24', '10.0.3.0/24'],
   ]);
@@ -218,7 +240,15 @@ test('a network with endpoints stays; a claim and a removal at once never leave 
   const { store, clock } = world;
   for (let i = 1; i <= 5; i += 1) {
     const id = await world.create(`n${i}`, i);
-    const other = new EndpointBook(await NetworkBook.open({ store, clock, turn, pools }));
+    const other = new EndpointBook(
+      await NetworkBook.open({
+        store,
+        mirror: await Mirror.open(store, 'cluster/', clock),
+        clock,
+        turn,
+        pools,
+      }),
+    );
     const [claimed, removed] = await Promise.allSettled([
       other.claim('a', claimOf(id, 'e1'), always),
       world.book.remove(id),

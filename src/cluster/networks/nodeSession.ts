@@ -29,8 +29,8 @@ export interface NodeSessionDependencies {
   readonly logger: Logger;
   /** It is the node's newest, and the node is one of the swarm. */
   readonly counts: () => boolean;
-  /** What `counts` says is told by this. */
-  readonly guard: Pick<Writer, 'reread'> & { readonly unchanged: () => Compare };
+  /** Of the store: what `counts` says is so as long as this holds. */
+  readonly unchanged: () => Compare;
   readonly subscribe: () => void;
   readonly ended: () => void;
 }
@@ -147,7 +147,7 @@ export class NodeSession {
 
   async #run(call: Call): Promise<unknown> {
     const { nodeId, endpoints } = this.#deps;
-    const writer: Writer = { check: () => this.#check(), reread: () => this.#deps.guard.reread() };
+    const writer: Writer = { check: () => this.#check() };
     writer.check();
     switch (call.method) {
       case 'claim':
@@ -170,7 +170,7 @@ export class NodeSession {
   }
 
   #check(): readonly Compare[] {
-    if (!this.#isOver && this.#deps.counts()) return [this.#deps.guard.unchanged()];
+    if (!this.#isOver && this.#deps.counts()) return [this.#deps.unchanged()];
     // The node is to begin another.
     this.#deps.link.drop();
     throw new LinkspanError('nodeRefused', 'the session is over: the node has a newer one, or was removed');

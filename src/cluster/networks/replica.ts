@@ -129,7 +129,8 @@ export class Replica {
     // Of what is known already, whoever repeats it.
     if (epoch === table.epoch && revision <= table.revision && table.isCurrent)
       return { isSnapshot: false, put: [], del: [] };
-    if (epoch !== table.epoch || previous !== table.revision) return 'gap';
+    // From before what is known: another manager told of later revisions that the table did not change with.
+    if (epoch !== table.epoch || previous > table.revision) return 'gap';
     const written = put.flatMap((row) => {
       const before = table.rows.get(row.endpointId);
       return (before?.revision ?? -1) < row.revision ? { row, before } : [];
@@ -140,7 +141,7 @@ export class Replica {
       return known !== undefined && known.revision < gone.revision ? known : [];
     });
     for (const { endpointId } of removed) table.rows.delete(endpointId);
-    Object.assign(table, { revision, isCurrent: true });
+    Object.assign(table, { revision: Math.max(revision, table.revision), isCurrent: true });
     return { isSnapshot: false, put: written, del: removed };
   }
 

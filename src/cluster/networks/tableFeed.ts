@@ -22,6 +22,8 @@ export class TableFeed {
   readonly #epoch: string;
   readonly #turn: (work: () => void) => void;
   readonly #rows = new Map<string, SwarmEndpoint>();
+  /** The store's revision up to which nothing is missing, though the table's last change may be older. */
+  readonly #knownTo: () => number;
   #revision: number;
   /** Rows put and gone, in order of revision; all of them since `#remembersFrom`. */
   #recent: (SwarmEndpoint | Gone)[] = [];
@@ -31,19 +33,20 @@ export class TableFeed {
   #isTurnComing = false;
   readonly #followers = new Set<Link>();
   /** Encoded, until the table changes. */
-  #snapshot: readonly Buffer[] | undefined;
+  #snapshot: { readonly revision: number; readonly parts: readonly Buffer[] } | undefined;
 
   constructor(
     network: string,
     epoch: string,
-    revision: number,
+    knownTo: () => number,
     rows: readonly SwarmEndpoint[],
     turn: (work: () => void) => void,
   ) {
     this.#network = network;
     this.#epoch = epoch;
     this.#turn = turn;
-    this.#revision = this.#remembersFrom = this.#told = revision;
+    this.#knownTo = knownTo;
+    this.#revision = this.#remembersFrom = this.#told = knownTo();
     for (const row of rows) this.#rows.set(row.endpointId, row);
   }
 
@@ -85,14 +88,13 @@ export class TableFeed {
   }
 
   #remembers(revision: number): boolean {
-    return revision >= this.#remembersFrom && revision <= this.#revision;
+    return revision >= this.#remembersFrom && revision <= this.#knownTo();
   }
 
   #goOn(link: Link, revision: number): void {
     // So that all followers are at the same revision, and one message does for all.
     this.#tell();
     link.send(this.#encodeSince(revision));
-    this.#told = this.#revision;
     this.#followers.add(link);
   }
 
@@ -119,7 +121,9 @@ export class TableFeed {
       else del.set(endpointId, one);
     }
     const message: ChangesPush = {
-      ...{ type: 'changes', network: this.#network, epoch: this.#epoch, previous, revision: this.#revision },
+      ...{ type: 'changes', network: this.#network, epoch: this.#epoch, previous },
+      // `previous` is later where another manager began with a later revision, and nothing changed the table since.
+      revision: Math.max(previous, this.#revision),
       put: [...put.values()],
       del: [...del.values()],
     };
@@ -128,8 +132,10 @@ export class TableFeed {
 
   /** Part after part, as the follower takes them in; then what came meanwhile. */
   #sendSnapshot(link: Link, state: { readonly isOver: boolean }): void {
-    const parts = (this.#snapshot ??= this.#encodeSnapshot());
-    const revision = this.#revision;
+    const { revision, parts } = (this.#snapshot ??= {
+      revision: this.#revision,
+      parts: this.#encodeSnapshot(),
+    });
     const sendFrom = (i: number): void => {
       if (state.isOver) return;
       const part = parts[i];

@@ -78,7 +78,7 @@ export class TableServer implements Disposable {
       ...{ nodeId, link, book, clock, logger, endpoints: this.#endpoints },
       counts: () =>
         !this.#isOver && this.#sessions.get(nodeId) === session && roster.find(nodeId)?.epoch === epoch,
-      guard: { unchanged: () => roster.unchanged(nodeId), reread: () => roster.reread(nodeId) },
+      unchanged: () => roster.unchanged(nodeId),
       subscribe: () => this.#subscribe(link),
       ended: () => {
         this.#subscribers.delete(link);

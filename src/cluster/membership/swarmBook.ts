@@ -1,0 +1,80 @@
+/*
+ * The swarm's own record as a manager knows it. Changed by comparing its revision, as others may change it too.
+ */
+import type { Clock } from '../../base/clock.ts';
+import { Events } from '../../base/events.ts';
+import { KeyedMutex } from '../../base/mutex.ts';
+import { timestamp } from '../../base/timestamp.ts';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Mirror } from '../../store/mirror.ts';
+import type { Entry, Store } from '../../store/store.ts';
+import { type SwarmRecord, swarmKey } from './records.ts';
+
+export interface SwarmBookDependencies {
+  readonly store: Store;
+  readonly mirror: Mirror;
+  readonly clock: Clock;
+}
+
+export interface SwarmBookEvents extends Record<string, unknown> {
+  readonly changed: { readonly before: SwarmRecord; readonly after: SwarmRecord };
+}
+
+/** Others cannot be first for ever. */
+const mostAttempts = 20;
+
+export class SwarmBook implements Disposable {
+  readonly events: Events<SwarmBookEvents> = new Events();
+  readonly #deps: SwarmBookDependencies;
+  readonly #mutex = new KeyedMutex();
+  readonly #listener: Disposable;
+  #entry: Entry;
+
+  /** Code store if the mirror has no such record. */
+  constructor(deps: SwarmBookDependencies) {
+    this.#deps = deps;
+    const entry = deps.mirror.get(swarmKey);
+    if (entry === undefined) throw new LinkspanError('store', 'the record of the swarm is gone');
+    this.#entry = entry;
+    this.#listener = deps.mirror.events.on('changed', ({ put }) => {
+      const news = put.find(({ key }) => key === swarmKey);
+      if (news === undefined) return;
+      const before = this.swarm;
+      this.#entry = news;
+      this.events.emit('changed', { before, after: this.swarm });
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#listener[Symbol.dispose]();
+  }
+
+  get swarm(): SwarmRecord {
+    return this.#entry.value as SwarmRecord;
+  }
+
+  /** Writes what `change` makes of the record; it is asked again where another was faster, and may throw. */
+  change(change: (swarm: SwarmRecord) => SwarmRecord): Promise<SwarmRecord> {
+    const { store, mirror, clock } = this.#deps;
+    return this.#mutex.run('swarm', async () => {
+      for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
+        const { value, revision } = this.#entry;
+        const before = value as SwarmRecord;
+        const after = { ...change(before), version: before.version + 1, updatedAt: timestamp(clock) };
+        const done = await store.txn({
+          compare: [{ key: swarmKey, is: 'revision', revision }],
+          write: [{ key: swarmKey, put: after }],
+        });
+        if (done.ok) {
+          await mirror.reached(done.revision);
+          return after;
+        }
+        await mirror.fresh();
+      }
+      throw new LinkspanError(
+        'store',
+        'could not change the swarm: other managers changed it again and again',
+      );
+    });
+  }
+}
