@@ -46,8 +46,10 @@ export class Mirror implements Disposable {
     this.#watch = store.watch(prefix, (change) => this.#hear(change));
   }
 
-  /** Resolves when all is there. Code storeUnavailable if the store says nothing. */
+  /** Resolves when all is there. Rejects as `Store.get`; code storeUnavailable if the store tells nothing. */
   static async open(store: Store, prefix: string, clock: Clock): Promise<Mirror> {
+    // A store that does not answer says why.
+    await store.get(`${prefix}barrier`);
     const mirror = new Mirror(store, prefix, clock);
     try {
       await mirror.reached(0);

@@ -88,7 +88,7 @@ export class TableFeed {
   }
 
   #remembers(revision: number): boolean {
-    return revision >= this.#remembersFrom && revision <= this.#knownTo();
+    return revision >= this.#remembersFrom && revision <= Math.max(this.#revision, this.#knownTo());
   }
 
   #goOn(link: Link, revision: number): void {
