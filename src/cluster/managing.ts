@@ -58,7 +58,7 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   const mirror = parts.use(await Mirror.open(store, clusterPrefix, clock));
   const record = parts.use(new SwarmBook({ store, mirror, clock }));
   const authority = await Authority.open(clock, record.swarm.root);
-  const roster = parts.use(new Roster({ store, mirror, clock }));
+  const roster = parts.use(new Roster({ store, mirror, clock, selfId: self.nodeId }));
   const book = parts.use(await NetworkBook.open({ store, mirror, clock, turn, pools: record.swarm }));
   const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn }));
   const state = (): ManagerState => {

@@ -408,7 +408,7 @@ export class SimulatedSwarm {
     // Until it has begun, nothing waits for it; what fails is tried again.
     const opening = async (): Promise<void> => {
       const mirror = await Mirror.open(store, 'cluster/', time);
-      const roster = new Roster({ store, mirror, clock: time });
+      const roster = new Roster({ store, mirror, clock: time, selfId: 'manager' });
       const book = await NetworkBook.open({ store, mirror, clock: time, turn, pools });
       const server = await TableServer.open({ book, roster, clock: time, logger: silentLogger, turn });
       this.#manager = { store, roster, book, server, links: [] };

@@ -68,6 +68,8 @@ const tlsOptions = (ca: string) => ({ ca, minVersion: 'TLSv1.3' as const });
 
 interface Session {
   readonly socket: WebSocket;
+  /** Among the node's. */
+  readonly epoch: number;
   heardAtMs: number;
 }
 
@@ -99,8 +101,19 @@ export class ManagerServer implements AsyncDisposable {
     this.#app.server.on('tlsClientError', (error: Error) =>
       deps.logger.debug({ err: error.message }, 'a connection to the swarm port was no TLS'),
     );
+    const { roster } = deps;
     this.#listeners.use(
-      deps.roster.events.on('removed', ({ id }) => this.#sessions.get(id)?.socket.close(closeCode.removed)),
+      roster.events.on('removed', ({ id }) => this.#sessions.get(id)?.socket.close(closeCode.removed)),
+    );
+    this.#listeners.use(
+      roster.events.on('changed', ({ after: { id, epoch } }) => {
+        const session = this.#sessions.get(id);
+        // It has begun another, with another manager.
+        if (session !== undefined && session.epoch < epoch) session.socket.close(closeCode.replaced);
+      }),
+    );
+    this.#listeners.use(
+      roster.events.on('orphaned', ({ id }) => void this.#downUnlessBack(id, this.#patienceMs)),
     );
   }
 
@@ -231,7 +244,7 @@ export class ManagerServer implements AsyncDisposable {
       return;
     }
     this.#sessions.get(id)?.socket.close(closeCode.replaced);
-    const session: Session = { socket, heardAtMs: clock.nowMs() };
+    const session: Session = { socket, epoch: node.epoch, heardAtMs: clock.nowMs() };
     this.#sessions.set(id, session);
     socket.on('pong', () => (session.heardAtMs = clock.nowMs()));
     socket.on('close', (code) => this.#ended(id, session, code));
@@ -254,7 +267,7 @@ export class ManagerServer implements AsyncDisposable {
     if (this.#sessions.get(id) !== session) return;
     this.#sessions.delete(id);
     const { roster, clock, logger } = this.#deps;
-    if (this.#stopping.signal.aborted || roster.find(id) === undefined) return;
+    if (this.#stopping.signal.aborted || roster.find(id)?.epoch !== session.epoch) return;
     if (code === closeCode.leaving) {
       roster.note(id, { state: 'down', message: 'the node has left' });
       logger.info({ node: id }, 'a node has left');
@@ -268,22 +281,30 @@ export class ManagerServer implements AsyncDisposable {
     );
   }
 
+  /** For a node whose manager is gone: it has to find another first. */
+  get #patienceMs(): number {
+    return 2 * graceHeartbeats * this.#deps.state().heartbeatMs;
+  }
+
   async #downUnlessBack(id: string, waitMs: number): Promise<void> {
+    const { roster } = this.#deps;
+    const epoch = roster.find(id)?.epoch;
     try {
       await this.#deps.clock.sleep(Math.max(0, waitMs), this.#stopping.signal);
     } catch {
       return;
     }
-    if (this.#sessions.has(id)) return;
-    this.#deps.roster.note(id, { state: 'down', message: 'heartbeat failure' });
+    if (this.#sessions.has(id) || roster.find(id)?.epoch !== epoch) return;
+    const { state } = roster.presenceOf(id);
+    if (state === 'ready' || state === 'down') return;
+    roster.note(id, { state: 'down', message: 'heartbeat failure' });
   }
 
   async #beat(): Promise<void> {
     const { clock, roster } = this.#deps;
     const { signal } = this.#stopping;
     for (const { id } of roster.nodes)
-      if (roster.presenceOf(id).state === 'unknown')
-        void this.#downUnlessBack(id, 2 * graceHeartbeats * this.#deps.state().heartbeatMs);
+      if (roster.presenceOf(id).state === 'unknown') void this.#downUnlessBack(id, this.#patienceMs);
     try {
       for (;;) {
         const { heartbeatMs } = this.#deps.state();

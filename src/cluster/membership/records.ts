@@ -5,17 +5,22 @@
  *   cluster/swarm         the swarm: specification, root key, token secrets
  *   cluster/nodes/<id>    one node; gone when it is removed, and with it its right to come back
  *
+ * Where several managers share a store, they tell each other there, for as long as they live:
+ *
+ *   cluster/live/managers/<id>   a manager that runs
+ *   cluster/live/nodes/<id>      a node, by the manager that it has its session with
+ *
  * Those are in the node's own store, or in one elsewhere (etcd). Then the node's own has, from before they are made until
  * after they are gone:
  *
  *   swarm-elsewhere/<swarm id>
  *
  * What is stored of networks: networks/records.ts on managers, networks/replicaCache.ts on the others.
- * Whether a node is there is not stored: managers hear it (roster.ts).
+ * Whether a node is there is not stored for good: managers hear it (roster.ts).
  */
 import { createHash } from 'node:crypto';
 import type { KeyPair } from '../identity/authority.ts';
-import type { ClusterSpec, NodeDescription, NodeRole, NodeSpec } from '../swarm.ts';
+import type { ClusterSpec, NodeDescription, NodeRole, NodeSpec, NodeState } from '../swarm.ts';
 
 /** This node in the swarm that it belongs to. */
 export interface SelfRecord {
@@ -69,12 +74,25 @@ export interface NodeRecord {
   readonly epoch: number;
 }
 
+/** Who is there, as the manager says that has its session. */
+export interface LiveNode {
+  readonly manager: string;
+  /** Of the session. */
+  readonly epoch: number;
+  readonly state: NodeState;
+  readonly message: string;
+}
+
 export const selfKey = 'swarm/self';
 export const elsewherePrefix = 'swarm-elsewhere/';
 export const elsewhereKey = (swarmId: string): string => `${elsewherePrefix}${swarmId}`;
 export const clusterPrefix = 'cluster/';
 export const swarmKey = 'cluster/swarm';
 export const nodesPrefix = 'cluster/nodes/';
+export const liveNodesPrefix = 'cluster/live/nodes/';
+export const liveNodeKey = (id: string): string => `${liveNodesPrefix}${id}`;
+export const liveManagersPrefix = 'cluster/live/managers/';
+export const liveManagerKey = (id: string): string => `${liveManagersPrefix}${id}`;
 export const nodeKey = (id: string): string => `${nodesPrefix}${id}`;
 
 /**

@@ -1,6 +1,7 @@
 /*
- * The nodes of a swarm as a manager knows them: records, which are stored, and who is there, which is heard. A record is
- * changed by comparing its revision, so that two changes of one never both happen, whoever makes them.
+ * The nodes of a swarm as a manager knows them: records, which are stored, and who is there, which is heard: from the node,
+ * or from the manager that has its session. A record is changed by comparing its revision, so that two changes of one
+ * never both happen, whoever makes them.
  */
 import type { Clock } from '../../base/clock.ts';
 import { Events } from '../../base/events.ts';
@@ -10,7 +11,15 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Mirror, MirrorChange } from '../../store/mirror.ts';
 import type { Compare, Entry, Store } from '../../store/store.ts';
 import type { NodeSpec, NodeState } from '../swarm.ts';
-import { type NodeRecord, nodeKey, nodesPrefix } from './records.ts';
+import {
+  type LiveNode,
+  liveManagersPrefix,
+  liveNodeKey,
+  liveNodesPrefix,
+  type NodeRecord,
+  nodeKey,
+  nodesPrefix,
+} from './records.ts';
 
 export interface Presence {
   readonly state: NodeState;
@@ -22,13 +31,10 @@ export interface RosterEvents extends Record<string, unknown> {
   readonly removed: { readonly id: string };
   /** It is down, or is no longer. */
   readonly presence: { readonly id: string };
+  /** The manager that had its session is gone. */
+  readonly orphaned: { readonly id: string };
   readonly changed: { readonly before: NodeRecord | undefined; readonly after: NodeRecord };
 }
-
-const absent: Presence = {
-  state: 'unknown',
-  message: 'Node moved to "unknown" state due to a manager that just began',
-};
 
 /** Others cannot be first for ever. */
 const mostAttempts = 20;
@@ -37,7 +43,15 @@ export interface RosterDependencies {
   readonly store: Store;
   readonly mirror: Mirror;
   readonly clock: Clock;
+  /** The manager's own node. */
+  readonly selfId: string;
 }
+
+const absent: Presence = {
+  state: 'unknown',
+  message: 'Node moved to "unknown" state due to a manager that just began',
+};
+const orphaned: Presence = { state: 'unknown', message: 'the manager that had its session is gone' };
 
 export class Roster implements Disposable {
   readonly events: Events<RosterEvents> = new Events();
@@ -46,6 +60,10 @@ export class Roster implements Disposable {
   /** Of their records, in the store. */
   readonly #revisions = new Map<string, number>();
   readonly #presence = new Map<string, Presence>();
+  /** By what this manager itself knows: of which session. */
+  readonly #heardIn = new Map<string, number>();
+  /** Those that run, and since which revision of the store. */
+  readonly #managers = new Map<string, number>();
   readonly #mutex = new KeyedMutex();
   readonly #listener: Disposable;
 
@@ -53,7 +71,7 @@ export class Roster implements Disposable {
   constructor(deps: RosterDependencies) {
     const { mirror } = deps;
     this.#deps = deps;
-    for (const entry of mirror.entries()) if (entry.key.startsWith(nodesPrefix)) this.#put(entry);
+    this.#hear({ revision: mirror.revision, put: [...mirror.entries()], del: [] });
     this.#listener = mirror.events.on('changed', (change) => this.#hear(change));
   }
 
@@ -78,12 +96,21 @@ export class Roster implements Disposable {
     return this.#presence.get(id) ?? absent;
   }
 
-  /** Nobody writes down that a node comes and goes. */
+  /** What this manager hears of a node itself, in its session of today. */
   note(id: string, presence: Presence): void {
-    if (!this.#nodes.has(id)) return;
-    const wasDown = this.presenceOf(id).state === 'down';
-    this.#presence.set(id, presence);
-    if (wasDown !== (presence.state === 'down')) this.events.emit('presence', { id });
+    const node = this.#nodes.get(id);
+    if (node === undefined) return;
+    this.#heardIn.set(id, node.epoch);
+    this.#see(id, presence);
+    this.#tell(id);
+  }
+
+  /** Of a node that is a manager; without a store that managers share there is one. */
+  managerState(id: string): { readonly isLeader: boolean; readonly isReachable: boolean } {
+    const { store, selfId } = this.#deps;
+    if (store.live === undefined) return { isLeader: id === selfId, isReachable: id === selfId };
+    const oldest = [...this.#managers].sort(([, a], [, b]) => a - b)[0]?.[0];
+    return { isLeader: id === oldest, isReachable: this.#managers.has(id) };
   }
 
   /** A node that joins; one that has joined with the same key stays as it is. Resolves with its record. */
@@ -142,25 +169,71 @@ export class Roster implements Disposable {
 
   #hear({ put, del }: MirrorChange): void {
     for (const { key, value } of del) {
-      const { id } = value as NodeRecord;
-      if (!key.startsWith(nodesPrefix) || !this.#nodes.delete(id)) continue;
-      this.#revisions.delete(id);
-      this.#presence.delete(id);
-      this.events.emit('removed', { id });
+      if (key.startsWith(nodesPrefix)) this.#lose(value as NodeRecord);
+      else if (key.startsWith(liveManagersPrefix))
+        this.#managers.delete(key.slice(liveManagersPrefix.length));
     }
     for (const entry of put) {
-      if (!entry.key.startsWith(nodesPrefix)) continue;
-      const after = entry.value as NodeRecord;
-      const before = this.#nodes.get(after.id);
-      this.#put(entry);
-      this.events.emit('changed', { before, after });
+      if (entry.key.startsWith(nodesPrefix)) this.#put(entry);
+      else if (entry.key.startsWith(liveManagersPrefix))
+        this.#managers.set(entry.key.slice(liveManagersPrefix.length), entry.revision);
+    }
+    // After the records, which say what counts.
+    for (const { key, value } of put)
+      if (key.startsWith(liveNodesPrefix))
+        this.#hearFrom(key.slice(liveNodesPrefix.length), value as LiveNode);
+    for (const { key, value } of del)
+      if (key.startsWith(liveNodesPrefix))
+        this.#hearNoMore(key.slice(liveNodesPrefix.length), value as LiveNode);
+  }
+
+  #hearFrom(id: string, { manager, epoch, state, message }: LiveNode): void {
+    if (manager === this.#deps.selfId) return;
+    // Of a session before the one that is ours: it came late.
+    if (epoch < (this.#heardIn.get(id) ?? -1)) this.#tell(id);
+    else {
+      this.#heardIn.delete(id);
+      this.#see(id, { state, message });
     }
   }
 
+  #hearNoMore(id: string, { manager }: LiveNode): void {
+    if (manager === this.#deps.selfId || this.#heardIn.has(id) || !this.#nodes.has(id)) return;
+    if (this.presenceOf(id).state === 'down') return;
+    this.#see(id, orphaned);
+    this.events.emit('orphaned', { id });
+  }
+
+  /** Tells other managers. */
+  #tell(id: string): void {
+    const { store, selfId } = this.#deps;
+    const epoch = this.#heardIn.get(id);
+    if (epoch === undefined) return;
+    const live: LiveNode = { manager: selfId, epoch, ...this.presenceOf(id) };
+    store.live?.set(liveNodeKey(id), live);
+  }
+
+  #see(id: string, presence: Presence): void {
+    if (!this.#nodes.has(id)) return;
+    const wasDown = this.presenceOf(id).state === 'down';
+    this.#presence.set(id, presence);
+    if (wasDown !== (presence.state === 'down')) this.events.emit('presence', { id });
+  }
+
+  #lose({ id }: NodeRecord): void {
+    if (!this.#nodes.delete(id)) return;
+    this.#revisions.delete(id);
+    this.#presence.delete(id);
+    if (this.#heardIn.delete(id)) this.#deps.store.live?.delete(liveNodeKey(id));
+    this.events.emit('removed', { id });
+  }
+
   #put({ value, revision }: Entry): void {
-    const node = value as NodeRecord;
-    this.#nodes.set(node.id, node);
-    this.#revisions.set(node.id, revision);
+    const after = value as NodeRecord;
+    const before = this.#nodes.get(after.id);
+    this.#nodes.set(after.id, after);
+    this.#revisions.set(after.id, revision);
+    this.events.emit('changed', { before, after });
   }
 
   /** Code nodeNotFound. */

@@ -92,7 +92,7 @@ class World implements AsyncDisposable {
     this.server?.[Symbol.dispose]();
     this.mirror = await Mirror.open(store, 'cluster/', clock);
     const { mirror } = this;
-    this.roster = new Roster({ store, mirror, clock });
+    this.roster = new Roster({ store, mirror, clock, selfId: 'manager' });
     this.book = await NetworkBook.open({ store, mirror, clock, turn, pools });
     const { roster, book } = this;
     this.server = await TableServer.open({ roster, book, clock, turn, logger: silentLogger });
