@@ -10,6 +10,7 @@ import { HandClock } from '../../base/handClock.ts';
 import { openSeam } from '../../base/seam.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { openSqliteStore } from '../../store/sqliteStore.ts';
+import { Mirror } from '../../store/mirror.ts';
 import type { Store } from '../../store/store.ts';
 import type { EndpointClaim, SwarmNetworkSpec } from '../swarmNetworks.ts';
 import { EndpointBook, type Writer } from './endpointBook.ts';
@@ -17,7 +18,7 @@ import { NetworkBook } from './networkBook.ts';
 
 const turn = (work: () => void): void => void setImmediate(work);
 const pools = { addressPools: ['10.0.0.0/8'], subnetLength: 24 };
-const always: Writer = { check: () => [], reread: () => Promise.resolve() };
+const always: Writer = { check: () => [] };
 
 const spec = (n: number): SwarmNetworkSpec => ({
   ...{
@@ -47,8 +48,11 @@ test('endpoints that have stopped go with their network, wherever its removal is
     rmSync(one, { recursive: true }),
   );
   const store = stack.use(await openSqliteStore(join(folder, 'state.db'), openSeam()));
-  const open = (over: Store): Promise<NetworkBook> =>
-    NetworkBook.open({ store: over, clock: new HandClock(), turn, pools });
+  const open = async (over: Store): Promise<NetworkBook> => {
+    const clock = new HandClock();
+    const mirror = await Mirror.open(over, 'cluster/', clock);
+    return await NetworkBook.open({ store: over, mirror, clock, turn, pools });
+  };
   /** A network with a page and a bit of stopped endpoints. */
   const make = async (n: number): Promise<string> => {
     using book = await open(store);
@@ -81,6 +85,7 @@ test('endpoints that have stopped go with their network, wherever its removal is
       ...store,
       get: (key) => store.get(key),
       list: (prefix) => store.list(prefix),
+      watch: (prefix, hear) => store.watch(prefix, hear),
       txn: (one) => {
         if (done === writes) return Promise.reject(new LinkspanError('store', 'the manager died'));
         done += 1;
