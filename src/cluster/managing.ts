@@ -8,7 +8,7 @@ import { Mirror } from '../store/mirror.ts';
 import type { Store } from '../store/store.ts';
 import { Authority, publicKeyOf, requestCertificate } from './identity/authority.ts';
 import { ManagerServer, type ManagerState } from './membership/managerServer.ts';
-import { clusterPrefix, nodeIdOf, type SelfRecord } from './membership/records.ts';
+import { clusterPrefix, liveManagerKey, nodeIdOf, type SelfRecord } from './membership/records.ts';
 import { Roster } from './membership/roster.ts';
 import { SwarmBook } from './membership/swarmBook.ts';
 import { localLink } from './networks/link.ts';
@@ -73,6 +73,8 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   const server = parts.use(
     await ManagerServer.listen({ roster, tables, clock, logger, state, keys, rootPem }, self.listen),
   );
+  store.live?.set(liveManagerKey(self.nodeId), { address: self.advertise });
+  parts.defer(() => store.live?.delete(liveManagerKey(self.nodeId)));
   const { dataPathPort } = record.swarm;
   await networks.enter({ nodeId: self.nodeId, address: self.dataPath, port: () => dataPathPort, book });
   const [own, far] = localLink(turn);

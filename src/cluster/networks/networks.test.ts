@@ -64,6 +64,11 @@ interface Node {
   readonly refused: string[];
 }
 
+async function openBook(store: Store, clock: HandClock, mirror?: Mirror): Promise<NetworkBook> {
+  const seen = mirror ?? (await Mirror.open(store, 'cluster/', clock));
+  return await NetworkBook.open({ store, mirror: seen, clock, turn, pools });
+}
+
 /** A manager and its store; nodes are added. */
 class World implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
@@ -93,7 +98,7 @@ class World implements AsyncDisposable {
     this.mirror = await Mirror.open(store, 'cluster/', clock);
     const { mirror } = this;
     this.roster = new Roster({ store, mirror, clock, selfId: 'manager' });
-    this.book = await NetworkBook.open({ store, mirror, clock, turn, pools });
+    this.book = await openBook(store, clock, mirror);
     const { roster, book } = this;
     this.server = await TableServer.open({ roster, book, clock, turn, logger: silentLogger });
   }
@@ -175,13 +180,7 @@ test('two books on one store: claims at once give each address once, and explici
   await using world = await World.open();
   const { store, clock } = world;
   const id = await world.create('n', 1);
-  const other = await NetworkBook.open({
-    store,
-    mirror: await Mirror.open(store, 'cluster/', clock),
-    clock,
-    turn,
-    pools,
-  });
+  const other = await openBook(store, clock);
   const books = [new EndpointBook(world.book), new EndpointBook(other)];
   const rows = await Promise.all(
     Array.from({ length: 40 }, (_, i) => books[i % 2]!.claim('a', claimOf(id, `e${i}`), always)),
@@ -198,13 +197,7 @@ test('two books on one store: claims at once give each address once, and explici
 test('two books on one store: networks at once never share a name, a VNI or a subnet', async () => {
   await using world = await World.open();
   const { store, clock } = world;
-  const other = await NetworkBook.open({
-    store,
-    mirror: await Mirror.open(store, 'cluster/', clock),
-    clock,
-    turn,
-    pools,
-  });
+  const other = await openBook(store, clock);
   const next =
     (name: string) => (around: { readonly networks: readonly { readonly vnis: readonly number[] }[] }) =>
       spec(name, Math.max(...around.networks.flatMap(({ vnis }) => vnis)) - 4095);
@@ -215,13 +208,7 @@ test('two books on one store: networks at once never share a name, a VNI or a su
     one.status === 'rejected' ? (one.reason as { code: string }).code : [],
   );
   assert.deepEqual(failures, ['networkNameTaken', 'networkNameTaken', 'networkNameTaken']);
-  const fresh = await NetworkBook.open({
-    store,
-    mirror: await Mirror.open(store, 'cluster/', clock),
-    clock,
-    turn,
-    pools,
-  });
+  const fresh = await openBook(store, clock);
   assert.deepEqual(fresh.networks.map(({ pools }) => pools[0]?.subnet ?? '').sort(), [
     ...['10.0.0.0/24', '10.0.1.0/24', '10.0.2.0/24', '10.0.3.0/24'],
   ]);
@@ -240,15 +227,7 @@ test('a network with endpoints stays; a claim and a removal at once never leave 
   const { store, clock } = world;
   for (let i = 1; i <= 5; i += 1) {
     const id = await world.create(`n${i}`, i);
-    const other = new EndpointBook(
-      await NetworkBook.open({
-        store,
-        mirror: await Mirror.open(store, 'cluster/', clock),
-        clock,
-        turn,
-        pools,
-      }),
-    );
+    const other = new EndpointBook(await openBook(store, clock));
     const [claimed, removed] = await Promise.allSettled([
       other.claim('a', claimOf(id, 'e1'), always),
       world.book.remove(id),
