@@ -2,9 +2,9 @@
  * The table `bridge linkspan`: keeps what endpointGuard.ts plans. A kernel or libnftables that cannot have it is no
  * failure: containers then run unchecked, and `lack` says why.
  */
-import { KernelError } from '../kernel/kernel.ts';
+import { KernelError, type NamespacePath } from '../kernel/kernel.ts';
 import { type GuardedEndpoint, guardSkeleton, planEndpoints } from './endpointGuard.ts';
-import { type Carrier, TableKeeper, type TableKernel } from './tableKeeper.ts';
+import { type Carrier, type TableContent, TableKeeper, type TableKernel } from './tableKeeper.ts';
 
 /** No family bridge, no such chain type, or rules that libnftables or the kernel does not understand. */
 const lacks: ReadonlySet<string> = new Set(['EOPNOTSUPP', 'EAFNOSUPPORT', 'ENOENT', 'EINVAL']);
@@ -19,11 +19,13 @@ export class GuardTable {
   #knowsEndpoints = false;
   #lack: string | undefined;
 
-  constructor(kernel: TableKernel, table: string) {
-    this.#keeper = new TableKeeper(kernel, guardSkeleton(table), {
+  /** `namespace`: where it is, and where `kernel` runs nft. */
+  constructor(kernel: TableKernel, table: string, namespace?: NamespacePath) {
+    const content: TableContent = {
       desired: () => [...this.#endpoints.values()].flatMap(planEndpoints),
       isKnown: () => this.#knowsEndpoints,
-    });
+    };
+    this.#keeper = new TableKeeper(kernel, guardSkeleton(table), content, namespace);
   }
 
   /** `table bridge linkspan` */

@@ -4,7 +4,7 @@
  * half a table.
  */
 import { KeyedMutex } from '../base/mutex.ts';
-import type { ElementBatch, Kernel, SetElement } from '../kernel/kernel.ts';
+import type { ElementBatch, Kernel, NamespacePath, SetElement } from '../kernel/kernel.ts';
 import {
   compareElements,
   describeSkeleton,
@@ -56,6 +56,7 @@ const identify = (element: SetElement): string =>
 
 export class TableKeeper {
   readonly #kernel: TableKernel;
+  readonly #namespace: NamespacePath;
   readonly #content: TableContent;
   readonly #mutex = new KeyedMutex();
   readonly #turn: TableTurn = {
@@ -77,8 +78,15 @@ export class TableKeeper {
   /** How the skeleton reads back since we last wrote it; undefined = it must be written. */
   #reference: string | undefined;
 
-  constructor(kernel: TableKernel, skeleton: TableSkeleton, content: TableContent) {
+  /** `namespace`: where it is, and where `kernel` runs nft. */
+  constructor(
+    kernel: TableKernel,
+    skeleton: TableSkeleton,
+    content: TableContent,
+    namespace?: NamespacePath,
+  ) {
     this.#kernel = kernel;
+    this.#namespace = namespace;
     this.#skeleton = skeleton;
     this.#content = content;
   }
@@ -163,7 +171,8 @@ export class TableKeeper {
         .map((element) => ({ op: 'add' as const, element })),
     ];
     const { family, table } = this.#skeleton;
-    if (await carry(changes.length === 0 ? undefined : { family, table, changes })) return;
+    const batch: ElementBatch = { family, table, namespace: this.#namespace, changes };
+    if (await carry(changes.length === 0 ? undefined : batch)) return;
     await this.#sync();
     await carry(undefined);
   }

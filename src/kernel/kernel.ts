@@ -228,6 +228,8 @@ export type ElementField =
 export interface ElementBatch {
   readonly family: 'inet' | 'bridge';
   readonly table: string;
+  /** Where the table is. */
+  readonly namespace?: NamespacePath;
   readonly changes: readonly { readonly op: 'add' | 'destroy'; readonly element: SetElement }[];
 }
 

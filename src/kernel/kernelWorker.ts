@@ -78,11 +78,16 @@ function makeOperations(
     using socket = openSocketIn(context, path);
     return work(socket);
   };
+  const putElements = (batch: ElementBatch): void => {
+    if (batch.namespace === undefined) return changeElements(netfilter, batch, destroys);
+    using socket = openSocketIn(context, batch.namespace, linux.NETLINK_NETFILTER);
+    changeElements(socket, batch, destroys);
+  };
   /** False if the kernel refuses them: somebody may have taken the table away. */
   const tryElements = (batch: ElementBatch | undefined): boolean => {
     if (batch === undefined) return true;
     try {
-      changeElements(netfilter, batch, destroys);
+      putElements(batch);
       return true;
     } catch {
       return false;
@@ -143,7 +148,7 @@ function makeOperations(
     forgetFlows: (filters) =>
       forgetFlows(netfilter, filters, () => dumpAddresses(host).map((address) => address.ip)),
     setHairpin: (link, isHairpin) => setHairpin(host, link, isHairpin),
-    changeElements: (batch) => changeElements(netfilter, batch, destroys),
+    changeElements: putElements,
   };
 }
 

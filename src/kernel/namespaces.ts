@@ -90,8 +90,12 @@ export function inOpenNamespace<T>(
 }
 
 /** A netlink socket inside the namespace at `path` (undefined = here); it stays in there. */
-export function openSocketIn(context: NamespaceContext, path: NamespacePath): NetlinkSocket {
-  return inNamespace(context, path, () => new NetlinkSocket(context.sockets, linux.NETLINK_ROUTE));
+export function openSocketIn(
+  context: NamespaceContext,
+  path: NamespacePath,
+  protocol: number = linux.NETLINK_ROUTE,
+): NetlinkSocket {
+  return inNamespace(context, path, () => new NetlinkSocket(context.sockets, protocol));
 }
 
 /** A sandbox that this thread is in, with a socket of its own. */

@@ -61,6 +61,51 @@ describe('overlay upkeep', () => {
     await isBack();
   });
 
+  test('the table of what its containers may send as, and what it keeps them from', async () => {
+    const listed = (): string => inside('nft', 'list', 'ruleset');
+    const before = listed();
+    inside('nft', 'flush', 'ruleset');
+    assert.ok(await eventually(() => Promise.resolve(listed() === before), 10_000));
+    await a.cli([
+      'run',
+      '-d',
+      '--name',
+      'thief',
+      '--network',
+      'mended',
+      '--cap-add',
+      'NET_ADMIN',
+      'busybox',
+      'sleep',
+      '600',
+    ]);
+    const asks = async (ip: string): Promise<boolean> => {
+      const words = ['exec', 'thief', 'ping', '-c', '1', '-W', '1', '-I', ip, 'far'];
+      return (await a.cli(words, { exitCode: undefined })).exitCode === 0;
+    };
+    const shown = '{{(index .NetworkSettings.Networks "mended").IPAddress}}';
+    const own = (await a.cli(['inspect', '-f', shown, 'thief'])).stdout;
+    const another = own.replace(/\d+$/, '77');
+    await a.cli(['exec', 'thief', 'ip', 'address', 'add', `${another}/24`, 'dev', 'eth0']);
+    const counted = b.run(
+      'nft',
+      `add table inet count
+      add chain inet count input { type filter hook input priority 0; }
+      add rule inet count input udp dport 4789 counter`,
+    );
+    assert.equal(counted, '');
+    const packets = (): number =>
+      Number(/counter packets (\d+)/.exec(b.run('nft', 'list', 'table', 'inet', 'count'))?.[1]);
+    assert.equal(await asks(own), true);
+    const honest = packets();
+    assert.ok(honest > 0);
+    assert.equal(await asks(another), false);
+    assert.equal(packets(), honest, 'nothing of it left the host');
+    b.run('nft', 'delete', 'table', 'inet', 'count');
+    await a.cli(['rm', '-f', 'thief']);
+    assert.equal(listed(), before);
+  });
+
   test('the namespace itself, and what is broken in the one that comes after it', async () => {
     a.run('umount', path);
     await isBack();

@@ -276,15 +276,17 @@ test('whatever step fails, nothing stays, and the next attempt gets through', as
     await work();
     return seam.count;
   };
-  const healed: number[] = [];
-  const failing = async (at: number, work: () => Promise<void>): Promise<void> => {
+  const healed: string[] = [];
+  /** False where the work got through all the same. */
+  const failing = async (what: string, at: number, work: () => Promise<void>): Promise<boolean> => {
     seam.load({ at, action: { errno: 'ENOMEM' } });
     seam.arm();
     const outcome = await work().catch((error: unknown) => String(error));
     seam.load({ at: 0, action: 'count' });
-    // A refused change of the guard's table is none: it is written anew.
-    if (outcome === undefined) healed.push(at);
+    // A refused change of a table is none: it is written anew.
+    if (outcome === undefined) healed.push(what);
     else assert.match(outcome, /ENOMEM/, `step ${at}`);
+    return outcome !== undefined;
   };
 
   const ensure = (): Promise<void> => driver.ensureNetwork(network);
@@ -292,7 +294,7 @@ test('whatever step fails, nothing stays, and the next attempt gets through', as
   await driver.removeNetwork(network, []);
   assert.ok(count >= 18, `only ${count} steps`);
   for (let at = 1; at <= count; at++) {
-    await failing(at, ensure);
+    if (!(await failing('ensure', at, ensure))) await driver.removeNetwork(network, []);
     assert.deepEqual(readdirSync('/run/overlays-h1'), [], `step ${at} of ensureNetwork`);
     assert.equal(run('h1', 'ip', '-o', 'link'), host);
   }
@@ -305,7 +307,7 @@ test('whatever step fails, nothing stays, and the next attempt gets through', as
   await driver.detach(network, endpoint, '/run/netns/c1');
   assert.equal(links(), empty);
   for (let at = 1; at <= attachSteps; at++) {
-    await failing(at, attach);
+    if (!(await failing('attach', at, attach))) await driver.detach(network, endpoint, '/run/netns/c1');
     assert.equal(links(), empty, `step ${at} of attach`);
   }
 
@@ -315,7 +317,7 @@ test('whatever step fails, nothing stays, and the next attempt gets through', as
   assert.equal(full.split('\n').length, 3);
   for (let at = 1; at <= setSteps; at++) {
     await driver.setPeers(network, []);
-    await failing(at, set);
+    await failing('set', at, set);
     // What is known is set with the next change, whatever it is.
     await driver.removePeers(network, []);
     assert.equal(entriesOf(h1, network), full, `step ${at} of setPeers`);
@@ -326,11 +328,13 @@ test('whatever step fails, nothing stays, and the next attempt gets through', as
   const removeSteps = await steps(() => driver.removeNetwork(network, []));
   for (let at = 1; at <= removeSteps; at++) {
     await ensure();
-    await failing(at, () => driver.removeNetwork(network, []));
+    await failing('remove', at, () => driver.removeNetwork(network, []));
     await driver.removeNetwork(network, []);
     assert.deepEqual(readdirSync('/run/overlays-h1'), [], `step ${at} of removeNetwork`);
   }
-  assert.deepEqual(healed.length, 2, 'one of setPeers, one of removeNetwork');
+  // Writing the table of sources and reading it; elements; the table of members.
+  assert.deepEqual([...new Set(healed)], ['ensure', 'attach', 'set', 'remove']);
+  assert.ok(healed.length < 25, healed.join());
   assert.equal(run('h1', 'ip', '-o', 'link'), host);
   await kernel.removeNamespace('/run/netns/c1');
   await assert.rejects(

@@ -58,7 +58,7 @@ export interface OverlayWorld extends AsyncDisposable {
 }
 
 /** Runs `work`, synchronous, in the namespace at `path`. */
-function inside<T>(path: string, work: () => T): T {
+export function inside<T>(path: string, work: () => T): T {
   const libc = loadLibc();
   const [home, there] = [openSync('/proc/thread-self/ns/net', 'r'), openSync(path, 'r')];
   try {
@@ -113,15 +113,21 @@ async function openKernelIn(path: string, seam: Seam): Promise<Kernel> {
   }
 }
 
-async function openHost(number: number, family: 4 | 6): Promise<OverlayHost> {
-  const name = `h${number}`;
-  const [port, address4, address6] = [`under${number}`, `192.0.2.${number}`, `2001:db8::${number}`];
+function joinUnderlay(number: number, address4: string, address6: string): void {
+  const [name, port] = [`h${number}`, `under${number}`];
   run('host', 'ip', 'netns', 'add', name);
   run('host', 'ip', 'link', 'add', port, 'master', 'underlay', 'type', 'veth', 'peer', 'up0', 'netns', name);
   run('host', 'ip', 'link', 'set', port, 'up');
   run(name, 'ip', 'address', 'add', `${address4}/24`, 'dev', 'up0');
   run(name, 'ip', 'address', 'add', `${address6}/64`, 'dev', 'up0', 'nodad');
   for (const link of ['lo', 'up0']) run(name, 'ip', 'link', 'set', link, 'up');
+}
+
+/** `isThere`: another daemon of a host that is open; to be closed before it. */
+export async function openHost(number: number, family: 4 | 6, isThere = false): Promise<OverlayHost> {
+  const name = `h${number}`;
+  const [address4, address6] = [`192.0.2.${number}`, `2001:db8::${number}`];
+  if (!isThere) joinUnderlay(number, address4, address6);
   const seam = openSeam();
   const kernel = await openKernelIn(`/run/netns/${name}`, seam);
   const vtep = ip(family === 4 ? address4 : address6);

@@ -12,6 +12,7 @@ import { KeyedMutex } from '../../base/mutex.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import {
+  type AttachSpec,
   type Kernel,
   KernelError,
   type Link,
@@ -20,19 +21,22 @@ import {
   type Peers,
 } from '../../kernel/kernel.ts';
 import { type Mac, macFromBytes } from '../../net/mac.ts';
-import { overlaps } from '../../net/prefix.ts';
 import { type Announcements, Announcer } from '../announcer.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 import { type PeerKernel, repairAddresses, repairPeer } from '../peerRepair.ts';
+import { checkOverlayConflict } from './conflict.ts';
 import { parseOverlayOptions } from './options.ts';
 import { differenceOf, type OverlayPeer, PeerTable, piecesOf } from './peerTable.ts';
 import { findSegment, getSegment, planMtu, planSegments, type Segment, type Underlay } from './segments.ts';
+import { SourceGuards } from './sourceGuards.ts';
 
 export interface OverlayDependencies {
   readonly kernel: PeerKernel &
     Pick<
       Kernel,
+      | 'nft'
+      | 'changeElements'
       | 'createNamespace'
       | 'removeNamespace'
       | 'hasNamespace'
@@ -118,10 +122,13 @@ class LinuxOverlayDriver implements OverlayDriver {
   readonly #mutex = new KeyedMutex();
   readonly #states = new Map<string, NetworkState>();
   readonly #announcer: Announcer;
+  readonly #sources: SourceGuards;
 
   constructor(deps: OverlayDependencies) {
     this.#deps = deps;
     this.#announcer = new Announcer(deps.kernel, deps.logger);
+    const pathOf = (networkId: string): string => this.#pathOf(networkId);
+    this.#sources = new SourceGuards({ kernel: deps.kernel, pathOf, linkOf: portName });
   }
 
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
@@ -137,19 +144,7 @@ class LinuxOverlayDriver implements OverlayDriver {
   }
 
   checkConflict(network: DriverNetwork, others: readonly DriverNetwork[]): void {
-    const { vnis } = parseOverlayOptions(network);
-    for (const other of others) {
-      if (other.id === network.id) continue;
-      const theirs = new Set(parseOverlayOptions(other).vnis);
-      const vni = vnis.find((one) => theirs.has(one));
-      const isOverlap = network.pools.some((a) => other.pools.some((b) => overlaps(a.subnet, b.subnet)));
-      const why =
-        vni !== undefined ? `both have VNI ${vni}` : isOverlap ? 'their subnets overlap' : undefined;
-      if (why === undefined) continue;
-      const text = `cannot create network ${network.name}: conflicts with network ${other.name}: ${why}`;
-      const details = { network: network.id, other: other.id };
-      throw new LinkspanError('networkConflict', text, { details });
-    }
+    checkOverlayConflict(network, others);
   }
 
   async ensureNetwork(network: DriverNetwork): Promise<void> {
@@ -170,6 +165,7 @@ class LinuxOverlayDriver implements OverlayDriver {
       const state = this.#states.get(network.id);
       if (state !== undefined) state.isUp = false;
       await this.#removeNamespace(this.#pathOf(network.id));
+      this.#sources.drop(network);
       for (const vni of parseOverlayOptions(network).vnis) await this.#deps.guard.forget(vni);
     });
   }
@@ -177,26 +173,30 @@ class LinuxOverlayDriver implements OverlayDriver {
   async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
     const { segments, mtuBytes } = this.#planOf(network);
     const { bridge } = getSegment(segments, endpoint.addresses);
+    const spec: AttachSpec = {
+      sandbox: sandboxPath,
+      hostName: portName(endpoint),
+      bridge,
+      bridgeNamespace: this.#pathOf(network.id),
+      alias: this.#markOf(endpoint.id),
+      mtuBytes,
+      isHairpin: false,
+      isIsolated: false,
+      fixesMac: true,
+      isLocked: parseOverlayOptions(network).checksSources,
+      peerName: endpoint.interfaceName,
+      peerMac: endpoint.mac,
+      addresses: endpoint.addresses,
+      // The bridge's addresses lead nowhere: the way out is a network of this host's own.
+      gateways: [],
+      sysctls: endpoint.sysctls,
+    };
     try {
-      await this.#deps.kernel.attach({
-        sandbox: sandboxPath,
-        hostName: portName(endpoint),
-        bridge,
-        bridgeNamespace: this.#pathOf(network.id),
-        alias: this.#markOf(endpoint.id),
-        mtuBytes,
-        isHairpin: false,
-        isIsolated: false,
-        fixesMac: true,
-        isLocked: parseOverlayOptions(network).checksSources,
-        peerName: endpoint.interfaceName,
-        peerMac: endpoint.mac,
-        addresses: endpoint.addresses,
-        // The bridge's addresses lead nowhere: the way out is a network of this host's own.
-        gateways: [],
-        sysctls: endpoint.sysctls,
-      });
+      await this.#sources.add(network, endpoint, (elements) => this.#deps.kernel.attach(spec, elements));
     } catch (error) {
+      await this.#sources.remove(network, endpoint).catch((failure: unknown) => {
+        this.#deps.logger.error({ err: failure, link: spec.hostName }, 'could not undo an attach');
+      });
       if (!(error instanceof KernelError) || error.code !== 'EXFULL') throw error;
       const text = `network ${network.name} is full on this host: a bridge has room for ${endpointPorts} containers; use another network or host`;
       throw new LinkspanError('networkFull', text, { cause: error });
@@ -211,6 +211,8 @@ class LinuxOverlayDriver implements OverlayDriver {
   ): Promise<void> {
     this.#announcer.end(endpoint.id);
     await this.#deps.kernel.delLink(portName(endpoint), this.#pathOf(network.id));
+    // Only once the link is gone: what it may send must not widen.
+    await this.#sources.remove(network, endpoint);
   }
 
   /** None in the host's own namespace. */
@@ -276,7 +278,7 @@ class LinuxOverlayDriver implements OverlayDriver {
   /** Its links are in namespaces of its own, of which the folder tells. */
   async sweep(_actual: Parameters<Driver['sweep']>[0], keep: Parameters<Driver['sweep']>[1]): Promise<void> {
     const { kernel, logger, guard, namespaceFolder } = this.#deps;
-    const kept = new Set(keep.networks.map(({ id }) => id));
+    const kept = new Map(keep.networks.map((network) => [network.id, network]));
     const endpoints = new Set(keep.endpoints.map(({ id }) => id));
     const present = await readdir(namespaceFolder).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;
@@ -285,7 +287,8 @@ class LinuxOverlayDriver implements OverlayDriver {
     if (present === undefined) return;
     for (const id of present) {
       const path = this.#pathOf(id);
-      if (!kept.has(id)) {
+      const network = kept.get(id);
+      if (network === undefined) {
         logger.warn({ network: id }, 'removed the namespace of an overlay network without an owner');
         await this.#removeNamespace(path);
         continue;
@@ -299,6 +302,8 @@ class LinuxOverlayDriver implements OverlayDriver {
         logger.warn({ link: name, network: id }, 'removed a link without an owner');
         await kernel.delLink(name, path);
       }
+      const own = keep.endpoints.filter(({ networkId }) => networkId === id);
+      await this.#sources.apply(network, own);
     }
     if (kept.size === 0) await guard.sweep();
   }
@@ -444,7 +449,10 @@ class LinuxOverlayDriver implements OverlayDriver {
         await mkdir(namespaceFolder, { recursive: true });
         await kernel.createNamespace(path);
       }
-      for (const segment of segments) await this.#ensureSegment(network, segment);
+      const devices = async (): Promise<void> => {
+        for (const segment of segments) await this.#ensureSegment(network, segment);
+      };
+      await allDone([this.#sources.ensure(network), devices()]);
       state.isUp = true;
       await this.#programAll(network, state);
     } catch (error) {
@@ -496,6 +504,7 @@ class LinuxOverlayDriver implements OverlayDriver {
     const causes: string[] = [];
     for (const segment of segments) causes.push(...(await this.#repairSegment(network, segment, links)));
     state.isUp = true;
+    causes.push(...(await this.#sources.ensure(network)));
     return [...causes, ...(await this.#programAll(network, state))];
   }
 

@@ -71,6 +71,8 @@ test('a loss in a sandbox is one of the container that the number stands for, on
   assert.deepEqual(losses(13), [], 'somebody else’s');
   assert.deepEqual(text([lookout.ofFarRuleset({ namespaceId: 11 })]), ['sandbox m']);
   assert.equal(lookout.ofFarRuleset({ namespaceId: 13 }), undefined);
+  lookout.noteNetworkNamespace('id-m1' as Network['id'], 14);
+  assert.deepEqual(text([lookout.ofFarRuleset({ namespaceId: 14 })]), ['network id-m1'], 'a network’s own');
 });
 
 test('a number stands for a container as long as it has interfaces, and then for the next that gets it', async () => {

@@ -136,6 +136,8 @@ export class Lookout implements Disposable {
   }
 
   ofFarRuleset({ namespaceId }: Pick<KernelEvents['farRuleset'], 'namespaceId'>): Subject | undefined {
+    const networkId = this.#ownNamespaces.ownerOf(namespaceId);
+    if (networkId !== undefined) return { type: 'network', id: networkId };
     const id = this.#sandboxes.ownerOf(namespaceId);
     return id === undefined ? undefined : { type: 'sandbox', id };
   }
