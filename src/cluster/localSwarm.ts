@@ -116,7 +116,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     swarm.#goOn(() => swarm.#forgetElsewhere());
     if (entry === undefined) return swarm;
     try {
-      swarm.#membership = await swarm.#enter(entry.value as SelfRecord);
+      await swarm.#enter(entry.value as SelfRecord);
     } catch (error) {
       swarm.#trouble = messageOf(error);
       deps.logger.error({ err: error }, 'could not take up the swarm');
@@ -219,7 +219,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
           { key: nodeKey(nodeId), put: node },
           ...firstWrites(swarm, clock),
         ]);
-        this.#membership = await this.#enter(self);
+        await this.#enter(self);
       } catch (error) {
         await this.#networks.leave();
         await this.#forget();
@@ -252,8 +252,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         isManager: role === 'manager',
       };
       await store.txn({ compare: [{ key: selfKey, is: 'absent' }], write: [{ key: selfKey, put: self }] });
-      this.#membership = await this.#enter(self);
-      await this.#welcomed(this.#membership, signal);
+      await this.#welcomed(await this.#enter(self), signal);
       logger.info({ node: nodeId, swarm: swarmId }, 'joined a swarm');
     });
   }
@@ -278,33 +277,27 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 
   cluster(): Cluster {
-    const { record, authority } = this.#manager();
-    return toCluster(record.swarm, authority.digest);
+    return toCluster(this.#manager().record.swarm);
   }
 
   update(version: number, spec: ClusterSpec, rotation: Rotation): Promise<void> {
     return this.#alone(async () => {
       checkSpec(spec);
-      await this.#manager().record.change((swarm) => {
-        if (swarm.version !== version) throw new LinkspanError('outOfSequence', 'update out of sequence');
-        const secrets = {
-          worker: rotation.workerToken ? newSecret() : swarm.secrets.worker,
-          manager: rotation.managerToken ? newSecret() : swarm.secrets.manager,
-        };
-        return { ...swarm, spec, secrets };
-      });
+      const { record } = this.#manager();
+      const { changeSwarm } = await loadParts();
+      await record.change((swarm) => changeSwarm(this.#deps.clock, swarm, { version, spec, rotation }));
     });
   }
 
   nodes(): readonly ClusterNode[] {
-    const { roster } = this.#manager();
-    return roster.nodes.map((node) => toClusterNode(node, roster.presenceOf(node.id)));
+    const { roster, trust } = this.#manager();
+    return roster.nodes.map((node) => toClusterNode(node, roster.presenceOf(node.id), trust.trust));
   }
 
   node(ref: string): ClusterNode {
-    const { roster } = this.#manager();
+    const { roster, trust } = this.#manager();
     const node = this.#find(ref, roster);
-    return toClusterNode(node, roster.presenceOf(node.id));
+    return toClusterNode(node, roster.presenceOf(node.id), trust.trust);
   }
 
   async updateNode(ref: string, version: number, spec: NodeSpec): Promise<void> {
@@ -352,15 +345,23 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     return findNode(ref === 'self' ? (this.#membership?.self.nodeId ?? ref) : ref, byId);
   }
 
-  /** Opens what a member has. Rejects, with everything closed again, if the port cannot be had. */
+  /** This node is a member from now on. Rejects, with everything closed again, if the port cannot be had. */
   async #enter(self: SelfRecord): Promise<Membership> {
+    const membership = await this.#open(self);
+    this.#membership = membership;
+    membership.manager?.trust.start();
+    return membership;
+  }
+
+  async #open(self: SelfRecord): Promise<Membership> {
     const stopping = new AbortController();
-    const { ManagerSession, openManager } = await loadParts();
+    const { ManagerSession, TrustFollower, confirm, openManager, renew, trustsOf } = await loadParts();
     if (self.isManager) {
       const store = this.#records.of(self);
-      const manager = await openManager({ ...this.#deps, store, networks: this.#networks }, self);
+      const saveOwn = (own: Partial<SelfRecord>): Promise<void> => this.#changeSelf(own);
+      const manager = await openManager({ ...this.#deps, store, networks: this.#networks, saveOwn }, self);
       this.#trouble = '';
-      this.#keepFresh(self, () => manager.renew(), stopping.signal);
+      this.#keepFresh(self, () => manager.trust.renew(), stopping.signal);
       return { self, stopping, manager };
     }
     this.#trouble = '';
@@ -376,6 +377,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         description: this.#deps.describe(),
         address: hostOf(self.advertise),
         dataPath: self.dataPath,
+        trusts: trustsOf((this.#membership?.self ?? self).rootPem),
       }),
       clock: this.#deps.clock,
       logger: this.#deps.logger,
@@ -385,6 +387,16 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       void this.#noteWelcome(managers, dataPathPort);
       this.#networks.connect(link);
     });
+    const inTime = (): AbortSignal => AbortSignal.timeout(joinTimeoutMs);
+    const follower = new TrustFollower({
+      ...this.#deps,
+      self: () => this.#membership?.self ?? self,
+      save: (own) => this.#changeSelf(own),
+      renew: (manager, own) => renew(manager, own, inTime()),
+      confirm: (manager, own, trusts) => confirm(manager, own, trusts, inTime()),
+    });
+    stopping.signal.addEventListener('abort', () => follower[Symbol.dispose](), { once: true });
+    session.events.on('trust', ({ manager, push }) => follower.hear(manager, push));
     session.events.on('lost', ({ cause }) => (this.#trouble = `no manager answers: ${cause}`));
     session.events.on('removed', () => {
       this.#isRemoved = true;
@@ -392,7 +404,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       this.#deps.logger.error({ node: self.nodeId }, 'this node was removed from the swarm');
     });
     session.start();
-    this.#keepFresh(self, () => this.#askForKeys(self), stopping.signal);
+    const renewOwn = async (): Promise<void> => this.#changeSelf({ keys: await this.#askForKeys(self) });
+    this.#keepFresh(self, renewOwn, stopping.signal);
     return { self, stopping, session };
   }
 
@@ -413,7 +426,9 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     const { self } = membership;
     const managers = told.length === 0 ? self.managers : told;
     if (String(managers) === String(self.managers) && dataPathPort === self.dataPathPort) return;
-    await this.#saveSelf(membership, { ...self, managers, dataPathPort });
+    await this.#changeSelf({ managers, dataPathPort }).catch((error: unknown) =>
+      this.#deps.logger.error({ err: error }, 'could not store what this node knows of its swarm'),
+    );
   }
 
   /** What is left of a membership that is over. */
@@ -447,8 +462,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const entry = await this.#deps.store.get(selfKey);
       if (entry === undefined || this.#membership !== undefined) return;
       try {
-        this.#membership = await this.#enter(entry.value as SelfRecord);
-        this.#deps.logger.info({ swarm: this.#membership.self.swarmId }, 'took up the swarm');
+        const { self } = await this.#enter(entry.value as SelfRecord);
+        this.#deps.logger.info({ swarm: self.swarmId }, 'took up the swarm');
       } catch (error) {
         this.#trouble = messageOf(error);
         throw error;
@@ -477,13 +492,19 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     this.#pending.add(pending);
   }
 
-  async #saveSelf(membership: Membership, self: SelfRecord): Promise<void> {
-    try {
-      await this.#deps.store.txn({ write: [{ key: selfKey, put: self }] });
-      if (this.#membership === membership) this.#membership = { ...membership, self };
-    } catch (error) {
-      this.#deps.logger.error({ err: error }, 'could not store what this node knows of its swarm');
-    }
+  /** Part of what this node knows of its swarm. One that has left meanwhile knows nothing. */
+  #changeSelf(part: Partial<SelfRecord>): Promise<void> {
+    return this.#mutex.run(selfKey, async () => {
+      const before = this.#membership;
+      if (before === undefined) return;
+      const self = { ...before.self, ...part };
+      const { store } = this.#deps;
+      const entry = await store.get(selfKey);
+      if (entry === undefined) return;
+      const isAsRead = { key: selfKey, is: 'revision', revision: entry.revision } as const;
+      if (!(await store.txn({ compare: [isAsRead], write: [{ key: selfKey, put: self }] })).ok) return;
+      if (this.#membership === before) this.#membership = { ...before, self };
+    });
   }
 
   /** A worker's certificate comes from a manager. */
@@ -493,16 +514,11 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     return await renew(self.managers[0] ?? '', self, AbortSignal.timeout(joinTimeoutMs));
   }
 
-  /** Renews the certificate of `self` in time, and stores what comes. */
-  #keepFresh(self: SelfRecord, renewOnce: () => Promise<SelfRecord['keys']>, signal: AbortSignal): void {
+  /** Renews the certificate of `self` in time. */
+  #keepFresh(self: SelfRecord, renew: () => Promise<void>, signal: AbortSignal): void {
     const { clock, logger } = this.#deps;
     const certificate = (): string => (this.#membership?.self ?? self).keys.certificatePem;
-    const renewAndSave = async (): Promise<void> => {
-      const keys = await renewOnce();
-      const membership = this.#membership;
-      if (membership !== undefined) await this.#saveSelf(membership, { ...membership.self, keys });
-    };
-    void keepFresh({ clock, logger, certificate, renew: renewAndSave }, signal);
+    void keepFresh({ clock, logger, certificate, renew }, signal);
   }
 
   async #close(): Promise<void> {

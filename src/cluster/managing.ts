@@ -6,7 +6,9 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { Mirror } from '../store/mirror.ts';
 import type { Store } from '../store/store.ts';
-import { Authority, publicKeyOf, requestCertificate } from './identity/authority.ts';
+import { type Authority, publicKeyOf, requestCertificate } from './identity/authority.ts';
+import { bundleOf } from './identity/trust.ts';
+import { type OwnIdentity, TrustKeeper } from './identity/trustKeeper.ts';
 import { ManagerServer, type ManagerState } from './membership/managerServer.ts';
 import { clusterPrefix, liveManagerKey, nodeIdOf, type SelfRecord } from './membership/records.ts';
 import { Roster } from './membership/roster.ts';
@@ -20,11 +22,9 @@ export interface Manager extends AsyncDisposable {
   /** Of the swarm's records. */
   readonly store: Store;
   readonly record: SwarmBook;
-  readonly authority: Authority;
+  readonly trust: TrustKeeper;
   readonly roster: Roster;
   readonly book: NetworkBook;
-  /** A new certificate of this node, in use from now on. */
-  renew(): Promise<SelfRecord['keys']>;
 }
 
 export interface ManagerDependencies {
@@ -33,6 +33,8 @@ export interface ManagerDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly networks: NodeNetworks;
+  /** What this node shows and trusts, for its next start. */
+  readonly saveOwn: (own: OwnIdentity) => Promise<void>;
 }
 
 /** A manager needs nobody for that. Without `known`, the node's id comes from the key. */
@@ -57,40 +59,49 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   await using parts = new AsyncDisposableStack();
   const mirror = parts.use(await Mirror.open(store, clusterPrefix, clock));
   const record = parts.use(new SwarmBook({ store, mirror, clock }));
-  const authority = await Authority.open(clock, record.swarm.root);
   const roster = parts.use(new Roster({ store, mirror, clock, selfId: self.nodeId }));
   const book = parts.use(await NetworkBook.open({ store, mirror, clock, turn, pools: record.swarm }));
   const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn }));
+  const trust = parts.use(
+    await TrustKeeper.open(
+      {
+        ...{ record, roster, clock, logger, nodeId: self.nodeId },
+        certify: async (authority, { id, spec: { certificateLifeMs } }) =>
+          (await certifySelf(authority, id, certificateLifeMs, self.nodeId)).keys,
+        show: (own) => server.show(own),
+        save: deps.saveOwn,
+        tell: () => server.tellTrust(),
+      },
+      self,
+    ),
+  );
   const state = (): ManagerState => {
     const { spec, secrets, id, dataPathPort } = record.swarm;
     const { certificateLifeMs, heartbeatMs } = spec;
     const { managers } = self;
-    return { swarmId: id, authority, secrets, certificateLifeMs, heartbeatMs, managers, dataPathPort };
+    return {
+      ...{ swarmId: id, authority: trust.authority, trust: trust.trust, secrets },
+      ...{ certificateLifeMs, heartbeatMs, managers, dataPathPort },
+    };
   };
   // First, since the server waits for those that are unknown.
   roster.note(self.nodeId, { state: 'ready', message: '' });
-  const { keys, rootPem } = self;
+  const own = { keys: self.keys, rootPem: bundleOf(trust.trust.roots) };
   const server = parts.use(
-    await ManagerServer.listen({ roster, tables, clock, logger, state, keys, rootPem }, self.listen),
+    await ManagerServer.listen({ roster, tables, clock, logger, state, own }, self.listen),
   );
   store.live?.set(liveManagerKey(self.nodeId), { address: self.advertise });
   parts.defer(() => store.live?.delete(liveManagerKey(self.nodeId)));
   const { dataPathPort } = record.swarm;
   await networks.enter({ nodeId: self.nodeId, address: self.dataPath, port: () => dataPathPort, book });
-  const [own, far] = localLink(turn);
-  parts.defer(() => own.drop());
+  const [near, far] = localLink(turn);
+  parts.defer(() => near.drop());
   tables.accept(self.nodeId, roster.find(self.nodeId)?.epoch ?? 0, far);
-  networks.connect(own);
+  networks.connect(near);
   await networks.told();
   const opened = parts.move();
   return {
-    ...{ store, record, authority, roster, book },
-    renew: async () => {
-      const { certificateLifeMs } = record.swarm.spec;
-      const renewed = await certifySelf(authority, self.swarmId, certificateLifeMs, self.nodeId);
-      server.setKeys(renewed.keys);
-      return renewed.keys;
-    },
+    ...{ store, record, trust, roster, book },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

@@ -45,8 +45,10 @@ export interface ClusterNode extends NodeDescription {
   readonly message: string;
   /** Where others reach it. */
   readonly address: string;
-  /** True: its certificate comes from the root of today. */
+  /** Its certificate comes from the root that certifies. */
   readonly isTrusted: boolean;
+  /** It trusts the root that tokens name, and none that is over. */
+  readonly trustsRoot: boolean;
   /** Of a manager. */
   readonly manager?: {
     readonly isLeader: boolean;
@@ -65,6 +67,8 @@ export interface ClusterSpec {
   readonly heartbeatMs: number;
   readonly certificateLifeMs: number;
   readonly isAutolocked: boolean;
+  /** Another number than before asks for a new root; absent: 0. */
+  readonly forceRotate?: number;
 }
 
 /** The swarm itself, as a manager knows it. */
@@ -74,7 +78,9 @@ export interface Cluster {
   readonly createdAt: string;
   readonly updatedAt: string;
   readonly spec: ClusterSpec;
+  /** The root that tokens name, and the one that certifies: another while the root is being changed. */
   readonly rootCertificatePem: string;
+  readonly issuerCertificatePem: string;
   readonly isRootRotating: boolean;
   readonly dataPathPort: number;
   /** Where overlay networks without a subnet get theirs from, and how long those prefixes are. */
@@ -129,6 +135,8 @@ export interface Rotation {
   readonly workerToken: boolean;
   readonly managerToken: boolean;
   readonly unlockKey: boolean;
+  /** To a root of the user's, as PEM; absent: none. */
+  readonly ownRoot?: { readonly certificatePem: string; readonly keyPem: string };
 }
 
 export interface Swarm {

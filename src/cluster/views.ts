@@ -3,7 +3,8 @@
  */
 import { lookUp } from '../base/lookup.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
-import { formatJoinToken } from './identity/joinToken.ts';
+import { digestOf, formatJoinToken } from './identity/joinToken.ts';
+import type { Trust } from './identity/trust.ts';
 import type { NodeRecord, SwarmRecord } from './membership/records.ts';
 import type { Presence } from './membership/roster.ts';
 import type { Cluster, ClusterNode } from './swarm.ts';
@@ -18,26 +19,32 @@ export function findNode(ref: string, nodes: ReadonlyMap<string, NodeRecord>): N
   throw new LinkspanError('nodeAmbiguous', `node ${ref} is ambiguous (${result.matches} matches found)`);
 }
 
-export function toClusterNode(record: NodeRecord, { state, message }: Presence): ClusterNode {
-  const { id, version, createdAt, updatedAt, spec, description, address, managerAddress } = record;
+/** What a node did not say since managers ask is what it has unless the root is being changed. */
+export function toClusterNode(record: NodeRecord, { state, message }: Presence, trust: Trust): ClusterNode {
+  const { id, version, createdAt, updatedAt, spec, description, address, managerAddress, tls } = record;
+  const has = (told: string | undefined, wanted: string): boolean =>
+    told === undefined ? trust.crossPem === undefined : told === wanted;
   return {
     ...{ id, version, createdAt, updatedAt, spec, ...description, state, message, address },
-    isTrusted: true,
+    isTrusted: has(tls?.issuer, trust.wanted.issuer),
+    // The one of before is trusted by all until the end.
+    trustsRoot: trust.crossPem !== undefined || has(tls?.trusts, trust.wanted.trusts),
     ...(managerAddress === undefined
       ? {}
       : { manager: { isLeader: true, isReachable: true, address: managerAddress } }),
   };
 }
 
-/** `digest`: of the root, as tokens carry it. */
-export function toCluster(swarm: SwarmRecord, digest: string): Cluster {
-  const { id, version, createdAt, updatedAt, spec, root, secrets } = swarm;
+export function toCluster(swarm: SwarmRecord): Cluster {
+  const { id, version, createdAt, updatedAt, spec, root, rotation, secrets } = swarm;
+  const digest = digestOf(root.certificatePem);
   const { dataPathPort, addressPools, subnetLength } = swarm;
   const tokenOf = (secret: string): string => formatJoinToken({ digest, secret });
   return {
     ...{ id, version, createdAt, updatedAt, spec, dataPathPort, addressPools, subnetLength },
     rootCertificatePem: root.certificatePem,
-    isRootRotating: false,
+    issuerCertificatePem: (rotation?.root ?? root).certificatePem,
+    isRootRotating: rotation !== undefined,
     tokens: { worker: tokenOf(secrets.worker), manager: tokenOf(secrets.manager) },
   };
 }

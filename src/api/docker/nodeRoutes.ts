@@ -50,8 +50,7 @@ function isSelected(node: ClusterNode, filters: Filters): boolean {
 
 export const nodeRoutes: Routes = (app, { deps }) => {
   const { swarm } = deps.engine;
-  const shapeOf = (node: ClusterNode): Record<string, unknown> =>
-    nodeShape(node, swarm.cluster().rootCertificatePem);
+  const shapeOf = (node: ClusterNode): Record<string, unknown> => nodeShape(node, swarm.cluster());
 
   app.get('/nodes', (request) => {
     const nodes = swarm.nodes();

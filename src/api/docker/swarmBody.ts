@@ -11,6 +11,7 @@ import type {
   NodeAddresses,
   NodeRole,
   NodeSpec,
+  Rotation,
 } from '../../cluster/swarm.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { formatPrefix, parseIpWithLength, prefixOf } from '../../net/prefix.ts';
@@ -154,8 +155,6 @@ function refuse(isWanted: boolean, what: string): void {
 function refuseAbsent(body: SwarmSpecBody): void {
   const { CAConfig, TaskDefaults, Raft } = body;
   refuse((CAConfig.ExternalCAs ?? []).length > 0, 'An external certificate authority');
-  refuse(CAConfig.SigningCACert !== '' || CAConfig.SigningCAKey !== '', 'A root certificate of your own');
-  refuse(CAConfig.ForceRotate > 0, 'Rotating the root certificate');
   refuse((TaskDefaults.LogDriver ?? undefined) !== undefined, 'A default log driver of tasks');
   for (const [name, only] of Object.entries(fixedRaft) as [keyof typeof fixedRaft, number][])
     refuse(Raft[name] !== 0 && Raft[name] !== only, `A Raft.${name} other than ${only}`);
@@ -179,8 +178,17 @@ export function toClusterSpec(body: SwarmSpecBody, isAutolocked = false): Cluste
     maxSnapshots: Raft.KeepOldSnapshots ?? defaults.maxSnapshots,
     heartbeatMs: Dispatcher.HeartbeatPeriod / nsPerMs || defaults.heartbeatMs,
     certificateLifeMs,
+    ...(CAConfig.ForceRotate > 0 ? { forceRotate: CAConfig.ForceRotate } : {}),
     isAutolocked: isAutolocked || EncryptionConfig.AutoLockManagers,
   };
+}
+
+/** The root of the user's own that an update is to change to. */
+export function toOwnRoot({ CAConfig }: SwarmSpecBody): Pick<Rotation, 'ownRoot'> {
+  const { SigningCACert, SigningCAKey } = CAConfig;
+  return SigningCACert === '' && SigningCAKey === ''
+    ? {}
+    : { ownRoot: { certificatePem: SigningCACert, keyPem: SigningCAKey } };
 }
 
 const availabilities: readonly Availability[] = ['active', 'pause', 'drain'];
@@ -237,6 +245,7 @@ export function toInitRequest(body: InitBody): InitRequest {
   const subnetLength = body.SubnetSize === 0 ? defaultSubnetLength : body.SubnetSize;
   if (subnetLength > longestSubnet) throw invalid(`subnet size is out of range: ${subnetLength}`);
   checkDataPathPort(body.DataPathPort);
+  refuse(toOwnRoot(body.Spec).ownRoot !== undefined, 'A root certificate of your own from the beginning');
   return {
     ...toAddresses(body),
     spec: toClusterSpec(body.Spec, body.AutoLockManagers),

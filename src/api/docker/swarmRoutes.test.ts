@@ -201,13 +201,7 @@ for (const [what, change, status, message] of [
     'a root of its own',
     { Spec: { CAConfig: { SigningCACert: 'x' } } },
     501,
-    'A root certificate of your own is not supported yet',
-  ],
-  [
-    'a rotation',
-    { Spec: { CAConfig: { ForceRotate: 1 } } },
-    501,
-    'Rotating the root certificate is not supported yet',
+    'A root certificate of your own from the beginning is not supported yet',
   ],
   [
     'a log driver',

@@ -12,6 +12,7 @@ import {
   toClusterSpec,
   toInitRequest,
   toJoinRequest,
+  toOwnRoot,
 } from './swarmBody.ts';
 import { swarmShape } from './swarmShapes.ts';
 import { isAtLeast } from './versions.ts';
@@ -70,6 +71,7 @@ export const swarmRoutes: Routes = (app, { deps, versionOf }) => {
       workerToken: rotates(query, 'rotateWorkerToken'),
       managerToken: rotates(query, 'rotateManagerToken'),
       unlockKey: rotates(query, 'rotateManagerUnlockKey'),
+      ...toOwnRoot(body),
     });
     return await reply.code(200).send();
   });

@@ -18,15 +18,18 @@ function specShape(spec: ClusterSpec): Shape {
     Orchestration: { TaskHistoryRetentionLimit: spec.taskHistoryLimit },
     Raft: { SnapshotInterval: spec.snapshotInterval, KeepOldSnapshots: spec.maxSnapshots, ...fixedRaft },
     Dispatcher: { HeartbeatPeriod: spec.heartbeatMs * nsPerMs },
-    CAConfig: { NodeCertExpiry: spec.certificateLifeMs * nsPerMs },
+    CAConfig: {
+      NodeCertExpiry: spec.certificateLifeMs * nsPerMs,
+      ...(spec.forceRotate ? { ForceRotate: spec.forceRotate } : {}),
+    },
     TaskDefaults: {},
     EncryptionConfig: { AutoLockManagers: spec.isAutolocked },
   };
 }
 
-function tlsShape(rootPem: string): Shape {
-  const { subject, publicKey } = issuerOf(rootPem);
-  return { TrustRoot: rootPem, CertIssuerSubject: subject, CertIssuerPublicKey: publicKey };
+function issuerShape(pem: string): Shape {
+  const { subject, publicKey } = issuerOf(pem);
+  return { CertIssuerSubject: subject, CertIssuerPublicKey: publicKey };
 }
 
 /** Without the tokens, as `info` has it. */
@@ -37,7 +40,7 @@ export function clusterShape(cluster: Cluster): Shape {
     CreatedAt: cluster.createdAt,
     UpdatedAt: cluster.updatedAt,
     Spec: specShape(cluster.spec),
-    TLSInfo: tlsShape(cluster.rootCertificatePem),
+    TLSInfo: { TrustRoot: cluster.rootCertificatePem, ...issuerShape(cluster.issuerCertificatePem) },
     RootRotationInProgress: cluster.isRootRotating,
     DefaultAddrPool: cluster.addressPools.length === 0 ? null : cluster.addressPools,
     SubnetSize: cluster.subnetLength,
@@ -97,10 +100,13 @@ function managerShape({ manager }: ClusterNode): Shape {
 }
 
 /**
- * One node. Its TLS information is the root's where its certificate comes from there; without issuer it differs from
- * the swarm's, which clients show as "Needs Rotation".
+ * One node. Its TLS information is the swarm's, but for what it has not taken over yet, which clients show as "Needs
+ * Rotation".
  */
-export function nodeShape(node: ClusterNode, rootPem: string): Shape {
+export function nodeShape(
+  node: ClusterNode,
+  root: Pick<Cluster, 'rootCertificatePem' | 'issuerCertificatePem'>,
+): Shape {
   const { spec, engineLabels } = node;
   return {
     ID: node.id,
@@ -121,7 +127,10 @@ export function nodeShape(node: ClusterNode, rootPem: string): Shape {
         EngineVersion: node.engineVersion,
         ...(Object.keys(engineLabels).length > 0 && { Labels: engineLabels }),
       },
-      TLSInfo: node.isTrusted ? tlsShape(rootPem) : { TrustRoot: rootPem },
+      TLSInfo: {
+        ...(node.trustsRoot && { TrustRoot: root.rootCertificatePem }),
+        ...(node.isTrusted && issuerShape(root.issuerCertificatePem)),
+      },
     },
     Status: {
       State: node.state,

@@ -106,12 +106,14 @@ export class Authority {
   readonly #root: X509Certificate;
   readonly #key: CryptoKey;
   readonly #keys: KeyPair;
+  readonly #crossPem: string;
 
-  private constructor(clock: Clock, root: X509Certificate, key: CryptoKey, keys: KeyPair) {
+  private constructor(clock: Clock, root: X509Certificate, key: CryptoKey, keys: KeyPair, crossPem = '') {
     this.#clock = clock;
     this.#root = root;
     this.#key = key;
     this.#keys = keys;
+    this.#crossPem = crossPem;
   }
 
   /** A new root. `generation`: which of the swarm's roots it is, from 1. */
@@ -135,9 +137,10 @@ export class Authority {
     return new Authority(clock, root, keys.privateKey, pair);
   }
 
-  /** One that `keys` of another carried over. */
-  static async open(clock: Clock, keys: KeyPair): Promise<Authority> {
-    return new Authority(clock, new X509Certificate(keys.certificatePem), await readKey(keys.keyPem), keys);
+  /** One that `keys` of another carried over. `crossPem` goes with each certificate, for those who trust its signer. */
+  static async open(clock: Clock, keys: KeyPair, crossPem?: string): Promise<Authority> {
+    const root = new X509Certificate(keys.certificatePem);
+    return new Authority(clock, root, await readKey(keys.keyPem), keys, crossPem);
   }
 
   /** The root's certificate and key: whoever has the key can make nodes. */
@@ -150,8 +153,26 @@ export class Authority {
     return digestOf(this.#keys.certificatePem);
   }
 
+  /** The certificate of another root as this one signs it: who trusts this root trusts by it what the other certifies. */
+  async crossSign(rootPem: string): Promise<string> {
+    const { subject, publicKey, notAfter } = new X509Certificate(rootPem);
+    const certificate = await X509CertificateGenerator.create({
+      serialNumber: newSerial(),
+      ...{ issuer: this.#root.subject, subject, publicKey, notAfter },
+      notBefore: new Date(this.#clock.nowMs() - backdateMs),
+      signingAlgorithm: signing,
+      signingKey: this.#key,
+      extensions: [
+        new BasicConstraintsExtension(true, undefined, true),
+        new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+        await SubjectKeyIdentifierExtension.create(publicKey),
+      ],
+    });
+    return `${certificate.toString('pem')}\n`;
+  }
+
   /**
-   * A certificate for the key in `requestPem`, as PEM. Code joinRefused where that is no request, or not signed by the
+   * A certificate for the key in `requestPem`, as PEM, and what others need to believe it. Code joinRefused where that is no request, or not signed by the
    * key that it is about.
    */
   async issue(requestPem: string, subject: NodeSubject, lifeMs: number = defaultLifeMs): Promise<string> {
@@ -177,7 +198,8 @@ export class Authority {
         ]),
       ],
     });
-    return certificate.toString('pem');
+    const pem = certificate.toString('pem');
+    return this.#crossPem === '' ? pem : `${pem}\n${this.#crossPem}`;
   }
 }
 

@@ -6,6 +6,7 @@ import { request } from 'node:https';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { requestCertificate } from '../identity/authority.ts';
 import { digestHexOf, digestOf, type JoinToken } from '../identity/joinToken.ts';
+import { bundleOf } from '../identity/trust.ts';
 import { splitHostPort } from './addresses.ts';
 import {
   type JoinAnswer,
@@ -96,7 +97,7 @@ export async function askToJoin(
       const managers = [...new Set([...answer.managers, remote])];
       return {
         answer: { ...answer, managers },
-        rootPem,
+        rootPem: answer.roots === undefined ? rootPem : bundleOf(answer.roots),
         keys: { certificatePem: answer.certificate, keyPem },
       };
     } catch (error) {
@@ -122,4 +123,16 @@ export async function renew(
   const { certificate } = (parseJson(said.text) ?? {}) as { readonly certificate?: unknown };
   if (said.status !== 200 || typeof certificate !== 'string') throw refusalOf(said);
   return { certificatePem: certificate, keyPem };
+}
+
+/** Shows a manager the certificate of today. Code joinRefused; rejects with Node's error where it does not answer. */
+export async function confirm(
+  manager: string,
+  { keys, rootPem }: Pick<SelfRecord, 'keys' | 'rootPem'>,
+  trusts: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const body = { trusts };
+  const said = await ask(manager, { method: 'POST', path: path.confirm, body, ca: rootPem, keys, signal });
+  if (said.status !== 200) throw refusalOf(said);
 }

@@ -12,8 +12,10 @@ import type { Logger } from '../../base/logger.ts';
 import { httpStatusOfKind } from '../../errors/kinds.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { parseIp } from '../../net/ip.ts';
-import { type Authority, type KeyPair, publicKeyOf, subjectOf } from '../identity/authority.ts';
+import { type Authority, publicKeyOf, subjectOf } from '../identity/authority.ts';
 import { equalSecrets } from '../identity/joinToken.ts';
+import { issuerAmong, isUpToDate, type Trust } from '../identity/trust.ts';
+import type { OwnIdentity } from '../identity/trustKeeper.ts';
 import type { TableServer } from '../networks/tableServer.ts';
 import type { NodeRole } from '../swarm.ts';
 import { splitHostPort } from './addresses.ts';
@@ -28,9 +30,11 @@ import {
   path,
   protocolVersion,
   type RenewAnswer,
+  readConfirmCall,
   readHello,
   readJoinCall,
   readRenewCall,
+  type TrustPush,
   type Welcome,
 } from './protocol.ts';
 import { type NodeRecord, nodeIdOf } from './records.ts';
@@ -41,6 +45,7 @@ import { WebSocketLink } from './webSocketLink.ts';
 export interface ManagerState {
   readonly swarmId: string;
   readonly authority: Authority;
+  readonly trust: Trust;
   readonly secrets: Readonly<Record<NodeRole, string>>;
   readonly certificateLifeMs: number;
   readonly heartbeatMs: number;
@@ -55,16 +60,22 @@ export interface ManagerServerDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly state: () => ManagerState;
-  /** This node's own. */
-  readonly keys: KeyPair;
-  readonly rootPem: string;
+  /** What the port shows and trusts at first. */
+  readonly own: OwnIdentity;
 }
 
 /** Docker's words for a token that was rotated, or was never one. */
 const badSecret =
   'rpc error: code = InvalidArgument desc = A valid join token is necessary to join this cluster';
 
-const tlsOptions = (ca: string) => ({ ca, minVersion: 'TLSv1.3' as const });
+const tlsOptions = ({ keys, rootPem }: OwnIdentity) => ({
+  ...{ ca: rootPem, key: keys.keyPem, cert: keys.certificatePem },
+  minVersion: 'TLSv1.3' as const,
+});
+
+/** Of a change of the root: a certificate costs a manager 5 ms. */
+const msPerRenewal = 20;
+const longestRenewalsMs = 60_000;
 
 interface Session {
   readonly socket: WebSocket;
@@ -86,9 +97,7 @@ export class ManagerServer implements AsyncDisposable {
     this.#deps = deps;
     this.#app = fastify({
       https: {
-        ...tlsOptions(deps.rootPem),
-        key: deps.keys.keyPem,
-        cert: deps.keys.certificatePem,
+        ...tlsOptions(deps.own),
         requestCert: true,
         rejectUnauthorized: false,
       },
@@ -134,10 +143,23 @@ export class ManagerServer implements AsyncDisposable {
     return server;
   }
 
-  /** A new certificate for this manager; sessions that stand are not touched. */
-  setKeys({ keyPem, certificatePem }: KeyPair): void {
+  /** What the port shows and trusts from now on; sessions that stand are not touched. */
+  show(own: OwnIdentity): void {
     const server = this.#app.server as unknown as TlsServer;
-    server.setSecureContext({ ...tlsOptions(this.#deps.rootPem), key: keyPem, cert: certificatePem });
+    server.setSecureContext(tlsOptions(own));
+  }
+
+  /** There is something else to trust: nodes that are here are told, the others when they come. */
+  tellTrust(): void {
+    for (const [id, { socket }] of this.#sessions) this.#tellTrust(id, socket);
+  }
+
+  #tellTrust(id: string, socket: WebSocket): void {
+    const { roots, issuer, wanted } = this.#deps.state().trust;
+    if (isUpToDate(this.#deps.roster.find(id)?.tls, { wanted })) return;
+    const withinMs = Math.min(msPerRenewal * this.#sessions.size, longestRenewalsMs);
+    const push: TrustPush = { type: 'trust', roots, issuer: issuer.certificatePem, withinMs };
+    socket.send(JSON.stringify(push));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -158,15 +180,20 @@ export class ManagerServer implements AsyncDisposable {
           : ((error as { statusCode?: number }).statusCode ?? 500);
       return await reply.code(status).send({ message: messageOf(error) });
     });
-    app.get(path.root, async (_request, reply) => await reply.type('text/plain').send(this.#deps.rootPem));
+    // As tokens name it.
+    app.get(path.root, async (_request, reply) => {
+      const [rootPem = ''] = this.#deps.state().trust.roots;
+      return await reply.type('text/plain').send(rootPem);
+    });
     app.post(path.join, async ({ body }) => await this.#join(body));
     app.post(path.renew, async ({ raw, body }) => await this.#renew(raw, body));
+    app.post(path.confirm, async ({ raw, body }) => await this.#confirm(raw, body));
   }
 
   async #join(body: unknown): Promise<JoinAnswer> {
     const call = readJoinCall(body);
     if (call === undefined) throw new LinkspanError('joinRefused', 'the request to join is malformed');
-    const { swarmId, authority, secrets, certificateLifeMs, managers } = this.#deps.state();
+    const { swarmId, authority, trust, secrets, certificateLifeMs, managers } = this.#deps.state();
     const role = (['worker', 'manager'] as const).find((one) => equalSecrets(secrets[one], call.secret));
     if (role === undefined) throw new LinkspanError('joinRefused', badSecret);
     if (role === 'manager')
@@ -179,7 +206,7 @@ export class ManagerServer implements AsyncDisposable {
     const spec = { name: '', labels: {}, role, availability };
     await this.#deps.roster.add({ id: nodeId, spec, description, address, dataPath });
     this.#deps.logger.info({ node: nodeId, hostname: description.hostname, address, role }, 'a node joined');
-    return { nodeId, swarmId, role, certificate, managers };
+    return { nodeId, swarmId, role, certificate, managers, roots: trust.roots };
   }
 
   async #renew(request: IncomingMessage, body: unknown): Promise<RenewAnswer> {
@@ -190,6 +217,24 @@ export class ManagerServer implements AsyncDisposable {
     const { swarmId, authority, certificateLifeMs } = this.#deps.state();
     const subject = { nodeId: node.id, swarmId, role: node.spec.role };
     return { certificate: await authority.issue(call.request, subject, certificateLifeMs) };
+  }
+
+  /** It works with the certificate that it shows here, and trusts what it says. */
+  async #confirm(request: IncomingMessage, body: unknown): Promise<Record<string, never>> {
+    const socket = request.socket as TLSSocket;
+    const node = this.#nodeOf(socket);
+    const call = readConfirmCall(body);
+    if (node === undefined || call === undefined)
+      throw new LinkspanError('joinRefused', 'only a node of this swarm can confirm its certificate');
+    await this.#deps.roster.noteTls(node.id, { issuer: this.#issuerOf(socket), trusts: call.trusts });
+    return {};
+  }
+
+  #issuerOf(socket: TLSSocket): string {
+    const certificate = socket.getPeerX509Certificate();
+    return certificate === undefined
+      ? ''
+      : issuerAmong(this.#deps.state().trust.roots, certificate.toString());
   }
 
   /** Who is at the other end, if it is a node of ours. */
@@ -210,10 +255,13 @@ export class ManagerServer implements AsyncDisposable {
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
       return;
     }
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => this.#greet(node.id, webSocket));
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) =>
+      this.#greet(node.id, this.#issuerOf(tls), webSocket),
+    );
   }
 
-  #greet(id: string, socket: WebSocket): void {
+  /** `issuer`: of the certificate that the node shows. */
+  #greet(id: string, issuer: string, socket: WebSocket): void {
     const timer = setTimeout(() => socket.close(closeCode.refused), helloTimeoutMs).unref();
     socket.on('error', (error) =>
       this.#deps.logger.debug({ node: id, err: error.message }, 'a session failed'),
@@ -225,7 +273,9 @@ export class ManagerServer implements AsyncDisposable {
         socket.close(closeCode.refused, `speak version ${protocolVersion}`);
         return;
       }
-      this.#begin(id, socket, hello).catch((error: unknown) => {
+      const { description, address, dataPath = address, trusts = '' } = hello;
+      const heard = { description, address, dataPath, tls: { issuer, trusts } };
+      this.#begin(id, socket, heard).catch((error: unknown) => {
         this.#deps.logger.error({ node: id, err: error }, 'could not begin a session');
         socket.terminate();
       });
@@ -235,10 +285,10 @@ export class ManagerServer implements AsyncDisposable {
   async #begin(
     id: string,
     socket: WebSocket,
-    { description, address, dataPath = address }: Pick<NodeRecord, 'description' | 'address' | 'dataPath'>,
+    heard: Pick<NodeRecord, 'description' | 'address' | 'dataPath' | 'tls'>,
   ): Promise<void> {
     const { roster, clock, logger, tables } = this.#deps;
-    const node = await roster.begin(id, { description, address, dataPath });
+    const node = await roster.begin(id, heard);
     if (node === undefined || socket.readyState !== socket.OPEN) {
       socket.close(node === undefined ? closeCode.removed : closeCode.refused);
       return;
@@ -259,7 +309,8 @@ export class ManagerServer implements AsyncDisposable {
       ...{ heartbeatMs, managers, dataPathPort },
     };
     socket.send(JSON.stringify(welcome));
-    logger.info({ node: id, hostname: description.hostname, epoch: node.epoch }, 'a node is ready');
+    this.#tellTrust(id, socket);
+    logger.info({ node: id, hostname: heard.description.hostname, epoch: node.epoch }, 'a node is ready');
   }
 
   /** One that does not come back within the grace of heartbeats is down. */

@@ -16,7 +16,9 @@ import {
   maxPushBytes,
   parseMessage,
   path,
+  readTrustPush,
   readWelcome,
+  type TrustPush,
   type Welcome,
 } from './protocol.ts';
 import type { SelfRecord } from './records.ts';
@@ -36,10 +38,18 @@ export interface ManagerSessionDependencies {
 
 export interface ManagerSessionEvents extends Record<string, unknown> {
   readonly welcome: Welcome & { readonly manager: string; readonly link: Link };
+  /** After a welcome. */
+  readonly trust: { readonly manager: string; readonly push: TrustPush };
+  /** A session ended, or could not begin. */
   readonly lost: { readonly cause: string };
   /** The manager says that the node is not of this swarm any more; nothing comes after it. */
   readonly removed: null;
 }
+
+/** So that tables are not parsed twice. */
+const trustStart = '{"type":"trust"';
+const startsLikeTrust = (data: Parameters<typeof parseMessage>[0]): boolean =>
+  Buffer.isBuffer(data) && data.subarray(0, trustStart.length).equals(Buffer.from(trustStart));
 
 type Ending = { readonly isRemoved: boolean; readonly cause: string; readonly wasWelcome: boolean };
 
@@ -83,9 +93,9 @@ export class ManagerSession implements Disposable {
       }
       if (wasWelcome) {
         logger.warn({ manager, cause }, 'lost the session with a manager');
-        this.events.emit('lost', { cause });
         waitMs = firstWaitMs;
       } else logger.debug({ manager, cause }, 'could not begin a session');
+      this.events.emit('lost', { cause });
       try {
         await clock.sleep(waitMs * (0.5 + Math.random() / 2), signal);
       } catch {
@@ -121,8 +131,14 @@ export class ManagerSession implements Disposable {
         socket.send(JSON.stringify(this.#deps.hello()));
       });
       socket.on('message', (data, isBinary) => {
-        // What comes after it is the link's.
-        const welcome = isBinary || wasWelcome ? undefined : readWelcome(parseMessage(data));
+        if (isBinary) return;
+        if (wasWelcome) {
+          // The rest of what comes now is the link's.
+          const push = startsLikeTrust(data) ? readTrustPush(parseMessage(data)) : undefined;
+          if (push !== undefined) this.events.emit('trust', { manager, push });
+          return;
+        }
+        const welcome = readWelcome(parseMessage(data));
         if (welcome === undefined) return;
         wasWelcome = true;
         const silenceMs = graceHeartbeats * welcome.heartbeatMs;

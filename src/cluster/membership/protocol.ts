@@ -4,9 +4,11 @@
  *   GET  /v1/root      the root certificate. Open to all; who joins compares it with the token's digest.
  *   POST /v1/join      JoinCall → JoinAnswer. Open to who has the secret.
  *   POST /v1/renew     RenewCall → RenewAnswer. With a node's certificate.
+ *   POST /v1/confirm   ConfirmCall → {}. With the certificate that it is about.
  *   GET  /v1/session   a WebSocket of JSON messages. With a node's certificate, and only for nodes of the roster.
  *
- * A session begins with `hello` and `welcome`; then managers ping (RFC 6455) at each heartbeat. Fields that a side does
+ * A session begins with `hello` and `welcome`; then managers ping (RFC 6455) at each heartbeat, and say what to trust
+ * (`trust`) where the node trusts otherwise. Fields that a side does
  * not know are left alone, so that versions mix; `hello` tells which versions of the messages a node speaks.
  */
 import { parseIp } from '../../net/ip.ts';
@@ -19,6 +21,7 @@ export const path = {
   root: '/v1/root',
   join: '/v1/join',
   renew: '/v1/renew',
+  confirm: '/v1/confirm',
   session: '/v1/session',
 } as const;
 
@@ -63,6 +66,8 @@ export interface JoinAnswer {
   readonly role: NodeRole;
   readonly certificate: string;
   readonly managers: readonly string[];
+  /** Roots to trust; absent: the one that the token names. */
+  readonly roots?: readonly string[];
 }
 
 export interface RenewCall {
@@ -73,12 +78,29 @@ export interface RenewAnswer {
   readonly certificate: string;
 }
 
+export interface ConfirmCall {
+  /** As `Hello` has it. */
+  readonly trusts: string;
+}
+
 export interface Hello {
   readonly type: 'hello';
   readonly versions: readonly number[];
   readonly description: NodeDescription;
   readonly address: string;
   readonly dataPath?: string;
+  /** The digest of the roots that the node trusts; absent from older nodes. */
+  readonly trusts?: string;
+}
+
+/** A manager's. The node trusts these roots from now on, and gets a certificate of `issuer` unless it has one. */
+export interface TrustPush {
+  readonly type: 'trust';
+  /** PEM. */
+  readonly roots: readonly string[];
+  readonly issuer: string;
+  /** So that not all nodes come at once. */
+  readonly withinMs: number;
 }
 
 export interface Welcome {
@@ -131,11 +153,25 @@ export function readRenewCall(value: unknown): RenewCall | undefined {
   return isFields(value) && isText(value['request']) ? { request: value['request'] } : undefined;
 }
 
+export function readConfirmCall(value: unknown): ConfirmCall | undefined {
+  return isFields(value) && isText(value['trusts']) ? { trusts: value['trusts'] } : undefined;
+}
+
+export function readTrustPush(value: unknown): TrustPush | undefined {
+  if (!isFields(value) || value['type'] !== 'trust') return undefined;
+  const { roots, issuer, withinMs } = value;
+  const isGood =
+    Array.isArray(roots) && roots.length > 0 && roots.every(isText) && isText(issuer) && isCount(withinMs);
+  return isGood ? (value as unknown as TrustPush) : undefined;
+}
+
 export function readHello(value: unknown): Hello | undefined {
   if (!isFields(value) || value['type'] !== 'hello') return undefined;
-  const { versions, description, address, dataPath = address } = value;
+  const { versions, description, address, dataPath = address, trusts = '' } = value;
   const isGood = Array.isArray(versions) && versions.every(isCount) && isDescription(description);
-  return isGood && isAddress(address) && isAddress(dataPath) ? (value as unknown as Hello) : undefined;
+  return isGood && isAddress(address) && isAddress(dataPath) && isText(trusts)
+    ? (value as unknown as Hello)
+    : undefined;
 }
 
 export function readWelcome(value: unknown): Welcome | undefined {
@@ -150,12 +186,11 @@ export function readWelcome(value: unknown): Welcome | undefined {
 
 export function readJoinAnswer(value: unknown): JoinAnswer | undefined {
   if (!isFields(value)) return undefined;
-  const { nodeId, swarmId, role, certificate, managers } = value;
+  const { nodeId, swarmId, role, certificate, managers, roots = [] } = value;
   const isGood =
     [nodeId, swarmId, certificate].every(isText) &&
     (role === 'worker' || role === 'manager') &&
-    Array.isArray(managers) &&
-    managers.every(isText);
+    [managers, roots].every((list) => Array.isArray(list) && list.every(isText));
   return isGood ? (value as unknown as JoinAnswer) : undefined;
 }
 

@@ -43,6 +43,22 @@ export interface SelfRecord {
   readonly managers: readonly string[];
 }
 
+/** A change of the swarm's root that is under way: `root` of the record is trusted until it ends. */
+export interface RootRotation {
+  /** What follows, and certifies nodes from now on. */
+  readonly root: KeyPair;
+  /** The certificate of what follows as the root before it signs it, for those who do not know it yet. */
+  readonly crossPem: string;
+}
+
+/** What a node shows and trusts; roots as their digest (joinToken.ts). */
+export interface NodeTls {
+  /** The root that its certificate comes from; empty: none of ours. */
+  readonly issuer: string;
+  /** Of all roots that it trusts, one after the other. */
+  readonly trusts: string;
+}
+
 export interface SwarmRecord {
   readonly id: string;
   readonly version: number;
@@ -51,6 +67,9 @@ export interface SwarmRecord {
   readonly spec: ClusterSpec;
   /** Root certificate and key. */
   readonly root: KeyPair;
+  readonly rotation?: RootRotation;
+  /** How many roots the swarm has had; absent: 1. */
+  readonly rootCount?: number;
   readonly secrets: Readonly<Record<NodeRole, string>>;
   readonly dataPathPort: number;
   readonly addressPools: readonly string[];
@@ -70,6 +89,8 @@ export interface NodeRecord {
   readonly dataPath?: string;
   /** Of a manager: `192.0.2.11:2377`. */
   readonly managerAddress?: string;
+  /** As its sessions showed; absent: it had none since managers ask. */
+  readonly tls?: NodeTls;
   /** Counts the node's sessions: what an earlier one still writes is refused. */
   readonly epoch: number;
 }

@@ -17,6 +17,7 @@ import {
   liveNodeKey,
   liveNodesPrefix,
   type NodeRecord,
+  type NodeTls,
   nodeKey,
   nodesPrefix,
 } from './records.ts';
@@ -144,10 +145,17 @@ export class Roster implements Disposable {
   /** A session begins: its number, and what the node says of itself now. Undefined if there is no such node. */
   async begin(
     id: string,
-    heard: Pick<NodeRecord, 'description' | 'address' | 'dataPath'>,
+    heard: Pick<NodeRecord, 'description' | 'address' | 'dataPath' | 'tls'>,
   ): Promise<NodeRecord | undefined> {
     if (!this.#nodes.has(id)) return undefined;
     return await this.#change(id, (node) => ({ ...node, ...heard, epoch: node.epoch + 1 }));
+  }
+
+  /** What a node shows and trusts; stored where it is news. */
+  async noteTls(id: string, tls: NodeTls): Promise<void> {
+    const known = this.#nodes.get(id)?.tls;
+    if (!this.#nodes.has(id) || (known?.issuer === tls.issuer && known.trusts === tls.trusts)) return;
+    await this.#change(id, (node) => ({ ...node, tls }));
   }
 
   /** Success if it is gone already. */

@@ -53,14 +53,19 @@ export class SwarmBook implements Disposable {
     return this.#entry.value as SwarmRecord;
   }
 
-  /** Writes what `change` makes of the record; it is asked again where another was faster, and may throw. */
-  change(change: (swarm: SwarmRecord) => SwarmRecord): Promise<SwarmRecord> {
+  /**
+   * Writes what `change` makes of the record, unless that is the same object; it is asked again where another was faster,
+   * and may throw.
+   */
+  change(change: (swarm: SwarmRecord) => SwarmRecord | Promise<SwarmRecord>): Promise<SwarmRecord> {
     const { store, mirror, clock } = this.#deps;
     return this.#mutex.run('swarm', async () => {
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
         const { value, revision } = this.#entry;
         const before = value as SwarmRecord;
-        const after = { ...change(before), version: before.version + 1, updatedAt: timestamp(clock) };
+        const changed = await change(before);
+        if (changed === before) return before;
+        const after = { ...changed, version: before.version + 1, updatedAt: timestamp(clock) };
         const done = await store.txn({
           compare: [{ key: swarmKey, is: 'revision', revision }],
           write: [{ key: swarmKey, put: after }],

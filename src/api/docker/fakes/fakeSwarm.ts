@@ -47,6 +47,7 @@ const self: ClusterNode = {
   message: '',
   address: '192.0.2.11',
   isTrusted: true,
+  trustsRoot: true,
   manager: { isLeader: true, isReachable: true, address: '192.0.2.11:2377' },
 };
 
@@ -63,6 +64,7 @@ export const fakeWorker: ClusterNode = {
   message: 'heartbeat failure',
   address: '192.0.2.12',
   isTrusted: false,
+  trustsRoot: true,
 };
 
 function clusterOf(request: InitRequest): Cluster {
@@ -73,6 +75,7 @@ function clusterOf(request: InitRequest): Cluster {
     updatedAt: stamp,
     spec: request.spec,
     rootCertificatePem: fakeRootPem,
+    issuerCertificatePem: fakeRootPem,
     isRootRotating: false,
     dataPathPort: request.dataPathPort || 4789,
     addressPools: request.addressPools,
