@@ -74,6 +74,7 @@ export type ErrorCode =
   | 'firewall'
   | 'store'
   | 'storeUnavailable'
+  | 'etcdMissing'
   | 'runtimeUnavailable'
   | 'runtimeFailed'
   | 'daemonRunning'
@@ -146,6 +147,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   firewall: 'internal',
   store: 'internal',
   storeUnavailable: 'unavailable',
+  etcdMissing: 'unavailable',
   runtimeUnavailable: 'unavailable',
   runtimeFailed: 'internal',
   daemonRunning: 'conflict',

@@ -4,19 +4,16 @@
  *   <data root>/containerd          images, snapshots, its database
  *   <exec root>/containerd/         config.toml, containerd.sock, containerd.pid, containerd.log, state/
  */
-import { spawn } from 'node:child_process';
-import { closeSync, constants, openSync } from 'node:fs';
-import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DetachedProcess } from '../../base/detachedProcess.ts';
 import type { Logger } from '../../base/logger.ts';
+import { findProgram, systemPath } from '../../base/programs.ts';
 import type { Seam } from '../../base/seam.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 
 /** A unix socket's path holds 107 bytes (sun_path); containerd appends `.ttrpc` to ours for its second socket. */
 const socketPathMaxBytes = 107 - '.ttrpc'.length;
-const logMaxBytes = 4 << 20;
-const stopTimeoutMs = 10_000;
 
 /**
  * Plugins that we do not use: each costs memory, goroutines or a noisy warning. Names of 1.6 and of 2.x; unknown
@@ -80,79 +77,19 @@ export function formatConfig(paths: {
   ].join('\n');
 }
 
-/** PATH of this process plus the sbin folders, where Debian keeps runc and which a plain user's PATH lacks. */
-export function systemPath(): string {
-  const own = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
-  return [
-    ...new Set([...own, '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']),
-  ].join(delimiter);
-}
-
-/** The path of an executable in `systemPath()`, or undefined. */
-export async function findProgram(name: string): Promise<string | undefined> {
-  for (const folder of systemPath().split(delimiter)) {
-    const path = join(folder, name);
-    if (
-      await access(path, constants.X_OK).then(
-        () => true,
-        () => false,
-      )
-    )
-      return path;
-  }
-  return undefined;
-}
-
-/** Identity of a process that pid reuse cannot forge: field 22 of /proc/PID/stat; undefined if dead or a zombie. */
-async function startTimeOf(pid: number): Promise<string | undefined> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
-  // The name in parentheses may hold spaces and parentheses itself: count from the last one.
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
-}
-
-async function hasArguments(pid: number, args: readonly string[]): Promise<boolean> {
-  const text = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-  return text.split('\0').slice(1, -1).join('\0') === args.join('\0');
-}
-
-interface Found {
-  readonly pid: number;
-  readonly startTime: string;
-}
-
 /** The private containerd of these roots. Touches nothing until `ensure`. */
 export function openDaemonProcess(options: DaemonProcessOptions): DaemonProcess {
   const { logger, seam } = options;
   const folder = join(options.execRoot, 'containerd');
   const configPath = join(folder, 'config.toml');
-  const pidPath = join(folder, 'containerd.pid');
-  const logPath = join(folder, 'containerd.log');
   const address = join(folder, 'containerd.sock');
   const args = ['--config', configPath];
-  /** Found once, then checked against /proc each time. */
-  let known: Found | undefined;
-
-  async function check(pid: number): Promise<Found | undefined> {
-    // 0 and negative numbers would name process groups.
-    if (!Number.isSafeInteger(pid) || pid <= 1) return undefined;
-    const startTime = await startTimeOf(pid);
-    return startTime !== undefined && (await hasArguments(pid, args)) ? { pid, startTime } : undefined;
-  }
-
-  /** By pid file, else by a look through /proc: the daemon may have died between the start and the pid file. */
-  async function find(): Promise<Found | undefined> {
-    if (known !== undefined && (await startTimeOf(known.pid)) === known.startTime) return known;
-    known = await check(Number(await readFile(pidPath, 'utf8').catch(() => '')));
-    if (known !== undefined) return known;
-    for (const name of await readdir('/proc')) {
-      if (!/^\d+$/.test(name)) continue;
-      known = await check(Number(name));
-      if (known !== undefined) return known;
-    }
-    return undefined;
-  }
+  const daemon = new DetachedProcess({
+    ...{ name: 'containerd', logger, seam },
+    pidPath: join(folder, 'containerd.pid'),
+    logPath: join(folder, 'containerd.log'),
+    isOurs: (theirs) => theirs.join('\0') === args.join('\0'),
+  });
 
   async function start(): Promise<void> {
     const program = await findProgram('containerd');
@@ -177,70 +114,21 @@ export function openDaemonProcess(options: DaemonProcessOptions): DaemonProcess 
     await mkdir(root, { recursive: true, mode: 0o711 });
     await mkdir(state, { recursive: true, mode: 0o711 });
     await writeFile(configPath, formatConfig({ root, state, address }), { mode: 0o600 });
-    const logSize = await stat(logPath).then(
-      (info) => info.size,
-      () => 0,
-    );
-    if (logSize > logMaxBytes) await rename(logPath, `${logPath}.1`);
-    seam.step('start containerd');
-    const log = openSync(logPath, 'a', 0o600);
-    try {
-      const child = spawn(program, args, {
-        detached: true,
-        stdio: ['ignore', log, log],
-        cwd: '/',
-        env: {
-          ...process.env,
-          PATH: systemPath(),
-          NOTIFY_SOCKET: undefined,
-          NODE_COMPILE_CACHE: undefined,
-          LISTEN_FDS: undefined,
-        },
-      });
-      await new Promise<void>((resolve, reject) => {
-        child.once('spawn', resolve);
-        child.once('error', reject);
-      });
-      child.unref();
-      const { pid } = child;
-      if (pid === undefined) throw new LinkspanError('runtimeUnavailable', 'containerd could not be started');
-      await writeFile(`${pidPath}.new`, `${pid}\n`);
-      await rename(`${pidPath}.new`, pidPath);
-      logger.info({ pid, address }, 'containerd started');
-    } finally {
-      closeSync(log);
-    }
-  }
-
-  async function waitUntilGone(found: Found, timeoutMs: number): Promise<boolean> {
-    for (const endMs = performance.now() + timeoutMs; performance.now() < endMs; await sleep(20))
-      if ((await startTimeOf(found.pid)) !== found.startTime) return true;
-    return false;
+    await daemon.start(program, args);
   }
 
   return {
     address,
-    isAlive: async () => (await find()) !== undefined,
+    isAlive: async () => (await daemon.find()) !== undefined,
     ensure: async () => {
-      const found = await find();
+      const found = await daemon.find();
       if (found === undefined) await start();
       else logger.debug({ pid: found.pid }, 'containerd runs already');
     },
     stop: async () => {
-      const found = await find();
-      if (found !== undefined) {
-        for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-          if ((await startTimeOf(found.pid)) !== found.startTime) break;
-          process.kill(found.pid, signal);
-          if (await waitUntilGone(found, stopTimeoutMs)) break;
-        }
-        known = undefined;
-      }
-      await Promise.all([pidPath, address, `${address}.ttrpc`].map((path) => rm(path, { force: true })));
+      await daemon.stop();
+      await Promise.all([address, `${address}.ttrpc`].map((path) => rm(path, { force: true })));
     },
-    lastWords: async () => {
-      const text = await readFile(logPath, 'utf8').catch(() => '');
-      return text.trimEnd().split('\n').slice(-3).join('\n');
-    },
+    lastWords: () => daemon.lastWords(),
   };
 }

@@ -57,17 +57,25 @@ interface Libraries {
   readonly wire: Wire;
 }
 
-/** A refusal by etcd itself: `compacted` where a revision is no longer there, `notFound` where a lease or member is not. */
+/**
+ * Why etcd refused, where a caller can do something: `compacted` = a revision is no longer there, `notFound` = a lease or
+ * member is not, `exists` = there is such a member or lease, `notYet` = its members are not so far.
+ */
+export type RefusalReason = 'compacted' | 'notFound' | 'exists' | 'notYet';
+
+/** A refusal by etcd itself. */
 export class EtcdRefusal extends LinkspanError {
-  readonly reason: 'compacted' | 'notFound' | undefined;
-  constructor(text: string, reason?: 'compacted' | 'notFound') {
+  readonly reason: RefusalReason | undefined;
+  constructor(text: string, reason?: RefusalReason) {
     super('store', `etcd refused: ${text}`);
     this.reason = reason;
   }
 }
 
 /** Not to be asked again where no answer came. */
-const writes: ReadonlySet<keyof EtcdMethods> = new Set(['KV.Txn'] as const);
+const writes: ReadonlySet<keyof EtcdMethods> = new Set([
+  ...(['KV.Txn', 'Cluster.MemberAdd', 'Cluster.MemberRemove', 'Cluster.MemberPromote'] as const),
+]);
 
 type Stream = Grpc.ClientDuplexStream<object, object>;
 
@@ -127,7 +135,8 @@ export class EtcdClient implements Disposable {
       } catch (error) {
         const { code, details } = error as Grpc.ServiceError;
         const { status } = this.#grpc;
-        if (!isNoAnswer(status, code)) throw new EtcdRefusal(details, reasonOf(status, code, details));
+        const reason = reasonOf(details);
+        if (reason !== undefined || !isNoAnswer(status, code)) throw new EtcdRefusal(details, reason);
         this.#turnFrom(index, code === status.DEADLINE_EXCEEDED);
         if (writes.has(method) || Date.now() + againMs >= untilMs) throw this.#unavailable(details, error);
       }
@@ -274,9 +283,21 @@ export class EtcdClient implements Disposable {
   }
 }
 
-function reasonOf(status: typeof Grpc.status, code: Grpc.status, details: string): EtcdRefusal['reason'] {
-  if (code === status.OUT_OF_RANGE && details.includes('compacted')) return 'compacted';
-  return code === status.NOT_FOUND ? 'notFound' : undefined;
+/**
+ * What etcd says, since its codes are of many reasons each: texts of rpctypes/error.go, in 3.4 and after. One has the code
+ * of no answer at all (`unhealthy cluster`: a member was added or lost seconds ago).
+ */
+const reasonsByText: readonly (readonly [RegExp, RefusalReason])[] = [
+  [/required revision has been compacted/, 'compacted'],
+  [/requested lease not found|member not found/, 'notFound'],
+  [/Peer URLs already exists|member ID already exist|lease already exists/, 'exists'],
+  [/in sync with leader|too many learner members|not enough started members|unhealthy cluster/, 'notYet'],
+  // After the one that says more.
+  [/can only promote a learner member/, 'exists'],
+];
+
+function reasonOf(details: string): RefusalReason | undefined {
+  return reasonsByText.find(([text]) => text.test(details))?.[1];
 }
 
 /** What says nothing of what was done: etcd answers `unknown` where its own time for a call was over. */

@@ -96,6 +96,31 @@ export interface LeaseRequest {
   readonly ID: number;
 }
 
+export interface Member {
+  /** uint64 as decimal text. */
+  readonly ID: string;
+  /** Empty until it has started. */
+  readonly name: string;
+  readonly peerURLs: readonly string[];
+  readonly isLearner: boolean;
+}
+
+export interface MemberRequest {
+  readonly ID: string;
+}
+
+export interface StatusResponse {
+  readonly header: { readonly member_id: string } | null;
+  readonly version: string;
+  /** Bytes, as decimal text. */
+  readonly dbSize: string;
+  readonly dbSizeInUse: string;
+  /** Its id; 0 = there is none. */
+  readonly leader: string;
+  readonly isLearner: boolean;
+  readonly errors: readonly string[];
+}
+
 /** Requests and answers by method. */
 export interface EtcdMethods {
   readonly 'KV.Range': { readonly request: RangeRequest; readonly response: RangeResponse };
@@ -105,6 +130,18 @@ export interface EtcdMethods {
     readonly response: object;
   };
   readonly 'Lease.LeaseRevoke': { readonly request: LeaseRequest; readonly response: object };
+  readonly 'Cluster.MemberList': {
+    /** Field of 3.5: 3.4 answers what this member knows. */
+    readonly request: { readonly linearizable: boolean };
+    readonly response: { readonly members: readonly Member[] };
+  };
+  readonly 'Cluster.MemberAdd': {
+    readonly request: { readonly peerURLs: readonly string[]; readonly isLearner: boolean };
+    readonly response: { readonly member: Member | null };
+  };
+  readonly 'Cluster.MemberRemove': { readonly request: MemberRequest; readonly response: object };
+  readonly 'Cluster.MemberPromote': { readonly request: MemberRequest; readonly response: object };
+  readonly 'Maintenance.Status': { readonly request: object; readonly response: StatusResponse };
 }
 
 /** Those of streams in both directions. */
@@ -119,7 +156,7 @@ export interface EtcdStreams {
 
 export const etcdSchema: WireSchema = {
   messages: {
-    ResponseHeader: { cluster_id: 'uint64 1', revision: 'int64 3' },
+    ResponseHeader: { cluster_id: 'uint64 1', member_id: 'uint64 2', revision: 'int64 3' },
     KeyValue: { key: 'bytes 1', mod_revision: 'int64 3', value: 'bytes 5' },
     RangeRequest: { key: 'bytes 1', range_end: 'bytes 2', limit: 'int64 3', revision: 'int64 4' },
     RangeResponse: { header: 'ResponseHeader 1', kvs: 'repeated KeyValue 2', more: 'bool 3' },
@@ -143,6 +180,18 @@ export const etcdSchema: WireSchema = {
     LeaseGrantRequest: { TTL: 'int64 1', ID: 'int64 2' },
     LeaseRequest: { ID: 'int64 1' },
     LeaseKeepAliveResponse: { TTL: 'int64 3' },
+    Member: {
+      ...{ ID: 'uint64 1', name: 'string 2', peerURLs: 'repeated string 3', isLearner: 'bool 5' },
+    },
+    MemberListRequest: { linearizable: 'bool 1' },
+    MemberListResponse: { members: 'repeated Member 2' },
+    MemberAddRequest: { peerURLs: 'repeated string 1', isLearner: 'bool 2' },
+    MemberAddResponse: { member: 'Member 2' },
+    MemberRequest: { ID: 'uint64 1' },
+    StatusResponse: {
+      ...{ header: 'ResponseHeader 1', version: 'string 2', dbSize: 'int64 3', leader: 'uint64 4' },
+      ...{ errors: 'repeated string 8', dbSizeInUse: 'int64 9', isLearner: 'bool 10' },
+    },
     Nothing: {},
   },
   services: {
@@ -153,6 +202,13 @@ export const etcdSchema: WireSchema = {
       LeaseRevoke: ['LeaseRequest', 'Nothing'],
       LeaseKeepAlive: ['stream LeaseRequest', 'stream LeaseKeepAliveResponse'],
     },
+    Cluster: {
+      MemberList: ['MemberListRequest', 'MemberListResponse'],
+      MemberAdd: ['MemberAddRequest', 'MemberAddResponse'],
+      MemberRemove: ['MemberRequest', 'Nothing'],
+      MemberPromote: ['MemberRequest', 'Nothing'],
+    },
+    Maintenance: { Status: ['Nothing', 'StatusResponse'] },
   },
   servicePackage: 'etcdserverpb',
 };
