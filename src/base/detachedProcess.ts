@@ -25,6 +25,8 @@ export interface DetachedProcessOptions {
   readonly logPath: string;
   /** True for the arguments, without the program's name, that only ours has. */
   readonly isOurs: (args: readonly string[]) => boolean;
+  /** Variables of the daemon's environment that it is not to see; default all are passed on. */
+  readonly hidden?: RegExp;
   readonly logger: Logger;
   readonly seam: Seam;
 }
@@ -79,7 +81,8 @@ export class DetachedProcess {
 
   /** Starts it, whether or not one runs. Resolves when the system has taken it, not when it answers. */
   async start(program: string, args: readonly string[]): Promise<void> {
-    const { name, logPath, pidPath, logger, seam } = this.#options;
+    const { name, logPath, pidPath, logger, seam, hidden } = this.#options;
+    const passed = Object.entries(process.env).filter(([variable]) => hidden?.test(variable) !== true);
     await this.trimLog();
     seam.step(`start ${name}`);
     const log = openSync(logPath, 'a', 0o600);
@@ -89,7 +92,7 @@ export class DetachedProcess {
         stdio: ['ignore', log, log],
         cwd: '/',
         env: {
-          ...process.env,
+          ...Object.fromEntries(passed),
           PATH: systemPath(),
           NOTIFY_SOCKET: undefined,
           NODE_COMPILE_CACHE: undefined,

@@ -86,6 +86,8 @@ export class EtcdProcess implements Disposable {
       ...{ name: 'etcd', logger, seam },
       pidPath: join(folder, 'etcd.pid'),
       logPath: join(folder, 'etcd.log'),
+      // Each of its flags can be set by one of these.
+      hidden: /^ETCD_/,
       isOurs: (args) => args[args.indexOf('--data-dir') + 1] === dataFolder && args.includes('--data-dir'),
     });
   }
