@@ -3,7 +3,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from '../compat/command.ts';
 
@@ -93,6 +93,15 @@ export class Etcd implements AsyncDisposable {
 
   signal(index: number, signal: NodeJS.Signals): void {
     this.#children[index]?.kill(signal);
+  }
+
+  /** Resolves once none of it runs: on a busy machine it may go on for a while after the signal. */
+  async hold(index: number): Promise<void> {
+    this.signal(index, 'SIGSTOP');
+    const tasks = `/proc/${this.#children[index]?.pid}/task`;
+    const isHeld = (): boolean =>
+      readdirSync(tasks).every((id) => /\) [TZ] /.test(readFileSync(join(tasks, id, 'stat'), 'utf8')));
+    if (!(await eventually(() => Promise.resolve(isHeld()), 5000))) throw new Error('etcd does not stop');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -349,7 +349,7 @@ describe('store: etcd itself', () => {
   test('an etcd that hangs is given up on in time, with the reason, and used again when it goes on', async () => {
     const store = newEtcdStore();
     await store.txn({ write: [{ key: 'a', put: 1 }] });
-    etcd.signal(0, 'SIGSTOP');
+    await etcd.hold(0);
     const outcomes = await Promise.allSettled([
       store.txn({ write: [{ key: 'a', put: 2 }] }),
       store.get('a'),

@@ -84,7 +84,10 @@ export class EtcdMembers {
     });
   }
 
-  /** Success if there is none. Code store where the others could not decide without it. */
+  /**
+   * Success if there is none. Code store where the others could not decide without it. To be asked of another member than
+   * the one that goes: that one may end before it answers.
+   */
   async remove(id: string, limitMs: number = defaultLimitMs): Promise<void> {
     await this.#insist(limitMs, async () => {
       try {
@@ -115,8 +118,10 @@ export class EtcdMembers {
       try {
         return await ask();
       } catch (error) {
+        // `exists`: what was asked for before has been done, and the list will have it.
         const isPassing =
-          hasCode(error, 'storeUnavailable') || (error instanceof EtcdRefusal && error.reason === 'notYet');
+          hasCode(error, 'storeUnavailable') ||
+          (error instanceof EtcdRefusal && (error.reason === 'notYet' || error.reason === 'exists'));
         if (!isPassing || performance.now() + againMs > untilMs) throw error;
       }
       await this.#clock.sleep(againMs);
