@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HandClock } from '../../base/handClock.ts';
 import { silentLogger } from '../../base/logger.ts';
 import type { SwarmEndpoint } from '../../cluster/swarmNetworks.ts';
@@ -28,6 +28,8 @@ interface Followed extends AsyncDisposable {
   readonly driver: { failing: string | undefined };
   /** Names of endpoints of other nodes. */
   readonly names: Map<string, readonly string[]>;
+  /** Lets what was begun come to its end. */
+  settle(): Promise<void>;
 }
 
 const addressText = ({ ip }: Pick<OverlayPeer, 'ip'>): string => formatIp(ip);
@@ -77,6 +79,12 @@ async function open(): Promise<Followed> {
   await follower.start();
   return {
     ...{ world, told, names, driver, clock },
+    settle: async (): Promise<void> => {
+      for (let i = 0; i < 3; i++) {
+        await nextTurn();
+        await Promise.all([claims.settled(), follower.settled()]);
+      }
+    },
     async [Symbol.asyncDispose]() {
       follower[Symbol.dispose]();
       await world[Symbol.asyncDispose]();
@@ -101,12 +109,6 @@ function rowOf(networkId: string, endpointId: string, ip: string, nodeId = 'two'
 
 function nodeOf(id: string, vtep: string, isDown = false) {
   return { id, hostname: `host-${id}`, vtep, isDown };
-}
-
-/** Lets what was begun come to its end. */
-async function settle(): Promise<void> {
-  // The store is a thread of its own.
-  for (let i = 0; i < 50; i++) await (i % 5 === 0 ? sleep(1) : nextTurn());
 }
 
 test('without a swarm an overlay network is refused as Docker does, and nothing is there', async () => {
@@ -168,7 +170,7 @@ test('an endpoint has the address that the swarm gave it, tells of its end, and 
   assert.deepEqual(row()?.dnsNames, ['c', 'db', c.id.slice(0, 12)]);
   assert.equal(row()?.isUp, true);
   assert.deepEqual([...world.swarm.followed], [network.id]);
-  await settle();
+  await followed.settle();
   assert.deepEqual(told, ['set o: ']);
 
   await world.sandboxes.renamed(c, 'd');
@@ -177,7 +179,7 @@ test('an endpoint has the address that the swarm gave it, tells of its end, and 
   assert.equal(row()?.isUp, false);
   assert.equal(row()?.ipv4, '10.0.0.2');
   assert.deepEqual([...world.swarm.followed], []);
-  await settle();
+  await followed.settle();
   assert.deepEqual(told, ['set o: ', 'forget o']);
   const macBefore = row()?.mac;
   await world.sandboxes.create({ ...c, name: 'd' }, c.spec.attachments, true);
@@ -240,7 +242,7 @@ test('peers and names come, change and go; those of a node that is down keep the
   const a = rowOf(network.id, 'a', '10.0.0.10');
   swarm.rows.set('a', a);
   await run(world, 'c', 'o');
-  await settle();
+  await followed.settle();
   assert.deepEqual(told.splice(0), ['set o: 10.0.0.10 via 192.0.2.2']);
   assert.deepEqual([...names], [['a', ['a']]]);
 
@@ -248,18 +250,18 @@ test('peers and names come, change and go; those of a node that is down keep the
   swarm.rows.set('b', b);
   swarm.events.emit('peers', { networkId: network.id, isSnapshot: false, added: [b], removed: [a] });
   swarm.rows.delete('a');
-  await settle();
+  await followed.settle();
   assert.deepEqual(told.splice(0), ['remove o: 10.0.0.10', 'add o: 10.0.0.11 via 192.0.2.2']);
   assert.deepEqual([...names], [['b', ['b']]]);
 
   swarm.nodes.set('two', nodeOf('two', '192.0.2.2', true));
   swarm.events.emit('nodes', { changed: ['two'] });
-  await settle();
+  await followed.settle();
   assert.deepEqual(told.splice(0), ['set o: 10.0.0.11 via 192.0.2.2']);
   assert.deepEqual([...names], []);
   swarm.nodes.set('two', nodeOf('two', '192.0.2.22'));
   swarm.events.emit('nodes', { changed: ['two'] });
-  await settle();
+  await followed.settle();
   assert.deepEqual(told.splice(0), ['set o: 10.0.0.11 via 192.0.2.22']);
   assert.deepEqual([...names], [['b', ['b']]]);
 });
@@ -270,16 +272,16 @@ test('where the kernel refuses, all that is known is set again a moment later', 
   const { swarm } = world;
   const { network } = await world.networks.create(overlay('o'));
   await run(world, 'c', 'o');
-  await settle();
+  await followed.settle();
   swarm.nodes.set('two', nodeOf('two', '192.0.2.2'));
   const a = rowOf(network.id, 'a', '10.0.0.10');
   swarm.rows.set('a', a);
   driver.failing = 'add o: 10.0.0.10 via 192.0.2.2';
   told.length = 0;
   swarm.events.emit('peers', { networkId: network.id, isSnapshot: false, added: [a], removed: [] });
-  await settle();
+  await followed.settle();
   await clock.advance(1000);
-  await settle();
+  await followed.settle();
   assert.deepEqual(told, ['add o: 10.0.0.10 via 192.0.2.2', 'set o: 10.0.0.10 via 192.0.2.2']);
 });
 
@@ -288,10 +290,10 @@ test('a network that is gone from the swarm takes its endpoints along', async ()
   const { world, told } = followed;
   const { network } = await world.networks.create(overlay('o'));
   await run(world, 'c', 'o');
-  await settle();
+  await followed.settle();
   told.length = 0;
   await world.swarm.removeNetwork(network.id);
-  await settle();
+  await followed.settle();
   assert.deepEqual(told, ['evict', 'remove network o']);
   assert.equal(world.table.find(network.id), undefined);
 });
