@@ -175,7 +175,10 @@ async function measurePath(segment: string, folder: string): Promise<object> {
     const turns = round % 2 === 0 ? ways : ways.toReversed();
     for (const kind of ['tcp', 'udp', 'connect'] as const)
       for (const [name, from, , address] of turns)
-        note(`${name} ${kind}`, load.measure(kind, from, address, 7000, seconds).p50);
+        note(
+          `${name} ${kind}`,
+          load.measure(kind, from, address, 7000, seconds)[kind === 'connect' ? 'p25' : 'p50'],
+        );
     for (const [name, from, to, address] of turns) note(`${name} iperf`, await throughput(from, to, address));
   }
   const of = (name: string, kind: string): number =>

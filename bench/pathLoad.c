@@ -8,8 +8,8 @@
  *   pathLoad connect ADDRESS PORT SECONDS        how long connect() takes, one after the other
  *   pathLoad rate ADDRESS PORT SECONDS IN_FLIGHT connections with one byte there and back, several at once
  *
- * Prints JSON: how many a second, and microseconds of each (median, 99th percentile). Clients close with a reset, so
- * that no port waits in TIME_WAIT. Anything that fails or hangs for 2 s ends the program with status 1.
+ * Prints JSON: how many a second, and microseconds of each (a quarter is faster, median, 99th percentile). Clients close
+ * with a reset, so that no port waits in TIME_WAIT. Anything that fails or hangs for 2 s ends the program with status 1.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -65,8 +65,9 @@ static int compare(const void *a, const void *b) {
 static void report(double seconds) {
   long kept = count < MAX_SAMPLES ? count : MAX_SAMPLES;
   qsort(samples, kept, sizeof *samples, compare);
-  printf("{\"perSecond\":%.0f,\"p50\":%.2f,\"p99\":%.2f}\n", count / seconds, kept ? samples[kept / 2] : 0,
-         kept ? samples[kept * 99 / 100] : 0);
+  if (kept == 0) samples[0] = 0;
+  printf("{\"perSecond\":%.0f,\"p25\":%.2f,\"p50\":%.2f,\"p99\":%.2f}\n", count / seconds, samples[kept / 4],
+         samples[kept / 2], samples[kept * 99 / 100]);
 }
 
 static int opened(int type) {
