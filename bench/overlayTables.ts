@@ -12,6 +12,7 @@ export interface OverlayResult {
   readonly reachedMs: Quantiles & { readonly most: number };
   readonly createAndStartMs: Quantiles;
   readonly firstOnHostMs: Quantiles;
+  readonly onBridgeMs: Quantiles;
   readonly path: readonly PathRow[];
   readonly joinMs: Quantiles;
 }
@@ -100,6 +101,7 @@ export function overlayTables(result: OverlayResult): readonly string[] {
     ...quantileTable(`An overlay network on three hosts of a lab, ${result.rounds} rounds, milliseconds:`, [
       ['create+start', result.createAndStartMs],
       ['create+start of the first container on a host', result.firstOnHostMs],
+      ['create+start on a bridge network of such a host', result.onBridgeMs],
       ['its name is known on another host, after its process began', result.namedMs],
       ['it answers there, after its process began', result.reachedMs],
       ['leave, then join again', result.joinMs],

@@ -86,6 +86,11 @@ export interface Driver {
    * there. Undoes what it did when it fails.
    */
   ensureNetwork(network: DriverNetwork, isNew?: boolean): Promise<void>;
+  /**
+   * An endpoint of the network is about to be attached: what needs no more than that is begun. Dispose of it when the
+   * endpoint is attached, or will not be; what nobody uses then goes again. What it cannot do, `attach` tries and says.
+   */
+  prepare?(network: DriverNetwork): AsyncDisposable;
   /** Success if already gone. Tries every step, collects errors. `others` are the other networks of this driver. */
   removeNetwork(network: DriverNetwork, others: readonly DriverNetwork[]): Promise<void>;
   /** Puts the endpoint into the sandbox at `sandboxPath`. Undoes what it did when it fails. */

@@ -40,14 +40,23 @@ export class GuardTable {
 
   /** Compares and repairs; resolves with a sentence per kind of difference, empty if there was none. */
   async sync(): Promise<readonly string[]> {
+    return (await this.#attempt(() => this.#keeper.sync())) ?? [];
+  }
+
+  /** As TableKeeper.create. */
+  async create(reference: string | undefined): Promise<string | undefined> {
+    return await this.#attempt(() => this.#keeper.create(reference));
+  }
+
+  async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
     try {
-      const causes = await this.#keeper.sync();
+      const done = await work();
       this.#lack = undefined;
-      return causes;
+      return done;
     } catch (error) {
       if (!(error instanceof KernelError) || !lacks.has(error.code)) throw error;
       this.#lack = error.message;
-      return [];
+      return undefined;
     }
   }
 

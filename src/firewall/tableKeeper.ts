@@ -107,6 +107,20 @@ export class TableKeeper {
   }
 
   /**
+   * Writes it where there is none yet, without a look. `reference`: how another table of the same skeleton read back,
+   * else it is read. Resolves with that; undefined where somebody has been at it since.
+   */
+  create(reference: string | undefined): Promise<string | undefined> {
+    return this.run(async () => {
+      this.#reference = undefined;
+      const elements = planElementChanges(this.#skeleton, { missing: this.#content.desired(), extra: [] });
+      await this.#kernel.nft([...planSkeleton(this.#skeleton), ...elements].join('\n'));
+      this.#reference = reference ?? (await this.#readBack());
+      return this.#reference;
+    });
+  }
+
+  /**
    * Puts what `change` makes (undefined = nothing) where `owners` has something for `id`, and its elements where its
    * elements were: few, whatever others have. They go with `carry`. Undone if they
    * fail; where what they are for fails, they stay, and the caller knows whether to take them back.
@@ -237,9 +251,12 @@ export class TableKeeper {
       await this.#kernel.nft(rebuild.join('\n'));
       this.#reference = undefined;
     }
-    if (isSkeletonRight && this.#reference !== undefined) return;
+    if (!isSkeletonRight || this.#reference === undefined) this.#reference = await this.#readBack();
+  }
+
+  /** Somebody may have been at it since we wrote; then the next compare, which the notice of that calls for, writes anew. */
+  async #readBack(): Promise<string | undefined> {
     const written = await this.#list();
-    // Somebody may have been at it since we wrote; then the next compare, which the notice of that calls for, writes anew.
-    this.#reference = hasAllRules(skeleton, written) ? describeSkeleton(skeleton, written) : undefined;
+    return hasAllRules(this.#skeleton, written) ? describeSkeleton(this.#skeleton, written) : undefined;
   }
 }

@@ -55,6 +55,30 @@ test('a network that could not be set up is not there for repairs, and is tried 
   assert.deepEqual(told, ['ensure n', 'ensure n', 'attach a', 'repair n']);
 });
 
+test('a network is made before its endpoint is known, and goes again where none comes', async () => {
+  const { overlay, told, failing } = record();
+  const net = network('n');
+  {
+    await using _ready = overlay.prepare(net);
+    await overlay.attach(net, endpoint('a', 'n'), '');
+  }
+  {
+    await using _second = overlay.prepare(net);
+  }
+  await overlay.detach(net, endpoint('a', 'n'), '');
+  assert.deepEqual(told.splice(0), ['ensure n', 'attach a', 'detach a', 'take down n']);
+  {
+    await using _vain = overlay.prepare(net);
+  }
+  assert.deepEqual(told.splice(0), ['ensure n', 'take down n']);
+  failing.add('ensure n');
+  {
+    await using _failed = overlay.prepare(net);
+    await assert.rejects(overlay.attach(net, endpoint('a', 'n'), ''));
+  }
+  assert.deepEqual(told, ['ensure n', 'ensure n']);
+});
+
 test('a sweep keeps networks that endpoints are on', async () => {
   const { overlay, told } = record();
   const keep = { networks: [network('used'), network('unused')], endpoints: [endpoint('a', 'used')] };

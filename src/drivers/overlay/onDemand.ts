@@ -2,6 +2,7 @@
  * Overlay networks take something of a host only while a container there is on them: a network is made in the kernel with
  * the first endpoint and goes with the last. What is known of peers is kept by the driver underneath.
  */
+import { newId } from '../../base/ids.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { Driver, DriverEndpoint, DriverNetwork } from '../interface.ts';
 import type { OverlayDriver } from './overlay.ts';
@@ -11,7 +12,7 @@ export class OnDemandOverlay implements OverlayDriver {
   readonly scope = 'global';
   readonly #inner: OverlayDriver;
   readonly #mutex = new KeyedMutex();
-  /** Ids of the endpoints of this host, by network. */
+  /** Ids of the endpoints of this host, and of what is about to be one, by network. */
   readonly #users = new Map<string, Set<string>>();
 
   constructor(inner: OverlayDriver) {
@@ -36,6 +37,22 @@ export class OnDemandOverlay implements OverlayDriver {
 
   /** Comes with the first endpoint. */
   async ensureNetwork(): Promise<void> {}
+
+  prepare(network: DriverNetwork): AsyncDisposable {
+    const id = newId<'endpoint'>();
+    let isHeld = false;
+    const preparing = this.#mutex.run(network.id, async () => {
+      if (!this.#users.has(network.id)) await this.#inner.ensureNetwork(network);
+      this.#usersOf(network).add(id);
+      isHeld = true;
+    });
+    // `attach` comes upon it too.
+    preparing.catch(() => {});
+    const release = async (): Promise<void> => {
+      if (isHeld) await this.#drop(network, { id });
+    };
+    return { [Symbol.asyncDispose]: () => this.#mutex.run(network.id, release) };
+  }
 
   async removeNetwork(network: DriverNetwork, others: readonly DriverNetwork[]): Promise<void> {
     await this.#mutex.run(network.id, async () => {
@@ -101,7 +118,7 @@ export class OnDemandOverlay implements OverlayDriver {
     return users;
   }
 
-  async #drop(network: DriverNetwork, { id }: DriverEndpoint): Promise<void> {
+  async #drop(network: DriverNetwork, { id }: Pick<DriverEndpoint, 'id'>): Promise<void> {
     const users = this.#usersOf(network);
     users.delete(id);
     if (users.size > 0) return;

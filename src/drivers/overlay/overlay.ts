@@ -449,10 +449,11 @@ class LinuxOverlayDriver implements OverlayDriver {
         await mkdir(namespaceFolder, { recursive: true });
         await kernel.createNamespace(path);
       }
+      const sources = isNew ? this.#sources.create(network) : this.#sources.repair(network);
       const devices = async (): Promise<void> => {
         for (const segment of segments) await this.#ensureSegment(network, segment);
       };
-      await allDone([this.#sources.ensure(network), devices()]);
+      await allDone([devices(), sources]);
       state.isUp = true;
       await this.#programAll(network, state);
     } catch (error) {
@@ -504,7 +505,7 @@ class LinuxOverlayDriver implements OverlayDriver {
     const causes: string[] = [];
     for (const segment of segments) causes.push(...(await this.#repairSegment(network, segment, links)));
     state.isUp = true;
-    causes.push(...(await this.#sources.ensure(network)));
+    causes.push(...(await this.#sources.repair(network)));
     return [...causes, ...(await this.#programAll(network, state))];
   }
 

@@ -24,17 +24,24 @@ export class SourceGuards {
   readonly #deps: SourceGuardsDependencies;
   /** By network; a namespace that is made again gets what was in the one before. */
   readonly #tables = new Map<string, GuardTable>();
+  /** How a table of ours reads back before it has elements: the same in each namespace. */
+  #reference: string | undefined;
 
   constructor(deps: SourceGuardsDependencies) {
     this.#deps = deps;
   }
 
-  /** Before the network has an endpoint. Resolves with a sentence for what was missing; none where it was new. */
-  async ensure(network: DriverNetwork): Promise<readonly string[]> {
+  /** In a namespace of just now. */
+  async create(network: DriverNetwork): Promise<void> {
+    if (!parseOverlayOptions(network).checksSources) return;
+    this.#reference = await this.#tableOf(network).create(this.#reference);
+  }
+
+  /** In one that was there. Resolves with a sentence for what was missing. */
+  async repair(network: DriverNetwork): Promise<readonly string[]> {
     if (!parseOverlayOptions(network).checksSources) return [];
-    const isNew = !this.#tables.has(network.id);
     const causes = await this.#tableOf(network).sync();
-    return isNew ? [] : causes.map((cause) => `${table} of network ${network.name}: ${cause}`);
+    return causes.map((cause) => `${table} of network ${network.name}: ${cause}`);
   }
 
   /** These are all endpoints of this host: what an earlier daemon left of others goes. */

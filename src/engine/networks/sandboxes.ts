@@ -12,6 +12,7 @@ import type { AttachmentRequest, Container, Endpoint, EndpointId, Network, Sandb
 import type { ClaimedByNetwork, SwarmClaims } from '../overlay/claims.ts';
 import { AttachmentPlanner, type PlannedAttachment } from './attachmentPlan.ts';
 import { renamedNames } from './dnsNames.ts';
+import { toDriverNetwork } from './driverValues.ts';
 import { EndpointWork, type EndpointWorkDependencies } from './endpointWork.ts';
 import type { SandboxFollower, SandboxState } from './follower.ts';
 import { type GatewayNetwork, isHidden, type WayOut } from './gateway.ts';
@@ -45,6 +46,7 @@ export class Sandboxes {
     hasNamespace: boolean,
   ): Promise<{ readonly sandbox: Sandbox | undefined; readonly endpoints: readonly Endpoint[] }> {
     const sandbox = hasNamespace ? this.#newSandbox() : undefined;
+    await using _prepared = sandbox === undefined ? undefined : this.#prepare(requests);
     const { planned, claimed } = await this.#plan(container, requests, sandbox);
     const kept = new Set(planned.map(({ endpoint }) => endpoint.id));
     // Reservations on networks that the container is not to be on any more: a change that was cut short.
@@ -159,6 +161,24 @@ export class Sandboxes {
   async adopt(running: readonly Container[]): Promise<void> {
     const states = running.map((container) => this.stateOf(container));
     for (const follower of this.#deps.followers) await follower.adopt(states);
+  }
+
+  /** What drivers can do while addresses are asked for. Never rejects. */
+  #prepare(requests: readonly AttachmentRequest[]): AsyncDisposable {
+    const { drivers, getNetwork, logger } = this.#deps;
+    const begun = requests.flatMap(({ network: ref }) => {
+      const network = getNetwork(ref);
+      if (network.refusesContainers === true) return [];
+      return drivers.get(network.driver)?.prepare?.(toDriverNetwork(network)) ?? [];
+    });
+    const end = async (one: AsyncDisposable): Promise<void> => {
+      try {
+        await one[Symbol.asyncDispose]();
+      } catch (error) {
+        logger.error({ err: error }, 'could not take down a network that nobody uses');
+      }
+    };
+    return { [Symbol.asyncDispose]: async () => void (await Promise.all(begun.map(end))) };
   }
 
   async #plan(
