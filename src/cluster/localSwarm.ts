@@ -9,27 +9,20 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { KeyedMutex } from '../base/mutex.ts';
-import { timestamp } from '../base/timestamp.ts';
 import { hasCode, LinkspanError, messageOf } from '../errors/linkspanError.ts';
 import type { Store } from '../store/store.ts';
-import { newSecret, parseJoinToken } from './identity/joinToken.ts';
+import { defaultDataPathPort, foundSwarm } from './founding.ts';
+import { formatUnlockKey, parseUnlockKey, type StoredSelf } from './identity/autolock.ts';
+import { parseJoinToken } from './identity/joinToken.ts';
+import { OwnRecord } from './identity/ownRecord.ts';
 import type { Manager } from './managing.ts';
 import { hostOf, resolveAddresses, type SystemAddress } from './membership/addresses.ts';
 import type { ManagerSession } from './membership/managerSession.ts';
 import { protocolVersion } from './membership/protocol.ts';
-import {
-  type NodeRecord,
-  nodeIdOf,
-  nodeKey,
-  type SelfRecord,
-  type SwarmRecord,
-  selfKey,
-  swarmKey,
-} from './membership/records.ts';
+import { type NodeRecord, type SelfRecord, selfKey } from './membership/records.ts';
 import { keepFresh } from './membership/renewal.ts';
 import type { Roster } from './membership/roster.ts';
 import { NodeNetworks } from './networks/nodeNetworks.ts';
-import { firstWrites } from './networks/records.ts';
 import { refusals } from './refusals.ts';
 import type {
   Cluster,
@@ -66,16 +59,11 @@ export interface LocalSwarmDependencies {
 
 const loadParts = (): Promise<typeof import('./membership/parts.ts')> => import('./membership/parts.ts');
 
-/** Of a certificate; an hour, as Docker has it. */
-const shortestLifeMs = 3_600_000;
 /** Docker waits as long. */
 const joinTimeoutMs = 20_000;
-const defaultDataPathPort = 4789;
 /** Until a swarm that could not be taken up is tried again; doubled up to the longest. */
 const firstRetryMs = 1000;
 const longestRetryMs = 15_000;
-const defaultSubnetLength = 24;
-const defaultAddressPool = '10.0.0.0/8';
 
 /** What a member has open. */
 interface Membership {
@@ -91,6 +79,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   readonly #mutex = new KeyedMutex();
   readonly #networks: NodeNetworks;
   readonly #records: SwarmRecords;
+  readonly #own: OwnRecord;
   readonly #closing = new AbortController();
   /** What goes on by itself. */
   readonly #pending = new Set<Promise<void>>();
@@ -98,11 +87,14 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   /** Why the node is out of touch; empty if it is not. */
   #trouble = '';
   #isRemoved = false;
+  /** Nobody has unlocked this manager since its daemon began. */
+  #isLocked = false;
 
   private constructor(deps: LocalSwarmDependencies) {
     this.#deps = deps;
     this.#networks = new NodeNetworks(deps);
     this.#records = new SwarmRecords(deps.store, deps.elsewhere);
+    this.#own = new OwnRecord(deps.store);
   }
 
   /**
@@ -111,16 +103,18 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
    */
   static async open(deps: LocalSwarmDependencies): Promise<LocalSwarm> {
     const swarm = new LocalSwarm(deps);
-    const entry = await deps.store.get(selfKey);
-    if (entry === undefined) await swarm.#records.forget();
+    const stored = await swarm.#own.find();
+    if (stored === undefined) await swarm.#records.forget();
     swarm.#goOn(() => swarm.#forgetElsewhere());
-    if (entry === undefined) return swarm;
+    if (stored === undefined) return swarm;
     try {
-      await swarm.#enter(entry.value as SelfRecord);
+      await swarm.#enter(swarm.#own.open(stored));
     } catch (error) {
       swarm.#trouble = messageOf(error);
-      deps.logger.error({ err: error }, 'could not take up the swarm');
-      await swarm.#keepPlace(entry.value as SelfRecord, swarm.#trouble);
+      swarm.#isLocked = hasCode(error, 'swarmLocked');
+      if (swarm.#isLocked) deps.logger.info({}, 'the swarm is locked');
+      else deps.logger.error({ err: error }, 'could not take up the swarm');
+      await swarm.#keepPlace(stored, swarm.#trouble);
       if (hasCode(error, 'storeUnavailable')) swarm.#goOn(() => swarm.#takeUp());
     }
     return swarm;
@@ -153,8 +147,10 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       nodeCount: 0,
       managerCount: 0,
     };
-    if (membership === undefined)
-      return { ...nothing, state: this.#trouble === '' ? 'inactive' : 'error', error: this.#trouble };
+    if (membership === undefined) {
+      const state = this.#isLocked ? 'locked' : this.#trouble === '' ? 'inactive' : 'error';
+      return { ...nothing, state, error: this.#trouble };
+    }
     const { self, manager } = membership;
     const nodes = manager?.roster.nodes ?? [];
     return {
@@ -179,46 +175,17 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     return this.#alone(async () => {
       this.#checkInactive();
       const { clock, describe, logger } = this.#deps;
-      checkSpec(request.spec);
       if (request.isForcedNew)
         throw new LinkspanError(
           'notImplemented',
           '--force-new-cluster is not supported yet: there is one manager',
         );
       const addresses = resolveAddresses(request, this.#deps.systemAddresses());
-      const { Authority, certifySelf } = await loadParts();
-      const authority = await Authority.create(clock);
-      const swarmId = nodeIdOf(Buffer.from(newSecret()));
-      const { nodeId, keys } = await certifySelf(authority, swarmId, request.spec.certificateLifeMs);
-      const now = timestamp(clock);
-      const made = { version: 1, createdAt: now, updatedAt: now };
-      const swarm: SwarmRecord = {
-        ...{ id: swarmId, ...made, spec: request.spec, root: authority.keys },
-        secrets: { worker: newSecret(), manager: newSecret() },
-        dataPathPort: request.dataPathPort || defaultDataPathPort,
-        addressPools: request.addressPools.length > 0 ? request.addressPools : [defaultAddressPool],
-        subnetLength: request.subnetLength || defaultSubnetLength,
-      };
-      const node: NodeRecord = {
-        ...{ id: nodeId, ...made, epoch: 1, description: describe() },
-        spec: { name: '', labels: {}, role: 'manager', availability: request.availability },
-        address: hostOf(addresses.advertise),
-        dataPath: addresses.dataPath,
-        managerAddress: addresses.advertise,
-      };
-      const self: SelfRecord = {
-        ...{ nodeId, swarmId, ...addresses, isManager: true, managers: [addresses.advertise] },
-        dataPathPort: swarm.dataPathPort,
-        ...(this.#records.isElsewhere ? { isElsewhere: true } : {}),
-        keys,
-        rootPem: authority.keys.certificatePem,
-      };
+      const founded = await foundSwarm(clock, request, addresses, describe());
+      const self = { ...founded.self, ...(this.#records.isElsewhere ? { isElsewhere: true } : {}) };
+      const { nodeId, swarmId } = self;
       try {
-        await this.#records.make(self, [
-          { key: swarmKey, put: swarm },
-          { key: nodeKey(nodeId), put: node },
-          ...firstWrites(swarm, clock),
-        ]);
+        await this.#records.make(self, this.#own.lock(self, founded.unlockKey), founded.writes);
         await this.#enter(self);
       } catch (error) {
         await this.#networks.leave();
@@ -262,6 +229,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const membership = this.#membership;
       if (membership === undefined && this.#trouble === '')
         throw new LinkspanError('noSwarmHere', 'This node is not part of a swarm');
+      if (this.#isLocked && !isForced) throw new LinkspanError('swarmLocked', refusals.leaveLocked);
       if (membership?.manager !== undefined && !isForced)
         throw new LinkspanError('lastManager', refusals.lastManager);
       const { store, logger, vacate, settled } = this.#deps;
@@ -282,10 +250,37 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   update(version: number, spec: ClusterSpec, rotation: Rotation): Promise<void> {
     return this.#alone(async () => {
-      checkSpec(spec);
       const { record } = this.#manager();
       const { changeSwarm } = await loadParts();
       await record.change((swarm) => changeSwarm(this.#deps.clock, swarm, { version, spec, rotation }));
+      await this.#relock();
+    });
+  }
+
+  unlockKey(): string {
+    const { unlockKey } = this.#manager().record.swarm;
+    return unlockKey === undefined ? '' : formatUnlockKey(unlockKey);
+  }
+
+  unlock(unlockKey: string): Promise<void> {
+    return this.#alone(async () => {
+      if (!this.#isLocked) {
+        this.#manager();
+        throw new LinkspanError('swarmNotLocked', refusals.notLocked);
+      }
+      const key = parseUnlockKey(unlockKey);
+      const stored = await this.#own.find();
+      if (stored === undefined) throw new LinkspanError('noSwarmHere', 'This node is not part of a swarm');
+      const self = this.#own.open(stored, key);
+      this.#isLocked = false;
+      try {
+        await this.#enter(self);
+        this.#deps.logger.info({ swarm: self.swarmId }, 'unlocked the swarm');
+      } catch (error) {
+        this.#trouble = messageOf(error);
+        if (hasCode(error, 'storeUnavailable')) this.#goOn(() => this.#takeUp());
+        throw error;
+      }
     });
   }
 
@@ -335,6 +330,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 
   #manager(): Manager {
+    if (this.#isLocked) throw new LinkspanError('swarmLocked', refusals.locked);
     if (this.#membership === undefined) throw new LinkspanError('notManager', refusals.noSwarm);
     const { manager } = this.#membership;
     if (manager === undefined) throw new LinkspanError('notManager', refusals.worker);
@@ -349,7 +345,19 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   async #enter(self: SelfRecord): Promise<Membership> {
     const membership = await this.#open(self);
     this.#membership = membership;
-    membership.manager?.trust.start();
+    const { manager } = membership;
+    if (manager !== undefined) {
+      manager.trust.start();
+      const relock = (): Promise<void> =>
+        this.#relock().catch((error: unknown) =>
+          this.#deps.logger.error(
+            { err: error },
+            'could not lock what this manager keeps with the key of today',
+          ),
+        );
+      manager.record.events.on('changed', () => void relock());
+      await relock();
+    }
     return membership;
   }
 
@@ -362,7 +370,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const manager = await openManager({ ...this.#deps, store, networks: this.#networks, saveOwn }, self);
       this.#trouble = '';
       this.#keepFresh(self, () => manager.trust.renew(), stopping.signal);
-      return { self, stopping, manager };
+      return { self: { ...self, sealKey: manager.sealKey }, stopping, manager };
     }
     this.#trouble = '';
     await this.#networks.enter({
@@ -449,7 +457,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   /** A manager that could not be taken up: its containers stay on the swarm's networks. */
   async #keepPlace(
-    { nodeId, isManager, dataPath, dataPathPort }: SelfRecord,
+    { nodeId, isManager, dataPath, dataPathPort }: StoredSelf,
     trouble: string,
   ): Promise<void> {
     const port = dataPathPort ?? defaultDataPathPort;
@@ -459,10 +467,10 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   /** Once its store answers, unless the node has left by then. */
   #takeUp(): Promise<void> {
     return this.#untilDone('still cannot take up the swarm', async () => {
-      const entry = await this.#deps.store.get(selfKey);
-      if (entry === undefined || this.#membership !== undefined) return;
+      const stored = await this.#own.find();
+      if (stored === undefined || this.#membership !== undefined) return;
       try {
-        const { self } = await this.#enter(entry.value as SelfRecord);
+        const { self } = await this.#enter(this.#own.open(stored));
         this.#deps.logger.info({ swarm: self.swarmId }, 'took up the swarm');
       } catch (error) {
         this.#trouble = messageOf(error);
@@ -496,15 +504,16 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   #changeSelf(part: Partial<SelfRecord>): Promise<void> {
     return this.#mutex.run(selfKey, async () => {
       const before = this.#membership;
-      if (before === undefined) return;
-      const self = { ...before.self, ...part };
-      const { store } = this.#deps;
-      const entry = await store.get(selfKey);
-      if (entry === undefined) return;
-      const isAsRead = { key: selfKey, is: 'revision', revision: entry.revision } as const;
-      if (!(await store.txn({ compare: [isAsRead], write: [{ key: selfKey, put: self }] })).ok) return;
-      if (this.#membership === before) this.#membership = { ...before, self };
+      const unlockKey = before === undefined ? this.#own.unlockKey : before.manager?.record.swarm.unlockKey;
+      const self = await this.#own.change(part, { unlockKey });
+      if (self !== undefined && before !== undefined && this.#membership === before)
+        this.#membership = { ...before, self };
     });
+  }
+
+  /** What this manager keeps is locked with the swarm's key of today, or is not. */
+  async #relock(): Promise<void> {
+    if (this.#own.unlockKey !== this.#membership?.manager?.record.swarm.unlockKey) await this.#changeSelf({});
   }
 
   /** A worker's certificate comes from a manager. */
@@ -526,22 +535,9 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     this.#membership = undefined;
     this.#trouble = '';
     this.#isRemoved = false;
+    this.#isLocked = false;
     membership?.stopping.abort();
     membership?.session?.[Symbol.dispose]();
     await membership?.manager?.[Symbol.asyncDispose]();
   }
-}
-
-function checkSpec({ certificateLifeMs, heartbeatMs, isAutolocked }: ClusterSpec): void {
-  if (certificateLifeMs < shortestLifeMs)
-    throw new LinkspanError(
-      'requestInvalid',
-      'invalid CAConfig: the certificate expiry must be at least one hour',
-    );
-  if (heartbeatMs < 1000)
-    throw new LinkspanError(
-      'requestInvalid',
-      'invalid DispatcherConfig: the heartbeat period must be at least one second',
-    );
-  if (isAutolocked) throw new LinkspanError('notImplemented', 'Autolock is not supported yet');
 }

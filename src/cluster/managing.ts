@@ -9,6 +9,7 @@ import type { Store } from '../store/store.ts';
 import { type Authority, publicKeyOf, requestCertificate } from './identity/authority.ts';
 import { bundleOf } from './identity/trust.ts';
 import { type OwnIdentity, TrustKeeper } from './identity/trustKeeper.ts';
+import { newKey } from './identity/vault.ts';
 import { ManagerServer, type ManagerState } from './membership/managerServer.ts';
 import { clusterPrefix, liveManagerKey, nodeIdOf, type SelfRecord } from './membership/records.ts';
 import { Roster } from './membership/roster.ts';
@@ -22,6 +23,8 @@ export interface Manager extends AsyncDisposable {
   /** Of the swarm's records. */
   readonly store: Store;
   readonly record: SwarmBook;
+  /** Opens what is secret in it. */
+  readonly sealKey: string;
   readonly trust: TrustKeeper;
   readonly roster: Roster;
   readonly book: NetworkBook;
@@ -34,7 +37,7 @@ export interface ManagerDependencies {
   readonly logger: Logger;
   readonly networks: NodeNetworks;
   /** What this node shows and trusts, for its next start. */
-  readonly saveOwn: (own: OwnIdentity) => Promise<void>;
+  readonly saveOwn: (own: Partial<OwnIdentity> & Pick<SelfRecord, 'sealKey'>) => Promise<void>;
 }
 
 /** A manager needs nobody for that. Without `known`, the node's id comes from the key. */
@@ -58,7 +61,11 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   const { store, clock, logger, networks } = deps;
   await using parts = new AsyncDisposableStack();
   const mirror = parts.use(await Mirror.open(store, clusterPrefix, clock));
-  const record = parts.use(new SwarmBook({ store, mirror, clock }));
+  // A daemon of before had none, and the record is clear.
+  const sealKey = self.sealKey ?? newKey();
+  const record = parts.use(new SwarmBook({ store, mirror, clock, sealKey }));
+  if (self.sealKey === undefined) await deps.saveOwn({ sealKey });
+  if (record.isClear) await record.change((swarm) => ({ ...swarm }));
   const roster = parts.use(new Roster({ store, mirror, clock, selfId: self.nodeId }));
   const book = parts.use(await NetworkBook.open({ store, mirror, clock, turn, pools: record.swarm }));
   const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn }));
@@ -101,7 +108,7 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   await networks.told();
   const opened = parts.move();
   return {
-    ...{ store, record, trust, roster, book },
+    ...{ store, record, sealKey, trust, roster, book },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

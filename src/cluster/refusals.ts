@@ -10,4 +10,10 @@ export const refusals = {
     'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.',
   lastManager:
     'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message.',
+  locked:
+    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.',
+  leaveLocked:
+    'Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.',
+  wrongKey: 'swarm could not be unlocked: invalid key provided',
+  notLocked: 'swarm is not locked',
 } as const;

@@ -147,10 +147,14 @@ export interface Swarm {
   join(request: JoinRequest): Promise<void>;
   /** Code noSwarmHere; lastManager unless forced. */
   leave(isForced: boolean): Promise<void>;
-  /** Code notManager. */
+  /** Code notManager; swarmLocked, as all that managers do, until it is unlocked. */
   cluster(): Cluster;
   /** Code outOfSequence if `version` is not the record's. */
   update(version: number, spec: ClusterSpec, rotation: Rotation): Promise<void>;
+  /** Of managers that are locked; empty: they are not. Code notManager. */
+  unlockKey(): string;
+  /** Codes swarmNotLocked, requestInvalid where the text is no key, unlockKeyInvalid where it is another. */
+  unlock(unlockKey: string): Promise<void>;
   /** In order of creation. Code notManager. */
   nodes(): readonly ClusterNode[];
   /** `self` is this node. Codes nodeNotFound, nodeAmbiguous. */

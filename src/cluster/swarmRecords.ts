@@ -5,6 +5,7 @@
  */
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Store, Write } from '../store/store.ts';
+import type { StoredSelf } from './identity/autolock.ts';
 import { elsewhereKey, elsewherePrefix, type SelfRecord, selfKey } from './membership/records.ts';
 
 export interface SwarmStores {
@@ -44,11 +45,11 @@ export class SwarmRecords {
     return this.#elsewhere?.of(swarmId) ?? this.#own;
   }
 
-  /** A new swarm, and this node as its manager. */
-  async make(self: SelfRecord, made: readonly Write[]): Promise<void> {
+  /** A new swarm, and this node as its manager; `stored`: `self` as its own store has it. */
+  async make(self: SelfRecord, stored: StoredSelf, made: readonly Write[]): Promise<void> {
     const store = this.of(self);
     const alone = [{ key: selfKey, is: 'absent' }] as const;
-    const member = { key: selfKey, put: self };
+    const member = { key: selfKey, put: stored };
     if (store === this.#own) {
       await store.txn({ compare: alone, write: [...made, member] });
       return;

@@ -191,7 +191,9 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   );
   await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
   const reconciler = parts.use(half.openReconciler(containers));
-  const follower = parts.use(half.openFollower(containers, () => swarm.status().state !== 'error'));
+  const follower = parts.use(
+    half.openFollower(containers, () => !['error', 'locked'].includes(swarm.status().state)),
+  );
   engineParts.follower = follower;
   swarm.start();
   await follower.start();

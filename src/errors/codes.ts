@@ -33,6 +33,9 @@ export type ErrorCode =
   | 'noSwarm'
   | 'joinRefused'
   | 'swarmActive'
+  | 'swarmLocked'
+  | 'swarmNotLocked'
+  | 'unlockKeyInvalid'
   | 'noSwarmHere'
   | 'notManager'
   | 'lastManager'
@@ -100,6 +103,9 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   joinRefused: 'invalid',
   // the swarm and its nodes
   swarmActive: 'unavailable',
+  swarmLocked: 'unavailable',
+  swarmNotLocked: 'conflict',
+  unlockKeyInvalid: 'unauthorized',
   noSwarmHere: 'unavailable',
   notManager: 'unavailable',
   lastManager: 'unavailable',

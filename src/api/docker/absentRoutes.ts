@@ -53,10 +53,6 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
     ['POST', '/plugins/*'],
     ['DELETE', '/plugins/*'],
   ],
-  'Locking managers': [
-    ['GET', '/swarm/unlockkey'],
-    ['POST', '/swarm/unlock'],
-  ],
   Services: [
     ['GET', '/services'],
     ['GET', '/services/:id'],

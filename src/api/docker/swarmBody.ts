@@ -125,6 +125,10 @@ export const joinBody: Decoder<JoinBody> = struct<JoinBody>('JoinRequest', {
   JoinToken: text,
 });
 
+export const unlockBody: Decoder<{ readonly UnlockKey: string }> = struct('UnlockRequest', {
+  UnlockKey: text,
+});
+
 interface NodeSpecBody {
   readonly Name: string;
   readonly Labels: Labels;

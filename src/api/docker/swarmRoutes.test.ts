@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import { fakeRootPem, fakeWorker } from './fakes/fakeSwarm.ts';
+import { fakeRootPem, fakeWorker, fakeUnlockKey } from './fakes/fakeSwarm.ts';
 import { startTestServer, type TestServer } from './fakes/testServer.ts';
 import { issuerOf } from './swarmCertificate.ts';
 
@@ -363,12 +363,15 @@ test('nodes are updated and removed', async () => {
   assert.equal((await call('DELETE', '/nodes/nope?force=1')).status, 404);
 });
 
-test('locking a manager is not there yet', async () => {
-  for (const [method, url] of [
-    ['GET', '/swarm/unlockkey'],
-    ['POST', '/swarm/unlock'],
-  ] as const)
-    assert.equal((await call(method, url)).status, 501);
+test('the unlock key is there only where managers are locked; a key to unlock goes on as it is', async () => {
+  assert.equal((await call('GET', '/swarm/unlockkey')).status, 503);
+  await call('POST', '/swarm/init', init);
+  assert.deepEqual((await call('GET', '/swarm/unlockkey')).json, { UnlockKey: '' });
+  await call('POST', '/swarm/leave?force=1');
+  await call('POST', '/swarm/init', { ...init, AutoLockManagers: true });
+  assert.deepEqual((await call('GET', '/swarm/unlockkey')).json, { UnlockKey: fakeUnlockKey });
+  assert.equal((await call('POST', '/swarm/unlock', { UnlockKey: 'x' })).status, 200);
+  assert.deepEqual(server.engine.swarm.unlocks, ['x']);
 });
 
 test('subject and key of a root are those that openssl finds', () => {

@@ -1,5 +1,5 @@
 /*
- * /swarm: inspect, init, join, leave, update (Docker Engine API 1.50). `unlock` and `unlockkey` are in absentRoutes.ts.
+ * /swarm: inspect, init, join, leave, update, unlock (Docker Engine API 1.50).
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { queryOf, type Routes } from './apiContext.ts';
@@ -13,6 +13,7 @@ import {
   toInitRequest,
   toJoinRequest,
   toOwnRoot,
+  unlockBody,
 } from './swarmBody.ts';
 import { swarmShape } from './swarmShapes.ts';
 import { isAtLeast } from './versions.ts';
@@ -73,6 +74,14 @@ export const swarmRoutes: Routes = (app, { deps, versionOf }) => {
       unlockKey: rotates(query, 'rotateManagerUnlockKey'),
       ...toOwnRoot(body),
     });
+    return await reply.code(200).send();
+  });
+
+  app.get('/swarm/unlockkey', () => ({ UnlockKey: swarm.unlockKey() }));
+
+  app.post('/swarm/unlock', async (request, reply) => {
+    const { UnlockKey } = await readBody(request.raw, unlockBody);
+    await swarm.unlock(UnlockKey);
     return await reply.code(200).send();
   });
 };

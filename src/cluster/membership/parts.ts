@@ -3,9 +3,10 @@
  * the first command needs it.
  */
 export { Authority } from '../identity/authority.ts';
-export { changeSwarm } from '../identity/swarmChange.ts';
+export { changeSwarm, checkSpec, unlockKeyOf } from '../identity/swarmChange.ts';
 export { trustsOf } from '../identity/trust.ts';
 export { TrustFollower } from '../identity/trustFollower.ts';
+export { newKey, sealSwarm } from '../identity/vault.ts';
 export { certifySelf, openManager } from '../managing.ts';
 export { askToJoin, confirm, renew } from './managerClient.ts';
 export { ManagerSession } from './managerSession.ts';

@@ -2,7 +2,7 @@
  * What is stored of a swarm. On every node `swarm/self`: who it is there. On managers, below `cluster/`, what the swarm
  * knows, which only managers write:
  *
- *   cluster/swarm         the swarm: specification, root key, token secrets
+ *   cluster/swarm         the swarm: specification, and sealed (identity/vault.ts) root key, token secrets, unlock key
  *   cluster/nodes/<id>    one node; gone when it is removed, and with it its right to come back
  *
  * Where several managers share a store, they tell each other there, for as long as they live:
@@ -37,6 +37,8 @@ export interface SelfRecord {
   /** UDP, of all nodes; absent until a manager has told it. */
   readonly dataPathPort?: number;
   readonly isManager: boolean;
+  /** Of a manager: opens what is secret in the swarm's record (identity/vault.ts). 32 bytes, in base64. */
+  readonly sealKey?: string;
   /** Of a manager: the swarm's records are not in the node's own store. */
   readonly isElsewhere?: boolean;
   /** Addresses of managers, as far as is known. */
@@ -71,6 +73,8 @@ export interface SwarmRecord {
   /** How many roots the swarm has had; absent: 1. */
   readonly rootCount?: number;
   readonly secrets: Readonly<Record<NodeRole, string>>;
+  /** Under which managers keep what is secret (identity/autolock.ts); absent: they are not locked. */
+  readonly unlockKey?: string;
   readonly dataPathPort: number;
   readonly addressPools: readonly string[];
   readonly subnetLength: number;

@@ -27,6 +27,7 @@ plvHgL6b0ELLSHUMAiEAsV2zHk6pklw8DUm/ElQL4sPOIyJ6aMRP9x9E6PrdQHI=
 -----END CERTIFICATE-----
 `;
 
+export const fakeUnlockKey = 'SWMKEY-1-7c37Cc8654o6p38HnroywCi19pllOnGtbdZEgtKxZu8';
 const ownId = 'odekb9o17n6tx32l6qtybpqcm';
 const stamp = '2026-11-23T21:56:10.756962539Z';
 
@@ -88,6 +89,7 @@ export class FakeSwarm implements Swarm {
   /** Requests as they came, for assertions. */
   readonly inits: InitRequest[] = [];
   readonly joins: JoinRequest[] = [];
+  readonly unlocks: string[] = [];
   readonly updates: (readonly [number, ClusterSpec, Rotation])[] = [];
   readonly members: ClusterNode[] = [];
   #cluster: Cluster | undefined;
@@ -131,6 +133,15 @@ export class FakeSwarm implements Swarm {
   cluster(): Cluster {
     if (this.#cluster === undefined) throw new LinkspanError('notManager', 'no manager');
     return this.#cluster;
+  }
+
+  unlockKey(): string {
+    return this.cluster().spec.isAutolocked ? fakeUnlockKey : '';
+  }
+
+  unlock(unlockKey: string): Promise<void> {
+    this.unlocks.push(unlockKey);
+    return Promise.resolve();
   }
 
   update(version: number, spec: ClusterSpec, rotation: Rotation): Promise<void> {
