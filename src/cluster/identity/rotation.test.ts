@@ -9,10 +9,15 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { connect, createServer } from 'node:tls';
 import { systemClock } from '../../base/clock.ts';
-import type { NodeRecord, SwarmRecord } from '../membership/records.ts';
+import { Events } from '../../base/events.ts';
+import { silentLogger } from '../../base/logger.ts';
+import type { NodeRecord, NodeTls, SwarmRecord } from '../membership/records.ts';
+import type { Roster, RosterEvents } from '../membership/roster.ts';
+import type { SwarmBook, SwarmBookEvents } from '../membership/swarmBook.ts';
 import type { NodeRole } from '../swarm.ts';
 import { Authority, type KeyPair, requestCertificate } from './authority.ts';
 import { finishRotation, rotateRoot } from './rootRotation.ts';
+import { TrustKeeper } from './trustKeeper.ts';
 import { bundleOf, isConverged, isIssuedBy, issuerAmong, type Trust, trustOf, trustsOf } from './trust.ts';
 
 const clock = systemClock;
@@ -179,4 +184,58 @@ test('a root of the user’s own is taken; the one of before takes it back; othe
     [(await Authority.create(clock, 1)).keys, 'requestInvalid', /another subject/],
   ] as const)
     await assert.rejects(rotateRoot(clock, swarm, { isForced: false, own: wish }), { code, message });
+});
+
+test('a manager that cannot store its new certificate tries again, and ends nothing before', async () => {
+  const before = await newSwarm();
+  const during = await rotated(before);
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  const record = {
+    swarm: before,
+    events: new Events<SwarmBookEvents>(),
+    change: (change: (swarm: SwarmRecord) => SwarmRecord) =>
+      Promise.resolve().then(() => {
+        record.swarm = change(record.swarm);
+        end();
+        return record.swarm;
+      }),
+  };
+  const node = { id: nodeId } as NodeRecord;
+  const roster = {
+    nodes: [node],
+    events: new Events<RosterEvents>(),
+    find: () => roster.nodes[0],
+    noteTls: (_id: string, tls: NodeTls) => {
+      roster.nodes = [{ ...node, tls }];
+      roster.events.emit('changed', { before: undefined, after: node });
+      return Promise.resolve();
+    },
+  };
+  const saved: string[] = [];
+  let failures = 2;
+  let told = 0;
+  using keeper = await TrustKeeper.open(
+    {
+      ...{ record: record as unknown as SwarmBook, roster: roster as unknown as Roster },
+      clock: { nowMs: () => Date.now(), sleep: () => Promise.resolve() },
+      ...{ logger: silentLogger, nodeId },
+      certify: async () => await certified(during, 'manager'),
+      show: () => {},
+      save: ({ keys }) => {
+        assert.equal(record.swarm, during, 'the old root counts as long as it is needed');
+        if (failures-- > 0) return Promise.reject(new Error('the disk is full'));
+        saved.push(keys.certificatePem);
+        return Promise.resolve();
+      },
+      tell: () => (told += 1),
+    },
+    { keys: await certified(before, 'manager'), rootPem: before.root.certificatePem },
+  );
+  keeper.start();
+  record.swarm = during;
+  record.events.emit('changed', { before, after: during });
+  await ended;
+  assert.deepEqual(record.swarm.root, during.rotation?.root);
+  assert.deepEqual([saved.length, told], [1, 1], 'nodes are told once');
+  assert.equal(isIssuedBy(saved[0] ?? '', record.swarm.root.certificatePem), true);
 });

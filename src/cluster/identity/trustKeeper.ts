@@ -41,6 +41,8 @@ export class TrustKeeper implements Disposable {
   readonly #listeners = new DisposableStack();
   readonly #stopping = new AbortController();
   #trust: Trust;
+  /** What nodes were told, or have from their first session with this manager on. */
+  #told: Trust;
   #authority: Authority;
   #own: OwnIdentity;
   #isDue = false;
@@ -49,6 +51,7 @@ export class TrustKeeper implements Disposable {
   private constructor(deps: TrustKeeperDependencies, trust: Trust, authority: Authority, own: OwnIdentity) {
     this.#deps = deps;
     this.#trust = trust;
+    this.#told = trust;
     this.#authority = authority;
     this.#own = own;
   }
@@ -134,7 +137,10 @@ export class TrustKeeper implements Disposable {
     const isGood = isIssuedBy(keys.certificatePem, trust.issuer.certificatePem);
     if (isNews || !isGood || trustsOf(rootPem) !== trust.wanted.trusts)
       await this.#show(isGood ? keys : await this.#deps.certify(this.#authority, swarm));
-    if (isNews) tell();
+    if (this.#told !== this.#trust) {
+      this.#told = this.#trust;
+      tell();
+    }
     if (!isUpToDate(roster.find(nodeId)?.tls, trust)) await roster.noteTls(nodeId, trust.wanted);
     if (swarm.rotation === undefined || !isConverged(roster.nodes, trust)) return;
     const next = swarm.rotation.root.certificatePem;
@@ -143,8 +149,10 @@ export class TrustKeeper implements Disposable {
   }
 
   async #show(keys: KeyPair): Promise<void> {
-    this.#own = { keys, rootPem: bundleOf(this.#trust.roots) };
-    this.#deps.show(this.#own);
-    await this.#deps.save(this.#own);
+    const own = { keys, rootPem: bundleOf(this.#trust.roots) };
+    this.#deps.show(own);
+    await this.#deps.save(own);
+    // Only now: what is not stored is done again.
+    this.#own = own;
   }
 }
