@@ -226,11 +226,18 @@ test('a token that is wrong lets nobody in, and leaves nothing', async () => {
   assert.equal(stateOf(manager, 'w1'), 'ready');
 });
 
-test('a manager token is refused with a sentence: there is one manager', async () => {
+test('a manager that cannot come to share a store says why, and is a worker meanwhile', async () => {
   await using pair = await openPair();
   const { manager, worker, address } = pair;
   const { manager: token } = manager.swarm.cluster().tokens;
-  await assert.rejects(worker.swarm.join(joinRequest(token, address)), { code: 'notImplemented' });
+  await assert.rejects(worker.swarm.join(joinRequest(token, address)), {
+    code: 'notImplemented',
+    message: 'this daemon cannot run a store',
+  });
+  const { state, isManager } = worker.swarm.status();
+  assert.deepEqual([state, isManager], ['active', false]);
+  assert.equal(manager.swarm.nodes().length, 2);
+  await worker.swarm.leave(false);
   assert.deepEqual(await worker.records(), []);
 });
 

@@ -1,6 +1,6 @@
 /*
- * This node and its swarm: makes one, joins one, leaves, and on a manager answers for it. One manager so far: a second
- * needs a store that managers share.
+ * This node and its swarm: makes one, joins one, leaves, becomes what the swarm says that it is, and on a manager answers
+ * for it.
  *
  * What is stored decides: `swarm/self` is written last of all that makes a node a member, and goes first when it leaves,
  * so that a change that was cut short is none. Sessions and the port come up from the records, at start as after a change.
@@ -12,15 +12,13 @@ import { KeyedMutex } from '../base/mutex.ts';
 import { hasCode, LinkspanError, messageOf } from '../errors/linkspanError.ts';
 import type { Store } from '../store/store.ts';
 import { defaultDataPathPort, foundSwarm } from './founding.ts';
-import { formatUnlockKey, parseUnlockKey, type StoredSelf } from './identity/autolock.ts';
+import { formatUnlockKey, isLocked, parseUnlockKey, type StoredSelf } from './identity/autolock.ts';
 import { parseJoinToken } from './identity/joinToken.ts';
 import { OwnRecord } from './identity/ownRecord.ts';
+import type { StoreMembers } from './managers/storeMember.ts';
 import type { Manager } from './managing.ts';
 import { hostOf, resolveAddresses, type SystemAddress } from './membership/addresses.ts';
-import type { ManagerSession } from './membership/managerSession.ts';
-import { protocolVersion } from './membership/protocol.ts';
 import { type NodeRecord, type SelfRecord, selfKey } from './membership/records.ts';
-import { keepFresh } from './membership/renewal.ts';
 import type { Roster } from './membership/roster.ts';
 import { NodeNetworks } from './networks/nodeNetworks.ts';
 import { refusals } from './refusals.ts';
@@ -36,6 +34,8 @@ import type {
   Swarm,
   SwarmStatus,
 } from './swarm.ts';
+import { RoleKeeper } from './roleKeeper.ts';
+import { openStanding, type Standing } from './standing.ts';
 import type { OwnEndpoints, SwarmNetworks } from './swarmNetworks.ts';
 import { SwarmRecords, type SwarmStores } from './swarmRecords.ts';
 import { findNode, toCluster, toClusterNode } from './views.ts';
@@ -44,6 +44,8 @@ export interface LocalSwarmDependencies {
   readonly store: Store;
   /** Where a swarm's records go; absent: into `store`. */
   readonly elsewhere?: SwarmStores;
+  /** Of the store that managers share from the second on; absent: there is one manager. */
+  readonly members?: StoreMembers;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly describe: () => NodeDescription;
@@ -64,14 +66,12 @@ const joinTimeoutMs = 20_000;
 /** Until a swarm that could not be taken up is tried again; doubled up to the longest. */
 const firstRetryMs = 1000;
 const longestRetryMs = 15_000;
+/** How long this node waits for others to say what it is before it goes on alone. */
+const patienceMs = 3000;
 
-/** What a member has open. */
-interface Membership {
+/** What a member knows and has open. */
+interface Membership extends Standing {
   readonly self: SelfRecord;
-  readonly session?: ManagerSession;
-  /** Of a manager. */
-  readonly manager?: Manager;
-  readonly stopping: AbortController;
 }
 
 export class LocalSwarm implements Swarm, AsyncDisposable {
@@ -80,6 +80,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   readonly #networks: NodeNetworks;
   readonly #records: SwarmRecords;
   readonly #own: OwnRecord;
+  readonly #role: RoleKeeper;
   readonly #closing = new AbortController();
   /** What goes on by itself. */
   readonly #pending = new Set<Promise<void>>();
@@ -95,6 +96,20 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     this.#networks = new NodeNetworks(deps);
     this.#records = new SwarmRecords(deps.store, deps.elsewhere);
     this.#own = new OwnRecord(deps.store);
+    const { clock, logger, members } = deps;
+    this.#role = new RoleKeeper({
+      ...{ clock, logger, records: this.#records, ending: this.#closing.signal },
+      ...(members === undefined ? {} : { members }),
+      place: () => this.#membership,
+      save: (self) => this.#saveSelf(self),
+      replace: (self) => this.#replace(self),
+      goOn: (failure, work, waitMs = 0) =>
+        this.#goOn(async () => {
+          // Aborted: nothing is tried any more.
+          await clock.sleep(waitMs, this.#closing.signal).catch(() => {});
+          await this.#untilDone(failure, work);
+        }),
+    });
   }
 
   /**
@@ -104,26 +119,28 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   static async open(deps: LocalSwarmDependencies): Promise<LocalSwarm> {
     const swarm = new LocalSwarm(deps);
     const stored = await swarm.#own.find();
-    if (stored === undefined) await swarm.#records.forget();
+    if (stored === undefined) {
+      await swarm.#records.forget();
+      await deps.members?.wipe();
+    }
     swarm.#goOn(() => swarm.#forgetElsewhere());
     if (stored === undefined) return swarm;
-    try {
-      await swarm.#enter(swarm.#own.open(stored));
-    } catch (error) {
-      swarm.#trouble = messageOf(error);
-      swarm.#isLocked = hasCode(error, 'swarmLocked');
-      if (swarm.#isLocked) deps.logger.info({}, 'the swarm is locked');
-      else deps.logger.error({ err: error }, 'could not take up the swarm');
-      await swarm.#keepPlace(stored, swarm.#trouble);
-      if (hasCode(error, 'storeUnavailable')) swarm.#goOn(() => swarm.#takeUp());
+    // Of a move that was cut short, before or after it counted.
+    if (!isLocked(stored)) {
+      if (stored.member === undefined) await deps.members?.wipe();
+      else if (stored.isManager) await swarm.#records.forgetOwn();
     }
+    await swarm.#enterOrKeep(stored);
     return swarm;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#pending);
+    const hasMember = this.#membership?.self.member !== undefined;
     await this.#close();
+    // Another leads at once. One whose daemon dies outlives it.
+    if (hasMember) await this.#deps.members?.stop();
     await this.#networks.close();
   }
 
@@ -173,13 +190,9 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   init(request: InitRequest): Promise<string> {
     return this.#alone(async () => {
-      this.#checkInactive();
       const { clock, describe, logger } = this.#deps;
-      if (request.isForcedNew)
-        throw new LinkspanError(
-          'notImplemented',
-          '--force-new-cluster is not supported yet: there is one manager',
-        );
+      if (request.isForcedNew && (await this.#own.find())?.isManager === true) return await this.#forceNew();
+      this.#checkInactive();
       const addresses = resolveAddresses(request, this.#deps.systemAddresses());
       const founded = await foundSwarm(clock, request, addresses, describe());
       const self = { ...founded.self, ...(this.#records.isElsewhere ? { isElsewhere: true } : {}) };
@@ -214,13 +227,15 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const { askToJoin } = await loadParts();
       const { answer, rootPem, keys } = await askToJoin(request.remotes, token, call, signal);
       const { nodeId, swarmId, role, managers } = answer;
+      // A manager too is a worker first: it has to be let into the store.
       const self: SelfRecord = {
-        ...{ nodeId, swarmId, keys, rootPem, ...addresses, managers },
-        isManager: role === 'manager',
+        ...{ nodeId, swarmId, keys, rootPem, ...addresses, managers, isManager: false },
       };
       await store.txn({ compare: [{ key: selfKey, is: 'absent' }], write: [{ key: selfKey, put: self }] });
-      await this.#welcomed(await this.#enter(self), signal);
-      logger.info({ node: nodeId, swarm: swarmId }, 'joined a swarm');
+      const membership = await this.#enter(self);
+      await this.#welcomed(membership, signal);
+      if (role === 'manager') await this.#role.become(membership, signal);
+      logger.info({ node: nodeId, swarm: swarmId, role }, 'joined a swarm');
     });
   }
 
@@ -230,15 +245,19 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       if (membership === undefined && this.#trouble === '')
         throw new LinkspanError('noSwarmHere', 'This node is not part of a swarm');
       if (this.#isLocked && !isForced) throw new LinkspanError('swarmLocked', refusals.leaveLocked);
-      if (membership?.manager !== undefined && !isForced)
-        throw new LinkspanError('lastManager', refusals.lastManager);
+      const manager = membership?.manager;
+      const others = (manager?.managerIds() ?? []).filter((id) => id !== membership?.self.nodeId);
+      if (manager !== undefined && !isForced)
+        throw new LinkspanError('lastManager', refusals.leaving(others.length));
       const { store, logger, vacate, settled } = this.#deps;
       await vacate();
+      if (membership !== undefined && others.length > 0) await this.#role.handOver(membership);
       await store.txn({ write: [{ key: selfKey, del: true }] });
       membership?.session?.leave();
       await this.#close();
       await this.#networks.leave();
       await this.#forget();
+      await this.#deps.members?.wipe();
       await settled();
       logger.info({ node: membership?.self.nodeId }, 'left the swarm');
     });
@@ -286,23 +305,24 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   nodes(): readonly ClusterNode[] {
     const { roster, trust } = this.#manager();
-    return roster.nodes.map((node) => toClusterNode(node, roster.presenceOf(node.id), trust.trust));
+    return roster.nodes.map((node) => toClusterNode(node, roster, trust.trust));
   }
 
   node(ref: string): ClusterNode {
     const { roster, trust } = this.#manager();
     const node = this.#find(ref, roster);
-    return toClusterNode(node, roster.presenceOf(node.id), trust.trust);
+    return toClusterNode(node, roster, trust.trust);
   }
 
   async updateNode(ref: string, version: number, spec: NodeSpec): Promise<void> {
-    const { roster } = this.#manager();
-    const node = this.#find(ref, roster);
-    if (node.spec.role === 'manager' && spec.role === 'worker')
+    const { roster, admission, managerIds } = this.#manager();
+    const { id, spec: before } = this.#find(ref, roster);
+    const isDemotion = before.role === 'manager' && spec.role === 'worker';
+    if (isDemotion && managerIds().length === 1)
       throw new LinkspanError('demotionRefused', 'attempting to demote the last manager of the swarm');
-    if (node.spec.role === 'worker' && spec.role === 'manager')
-      throw new LinkspanError('notImplemented', 'A second manager is not supported yet');
-    await roster.changeSpec(node.id, version, spec);
+    if (isDemotion) await admission.checkDismissal(id);
+    await roster.changeSpec(id, version, spec);
+    if (isDemotion && id !== this.#membership?.self.nodeId) this.#role.dismissLater(id);
   }
 
   async removeNode(ref: string, isForced: boolean): Promise<void> {
@@ -362,59 +382,100 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 
   async #open(self: SelfRecord): Promise<Membership> {
-    const stopping = new AbortController();
-    const { ManagerSession, TrustFollower, confirm, openManager, renew, trustsOf } = await loadParts();
-    if (self.isManager) {
-      const store = this.#records.of(self);
-      const saveOwn = (own: Partial<SelfRecord>): Promise<void> => this.#changeSelf(own);
-      const manager = await openManager({ ...this.#deps, store, networks: this.#networks, saveOwn }, self);
-      this.#trouble = '';
-      this.#keepFresh(self, () => manager.trust.renew(), stopping.signal);
-      return { self: { ...self, sealKey: manager.sealKey }, stopping, manager };
+    const { store, clock, logger, describe, members } = this.#deps;
+    const standing = await openStanding(
+      {
+        ...{ store, clock, logger, describe, networks: this.#networks, records: this.#records },
+        ...(members === undefined ? {} : { members }),
+        self: () => this.#membership?.self,
+        changeSelf: (part) => this.#changeSelf(part),
+        trouble: (text) => (this.#trouble = text),
+        removed: () => {
+          this.#isRemoved = true;
+          this.#trouble = 'this node was removed from the swarm: use "docker swarm leave" to let go of it';
+          logger.error({ node: self.nodeId }, 'this node was removed from the swarm');
+        },
+        role: (role) => this.#role.hear(role),
+        moveRecords: async () => {
+          if (members === undefined)
+            throw new LinkspanError('notImplemented', 'this daemon cannot run a store');
+          await members.check();
+          this.#goOn(() => this.#alone(() => this.#moveRecords()));
+        },
+      },
+      self,
+    );
+    const sealKey = standing.manager?.sealKey;
+    return {
+      ...standing,
+      self: { ...self, ...(sealKey === undefined ? {} : { sealKey }) },
+      [Symbol.asyncDispose]: () => standing[Symbol.asyncDispose](),
+    };
+  }
+
+  /** What cannot be taken up keeps its place. */
+  async #enterOrKeep(stored: StoredSelf): Promise<void> {
+    const { logger } = this.#deps;
+    try {
+      await this.#enter(this.#own.open(stored));
+    } catch (error) {
+      this.#membership = undefined;
+      this.#trouble = messageOf(error);
+      this.#isLocked = hasCode(error, 'swarmLocked');
+      if (this.#isLocked) logger.info({}, 'the swarm is locked');
+      else logger.error({ err: error }, 'could not take up the swarm');
+      await this.#keepPlace(stored, this.#trouble);
+      if (hasCode(error, 'storeUnavailable')) this.#goOn(() => this.#takeUp());
     }
-    this.#trouble = '';
-    await this.#networks.enter({
-      ...{ nodeId: self.nodeId, address: self.dataPath },
-      port: () => (this.#membership?.self ?? self).dataPathPort ?? defaultDataPathPort,
-    });
-    const session = new ManagerSession({
-      self: () => this.#membership?.self ?? self,
-      hello: () => ({
-        type: 'hello',
-        versions: [protocolVersion],
-        description: this.#deps.describe(),
-        address: hostOf(self.advertise),
-        dataPath: self.dataPath,
-        trusts: trustsOf((this.#membership?.self ?? self).rootPem),
-      }),
-      clock: this.#deps.clock,
-      logger: this.#deps.logger,
-    });
-    session.events.on('welcome', ({ managers, dataPathPort = defaultDataPathPort, link }) => {
-      this.#trouble = '';
-      void this.#noteWelcome(managers, dataPathPort);
-      this.#networks.connect(link);
-    });
-    const inTime = (): AbortSignal => AbortSignal.timeout(joinTimeoutMs);
-    const follower = new TrustFollower({
-      ...this.#deps,
-      self: () => this.#membership?.self ?? self,
-      save: (own) => this.#changeSelf(own),
-      renew: (manager, own) => renew(manager, own, inTime()),
-      confirm: (manager, own, trusts) => confirm(manager, own, trusts, inTime()),
-    });
-    stopping.signal.addEventListener('abort', () => follower[Symbol.dispose](), { once: true });
-    session.events.on('trust', ({ manager, push }) => follower.hear(manager, push));
-    session.events.on('lost', ({ cause }) => (this.#trouble = `no manager answers: ${cause}`));
-    session.events.on('removed', () => {
-      this.#isRemoved = true;
-      this.#trouble = 'this node was removed from the swarm: use "docker swarm leave" to let go of it';
-      this.#deps.logger.error({ node: self.nodeId }, 'this node was removed from the swarm');
-    });
-    session.start();
-    const renewOwn = async (): Promise<void> => this.#changeSelf({ keys: await this.#askForKeys(self) });
-    this.#keepFresh(self, renewOwn, stopping.signal);
-    return { self, stopping, session };
+  }
+
+  /** Another kind of standing, with what was open before open until then. */
+  async #replace(self: SelfRecord): Promise<void> {
+    const before = this.#membership;
+    await this.#enter(self);
+    await before?.[Symbol.asyncDispose]();
+  }
+
+  // Where the swarm's records are
+
+  /** From this machine's own store to one that managers share: the second comes. */
+  async #moveRecords(): Promise<void> {
+    const before = this.#membership;
+    const { clock, logger, members, store } = this.#deps;
+    if (before?.gate === undefined || members === undefined || before.self.member !== undefined) return;
+    const { moveRecords } = await loadParts();
+    this.#networks.pause();
+    // What was sent is done; nothing comes after it.
+    before.gate.shut();
+    await before[Symbol.asyncDispose]();
+    let { self } = this.#membership ?? before;
+    try {
+      const member = await moveRecords({ clock, members, store }, self);
+      self = { ...self, member };
+      await this.#saveSelf(self);
+      logger.info({ peer: member.peer }, "the swarm's records are in a store that managers share");
+      await this.#records.forgetOwn();
+    } catch (error) {
+      logger.error({ err: error }, "could not move the swarm's records");
+      if (self.member === undefined) await members.wipe().catch(() => {});
+    }
+    await this.#enterOrKeep(self);
+  }
+
+  /** This manager is the only one from now on, with what it has. */
+  async #forceNew(): Promise<string> {
+    const { members, logger } = this.#deps;
+    const stored = await this.#own.find();
+    if (stored === undefined) throw new LinkspanError('noSwarmHere', 'This node is not part of a swarm');
+    const self = this.#own.open(stored);
+    const { member } = self;
+    if (member === undefined || members === undefined) return self.nodeId;
+    const { beginAlone } = await loadParts();
+    await this.#close();
+    await beginAlone(members, self, member);
+    logger.warn({ node: self.nodeId }, 'this node is the only manager now');
+    await this.#enterOrKeep({ ...self, managers: [self.advertise] });
+    return self.nodeId;
   }
 
   /** Resolves with the first welcome. Code joinTimeout; the node is a member all the same, and goes on trying. */
@@ -426,17 +487,6 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       'Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "docker info" command to see the current swarm status of your node.';
     signal.addEventListener('abort', () => reject(new LinkspanError('joinTimeout', late)), { once: true });
     await promise;
-  }
-
-  async #noteWelcome(told: readonly string[], dataPathPort: number): Promise<void> {
-    const membership = this.#membership;
-    if (membership === undefined) return;
-    const { self } = membership;
-    const managers = told.length === 0 ? self.managers : told;
-    if (String(managers) === String(self.managers) && dataPathPort === self.dataPathPort) return;
-    await this.#changeSelf({ managers, dataPathPort }).catch((error: unknown) =>
-      this.#deps.logger.error({ err: error }, 'could not store what this node knows of its swarm'),
-    );
   }
 
   /** What is left of a membership that is over. */
@@ -456,12 +506,12 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 
   /** A manager that could not be taken up: its containers stay on the swarm's networks. */
-  async #keepPlace(
-    { nodeId, isManager, dataPath, dataPathPort }: StoredSelf,
-    trouble: string,
-  ): Promise<void> {
-    const port = dataPathPort ?? defaultDataPathPort;
-    if (isManager) await this.#networks.enter({ nodeId, address: dataPath, port: () => port, trouble });
+  async #keepPlace(stored: StoredSelf, trouble: string): Promise<void> {
+    const { nodeId, isManager, dataPath, dataPathPort = defaultDataPathPort, isElsewhere = false } = stored;
+    // What is locked may be shared: then there is a cache, otherwise it is empty.
+    const isShared = isElsewhere || isLocked(stored) || stored.member !== undefined;
+    if (isManager)
+      await this.#networks.enter({ nodeId, address: dataPath, port: () => dataPathPort, trouble, isShared });
   }
 
   /** Once its store answers, unless the node has left by then. */
@@ -470,13 +520,26 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const stored = await this.#own.find();
       if (stored === undefined || this.#membership !== undefined) return;
       try {
-        const { self } = await this.#enter(this.#own.open(stored));
+        const { self } = await this.#enter(await this.#asOthersSay(this.#own.open(stored)));
         this.#deps.logger.info({ swarm: self.swarmId }, 'took up the swarm');
       } catch (error) {
         this.#trouble = messageOf(error);
         throw error;
       }
     });
+  }
+
+  /** A manager that was demoted while it was away cannot hear it from the store. */
+  async #asOthersSay(self: SelfRecord): Promise<SelfRecord> {
+    if (!self.isManager || self.member === undefined) return self;
+    const { askRole } = await loadParts();
+    if ((await askRole(self, AbortSignal.timeout(patienceMs))) !== 'worker') return self;
+    const { member: _, sealKey: _sealKey, ...rest } = self;
+    const managers = self.managers.filter((address) => address !== self.advertise);
+    const demoted = { ...rest, isManager: false, managers };
+    await this.#saveSelf(demoted);
+    await this.#deps.members?.wipe();
+    return demoted;
   }
 
   /** Tries until it works or the daemon ends, alone each time. */
@@ -516,18 +579,13 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     if (this.#own.unlockKey !== this.#membership?.manager?.record.swarm.unlockKey) await this.#changeSelf({});
   }
 
-  /** A worker's certificate comes from a manager. */
-  async #askForKeys(joined: SelfRecord): Promise<SelfRecord['keys']> {
-    const self = this.#membership?.self ?? joined;
-    const { renew } = await loadParts();
-    return await renew(self.managers[0] ?? '', self, AbortSignal.timeout(joinTimeoutMs));
-  }
-
-  /** Renews the certificate of `self` in time. */
-  #keepFresh(self: SelfRecord, renew: () => Promise<void>, signal: AbortSignal): void {
-    const { clock, logger } = this.#deps;
-    const certificate = (): string => (this.#membership?.self ?? self).keys.certificatePem;
-    void keepFresh({ clock, logger, certificate, renew }, signal);
+  /** All that this node knows of its swarm, instead of what it knew. A worker's is not locked. */
+  #saveSelf(self: SelfRecord): Promise<void> {
+    return this.#mutex.run(selfKey, async () => {
+      const unlockKey = self.isManager ? this.#own.unlockKey : undefined;
+      await this.#own.replace(self, { unlockKey });
+      if (this.#membership !== undefined) this.#membership = { ...this.#membership, self };
+    });
   }
 
   async #close(): Promise<void> {
@@ -536,8 +594,6 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     this.#trouble = '';
     this.#isRemoved = false;
     this.#isLocked = false;
-    membership?.stopping.abort();
-    membership?.session?.[Symbol.dispose]();
-    await membership?.manager?.[Symbol.asyncDispose]();
+    await membership?.[Symbol.asyncDispose]();
   }
 }

@@ -4,12 +4,16 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import { LinkspanError } from '../errors/linkspanError.ts';
 import { Mirror } from '../store/mirror.ts';
 import type { Store } from '../store/store.ts';
 import { type Authority, publicKeyOf, requestCertificate } from './identity/authority.ts';
 import { bundleOf } from './identity/trust.ts';
 import { type OwnIdentity, TrustKeeper } from './identity/trustKeeper.ts';
 import { newKey } from './identity/vault.ts';
+import { Admission } from './managers/admission.ts';
+import type { StoreMember } from './managers/storeMember.ts';
+import { hostOf } from './membership/addresses.ts';
 import { ManagerServer, type ManagerState } from './membership/managerServer.ts';
 import { clusterPrefix, liveManagerKey, nodeIdOf, type SelfRecord } from './membership/records.ts';
 import { Roster } from './membership/roster.ts';
@@ -18,6 +22,7 @@ import { localLink } from './networks/link.ts';
 import { NetworkBook } from './networks/networkBook.ts';
 import type { NodeNetworks } from './networks/nodeNetworks.ts';
 import { TableServer } from './networks/tableServer.ts';
+import type { NodeDescription } from './swarm.ts';
 
 export interface Manager extends AsyncDisposable {
   /** Of the swarm's records. */
@@ -28,6 +33,13 @@ export interface Manager extends AsyncDisposable {
   readonly trust: TrustKeeper;
   readonly roster: Roster;
   readonly book: NetworkBook;
+  readonly admission: Pick<Admission, 'checkDismissal' | 'dismiss'>;
+  /** Ids of nodes that are managers, or are to be. */
+  readonly managerIds: () => readonly string[];
+  /** `192.0.2.11:2377` of each that is. */
+  readonly managers: () => readonly string[];
+  /** Nodes are to find another manager, or may come again. */
+  readonly letGo: (isAway: boolean) => void;
 }
 
 export interface ManagerDependencies {
@@ -38,6 +50,11 @@ export interface ManagerDependencies {
   readonly networks: NodeNetworks;
   /** What this node shows and trusts, for its next start. */
   readonly saveOwn: (own: Partial<OwnIdentity> & Pick<SelfRecord, 'sealKey'>) => Promise<void>;
+  readonly describe: () => NodeDescription;
+  /** This node's member of the store that managers share, if they do. */
+  readonly member?: StoreMember;
+  /** Another manager comes, and they do not. */
+  readonly moveRecords: () => Promise<void>;
 }
 
 /** A manager needs nobody for that. Without `known`, the node's id comes from the key. */
@@ -82,25 +99,39 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
       self,
     ),
   );
+  const managerAddresses = (): readonly string[] => {
+    const found = roster.nodes.flatMap(({ spec, managerAddress }) =>
+      managerAddress === undefined || spec.role === 'worker' ? [] : managerAddress,
+    );
+    return found.length === 0 ? self.managers : found;
+  };
+  const admission = openAdmission(deps, { ...self, sealKey }, roster, record);
   const state = (): ManagerState => {
     const { spec, secrets, id, dataPathPort } = record.swarm;
     const { certificateLifeMs, heartbeatMs } = spec;
-    const { managers } = self;
+    const managers = managerAddresses();
     return {
       ...{ swarmId: id, authority: trust.authority, trust: trust.trust, secrets },
       ...{ certificateLifeMs, heartbeatMs, managers, dataPathPort },
     };
   };
   // First, since the server waits for those that are unknown.
+  const [address, managerAddress] = [hostOf(self.advertise), self.advertise];
+  await roster.begin(self.nodeId, {
+    ...{ description: deps.describe(), address, dataPath: self.dataPath, managerAddress },
+  });
   roster.note(self.nodeId, { state: 'ready', message: '' });
   const own = { keys: self.keys, rootPem: bundleOf(trust.trust.roots) };
   const server = parts.use(
-    await ManagerServer.listen({ roster, tables, clock, logger, state, own }, self.listen),
+    await ManagerServer.listen({ roster, tables, admission, clock, logger, state, own }, self.listen),
   );
   store.live?.set(liveManagerKey(self.nodeId), { address: self.advertise });
   parts.defer(() => store.live?.delete(liveManagerKey(self.nodeId)));
   const { dataPathPort } = record.swarm;
-  await networks.enter({ nodeId: self.nodeId, address: self.dataPath, port: () => dataPathPort, book });
+  await networks.enter({
+    ...{ nodeId: self.nodeId, address: self.dataPath, port: () => dataPathPort, book },
+    isShared: store.live !== undefined,
+  });
   const [near, far] = localLink(turn);
   parts.defer(() => near.drop());
   tables.accept(self.nodeId, roster.find(self.nodeId)?.epoch ?? 0, far);
@@ -108,7 +139,30 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   await networks.told();
   const opened = parts.move();
   return {
-    ...{ store, record, sealKey, trust, roster, book },
+    ...{ store, record, sealKey, trust, roster, book, admission, managers: managerAddresses },
+    managerIds: () => roster.nodes.flatMap(({ id, spec }) => (spec.role === 'manager' ? id : [])),
+    letGo: (isAway) => server.letGo(isAway),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
+}
+
+/** Where managers do not share a store of their own, there are no members to let in. */
+function openAdmission(
+  { member, moveRecords, clock, logger }: ManagerDependencies,
+  { isElsewhere = false, sealKey }: SelfRecord & { readonly sealKey: string },
+  roster: Roster,
+  record: SwarmBook,
+): Pick<Admission, 'admit' | 'promote' | 'checkDismissal' | 'dismiss'> {
+  if (member !== undefined)
+    return new Admission({ member, roster, swarm: () => record.swarm, sealKey, clock, logger });
+  const move = async (): Promise<never> => {
+    await moveRecords();
+    throw new LinkspanError('storeUnavailable', "the swarm's records move to a store that managers share");
+  };
+  return {
+    admit: () => (isElsewhere ? Promise.resolve({ isElsewhere, sealKey }) : move()),
+    promote: () => (isElsewhere ? Promise.resolve() : move()),
+    checkDismissal: () => Promise.resolve(),
+    dismiss: () => Promise.resolve(),
   };
 }

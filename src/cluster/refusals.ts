@@ -8,12 +8,19 @@ export const refusals = {
     "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.",
   member:
     'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.',
-  lastManager:
-    'You are attempting to leave the swarm on a node that is participating as a manager. Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message.',
   locked:
     'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.',
   leaveLocked:
     'Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.',
   wrongKey: 'swarm could not be unlocked: invalid key provided',
   notLocked: 'swarm is not locked',
+  /** `left`: managers without this one. */
+  leaving: (left: number): string => {
+    const isManager = 'You are attempting to leave the swarm on a node that is participating as a manager. ';
+    if (left === 0)
+      return `${isManager}Removing the last manager erases all current state of the swarm. Use \`--force\` to ignore this message.`;
+    const forceNew =
+      'The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message.';
+    return `${isManager}Removing this node leaves ${left} managers out of ${left + 1}. ${forceNew}`;
+  },
 } as const;

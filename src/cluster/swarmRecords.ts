@@ -6,7 +6,13 @@
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Store, Write } from '../store/store.ts';
 import type { StoredSelf } from './identity/autolock.ts';
-import { elsewhereKey, elsewherePrefix, type SelfRecord, selfKey } from './membership/records.ts';
+import {
+  clusterPrefix,
+  elsewhereKey,
+  elsewherePrefix,
+  type SelfRecord,
+  selfKey,
+} from './membership/records.ts';
 
 export interface SwarmStores {
   /** The store of one swarm's records. */
@@ -30,7 +36,10 @@ export class SwarmRecords {
     return this.#elsewhere !== undefined;
   }
 
-  /** The store of the swarm's records. Code store if this daemon was not told where they are, or was told otherwise. */
+  /**
+   * The store of the swarm's records, where it is this node's own or the user's. Code store if this daemon was not told
+   * where they are, or was told otherwise.
+   */
   of({ isElsewhere = false, swarmId }: SelfRecord): Store {
     if (isElsewhere && this.#elsewhere === undefined)
       throw new LinkspanError(
@@ -61,7 +70,17 @@ export class SwarmRecords {
 
   /** This node is no member. What is elsewhere stays. */
   async forget(): Promise<void> {
-    for (const prefix of ['swarm/', 'cluster/']) await removeAll(this.#own, prefix);
+    for (const prefix of ['swarm/', clusterPrefix]) await removeAll(this.#own, prefix);
+  }
+
+  /** The swarm's records have moved: those in the node's own store are old. */
+  async forgetOwn(): Promise<void> {
+    await removeAll(this.#own, clusterPrefix);
+  }
+
+  /** Other managers go on with what is elsewhere of the swarm. */
+  async letBe(swarmId: string): Promise<void> {
+    await this.#own.txn({ write: [{ key: elsewhereKey(swarmId), del: true }] });
   }
 
   /** Removes what is elsewhere of swarms that this node is not in. Needs --store for that; without it they stay. */

@@ -6,7 +6,7 @@ import { LinkspanError } from '../errors/linkspanError.ts';
 import { digestOf, formatJoinToken } from './identity/joinToken.ts';
 import type { Trust } from './identity/trust.ts';
 import type { NodeRecord, SwarmRecord } from './membership/records.ts';
-import type { Presence } from './membership/roster.ts';
+import type { Roster } from './membership/roster.ts';
 import type { Cluster, ClusterNode } from './swarm.ts';
 
 /** A full id, then a name, then what an id begins with. Codes nodeNotFound, nodeAmbiguous. */
@@ -20,7 +20,12 @@ export function findNode(ref: string, nodes: ReadonlyMap<string, NodeRecord>): N
 }
 
 /** What a node did not say since managers ask is what it has unless the root is being changed. */
-export function toClusterNode(record: NodeRecord, { state, message }: Presence, trust: Trust): ClusterNode {
+export function toClusterNode(
+  record: NodeRecord,
+  roster: Pick<Roster, 'presenceOf' | 'managerState'>,
+  trust: Trust,
+): ClusterNode {
+  const { state, message } = roster.presenceOf(record.id);
   const { id, version, createdAt, updatedAt, spec, description, address, managerAddress, tls } = record;
   const has = (told: string | undefined, wanted: string): boolean =>
     told === undefined ? trust.crossPem === undefined : told === wanted;
@@ -29,9 +34,9 @@ export function toClusterNode(record: NodeRecord, { state, message }: Presence, 
     isTrusted: has(tls?.issuer, trust.wanted.issuer),
     // The one of before is trusted by all until the end.
     trustsRoot: trust.crossPem !== undefined || has(tls?.trusts, trust.wanted.trusts),
-    ...(managerAddress === undefined
+    ...(managerAddress === undefined || spec.role === 'worker'
       ? {}
-      : { manager: { isLeader: true, isReachable: true, address: managerAddress } }),
+      : { manager: { ...roster.managerState(id), address: managerAddress } }),
   };
 }
 

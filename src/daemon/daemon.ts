@@ -45,6 +45,7 @@ import { findGroupId } from './groups.ts';
 import { Identity } from './identity.ts';
 import { describeNode, systemAddresses } from './node.ts';
 import { takeStock } from './stock.ts';
+import { openStoreMembers } from './storeMembers.ts';
 import { openSwarmStore } from './swarmStore.ts';
 
 export interface DaemonDependencies {
@@ -170,7 +171,9 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const swarm = parts.use(
     await LocalSwarm.open({
       ...{ store, logger, clock: systemClock },
-      ...(elsewhere === undefined ? {} : { elsewhere }),
+      ...(elsewhere === undefined
+        ? { members: openStoreMembers({ dataRoot, execRoot, logger, seam }) }
+        : { elsewhere }),
       describe: () => describeNode(version, config.labels),
       systemAddresses: () => systemAddresses(engineParts.half?.table.subnets ?? []),
       ownEndpoints: () => engineParts.half?.claims.own() ?? [],

@@ -10,6 +10,9 @@ import { EtcdClient } from '../store/etcd/etcdClient.ts';
 import { EtcdStore } from '../store/etcd/etcdStore.ts';
 import type { StoreConfig } from './config.ts';
 
+/** Of a swarm's keys. */
+export const prefixOf = (swarmId: string): string => `/linkspan/v1/${swarmId}/`;
+
 function read(flag: string, path: string): Buffer {
   try {
     return readFileSync(path);
@@ -37,7 +40,7 @@ export async function openSwarmStore(config: StoreConfig, seam: Seam): Promise<S
     throw new LinkspanError('requestInvalid', `cannot use the certificates of --store: ${messageOf(error)}`);
   }
   return {
-    of: (swarmId) => new EtcdStore(client, seam, `/linkspan/v1/${swarmId}/`),
+    of: (swarmId) => new EtcdStore(client, seam, prefixOf(swarmId)),
     [Symbol.dispose]: () => client[Symbol.dispose](),
   };
 }

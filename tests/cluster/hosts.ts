@@ -3,7 +3,7 @@
  * daemon of its own.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { downLab, upLab } from '../../src/frontends/lab/lab.ts';
 import { killDaemon, logTail, startDaemon } from '../../src/frontends/lab/labDaemon.ts';
@@ -57,6 +57,18 @@ export class Host {
   /** Resolves once the process is gone. */
   async kill(signal: NodeJS.Signals): Promise<void> {
     await killDaemon(folder, this.#labName, signal);
+  }
+
+  /** The daemon, and the store that it runs for its swarm; containers go on. */
+  async killAll(): Promise<void> {
+    await this.kill('SIGKILL');
+    const pidFile = join(hostPaths(folder, this.#labName).folder, 'exec/etcd/etcd.pid');
+    this.run('busybox', 'kill', '-9', readFileSync(pidFile, 'utf8').trim());
+  }
+
+  /** The end of the daemon's log. */
+  tail(): string {
+    return logTail(folder, this.#labName);
   }
 
   /** Namespaces of overlay networks that are set up. */

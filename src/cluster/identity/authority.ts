@@ -116,13 +116,13 @@ export class Authority {
     this.#crossPem = crossPem;
   }
 
-  /** A new root. `generation`: which of the swarm's roots it is, from 1. */
-  static async create(clock: Clock, generation = 1): Promise<Authority> {
+  /** A new root. `generation`: which of the roots of that name it is, from 1. */
+  static async create(clock: Clock, generation = 1, rootName = 'swarm-ca'): Promise<Authority> {
     const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
     const nowMs = clock.nowMs();
     const root = await X509CertificateGenerator.createSelfSigned({
       serialNumber: newSerial(),
-      name: `CN=swarm-ca g${generation}`,
+      name: `CN=${rootName} g${generation}`,
       notBefore: new Date(nowMs - backdateMs),
       notAfter: new Date(nowMs + rootYears * yearMs),
       signingAlgorithm: signing,
@@ -172,10 +172,15 @@ export class Authority {
   }
 
   /**
-   * A certificate for the key in `requestPem`, as PEM, and what others need to believe it. Code joinRefused where that is no request, or not signed by the
-   * key that it is about.
+   * A certificate for the key in `requestPem`, as PEM, and what others need to believe it. Code joinRefused where that is
+   * no request, or not signed by the key that it is about. `addresses`: where it serves, for clients that ask for one.
    */
-  async issue(requestPem: string, subject: NodeSubject, lifeMs: number = defaultLifeMs): Promise<string> {
+  async issue(
+    requestPem: string,
+    subject: NodeSubject,
+    lifeMs: number = defaultLifeMs,
+    addresses: readonly string[] = [],
+  ): Promise<string> {
     const request = await readRequest(requestPem);
     const nowMs = this.#clock.nowMs();
     const unit = unitOf(subject.role);
@@ -195,6 +200,7 @@ export class Authority {
         new SubjectAlternativeNameExtension([
           { type: 'dns', value: subject.nodeId },
           { type: 'dns', value: unit },
+          ...addresses.map((value) => ({ type: 'ip' as const, value })),
         ]),
       ],
     });

@@ -56,7 +56,7 @@ export function isLocked(stored: StoredSelf): stored is LockedSelf {
 /** Without `unlockKey` it stays clear. */
 export function lockSelf(self: SelfRecord, unlockKey: string | undefined): StoredSelf {
   if (unlockKey === undefined) return self;
-  const { keys, sealKey, member, ...rest } = self as SelfRecord & { readonly member?: unknown };
+  const { keys, sealKey, member, ...rest } = self;
   const secret = JSON.stringify({ keys, sealKey, member });
   return { ...rest, locked: seal(wrappingKey(unlockKey, self.swarmId), aboutOf(self), secret) };
 }
@@ -69,5 +69,5 @@ export function unlockSelf(stored: StoredSelf, unlockKey: string | undefined): S
   const isKey = Buffer.from(unlockKey, 'base64').length === keyBytes;
   const secret = isKey ? unseal(wrappingKey(unlockKey, rest.swarmId), aboutOf(rest), locked) : undefined;
   if (secret === undefined) throw new LinkspanError('unlockKeyInvalid', refusals.wrongKey);
-  return { ...rest, ...(JSON.parse(secret) as Pick<SelfRecord, 'keys' | 'sealKey'>) };
+  return { ...rest, ...(JSON.parse(secret) as Pick<SelfRecord, 'keys' | 'sealKey' | 'member'>) };
 }

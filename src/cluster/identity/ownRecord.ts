@@ -38,6 +38,17 @@ export class OwnRecord {
     return self;
   }
 
+  /** All of it, if the node has not left. Rejects as `Store.txn`. */
+  replace(self: SelfRecord, { unlockKey }: { readonly unlockKey: string | undefined }): Promise<void> {
+    return this.#mutex.run(selfKey, async () => {
+      const entry = await this.#store.get(selfKey);
+      if (entry === undefined) return;
+      const isAsRead = { key: selfKey, is: 'revision', revision: entry.revision } as const;
+      const write = [{ key: selfKey, put: lockSelf(self, unlockKey) }];
+      if ((await this.#store.txn({ compare: [isAsRead], write })).ok) this.#unlockKey = unlockKey;
+    });
+  }
+
   /**
    * Part of it, and `unlockKey` from now on. Resolves with what it is; undefined if the node has left. Rejects as
    * `Store.txn`.

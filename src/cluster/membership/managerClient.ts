@@ -111,6 +111,24 @@ export async function askToJoin(
   );
 }
 
+/**
+ * What a node of the swarm asks a manager; resolves with its answer. Codes storeUnavailable, nodeRefused if the node is
+ * none of the swarm any more, joinRefused otherwise; rejects with Node's error where the manager does not answer.
+ */
+export async function askManager(
+  manager: string,
+  { keys, rootPem }: Pick<SelfRecord, 'keys' | 'rootPem'>,
+  where: string,
+  body: unknown,
+  signal: AbortSignal,
+): Promise<unknown> {
+  const said = await ask(manager, { method: 'POST', path: where, body, ca: rootPem, keys, signal });
+  if (said.status === 200) return parseJson(said.text);
+  const { code, message } = refusalOf(said);
+  const codeOf = { 503: 'storeUnavailable', 403: 'nodeRefused' } as const;
+  throw new LinkspanError(codeOf[said.status as 503 | 403] ?? code, message);
+}
+
 /** A new certificate for a new key. Code joinRefused; rejects with Node's error where the manager does not answer. */
 export async function renew(
   manager: string,

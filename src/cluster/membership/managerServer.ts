@@ -16,6 +16,7 @@ import { type Authority, publicKeyOf, subjectOf } from '../identity/authority.ts
 import { equalSecrets } from '../identity/joinToken.ts';
 import { issuerAmong, isUpToDate, type Trust } from '../identity/trust.ts';
 import type { OwnIdentity } from '../identity/trustKeeper.ts';
+import type { Admission } from '../managers/admission.ts';
 import type { TableServer } from '../networks/tableServer.ts';
 import type { NodeRole } from '../swarm.ts';
 import { splitHostPort } from './addresses.ts';
@@ -24,6 +25,7 @@ import {
   graceHeartbeats,
   helloTimeoutMs,
   type JoinAnswer,
+  type News,
   maxBodyBytes,
   maxMessageBytes,
   parseMessage,
@@ -31,6 +33,7 @@ import {
   protocolVersion,
   type RenewAnswer,
   readConfirmCall,
+  readAdmitCall,
   readHello,
   readJoinCall,
   readRenewCall,
@@ -57,6 +60,7 @@ export interface ManagerState {
 export interface ManagerServerDependencies {
   readonly roster: Roster;
   readonly tables: Pick<TableServer, 'accept'>;
+  readonly admission: Pick<Admission, 'admit' | 'promote'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly state: () => ManagerState;
@@ -81,6 +85,8 @@ interface Session {
   readonly socket: WebSocket;
   /** Among the node's. */
   readonly epoch: number;
+  /** What the node was told. */
+  role: NodeRole;
   heardAtMs: number;
 }
 
@@ -92,9 +98,12 @@ export class ManagerServer implements AsyncDisposable {
   readonly #sessions = new Map<string, Session>();
   readonly #listeners = new DisposableStack();
   readonly #stopping = new AbortController();
+  #toldManagers: string;
+  #isAway = false;
 
   private constructor(deps: ManagerServerDependencies) {
     this.#deps = deps;
+    this.#toldManagers = String(deps.state().managers);
     this.#app = fastify({
       https: {
         ...tlsOptions(deps.own),
@@ -119,8 +128,10 @@ export class ManagerServer implements AsyncDisposable {
         const session = this.#sessions.get(id);
         // It has begun another, with another manager.
         if (session !== undefined && session.epoch < epoch) session.socket.close(closeCode.replaced);
+        this.#tellNews(id);
       }),
     );
+    this.#listeners.use(roster.events.on('removed', () => this.#tellNews()));
     this.#listeners.use(
       roster.events.on('orphaned', ({ id }) => void this.#downUnlessBack(id, this.#patienceMs)),
     );
@@ -162,6 +173,12 @@ export class ManagerServer implements AsyncDisposable {
     socket.send(JSON.stringify(push));
   }
 
+  /** Nodes are to find another manager, or may come again. */
+  letGo(isAway: boolean): void {
+    this.#isAway = isAway;
+    if (isAway) for (const { socket } of this.#sessions.values()) socket.close(1001);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
     this.#listeners.dispose();
@@ -188,6 +205,47 @@ export class ManagerServer implements AsyncDisposable {
     app.post(path.join, async ({ body }) => await this.#join(body));
     app.post(path.renew, async ({ raw, body }) => await this.#renew(raw, body));
     app.post(path.confirm, async ({ raw, body }) => await this.#confirm(raw, body));
+    app.post(path.role, async ({ raw }) => ({ role: (await this.#nodeThat(raw)).spec.role }));
+    app.post(path.admit, async ({ raw, body }) => {
+      const call = readAdmitCall(body);
+      if (call === undefined) throw new LinkspanError('joinRefused', 'the request is malformed');
+      return await this.#deps.admission.admit(await this.#managerToBe(raw), call);
+    });
+    app.post(path.promote, async ({ raw }) => {
+      await this.#deps.admission.promote(await this.#managerToBe(raw));
+      return {};
+    });
+  }
+
+  /** Code nodeRefused if nobody of this swarm asks. */
+  async #nodeThat(request: IncomingMessage): Promise<NodeRecord> {
+    const node = await this.#lookFor(request.socket as TLSSocket);
+    if (node === undefined) throw new LinkspanError('nodeRefused', 'only nodes of this swarm may ask');
+    return node;
+  }
+
+  async #managerToBe(request: IncomingMessage): Promise<NodeRecord> {
+    const { roster } = this.#deps;
+    const { id, spec } = await this.#nodeThat(request);
+    // Another manager may have promoted it a moment ago.
+    if (spec.role !== 'manager') await roster.fresh();
+    const node = roster.find(id);
+    if (node?.spec.role !== 'manager')
+      throw new LinkspanError('nodeRefused', 'the node is a worker: promote it first');
+    return node;
+  }
+
+  /** To all if the managers are others, otherwise to `id`, if its role is another. */
+  #tellNews(id?: string): void {
+    const { managers } = this.#deps.state();
+    const isForAll = String(managers) !== this.#toldManagers;
+    this.#toldManagers = String(managers);
+    for (const [nodeId, session] of this.#sessions) {
+      const role = this.#deps.roster.find(nodeId)?.spec.role ?? 'worker';
+      if (!isForAll && (nodeId !== id || session.role === role)) continue;
+      session.role = role;
+      session.socket.send(JSON.stringify({ type: 'news', managers, role } satisfies News));
+    }
   }
 
   async #join(body: unknown): Promise<JoinAnswer> {
@@ -196,8 +254,6 @@ export class ManagerServer implements AsyncDisposable {
     const { swarmId, authority, trust, secrets, certificateLifeMs, managers } = this.#deps.state();
     const role = (['worker', 'manager'] as const).find((one) => equalSecrets(secrets[one], call.secret));
     if (role === undefined) throw new LinkspanError('joinRefused', badSecret);
-    if (role === 'manager')
-      throw new LinkspanError('notImplemented', 'A second manager is not supported yet: join as a worker');
     if (parseIp(call.address) === undefined)
       throw new LinkspanError('joinRefused', 'the address of the node is malformed');
     const nodeId = nodeIdOf(await publicKeyOf(call.request));
@@ -247,17 +303,32 @@ export class ManagerServer implements AsyncDisposable {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const tls = request.socket as TLSSocket;
-    const node = request.url === path.session ? this.#nodeOf(tls) : undefined;
-    if (node === undefined) {
-      // Whoever we certified once and know no more was removed.
-      const status = tls.authorized ? '403 Forbidden' : '401 Unauthorized';
-      socket.on('error', () => {});
+    const refuse = (status: string): void => {
       socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
-      return;
-    }
-    this.#sockets.handleUpgrade(request, socket, head, (webSocket) =>
-      this.#greet(node.id, this.#issuerOf(tls), webSocket),
-    );
+    };
+    socket.on('error', () => {});
+    if (!tls.authorized || request.url !== path.session) refuse('401 Unauthorized');
+    else if (this.#isAway) refuse('503 Service Unavailable');
+    else
+      this.#lookFor(tls).then(
+        (node) => {
+          // Whoever we certified once and know no more was removed.
+          if (node === undefined) refuse('403 Forbidden');
+          else
+            this.#sockets.handleUpgrade(request, socket, head, (webSocket) =>
+              this.#greet(node.id, this.#issuerOf(tls), webSocket),
+            );
+        },
+        () => refuse('503 Service Unavailable'),
+      );
+  }
+
+  /** As `#nodeOf`, of those too that another manager let in a moment ago. Rejects where nobody can know. */
+  async #lookFor(socket: TLSSocket): Promise<NodeRecord | undefined> {
+    const known = this.#nodeOf(socket);
+    if (known !== undefined || !socket.authorized) return known;
+    await this.#deps.roster.fresh();
+    return this.#nodeOf(socket);
   }
 
   /** `issuer`: of the certificate that the node shows. */
@@ -294,7 +365,8 @@ export class ManagerServer implements AsyncDisposable {
       return;
     }
     this.#sessions.get(id)?.socket.close(closeCode.replaced);
-    const session: Session = { socket, epoch: node.epoch, heardAtMs: clock.nowMs() };
+    const { role } = node.spec;
+    const session: Session = { socket, role, epoch: node.epoch, heardAtMs: clock.nowMs() };
     this.#sessions.set(id, session);
     socket.on('pong', () => (session.heardAtMs = clock.nowMs()));
     socket.on('close', (code) => this.#ended(id, session, code));
@@ -306,7 +378,7 @@ export class ManagerServer implements AsyncDisposable {
       type: 'welcome',
       version: protocolVersion,
       epoch: node.epoch,
-      ...{ heartbeatMs, managers, dataPathPort },
+      ...{ heartbeatMs, managers, dataPathPort, role },
     };
     socket.send(JSON.stringify(welcome));
     this.#tellTrust(id, socket);

@@ -14,9 +14,11 @@ import {
   helloTimeoutMs,
   managerName,
   maxPushBytes,
+  type News,
   parseMessage,
   path,
   readTrustPush,
+  readNews,
   readWelcome,
   type TrustPush,
   type Welcome,
@@ -41,15 +43,18 @@ export interface ManagerSessionEvents extends Record<string, unknown> {
   /** After a welcome. */
   readonly trust: { readonly manager: string; readonly push: TrustPush };
   /** A session ended, or could not begin. */
+  /** Who the managers are, and what this node is to be. */
+  readonly news: News;
   readonly lost: { readonly cause: string };
   /** The manager says that the node is not of this swarm any more; nothing comes after it. */
   readonly removed: null;
 }
 
 /** So that tables are not parsed twice. */
-const trustStart = '{"type":"trust"';
-const startsLikeTrust = (data: Parameters<typeof parseMessage>[0]): boolean =>
-  Buffer.isBuffer(data) && data.subarray(0, trustStart.length).equals(Buffer.from(trustStart));
+function startsLike(type: string, data: Parameters<typeof parseMessage>[0]): boolean {
+  const start = `{"type":"${type}"`;
+  return Buffer.isBuffer(data) && data.subarray(0, start.length).equals(Buffer.from(start));
+}
 
 type Ending = { readonly isRemoved: boolean; readonly cause: string; readonly wasWelcome: boolean };
 
@@ -134,8 +139,10 @@ export class ManagerSession implements Disposable {
         if (isBinary) return;
         if (wasWelcome) {
           // The rest of what comes now is the link's.
-          const push = startsLikeTrust(data) ? readTrustPush(parseMessage(data)) : undefined;
+          const push = startsLike('trust', data) ? readTrustPush(parseMessage(data)) : undefined;
           if (push !== undefined) this.events.emit('trust', { manager, push });
+          const news = startsLike('news', data) ? readNews(parseMessage(data)) : undefined;
+          if (news !== undefined) this.events.emit('news', news);
           return;
         }
         const welcome = readWelcome(parseMessage(data));

@@ -10,3 +10,5 @@ export { newKey, sealSwarm } from '../identity/vault.ts';
 export { certifySelf, openManager } from '../managing.ts';
 export { askToJoin, confirm, renew } from './managerClient.ts';
 export { ManagerSession } from './managerSession.ts';
+export { askRole, becomeManager } from '../managers/becomeManager.ts';
+export { beginAlone, moveRecords } from '../managers/migration.ts';

@@ -5,6 +5,9 @@
  *   POST /v1/join      JoinCall → JoinAnswer. Open to who has the secret.
  *   POST /v1/renew     RenewCall → RenewAnswer. With a node's certificate.
  *   POST /v1/confirm   ConfirmCall → {}. With the certificate that it is about.
+ *   POST /v1/role      {} → {role}: what the swarm says that the node is. With a node's certificate.
+ *   POST /v1/admit     AdmitCall → AdmitAnswer: of a node that is to be a manager.
+ *   POST /v1/promote   {}: its member of the store runs. Answered when it counts.
  *   GET  /v1/session   a WebSocket of JSON messages. With a node's certificate, and only for nodes of the roster.
  *
  * A session begins with `hello` and `welcome`; then managers ping (RFC 6455) at each heartbeat, and say what to trust
@@ -12,7 +15,9 @@
  * not know are left alone, so that versions mix; `hello` tells which versions of the messages a node speaks.
  */
 import { parseIp } from '../../net/ip.ts';
+import type { AdmitAnswer, AdmitCall } from '../managers/admission.ts';
 import type { Availability, NodeDescription, NodeRole } from '../swarm.ts';
+import { splitHostPort } from './addresses.ts';
 
 export const protocolVersion = 1;
 /** A manager's name in its certificate: what its clients ask for. */
@@ -22,6 +27,9 @@ export const path = {
   join: '/v1/join',
   renew: '/v1/renew',
   confirm: '/v1/confirm',
+  role: '/v1/role',
+  admit: '/v1/admit',
+  promote: '/v1/promote',
   session: '/v1/session',
 } as const;
 
@@ -112,6 +120,15 @@ export interface Welcome {
   readonly managers: readonly string[];
   /** UDP, of VXLAN; absent: 4789. */
   readonly dataPathPort?: number;
+  /** What the node is to be; absent: a worker. */
+  readonly role?: NodeRole;
+}
+
+/** Later in a session, where it has changed. */
+export interface News {
+  readonly type: 'news';
+  readonly managers: readonly string[];
+  readonly role: NodeRole;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -126,6 +143,8 @@ function isWords(value: unknown): value is Readonly<Record<string, string>> {
 
 const isText = (value: unknown): value is string => typeof value === 'string';
 const isAddress = (value: unknown): boolean => isText(value) && parseIp(value) !== undefined;
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
+const isRole = (value: unknown): boolean => value === 'worker' || value === 'manager';
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
 function isDescription(value: unknown): value is NodeDescription {
@@ -184,13 +203,35 @@ export function readWelcome(value: unknown): Welcome | undefined {
   return isGood ? (value as unknown as Welcome) : undefined;
 }
 
+export function readNews(value: unknown): News | undefined {
+  if (!isFields(value) || value['type'] !== 'news') return undefined;
+  const { managers, role } = value;
+  const isGood = isTexts(managers) && isRole(role);
+  return isGood ? (value as unknown as News) : undefined;
+}
+
+export function readAdmitCall(value: unknown): AdmitCall | undefined {
+  if (!isFields(value)) return undefined;
+  const { request, peer } = value;
+  return isText(request) && isText(peer) && isAddress(splitHostPort(peer)?.host)
+    ? { request, peer }
+    : undefined;
+}
+
+export function readAdmitAnswer(value: unknown): AdmitAnswer | undefined {
+  if (!isFields(value)) return undefined;
+  const { certificate, rootPem, initial, sealKey, isElsewhere } = value;
+  if (!isText(sealKey)) return undefined;
+  if (isElsewhere === true) return { isElsewhere, sealKey };
+  const isGood = isText(certificate) && isText(rootPem) && isWords(initial);
+  return isGood ? (value as unknown as AdmitAnswer) : undefined;
+}
+
 export function readJoinAnswer(value: unknown): JoinAnswer | undefined {
   if (!isFields(value)) return undefined;
   const { nodeId, swarmId, role, certificate, managers, roots = [] } = value;
   const isGood =
-    [nodeId, swarmId, certificate].every(isText) &&
-    (role === 'worker' || role === 'manager') &&
-    [managers, roots].every((list) => Array.isArray(list) && list.every(isText));
+    [nodeId, swarmId, certificate].every(isText) && isRole(role) && [managers, roots].every(isTexts);
   return isGood ? (value as unknown as JoinAnswer) : undefined;
 }
 

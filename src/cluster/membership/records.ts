@@ -20,6 +20,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { KeyPair } from '../identity/authority.ts';
+import type { MemberRecord } from '../managers/storeMember.ts';
 import type { ClusterSpec, NodeDescription, NodeRole, NodeSpec, NodeState } from '../swarm.ts';
 
 /** This node in the swarm that it belongs to. */
@@ -39,8 +40,10 @@ export interface SelfRecord {
   readonly isManager: boolean;
   /** Of a manager: opens what is secret in the swarm's record (identity/vault.ts). 32 bytes, in base64. */
   readonly sealKey?: string;
-  /** Of a manager: the swarm's records are not in the node's own store. */
+  /** Of a manager: the swarm's records are not in the node's own store, but in one that the user runs. */
   readonly isElsewhere?: boolean;
+  /** They are in the store that managers share, or will be: this node's member of it. */
+  readonly member?: MemberRecord;
   /** Addresses of managers, as far as is known. */
   readonly managers: readonly string[];
 }
@@ -72,6 +75,8 @@ export interface SwarmRecord {
   readonly rotation?: RootRotation;
   /** How many roots the swarm has had; absent: 1. */
   readonly rootCount?: number;
+  /** Of the store that managers share, if they do. */
+  readonly storeRoot?: KeyPair;
   readonly secrets: Readonly<Record<NodeRole, string>>;
   /** Under which managers keep what is secret (identity/autolock.ts); absent: they are not locked. */
   readonly unlockKey?: string;
@@ -114,6 +119,7 @@ export const elsewhereKey = (swarmId: string): string => `${elsewherePrefix}${sw
 export const clusterPrefix = 'cluster/';
 export const swarmKey = 'cluster/swarm';
 export const nodesPrefix = 'cluster/nodes/';
+export const livePrefix = 'cluster/live/';
 export const liveNodesPrefix = 'cluster/live/nodes/';
 export const liveNodeKey = (id: string): string => `${liveNodesPrefix}${id}`;
 export const liveManagersPrefix = 'cluster/live/managers/';

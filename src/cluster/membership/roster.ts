@@ -80,6 +80,11 @@ export class Roster implements Disposable {
     this.#listener[Symbol.dispose]();
   }
 
+  /** Resolves when all is known that was written before the call. */
+  fresh(): Promise<void> {
+    return this.#deps.mirror.fresh();
+  }
+
   /** In order of creation. */
   get nodes(): readonly NodeRecord[] {
     return [...this.#nodes.values()].sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
@@ -145,7 +150,7 @@ export class Roster implements Disposable {
   /** A session begins: its number, and what the node says of itself now. Undefined if there is no such node. */
   async begin(
     id: string,
-    heard: Pick<NodeRecord, 'description' | 'address' | 'dataPath' | 'tls'>,
+    heard: Pick<NodeRecord, 'description' | 'address' | 'dataPath' | 'managerAddress' | 'tls'>,
   ): Promise<NodeRecord | undefined> {
     if (!this.#nodes.has(id)) return undefined;
     return await this.#change(id, (node) => ({ ...node, ...heard, epoch: node.epoch + 1 }));

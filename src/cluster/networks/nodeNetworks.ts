@@ -52,6 +52,10 @@ export interface NodeMembership {
   readonly book?: NetworkBook;
   /** Of a manager that is not open, and has no book: why. */
   readonly trouble?: string;
+  /** Of a manager: the swarm's records are not on this machine alone, and may be out of reach. */
+  readonly isShared?: boolean;
+  /** Its records are on the move. */
+  readonly isPaused?: boolean;
 }
 
 /** How long nobody is kept waiting for a manager. */
@@ -97,18 +101,31 @@ export class NodeNetworks implements SwarmNetworks {
     this.#tellNews();
   }
 
-  /** This node is a member. Resolves when it knows what an earlier daemon knew. */
+  /**
+   * This node is a member, or has become another kind of one. Resolves when it knows what an earlier daemon knew.
+   */
   async enter(membership: NodeMembership): Promise<void> {
     const { store, logger } = this.#deps;
+    const isNew = this.#membership === undefined;
     this.#membership = membership;
+    const { book, trouble, isShared = false } = membership;
+    const before = new Set(this.#replica.networks.keys());
     // A manager has it all in its store.
-    const isManager = (membership.book ?? membership.trouble) !== undefined;
-    this.#cache = isManager ? undefined : new ReplicaCache(store, logger);
-    await this.#cache?.load(this.#replica);
-    const { networks: known = [] } = membership.book ?? {};
-    this.#replica.applyNetworks({ isAll: false, networks: known, gone: [] });
-    const networks = [...this.#replica.networks.values()];
-    if (networks.length > 0) this.events.emit('networks', { added: networks, removed: [] });
+    if ((book ?? trouble) !== undefined && !isShared) this.#cache = undefined;
+    else if (this.#cache === undefined) {
+      this.#cache = new ReplicaCache(store, logger);
+      if (isNew) await this.#cache.load(this.#replica);
+      else this.#cache.keepAll(this.#replica);
+    }
+    this.#replica.applyNetworks({ isAll: false, networks: book?.networks ?? [], gone: [] });
+    const added = [...this.#replica.networks.values()].filter(({ id }) => !before.has(id));
+    if (added.length > 0) this.events.emit('networks', { added, removed: [] });
+    this.#tellNews();
+  }
+
+  /** The records of the swarm are on the move, until `enter`: changes of networks wait. */
+  pause(): void {
+    if (this.#membership !== undefined) this.#membership = { ...this.#membership, isPaused: true };
   }
 
   /** A session with a manager begins. */
@@ -176,13 +193,13 @@ export class NodeNetworks implements SwarmNetworks {
   }
 
   async createNetwork(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork> {
-    const network = await this.#book().create(plan);
+    const network = await this.#change((book) => book.create(plan));
     await this.#wait(patienceMs, () => this.#replica.networks.has(network.id));
     return network;
   }
 
   async removeNetwork(id: string): Promise<void> {
-    await this.#book().remove(id);
+    await this.#change((book) => book.remove(id));
     await this.#wait(patienceMs, () => !this.#replica.networks.has(id));
   }
 
@@ -283,6 +300,19 @@ export class NodeNetworks implements SwarmNetworks {
 
   #isPeer(row: SwarmEndpoint): boolean {
     return row.isUp && row.nodeId !== this.#membership?.nodeId;
+  }
+
+  /** Once more where the records moved meanwhile. */
+  async #change<T>(work: (book: NetworkBook) => Promise<T>): Promise<T> {
+    await this.#wait(patienceMs, () => this.#membership?.isPaused !== true);
+    const book = this.#book();
+    try {
+      return await work(book);
+    } catch (error) {
+      if (!hasCode(error, 'storeUnavailable') || this.#membership?.isPaused !== true) throw error;
+      await this.#wait(claimPatienceMs, () => this.#membership?.isPaused !== true);
+      return await work(this.#book());
+    }
   }
 
   #book(): NetworkBook {

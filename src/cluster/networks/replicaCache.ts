@@ -52,6 +52,16 @@ export class ReplicaCache {
     }
   }
 
+  /** What is known before there was a cache; its tables are asked for again. */
+  keepAll(replica: Replica): void {
+    this.keepNetworks([...replica.networks.values()], []);
+    this.keepNodes([...replica.nodes.keys()], replica.nodes);
+    for (const [id, { rows }] of replica.tables) {
+      const put = [...rows.values()].map((row) => ({ row, before: undefined }));
+      this.keepTable(id, { ...unfinished, rows, isCurrent: false }, { isSnapshot: true, put, del: [] });
+    }
+  }
+
   keepNetworks(added: readonly SwarmNetwork[], removed: readonly SwarmNetwork[]): void {
     this.#write([
       ...added.map((network): Write => ({ key: `${networksPrefix}${network.id}`, put: network })),

@@ -164,14 +164,7 @@ export class EtcdProcess implements Disposable {
   async #run(isForcedNew: boolean): Promise<void> {
     const start = this.#start;
     if (start === undefined) throw new TypeError('etcd was never to run');
-    const program = await findProgram('etcd');
-    if (program === undefined)
-      throw new LinkspanError(
-        'etcdMissing',
-        `etcd not found in ${systemPath()}: install the package etcd-server, needed from the second manager on ` +
-          '(apt install etcd-server)',
-      );
-    await this.#process.start(program, this.#arguments(start, isForcedNew));
+    await this.#process.start(await findEtcd(), this.#arguments(start, isForcedNew));
   }
 
   #arguments({ initialCluster, state }: EtcdStart, isForcedNew: boolean): readonly string[] {
@@ -262,6 +255,17 @@ export class EtcdProcess implements Disposable {
     await writeFile(`${path}.new`, text, { mode: 0o600 });
     await rename(`${path}.new`, path);
   }
+}
+
+/** Its path. Code etcdMissing where there is no such program. */
+export async function findEtcd(): Promise<string> {
+  const program = await findProgram('etcd');
+  if (program !== undefined) return program;
+  throw new LinkspanError(
+    'etcdMissing',
+    `etcd not found in ${systemPath()}: install the package etcd-server, needed from the second manager on ` +
+      '(apt install etcd-server)',
+  );
 }
 
 async function isFree(port: number): Promise<boolean> {
