@@ -223,7 +223,7 @@ async function measureJoin(): Promise<object> {
 const folder = makeFolder();
 const topology = planTopology(hosts);
 await upLab({
-  ...{ folder: labFolder, topology, withSwarm: true, withImage: true },
+  ...{ folder: labFolder, topology, managers: 1, withImage: true },
   cgroupParent: process.env['LINKSPAN_LANE_CGROUP'] ?? '',
 });
 try {

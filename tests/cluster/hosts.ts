@@ -114,7 +114,7 @@ export interface Cluster extends AsyncDisposable {
 export async function openCluster(program: string, withImage = false): Promise<Cluster> {
   if (process.env['LINKSPAN_LANE'] !== '1') throw new Error('run this inside scripts/lane');
   const cgroupParent = process.env['LINKSPAN_LANE_CGROUP'] ?? '';
-  await upLab({ folder, topology, cgroupParent, withSwarm: false, withImage });
+  await upLab({ folder, topology, cgroupParent, managers: 0, withImage });
   const transcript: Transcript = [];
   const host = (name: HostName): Host => new Host(name, program, transcript);
   return {

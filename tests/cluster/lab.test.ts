@@ -80,7 +80,7 @@ describe('a lab that is not there, or cannot be', () => {
     [['up', '--hosts', '0'], 125, /invalid argument "0" for "--hosts" flag: a lab has 1 to 16 hosts/],
     [['up', '--hosts', '17'], 125, /a lab has 1 to 16 hosts/],
     [['up', '--hosts', 'many'], 125, /invalid argument "many" for "--hosts" flag/],
-    [['up', '--managers', '3'], 125, /a second one is not supported yet/],
+    [['up', '--hosts', '2', '--managers', '3'], 125, /3 managers need as many hosts: there are 2/],
     [['up', '--managers', '0'], 125, /a swarm has at least one manager/],
     [['up', '--folder', '/run/nowhere/lab'], 1, /^lab: there is no folder \/run\/nowhere$/],
     [['up', '--folder', `/run/${'x'.repeat(70)}`], 1, /is too long: sockets are made below it/],

@@ -43,11 +43,13 @@ const operations: readonly Operation[] = [
     name: 'connect to a second network',
     setUp: [createNetwork, createSecond, createContainer, start],
     run: connect,
+    stride: 3,
   },
   {
     name: 'disconnect from a second network',
     setUp: [createNetwork, createSecond, createContainer, start, connect],
     run: disconnect,
+    stride: 3,
   },
 ];
 

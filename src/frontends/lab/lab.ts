@@ -22,7 +22,8 @@ export interface LabPlan {
   readonly topology: Topology;
   /** Cgroup that the lab's own is made below; default the root. */
   readonly cgroupParent?: string;
-  readonly withSwarm: boolean;
+  /** How many hosts, from the first on, are managers of a swarm of all; 0 = there is no swarm. */
+  readonly managers: number;
   readonly withImage: boolean;
 }
 
@@ -48,8 +49,8 @@ async function loadImages(plan: LabPlan, image: Promise<string>): Promise<string
   return undefined;
 }
 
-/** The first host is the manager. */
-async function makeSwarm({ folder, topology }: LabPlan): Promise<void> {
+/** The first host makes it; other managers join one after the other, then the workers at once. */
+async function makeSwarm({ folder, topology, managers }: LabPlan): Promise<void> {
   const [first, ...others] = topology.hosts;
   if (first === undefined) return;
   const manager = new ApiClient(socketUrl(folder, first.name));
@@ -58,17 +59,18 @@ async function makeSwarm({ folder, topology }: LabPlan): Promise<void> {
     ListenAddr: '0.0.0.0:2377',
   });
   await manager.text('POST', '/swarm/init', { json: { ...addresses(addressOf(first)), Spec: {} } });
-  const { JoinTokens } = await manager.json<{ JoinTokens: { Worker: string } }>('GET', '/swarm');
-  await Promise.all(
-    others.map(async (host) => {
-      const json = {
-        ...addresses(addressOf(host)),
-        RemoteAddrs: [`${addressOf(first)}:2377`],
-        JoinToken: JoinTokens.Worker,
-      };
-      await new ApiClient(socketUrl(folder, host.name)).text('POST', '/swarm/join', { json });
-    }),
-  );
+  type Tokens = Readonly<Record<'Manager' | 'Worker', string>>;
+  const { JoinTokens } = await manager.json<{ JoinTokens: Tokens }>('GET', '/swarm');
+  const join = async (host: (typeof others)[number], role: keyof Tokens): Promise<void> => {
+    const json = {
+      ...addresses(addressOf(host)),
+      RemoteAddrs: [`${addressOf(first)}:2377`],
+      JoinToken: JoinTokens[role],
+    };
+    await new ApiClient(socketUrl(folder, host.name)).text('POST', '/swarm/join', { json });
+  };
+  for (const host of others.slice(0, managers - 1)) await join(host, 'Manager');
+  await Promise.all(others.slice(managers - 1).map((host) => join(host, 'Worker')));
 }
 
 /** By a process of the lab, so that it ends with it. */
@@ -90,7 +92,7 @@ async function build(plan: LabPlan, cgroup: string): Promise<string | undefined>
   await Promise.all(names.map((name) => startDaemon(folder, name, cgroup)));
   const [notice] = await Promise.all([
     image === undefined ? undefined : loadImages(plan, image),
-    plan.withSwarm ? makeSwarm(plan) : undefined,
+    plan.managers > 0 ? makeSwarm(plan) : undefined,
   ]);
   return notice;
 }

@@ -18,7 +18,6 @@ function parseHostCount(text: string): number {
 function parseManagerCount(text: string): number {
   const count = Number(text);
   if (count < 1) throw new CliError('a swarm has at least one manager');
-  if (count > 1) throw new CliError('a swarm has one manager so far: a second one is not supported yet');
   return count;
 }
 
@@ -53,18 +52,22 @@ export const labUpCommand: Command = {
   ],
   examples: [
     ['Three hosts; then a command at one of them', 'lab up --hosts 3'],
+    ['Five hosts, of which three are managers', 'lab up --hosts 5 --managers 3'],
     ['Two that know nothing of each other', 'lab up --hosts 2 --no-swarm'],
   ],
   run: async ({ flags, io }) => {
     const folder = folderOf(flags);
     const topology = planTopology(hostNames(flags.number('hosts')));
+    const managers = flags.number('managers');
+    if (managers > topology.hosts.length)
+      throw new CliError(`${managers} managers need as many hosts: there are ${topology.hosts.length}`, 125);
     using interruption = abortOnSignals();
     const notice = await upLab(
       {
         folder,
         topology,
         cgroupParent: flags.text('cgroup-parent'),
-        withSwarm: !flags.bool('no-swarm'),
+        managers: flags.bool('no-swarm') ? 0 : managers,
         withImage: true,
       },
       interruption.signal,
