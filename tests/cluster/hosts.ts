@@ -1,20 +1,22 @@
 /*
- * Machines for the cluster checks: a lab (src/frontends/lab) of three hosts inside a lane (scripts/lane), each with a
+ * Machines for the cluster checks: a lab (src/frontends/lab) of three hosts, or four, inside a lane (scripts/lane), each with a
  * daemon of its own.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { downLab, upLab } from '../../src/frontends/lab/lab.ts';
-import { killDaemon, logTail, startDaemon } from '../../src/frontends/lab/labDaemon.ts';
+import { isDaemonAlive, killDaemon, logTail, startDaemon } from '../../src/frontends/lab/labDaemon.ts';
 import { hostPaths, readLab } from '../../src/frontends/lab/labFolder.ts';
 import { inHost, inUnderlay } from '../../src/frontends/lab/namespaces.ts';
 import { addressOf as labAddress, getHost, planTopology } from '../../src/frontends/lab/topology.ts';
 import { heal, partition } from '../../src/frontends/lab/underlay.ts';
-import { createRunner, type Runner, type Transcript } from '../compat/command.ts';
+import { createRunner, eventually, type Runner, type Transcript } from '../compat/command.ts';
 
 const root = join(import.meta.dirname, '../..');
 const folder = '/run/cluster';
+/** Orders for the fault seam of one daemon at a time (src/daemon/faults.ts). */
+const faultFile = join(folder, 'faults');
 
 /** The command lines that the checks are made with. */
 export const commandLines: readonly (readonly [name: string, program: string])[] = [
@@ -22,7 +24,7 @@ export const commandLines: readonly (readonly [name: string, program: string])[]
   ['linkspan CLI', join(root, 'bin/linkspan')],
 ];
 
-const hostNames = ['A', 'B', 'C'] as const;
+const hostNames = ['A', 'B', 'C', 'D'] as const;
 export type HostName = (typeof hostNames)[number];
 
 const labName = (host: HostName): string => `host-${host}`;
@@ -62,8 +64,46 @@ export class Host {
   /** The daemon, and the store that it runs for its swarm; containers go on. */
   async killAll(): Promise<void> {
     await this.kill('SIGKILL');
-    const pidFile = join(hostPaths(folder, this.#labName).folder, 'exec/etcd/etcd.pid');
-    this.run('busybox', 'kill', '-9', readFileSync(pidFile, 'utf8').trim());
+    this.killStore();
+  }
+
+  /** The store alone, which must run. */
+  killStore(): void {
+    this.run('busybox', 'kill', '-9', this.#read('exec/etcd/etcd.pid'));
+  }
+
+  /** A daemon that never was in a swarm, with no container, instead of whatever there is. */
+  async renew(): Promise<void> {
+    if (this.isAlive) await this.kill('SIGKILL');
+    if (this.hasStore) this.killStore();
+    for (const path of ['data/etcd', 'exec/etcd', 'data/state.db', 'data/state.db-wal', 'data/state.db-shm'])
+      rmSync(join(hostPaths(folder, this.#labName).folder, path), { recursive: true, force: true });
+    await this.start();
+  }
+
+  /** Whether a store for the swarm runs on it. */
+  get hasStore(): boolean {
+    return this.run('busybox', 'sh', '-c', 'pidof etcd || true').trim() !== '';
+  }
+
+  /** Whether the daemon runs. */
+  get isAlive(): boolean {
+    return isDaemonAlive(folder, this.#labName);
+  }
+
+  /** Gives the daemon's fault seam an order; resolves with its answer. */
+  async order(text: string): Promise<string> {
+    writeFileSync(faultFile, text);
+    this.run('busybox', 'kill', '-USR2', this.#read('pid'));
+    const read = (): string => readFileSync(faultFile, 'utf8');
+    if (!(await eventually(() => /^(armed|count \d+)$/.test(read()))))
+      throw new Error('no answer to an order');
+    return read();
+  }
+
+  /** A file of the machine, trimmed. */
+  #read(path: string): string {
+    return readFileSync(join(hostPaths(folder, this.#labName).folder, path), 'utf8').trim();
   }
 
   /** The end of the daemon's log. */
@@ -101,24 +141,27 @@ export function onUnderlay(...words: readonly string[]): string {
 
 /** Cuts each line between one machine and the others, or mends it. */
 export async function cutOff(host: HostName, isCut: boolean): Promise<void> {
-  const at = (name: HostName) => getHost(topology, labName(name));
-  for (const other of hostNames)
-    if (other !== host) await (isCut ? partition : heal)(folder, at(host), at(other));
+  const own = getHost(topology, labName(host));
+  for (const other of readLab(folder).topology.hosts)
+    if (other.name !== own.name) await (isCut ? partition : heal)(folder, own, other);
 }
 
 export interface Cluster extends AsyncDisposable {
+  /** D is there only if it was asked for. */
   readonly hosts: Readonly<Record<HostName, Host>>;
 }
 
-/** Three hosts whose daemons run, in no swarm yet. `program`: the command line; `withImage`: busybox is loaded. */
-export async function openCluster(program: string, withImage = false): Promise<Cluster> {
+/** Hosts whose daemons run, in no swarm yet. `program`: the command line; `withImage`: busybox is loaded. */
+export async function openCluster(program: string, withImage = false, count: 3 | 4 = 3): Promise<Cluster> {
   if (process.env['LINKSPAN_LANE'] !== '1') throw new Error('run this inside scripts/lane');
   const cgroupParent = process.env['LINKSPAN_LANE_CGROUP'] ?? '';
-  await upLab({ folder, topology, cgroupParent, managers: 0, withImage });
+  process.env['LINKSPAN_FAULT_FILE'] = faultFile;
+  const present = planTopology(hostNames.slice(0, count).map(labName));
+  await upLab({ folder, topology: present, cgroupParent, managers: 0, withImage });
   const transcript: Transcript = [];
   const host = (name: HostName): Host => new Host(name, program, transcript);
   return {
-    hosts: { A: host('A'), B: host('B'), C: host('C') },
+    hosts: { A: host('A'), B: host('B'), C: host('C'), D: host('D') },
     [Symbol.asyncDispose]: () => downLab(folder),
   };
 }
