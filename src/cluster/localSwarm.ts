@@ -38,7 +38,7 @@ import { RoleKeeper } from './roleKeeper.ts';
 import { openStanding, type Standing } from './standing.ts';
 import type { OwnEndpoints, SwarmNetworks } from './swarmNetworks.ts';
 import { SwarmRecords, type SwarmStores } from './swarmRecords.ts';
-import { findNode, toCluster, toClusterNode } from './views.ts';
+import { findNode, toCluster, toClusterNode, toStatus } from './views.ts';
 
 export interface LocalSwarmDependencies {
   readonly store: Store;
@@ -101,8 +101,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       ...{ clock, logger, records: this.#records, ending: this.#closing.signal },
       ...(members === undefined ? {} : { members }),
       place: () => this.#membership,
-      save: (self) => this.#saveSelf(self),
-      replace: (self) => this.#replace(self),
+      save: (part, unlockKey) => this.#changeSelf(part, unlockKey),
+      reopen: () => this.#reopen(),
       goOn: (failure, work, waitMs = 0) =>
         this.#goOn(async () => {
           // Aborted: nothing is tried any more.
@@ -156,36 +156,13 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   status(): SwarmStatus {
     const membership = this.#membership;
-    const nothing = {
-      nodeId: '',
-      address: '',
-      isManager: false,
-      managers: [],
-      nodeCount: 0,
-      managerCount: 0,
-    };
     if (membership === undefined) {
       const state = this.#isLocked ? 'locked' : this.#trouble === '' ? 'inactive' : 'error';
-      return { ...nothing, state, error: this.#trouble };
+      return toStatus({ state, error: this.#trouble });
     }
     const { self, manager } = membership;
-    const nodes = manager?.roster.nodes ?? [];
-    return {
-      state: this.#isRemoved ? 'error' : 'active',
-      error: this.#trouble,
-      nodeId: self.nodeId,
-      address: hostOf(self.advertise),
-      isManager: self.isManager,
-      managers:
-        manager === undefined
-          ? self.managers.map((address) => ({ nodeId: '', address }))
-          : nodes.flatMap(({ id, managerAddress }) =>
-              managerAddress === undefined ? [] : { nodeId: id, address: managerAddress },
-            ),
-      ...(manager === undefined ? {} : { cluster: this.cluster() }),
-      nodeCount: nodes.length,
-      managerCount: nodes.filter(({ spec }) => spec.role === 'manager').length,
-    };
+    const state = this.#isRemoved ? 'error' : 'active';
+    return toStatus({ state, error: this.#trouble, self }, manager?.roster, manager?.record.swarm);
   }
 
   init(request: InitRequest): Promise<string> {
@@ -317,12 +294,17 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   async updateNode(ref: string, version: number, spec: NodeSpec): Promise<void> {
     const { roster, admission, managerIds } = this.#manager();
     const { id, spec: before } = this.#find(ref, roster);
-    const isDemotion = before.role === 'manager' && spec.role === 'worker';
-    if (isDemotion && managerIds().length === 1)
-      throw new LinkspanError('demotionRefused', 'attempting to demote the last manager of the swarm');
-    if (isDemotion) await admission.checkDismissal(id);
-    await roster.changeSpec(id, version, spec);
-    if (isDemotion && id !== this.#membership?.self.nodeId) this.#role.dismissLater(id);
+    if (before.role === spec.role) {
+      await roster.changeSpec(id, version, spec);
+      return;
+    }
+    await roster.changeRole(id, version, spec, async () => {
+      if (spec.role === 'manager') return;
+      if (managerIds().length === 1)
+        throw new LinkspanError('demotionRefused', 'attempting to demote the last manager of the swarm');
+      await admission.checkDismissal(id);
+    });
+    if (spec.role === 'worker' && id !== this.#membership?.self.nodeId) this.#role.dismissLater(id);
   }
 
   async removeNode(ref: string, isForced: boolean): Promise<void> {
@@ -405,10 +387,11 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       },
       self,
     );
-    const sealKey = standing.manager?.sealKey;
+    // What was opened may have changed it: a key, a certificate.
+    const stored = await this.#own.find();
     return {
       ...standing,
-      self: { ...self, ...(sealKey === undefined ? {} : { sealKey }) },
+      self: stored === undefined ? self : this.#own.open(stored),
       [Symbol.asyncDispose]: () => standing[Symbol.asyncDispose](),
     };
   }
@@ -429,11 +412,11 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     }
   }
 
-  /** Another kind of standing, with what was open before open until then. */
-  async #replace(self: SelfRecord): Promise<void> {
-    const before = this.#membership;
-    await this.#enter(self);
-    await before?.[Symbol.asyncDispose]();
+  /** What is stored says what this node is: another kind of standing. What it was can be looked at until then. */
+  async #reopen(): Promise<void> {
+    await this.#membership?.[Symbol.asyncDispose]();
+    const stored = await this.#own.find();
+    if (stored !== undefined) await this.#enterOrKeep(stored);
   }
 
   // Where the swarm's records are
@@ -452,7 +435,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     try {
       const member = await moveRecords({ clock, members, store }, self);
       self = { ...self, member };
-      await this.#saveSelf(self);
+      await this.#changeSelf({ member });
       logger.info({ peer: member.peer }, "the swarm's records are in a store that managers share");
       await this.#records.forgetOwn();
     } catch (error) {
@@ -472,9 +455,13 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     if (member === undefined || members === undefined) return self.nodeId;
     const { beginAlone } = await loadParts();
     await this.#close();
-    await beginAlone(members, self, member);
-    logger.warn({ node: self.nodeId }, 'this node is the only manager now');
-    await this.#enterOrKeep({ ...self, managers: [self.advertise] });
+    try {
+      await beginAlone(members, self, member);
+      await this.#changeSelf({ managers: [self.advertise] });
+      logger.warn({ node: self.nodeId }, 'this node is the only manager now');
+    } finally {
+      await this.#reopen();
+    }
     return self.nodeId;
   }
 
@@ -534,12 +521,11 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     if (!self.isManager || self.member === undefined) return self;
     const { askRole } = await loadParts();
     if ((await askRole(self, AbortSignal.timeout(patienceMs))) !== 'worker') return self;
-    const { member: _, sealKey: _sealKey, ...rest } = self;
     const managers = self.managers.filter((address) => address !== self.advertise);
-    const demoted = { ...rest, isManager: false, managers };
-    await this.#saveSelf(demoted);
+    const gone = { member: undefined, sealKey: undefined, isElsewhere: undefined };
+    await this.#changeSelf({ ...gone, isManager: false, managers });
     await this.#deps.members?.wipe();
-    return demoted;
+    return this.#own.open((await this.#own.find()) ?? self);
   }
 
   /** Tries until it works or the daemon ends, alone each time. */
@@ -563,12 +549,20 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     this.#pending.add(pending);
   }
 
-  /** Part of what this node knows of its swarm. One that has left meanwhile knows nothing. */
-  #changeSelf(part: Partial<SelfRecord>): Promise<void> {
+  /**
+   * Part of what this node knows of its swarm; what is undefined goes. One that has left meanwhile knows nothing. Managers
+   * keep it locked with the swarm's key of today, or with `unlockKey` if they are about to become one.
+   */
+  #changeSelf(
+    part: { readonly [K in keyof SelfRecord]?: SelfRecord[K] | undefined },
+    unlockKey?: string,
+  ): Promise<void> {
     return this.#mutex.run(selfKey, async () => {
       const before = this.#membership;
-      const unlockKey = before === undefined ? this.#own.unlockKey : before.manager?.record.swarm.unlockKey;
-      const self = await this.#own.change(part, { unlockKey });
+      const today =
+        before?.manager === undefined ? this.#own.unlockKey : before.manager.record.swarm.unlockKey;
+      const key = part.isManager === false ? undefined : (unlockKey ?? today);
+      const self = await this.#own.change(part, { unlockKey: key });
       if (self !== undefined && before !== undefined && this.#membership === before)
         this.#membership = { ...before, self };
     });
@@ -577,15 +571,6 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   /** What this manager keeps is locked with the swarm's key of today, or is not. */
   async #relock(): Promise<void> {
     if (this.#own.unlockKey !== this.#membership?.manager?.record.swarm.unlockKey) await this.#changeSelf({});
-  }
-
-  /** All that this node knows of its swarm, instead of what it knew. A worker's is not locked. */
-  #saveSelf(self: SelfRecord): Promise<void> {
-    return this.#mutex.run(selfKey, async () => {
-      const unlockKey = self.isManager ? this.#own.unlockKey : undefined;
-      await this.#own.replace(self, { unlockKey });
-      if (this.#membership !== undefined) this.#membership = { ...this.#membership, self };
-    });
   }
 
   async #close(): Promise<void> {

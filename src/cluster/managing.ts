@@ -70,6 +70,8 @@ export async function certifySelf(
   return { nodeId, keys: { certificatePem, keyPem } };
 }
 
+/** Until others have done it themselves. */
+const tidyMs = 10_000;
 /** What happens until then goes out together. */
 const turn = (work: () => void): void => void setImmediate(work);
 
@@ -137,6 +139,7 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   tables.accept(self.nodeId, roster.find(self.nodeId)?.epoch ?? 0, far);
   networks.connect(near);
   await networks.told();
+  parts.use(keepTidy(deps, { roster, book, admission }));
   const opened = parts.move();
   return {
     ...{ store, record, sealKey, trust, roster, book, admission, managers: managerAddresses },
@@ -146,13 +149,39 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   };
 }
 
+/** What a manager that died was about to do: at the start, and whenever one is gone. */
+function keepTidy(
+  { clock, logger }: ManagerDependencies,
+  parts: Pick<Manager, 'roster' | 'book'> & { readonly admission: Pick<Admission, 'tidy'> },
+): Disposable {
+  const { roster, book, admission } = parts;
+  const stopping = new AbortController();
+  const tidy = async (): Promise<void> => {
+    await clock.sleep(tidyMs, stopping.signal);
+    await admission.tidy();
+    await book.finishRemovals();
+  };
+  const begin = (): void =>
+    void tidy().catch((error: unknown) => {
+      if (!stopping.signal.aborted) logger.warn({ err: error }, 'could not finish what a manager left');
+    });
+  begin();
+  const listener = roster.events.on('managerLost', begin);
+  return {
+    [Symbol.dispose]: () => {
+      stopping.abort();
+      listener[Symbol.dispose]();
+    },
+  };
+}
+
 /** Where managers do not share a store of their own, there are no members to let in. */
 function openAdmission(
   { member, moveRecords, clock, logger }: ManagerDependencies,
   { isElsewhere = false, sealKey }: SelfRecord & { readonly sealKey: string },
   roster: Roster,
   record: SwarmBook,
-): Pick<Admission, 'admit' | 'promote' | 'checkDismissal' | 'dismiss'> {
+): Pick<Admission, 'admit' | 'promote' | 'checkDismissal' | 'dismiss' | 'tidy'> {
   if (member !== undefined)
     return new Admission({ member, roster, swarm: () => record.swarm, sealKey, clock, logger });
   const move = async (): Promise<never> => {
@@ -162,7 +191,13 @@ function openAdmission(
   return {
     admit: () => (isElsewhere ? Promise.resolve({ isElsewhere, sealKey }) : move()),
     promote: () => (isElsewhere ? Promise.resolve() : move()),
-    checkDismissal: () => Promise.resolve(),
+    checkDismissal: (id) => {
+      const others = roster.nodes.filter((node) => node.spec.role === 'manager' && node.id !== id);
+      if (others.some((node) => roster.managerState(node.id).isReachable)) return Promise.resolve();
+      const none = "can't remove member from the raft: this would result in a loss of quorum";
+      return Promise.reject(new LinkspanError('demotionRefused', none));
+    },
     dismiss: () => Promise.resolve(),
+    tidy: () => Promise.resolve(),
   };
 }

@@ -21,6 +21,6 @@ export const refusals = {
       return `${isManager}Removing the last manager erases all current state of the swarm. Use \`--force\` to ignore this message.`;
     const forceNew =
       'The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message.';
-    return `${isManager}Removing this node leaves ${left} managers out of ${left + 1}. ${forceNew}`;
+    return `${isManager}${forceNew}`;
   },
 } as const;

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import { LinkspanError } from '../errors/linkspanError.ts';
 import type { StoreMembers } from './managers/storeMember.ts';
 import type { Manager } from './managing.ts';
 import type { SelfRecord } from './membership/records.ts';
@@ -24,9 +25,13 @@ export interface RoleKeeperDependencies {
   readonly members?: StoreMembers;
   /** Undefined: in no swarm. */
   readonly place: () => Place | undefined;
-  readonly save: (self: SelfRecord) => Promise<void>;
-  /** Opens what `self` says, then closes what was open. */
-  readonly replace: (self: SelfRecord) => Promise<void>;
+  /** Part of what this node knows of its swarm; what is undefined goes. `unlockKey`: it is locked from now on. */
+  readonly save: (
+    part: { readonly [K in keyof SelfRecord]?: SelfRecord[K] | undefined },
+    unlockKey?: string,
+  ) => Promise<void>;
+  /** Closes what is open, and opens what is stored. */
+  readonly reopen: () => Promise<void>;
   /** Goes on with `work` until it works or the daemon ends, while nothing else changes the membership. */
   readonly goOn: (failure: string, work: () => Promise<void>, waitMs?: number) => void;
   /** The daemon ends. */
@@ -63,9 +68,9 @@ export class RoleKeeper {
   /** Nothing if it is one. Rejects with what managers said last if it takes too long; it is tried again. */
   async become({ self: before, manager }: Place, signal: AbortSignal): Promise<void> {
     if (manager !== undefined) return;
-    const { members, clock, logger, records, save, replace, place, ending } = this.#deps;
+    const { members, clock, logger, records, save, reopen, place, ending } = this.#deps;
     const { becomeManager } = await import('./membership/parts.ts');
-    const self = await becomeManager(
+    const gained = await becomeManager(
       {
         ...{ clock, logger, save, hasElsewhere: records.isElsewhere },
         ...(members === undefined ? {} : { members }),
@@ -73,9 +78,9 @@ export class RoleKeeper {
       place()?.self ?? before,
       AbortSignal.any([signal, ending]),
     );
-    await save(self);
-    await replace(self);
-    logger.info({ node: self.nodeId }, 'this node is a manager now');
+    await save(gained);
+    await reopen();
+    logger.info({ node: before.nodeId }, 'this node is a manager now');
   }
 
   /** This manager leaves the swarm, and the others are to go on without it. */
@@ -114,25 +119,47 @@ export class RoleKeeper {
     for (;;) {
       const place = this.#deps.place();
       const isManager = place?.manager !== undefined;
-      if (place === undefined || isManager === (this.#wanted === 'manager')) return;
+      if (place === undefined) return;
+      if (isManager === (this.#wanted === 'manager')) {
+        if (!isManager) await this.#dropUnfinished(place);
+        return;
+      }
       if (isManager) await this.#resign(place);
       else await this.become(place, AbortSignal.timeout(becomeTimeoutMs));
     }
   }
 
-  async #resign({ self: before, manager }: Place): Promise<void> {
-    const { members, clock, logger, records, save, replace } = this.#deps;
-    const managers = manager?.managers() ?? before.managers;
-    const { member: _, isElsewhere: _isElsewhere, sealKey: _sealKey, ...rest } = before;
-    // Where no majority answers, the others have done it.
-    if (manager !== undefined)
-      await within(clock, dismissalMs, manager.admission.dismiss(rest.nodeId)).catch(() => {});
-    const others = managers.filter((address) => address !== rest.advertise);
-    const self: SelfRecord = { ...rest, isManager: false, managers: others };
+  /** A worker that was about to become a manager, and is not to be one now. */
+  async #dropUnfinished({ self }: Place): Promise<void> {
+    if (self.member === undefined) return;
+    await this.#deps.save({ member: undefined, sealKey: undefined });
+    await this.#deps.members?.wipe();
+  }
+
+  async #resign({ self, manager }: Place): Promise<void> {
+    const { members, logger, records, save, reopen } = this.#deps;
+    const managers = (manager?.managers() ?? self.managers).filter((address) => address !== self.advertise);
+    // What still counts must not go: the others could not decide anything any more.
+    if (manager !== undefined && !(await this.#isOut(self, manager, managers)))
+      throw new LinkspanError('storeUnavailable', "the managers' store does not let this one go yet");
     await records.letBe(self.swarmId);
-    await save(self);
-    await replace(self);
+    const gone = { member: undefined, isElsewhere: undefined, sealKey: undefined };
+    await save({ ...gone, isManager: false, managers });
+    await reopen();
     await members?.wipe();
     logger.info({ node: self.nodeId }, 'this node is a manager no more');
+  }
+
+  /** Its member of the store is out; or the others, who can decide without it, say that it is a worker. */
+  async #isOut(self: SelfRecord, manager: Manager, managers: readonly string[]): Promise<boolean> {
+    const { clock } = this.#deps;
+    const isDismissed = within(clock, dismissalMs, manager.admission.dismiss(self.nodeId)).then(
+      () => true,
+      () => false,
+    );
+    if (await isDismissed) return true;
+    const { askRole } = await import('./membership/parts.ts');
+    const told = await askRole({ ...self, managers }, AbortSignal.timeout(dismissalMs));
+    return told === 'worker' || told === 'removed';
   }
 }

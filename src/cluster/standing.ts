@@ -13,7 +13,7 @@ import type { Manager } from './managing.ts';
 import { hostOf } from './membership/addresses.ts';
 import type { ManagerSession } from './membership/managerSession.ts';
 import { protocolVersion } from './membership/protocol.ts';
-import type { SelfRecord } from './membership/records.ts';
+import { type SelfRecord, swarmKey } from './membership/records.ts';
 import { keepFresh } from './membership/renewal.ts';
 import type { NodeNetworks } from './networks/nodeNetworks.ts';
 import type { NodeDescription, NodeRole } from './swarm.ts';
@@ -51,7 +51,7 @@ const loadParts = (): Promise<typeof import('./membership/parts.ts')> => import(
 
 /** Docker waits as long. */
 const callTimeoutMs = 20_000;
-/** How often a manager asks its own member of the store, and when it believes that no majority answers. */
+/** How often a manager asks the store that managers share, and when it believes that no majority answers. */
 const wellMs = 2000;
 const mostSilences = 3;
 
@@ -105,17 +105,17 @@ async function openManaging(deps: StandingDependencies, self: SelfRecord): Promi
       if (id === self.nodeId) deps.removed();
     }),
   );
-  if (member !== undefined) parts.use(watchMember(deps, self, member, manager));
+  if (gate.live !== undefined) parts.use(watchStore(deps, self, gate, manager));
   deps.role(manager.roster.find(self.nodeId)?.spec.role ?? 'manager');
   const opened = parts.move();
   return { manager, gate, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 /** A manager that no majority answers lets its nodes go, as another may have one; and may be a manager no more. */
-function watchMember(
+function watchStore(
   { clock, role, removed, logger }: StandingDependencies,
   self: SelfRecord,
-  member: StoreMember,
+  store: Store,
   manager: Manager,
 ): Disposable {
   const stopping = new AbortController();
@@ -124,7 +124,11 @@ function watchMember(
     const { askRole } = await loadParts();
     for (let silences = 0; ; ) {
       await clock.sleep(wellMs, signal);
-      const isWell = await member.isWell();
+      // Only a majority can answer that.
+      const isWell = await store.get(swarmKey).then(
+        () => true,
+        () => false,
+      );
       if (signal.aborted) return;
       silences = isWell ? 0 : silences + 1;
       manager.letGo(silences >= mostSilences);
@@ -143,7 +147,7 @@ function watchMember(
 
 async function openWorking(deps: StandingDependencies, self: SelfRecord): Promise<Standing> {
   const { networks, clock, logger } = deps;
-  const { ManagerSession, TrustFollower, confirm, renew, trustsOf } = await loadParts();
+  const { ManagerSession, TrustFollower, confirm, renew, subjectOf, trustsOf } = await loadParts();
   const today = (): SelfRecord => deps.self() ?? self;
   const parts = new AsyncDisposableStack();
   deps.trouble('');
@@ -165,8 +169,26 @@ async function openWorking(deps: StandingDependencies, self: SelfRecord): Promis
       ...{ clock, logger },
     }),
   );
+  /** By whichever manager does it. */
+  const renewOwn = async (): Promise<void> => {
+    let failure: unknown = new LinkspanError('managerUnreachable', 'there is no address of a manager');
+    for (const manager of today().managers) {
+      try {
+        await deps.changeSelf({ keys: await renew(manager, today(), inTime()) });
+        return;
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  };
+  const logFailure = (error: unknown): void =>
+    logger.warn({ err: error }, 'could not renew the certificate of this node');
   session.events.on('welcome', ({ managers, dataPathPort = defaultDataPathPort, role = 'worker', link }) => {
     deps.trouble('');
+    // It was a manager: nobody is to take it for one.
+    if (subjectOf(today().keys.certificatePem)?.role === 'manager' && role === 'worker')
+      void renewOwn().catch(logFailure);
     void noteManagers(deps, managers, dataPathPort);
     networks.connect(link);
     deps.role(role);
@@ -186,10 +208,6 @@ async function openWorking(deps: StandingDependencies, self: SelfRecord): Promis
   session.events.on('lost', ({ cause }) => deps.trouble(`no manager answers: ${cause}`));
   session.events.on('removed', () => deps.removed());
   session.start();
-  const renewOwn = async (): Promise<void> => {
-    const { managers } = today();
-    await deps.changeSelf({ keys: await renew(managers[0] ?? '', today(), inTime()) });
-  };
   parts.use(keepCertified(deps, self, renewOwn));
   return { session, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }

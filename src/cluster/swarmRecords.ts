@@ -4,15 +4,18 @@
  * transaction: the node's own says first that there may be records elsewhere, and last that there are none any more.
  */
 import { LinkspanError } from '../errors/linkspanError.ts';
-import type { Store, Write } from '../store/store.ts';
+import type { Store, TxnResult, Write } from '../store/store.ts';
 import type { StoredSelf } from './identity/autolock.ts';
 import {
   clusterPrefix,
   elsewhereKey,
   elsewherePrefix,
+  type NodeRecord,
+  nodesPrefix,
   type SelfRecord,
   selfKey,
 } from './membership/records.ts';
+import { refusals } from './refusals.ts';
 
 export interface SwarmStores {
   /** The store of one swarm's records. */
@@ -60,12 +63,12 @@ export class SwarmRecords {
     const alone = [{ key: selfKey, is: 'absent' }] as const;
     const member = { key: selfKey, put: stored };
     if (store === this.#own) {
-      await store.txn({ compare: alone, write: [...made, member] });
+      checkDone(await store.txn({ compare: alone, write: [...made, member] }));
       return;
     }
-    await this.#own.txn({ write: [{ key: elsewhereKey(self.swarmId), put: {} }] });
+    await this.#own.txn({ write: [{ key: elsewhereKey(self.swarmId), put: { nodeId: self.nodeId } }] });
     await store.txn({ write: made });
-    await this.#own.txn({ compare: alone, write: [member] });
+    checkDone(await this.#own.txn({ compare: alone, write: [member] }));
   }
 
   /** This node is no member. What is elsewhere stays. */
@@ -87,13 +90,21 @@ export class SwarmRecords {
   async forgetElsewhere(): Promise<void> {
     if (this.#elsewhere === undefined) return;
     const self = (await this.#own.get(selfKey))?.value as SelfRecord | undefined;
-    for (const { key } of (await this.#own.list(elsewherePrefix)).entries) {
+    for (const { key, value } of (await this.#own.list(elsewherePrefix)).entries) {
       const swarmId = key.slice(elsewherePrefix.length);
       if (swarmId === self?.swarmId) continue;
-      await removeAll(this.#elsewhere.of(swarmId), '');
+      const there = this.#elsewhere.of(swarmId);
+      const { nodeId } = value as { readonly nodeId?: string };
+      const nodes = (await there.list(nodesPrefix)).entries.map((entry) => entry.value as NodeRecord);
+      // Other managers go on with them.
+      if (!nodes.some(({ id, spec }) => spec.role === 'manager' && id !== nodeId)) await removeAll(there, '');
       await this.#own.txn({ write: [{ key, del: true }] });
     }
   }
+}
+
+function checkDone({ ok }: TxnResult): void {
+  if (!ok) throw new LinkspanError('swarmActive', refusals.member);
 }
 
 async function removeAll(store: Store, prefix: string): Promise<void> {

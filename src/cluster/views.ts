@@ -5,9 +5,10 @@ import { lookUp } from '../base/lookup.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import { digestOf, formatJoinToken } from './identity/joinToken.ts';
 import type { Trust } from './identity/trust.ts';
-import type { NodeRecord, SwarmRecord } from './membership/records.ts';
+import { hostOf } from './membership/addresses.ts';
+import type { NodeRecord, SelfRecord, SwarmRecord } from './membership/records.ts';
 import type { Roster } from './membership/roster.ts';
-import type { Cluster, ClusterNode } from './swarm.ts';
+import type { Cluster, ClusterNode, SwarmStatus } from './swarm.ts';
 
 /** A full id, then a name, then what an id begins with. Codes nodeNotFound, nodeAmbiguous. */
 export function findNode(ref: string, nodes: ReadonlyMap<string, NodeRecord>): NodeRecord {
@@ -51,5 +52,32 @@ export function toCluster(swarm: SwarmRecord): Cluster {
     issuerCertificatePem: (rotation?.root ?? root).certificatePem,
     isRootRotating: rotation !== undefined,
     tokens: { worker: tokenOf(secrets.worker), manager: tokenOf(secrets.manager) },
+  };
+}
+
+/** `self`: of a member; `roster` and `swarm`: as a manager knows them. */
+export function toStatus(
+  { self, ...how }: Pick<SwarmStatus, 'state' | 'error'> & { readonly self?: SelfRecord },
+  roster?: Pick<Roster, 'nodes'>,
+  swarm?: SwarmRecord,
+): SwarmStatus {
+  const nodes = roster?.nodes ?? [];
+  const known =
+    roster === undefined
+      ? (self?.managers ?? []).map((address) => ({ nodeId: '', address }))
+      : nodes.flatMap(({ id, managerAddress, spec }) =>
+          managerAddress === undefined || spec.role === 'worker'
+            ? []
+            : { nodeId: id, address: managerAddress },
+        );
+  return {
+    ...how,
+    nodeId: self?.nodeId ?? '',
+    address: self === undefined ? '' : hostOf(self.advertise),
+    isManager: self?.isManager ?? false,
+    managers: known,
+    ...(swarm === undefined ? {} : { cluster: toCluster(swarm) }),
+    nodeCount: nodes.length,
+    managerCount: nodes.filter(({ spec }) => spec.role === 'manager').length,
   };
 }

@@ -42,8 +42,17 @@ function peersOf(members: EtcdMembers): StorePeers {
 export function openStoreMembers({ dataRoot, execRoot, logger, seam }: StoreMembersOptions): StoreMembers {
   const dataFolder = join(dataRoot, 'etcd');
   const folder = join(execRoot, 'etcd');
-  const processOf = (name: string, peer: string): EtcdProcess =>
-    new EtcdProcess({ ...{ name, dataFolder, folder, peerListen: peer, clock: systemClock, logger, seam } });
+  /** One at a time, since each keeps its etcd running. */
+  let latest: { readonly name: string; readonly peer: string; readonly process: EtcdProcess } | undefined;
+  const processOf = (name: string, peer: string): EtcdProcess => {
+    if (latest?.name === name && latest.peer === peer) return latest.process;
+    const made = new EtcdProcess({
+      ...{ name, dataFolder, folder, peerListen: peer, clock: systemClock, logger, seam },
+    });
+    latest = { name, peer, process: made };
+    return made;
+  };
+  const anyProcess = (): EtcdProcess => latest?.process ?? processOf('', '');
 
   async function open(
     swarmId: string,
@@ -77,14 +86,6 @@ export function openStoreMembers({ dataRoot, execRoot, logger, seam }: StoreMemb
     const opened = parts.move();
     return {
       ...{ store, peers: peersOf(members) },
-      isWell: async () => {
-        try {
-          await members.list();
-          return true;
-        } catch {
-          return false;
-        }
-      },
       [Symbol.asyncDispose]: () => opened.disposeAsync(),
     };
   }
@@ -99,9 +100,9 @@ export function openStoreMembers({ dataRoot, execRoot, logger, seam }: StoreMemb
     open,
     check: async () => void (await findEtcd()),
     hasData: () => exists(join(dataFolder, 'member')),
-    stop: () => processOf('', '').stop(),
+    stop: () => anyProcess().stop(),
     wipe: async () => {
-      if ((await exists(dataFolder)) || (await exists(folder))) await processOf('', '').wipe();
+      if ((await exists(dataFolder)) || (await exists(folder))) await anyProcess().wipe();
     },
   };
 }

@@ -110,13 +110,15 @@ export class Mirror implements Disposable {
   }
 
   #hear({ isAll, revision, put, del }: StoreChange): void {
-    const news = isAll ? put.filter((one) => this.#entries.get(one.key)?.revision !== one.revision) : put;
+    const isNew = (one: Entry): boolean => this.#entries.get(one.key)?.revision !== one.revision;
+    const news = isAll ? put.filter(isNew).sort((a, b) => a.revision - b.revision) : put;
     const keys = isAll ? new Set(put.map(({ key }) => key)) : undefined;
     const gone = keys === undefined ? del : [...this.#entries.keys()].filter((key) => !keys.has(key));
     const lost = gone.flatMap((key) => this.#entries.get(key) ?? []);
     for (const { key } of lost) this.#entries.delete(key);
     for (const entry of news) this.#entries.set(entry.key, entry);
-    this.#revision = Math.max(this.#revision, revision);
+    // A store that was set back goes back.
+    this.#revision = isAll ? revision : Math.max(this.#revision, revision);
     if (news.length + lost.length > 0) this.events.emit('changed', { revision, put: news, del: lost });
     for (const { revision: wanted, settle } of [...this.#waiting]) if (wanted <= this.#revision) settle();
   }

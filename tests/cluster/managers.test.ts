@@ -136,6 +136,11 @@ describe('several managers', () => {
     await b.cli(['node', 'update', '--role', 'manager', 'host-C']);
     await becomes(a, 'A Ready Reachable', 'B Ready Reachable', 'C Ready Reachable');
     await c.cli(['exec', 'kept', 'ping', '-c', '1', '-W', '2', 'web']);
+    // Who asks it for a manager takes it for one.
+    const script = `const s = require('tls').connect({ host: '${addressOf('C')}', port: 2377, rejectUnauthorized: false }, () => {
+      console.log(s.getPeerCertificate().subjectaltname); s.end(); });`;
+    const names = (): string => a.run(process.execPath, '-e', script);
+    assert.ok(await eventually(() => Promise.resolve(/swarm-manager/.test(names())), 10_000), names());
     await a.cli(['node', 'rm', 'host-C'], {
       exitCode: 1,
       stderr: /It must be demoted to worker before removal/,

@@ -38,29 +38,19 @@ export class OwnRecord {
     return self;
   }
 
-  /** All of it, if the node has not left. Rejects as `Store.txn`. */
-  replace(self: SelfRecord, { unlockKey }: { readonly unlockKey: string | undefined }): Promise<void> {
-    return this.#mutex.run(selfKey, async () => {
-      const entry = await this.#store.get(selfKey);
-      if (entry === undefined) return;
-      const isAsRead = { key: selfKey, is: 'revision', revision: entry.revision } as const;
-      const write = [{ key: selfKey, put: lockSelf(self, unlockKey) }];
-      if ((await this.#store.txn({ compare: [isAsRead], write })).ok) this.#unlockKey = unlockKey;
-    });
-  }
-
   /**
-   * Part of it, and `unlockKey` from now on. Resolves with what it is; undefined if the node has left. Rejects as
-   * `Store.txn`.
+   * Part of it, and `unlockKey` from now on; fields that are undefined go. Resolves with what it is; undefined if the node
+   * has left. Rejects as `Store.txn`.
    */
   change(
-    part: Partial<SelfRecord>,
+    part: { readonly [K in keyof SelfRecord]?: SelfRecord[K] | undefined },
     { unlockKey }: { readonly unlockKey: string | undefined } = { unlockKey: this.#unlockKey },
   ): Promise<SelfRecord | undefined> {
     return this.#mutex.run(selfKey, async () => {
       const entry = await this.#store.get(selfKey);
       if (entry === undefined) return undefined;
-      const self = { ...this.open(entry.value as StoredSelf), ...part };
+      const changed = { ...this.open(entry.value as StoredSelf), ...part };
+      const self = JSON.parse(JSON.stringify(changed)) as SelfRecord;
       const isAsRead = { key: selfKey, is: 'revision', revision: entry.revision } as const;
       const write = [{ key: selfKey, put: lockSelf(self, unlockKey) }];
       if (!(await this.#store.txn({ compare: [isAsRead], write })).ok) return undefined;

@@ -8,7 +8,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { SelfRecord, SwarmRecord } from '../membership/records.ts';
 import type { Roster } from '../membership/roster.ts';
 import type { SwarmBook } from '../membership/swarmBook.ts';
-import { Authority, type KeyPair } from './authority.ts';
+import { Authority, type KeyPair, subjectOf } from './authority.ts';
 import { finishRotation } from './rootRotation.ts';
 import { bundleOf, isConverged, isIssuedBy, isUpToDate, type Trust, trustOf, trustsOf } from './trust.ts';
 
@@ -134,7 +134,10 @@ export class TrustKeeper implements Disposable {
       this.#trust = trust;
     }
     const { keys, rootPem } = this.#own;
-    const isGood = isIssuedBy(keys.certificatePem, trust.issuer.certificatePem);
+    // A node that was a worker has a worker's, and nobody would take it for a manager.
+    const isGood =
+      isIssuedBy(keys.certificatePem, trust.issuer.certificatePem) &&
+      subjectOf(keys.certificatePem)?.role === 'manager';
     if (isNews || !isGood || trustsOf(rootPem) !== trust.wanted.trusts)
       await this.#show(isGood ? keys : await this.#deps.certify(this.#authority, swarm));
     if (this.#told !== this.#trust) {

@@ -6,10 +6,10 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { Authority, type KeyPair, requestCertificate } from '../identity/authority.ts';
-import { splitHostPort } from '../membership/addresses.ts';
+import { hostOf } from '../membership/addresses.ts';
 import type { NodeRecord, SwarmRecord } from '../membership/records.ts';
 import type { Roster } from '../membership/roster.ts';
-import type { MemberRecord, StoreMember } from './storeMember.ts';
+import type { MemberRecord, StoreMember, StorePeer } from './storeMember.ts';
 
 /** What a node asks that is to be a manager. */
 export interface AdmitCall {
@@ -29,6 +29,8 @@ export type AdmitAnswer =
       readonly rootPem: string;
       readonly initial: Readonly<Record<string, string>>;
       readonly sealKey: string;
+      /** Under which managers keep what is secret, if they do. */
+      readonly unlockKey?: string;
     }
   | { readonly isElsewhere: true; readonly sealKey: string };
 
@@ -47,8 +49,7 @@ async function certify(
   { nodeId, swarmId, peer }: { readonly nodeId: string; readonly swarmId: string; readonly peer: string },
 ): Promise<string> {
   const authority = await Authority.open(clock, root);
-  const { host = '' } = splitHostPort(peer) ?? {};
-  const addresses = [...new Set([host, '127.0.0.1'])];
+  const addresses = [...new Set([hostOf(peer), '127.0.0.1'])];
   return await authority.issue(request, { nodeId, swarmId, role: 'manager' }, memberLifeMs, addresses);
 }
 
@@ -82,29 +83,38 @@ export class Admission {
     this.#deps = deps;
   }
 
-  /** The node may begin a member: it has none, whatever the others remember of one. */
-  async admit({ id }: NodeRecord, { request, peer }: AdmitCall): Promise<AdmitAnswer> {
+  /**
+   * The node may begin a member: it has none, whatever the others remember of one. Code nodeRefused if `peer` is not at
+   * the node's address, or another manager's.
+   */
+  async admit({ id, address }: NodeRecord, { request, peer }: AdmitCall): Promise<AdmitAnswer> {
     const { member, swarm, sealKey, clock, logger } = this.#deps;
-    const { id: swarmId, storeRoot } = swarm();
+    const { id: swarmId, storeRoot, unlockKey } = swarm();
     if (storeRoot === undefined) throw new LinkspanError('store', "the swarm's store has no root");
+    if (hostOf(peer) !== address)
+      throw new LinkspanError('nodeRefused', `${peer} is not at the address of the node, ${address}`);
     const { peers } = member;
     for (const other of await peers.list()) {
+      if (other.peer === peer && other.name !== id && other.name !== '')
+        throw new LinkspanError('nodeRefused', `${peer} is the address of another manager: demote it first`);
       // It was let in before and never got further, or is here again without what it had.
-      if (other.name === id || other.peer === peer) await peers.remove(other.id);
+      const isOwn = other.name === id || other.peer === peer;
+      if (isOwn || this.#isNobodys(other)) await peers.remove(other.id);
     }
     const certificate = await certify(clock, storeRoot, request, { nodeId: id, swarmId, peer });
     await peers.addLearner(peer);
     const named = (await peers.list()).map((one) => [one.peer === peer ? id : one.name, one.peer] as const);
     const initial = Object.fromEntries(named.filter(([name]) => name !== ''));
     logger.info({ node: id, peer }, "a manager's member of the store may begin");
-    return { certificate, rootPem: storeRoot.certificatePem, initial, sealKey };
+    const lock = unlockKey === undefined ? {} : { unlockKey };
+    return { certificate, rootPem: storeRoot.certificatePem, initial, sealKey, ...lock };
   }
 
-  /** The node's member runs: from now on it counts. Code nodeRefused if it has none. */
+  /** The node's member runs: from now on it counts. Code nodeNotFound if it has none. */
   async promote({ id }: NodeRecord): Promise<void> {
     const { peers } = this.#deps.member;
     const own = (await peers.list()).find(({ name }) => name === id);
-    if (own === undefined) throw new LinkspanError('nodeRefused', `node ${id} has no member of the store`);
+    if (own === undefined) throw new LinkspanError('nodeNotFound', `node ${id} has no member of the store`);
     await peers.promote(own.id);
     this.#deps.logger.info({ node: id }, "a manager's member of the store counts");
   }
@@ -125,8 +135,25 @@ export class Admission {
 
   /** Success if it has none. */
   async dismiss(id: string): Promise<void> {
+    const { member, roster, logger } = this.#deps;
+    const address = roster.find(id)?.address;
+    for (const one of await member.peers.list()) {
+      const isUnbegun = one.name === '' && hostOf(one.peer) === address;
+      if (one.name === id || isUnbegun) await member.peers.remove(one.id);
+    }
+    logger.info({ node: id }, "a manager's member of the store is out");
+  }
+
+  /** What managers that died were about to do: members of nodes that are no managers go. */
+  async tidy(): Promise<void> {
     const { peers } = this.#deps.member;
-    for (const one of await peers.list()) if (one.name === id) await peers.remove(one.id);
-    this.#deps.logger.info({ node: id }, "a manager's member of the store is out");
+    for (const one of await peers.list()) if (this.#isNobodys(one)) await peers.remove(one.id);
+  }
+
+  #isNobodys({ name, peer }: StorePeer): boolean {
+    const { roster } = this.#deps;
+    const managers = roster.nodes.filter(({ spec }) => spec.role === 'manager');
+    if (name !== '') return !managers.some(({ id }) => id === name);
+    return !managers.some(({ address }) => address === hostOf(peer));
   }
 }

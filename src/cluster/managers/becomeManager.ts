@@ -10,14 +10,15 @@ import { splitHostPort } from '../membership/addresses.ts';
 import { askManager } from '../membership/managerClient.ts';
 import { path, readAdmitAnswer } from '../membership/protocol.ts';
 import type { SelfRecord } from '../membership/records.ts';
-import type { StoreMembers } from './storeMember.ts';
+import type { MemberRecord, StoreMembers } from './storeMember.ts';
 
 export interface BecomeDependencies {
   /** Absent: this machine runs no member. */
   readonly members?: StoreMembers;
   /** This daemon was told of a store that the user runs. */
   readonly hasElsewhere: boolean;
-  readonly save: (self: SelfRecord) => Promise<void>;
+  /** Part of what this node knows, and under which key it keeps that locked from now on. */
+  readonly save: (part: Partial<SelfRecord>, unlockKey: string | undefined) => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -63,55 +64,68 @@ async function ask(
   throw failure;
 }
 
-/** Rejects with what the managers said last if `signal` ends it; the steps that were taken stay. */
+/** What a node knows more as a manager. */
+type Gained = Pick<SelfRecord, 'isManager' | 'isElsewhere' | 'member' | 'sealKey'>;
+
+/**
+ * Resolves with what it is then, which is not stored. Rejects with what the managers said last if `signal` ends it; the
+ * steps that were taken stay.
+ */
 export async function becomeManager(
   deps: BecomeDependencies,
   self: SelfRecord,
   signal: AbortSignal,
-): Promise<SelfRecord> {
+): Promise<Gained> {
   const { members, clock, logger, save } = deps;
-  let current = self;
-  const isBegun = current.member !== undefined && (await members?.hasData()) === true;
-  if (!isBegun) {
+  let { member, sealKey } = self;
+  if (member === undefined || (await members?.hasData()) !== true) {
+    await members?.check();
     const peer = peerOf(self.advertise);
     const { requestPem, keyPem } = await requestCertificate();
     const answer = readAdmitAnswer(await ask(self, path.admit, { request: requestPem, peer }, clock, signal));
     if (answer === undefined)
       throw new LinkspanError('joinRefused', 'the manager answered what makes no sense');
+    sealKey = answer.sealKey;
     if ('isElsewhere' in answer) {
       if (!deps.hasElsewhere)
         throw new LinkspanError(
           'store',
           'the records of this swarm are in etcd: start the daemon with --store',
         );
-      return { ...self, isManager: true, isElsewhere: true, sealKey: answer.sealKey };
+      return { isManager: true, isElsewhere: true, sealKey };
     }
     if (members === undefined) throw new LinkspanError('notImplemented', 'this daemon cannot run a store');
     await members.wipe();
-    const { certificate, rootPem, initial, sealKey } = answer;
+    const { certificate, rootPem, initial, unlockKey } = answer;
     const keys = { certificatePem: certificate, keyPem };
-    current = {
-      ...{ ...self, sealKey },
-      member: { peer, keys, rootPem, initial, isFirst: false, isVoting: false },
-    };
-    await save(current);
+    member = { peer, keys, rootPem, initial, isFirst: false, isVoting: false };
+    await save({ member, sealKey }, unlockKey);
   }
-  const { member } = current;
-  if (member === undefined || members === undefined)
-    throw new LinkspanError('store', 'this node has no member of the store');
-  if (!member.isVoting) {
-    const opened = await members.open(current.swarmId, current.nodeId, member);
-    await opened[Symbol.asyncDispose]();
+  if (members === undefined) throw new LinkspanError('store', 'this daemon cannot run a store');
+  if (!member.isVoting) await begin(members, member);
+  logger.info({ peer: member.peer }, "this node's member of the swarm's store counts");
+  return {
+    isManager: true,
+    member: { ...member, isVoting: true },
+    ...(sealKey === undefined ? {} : { sealKey }),
+  };
+
+  /** What does not come to count is begun anew by the next attempt. */
+  async function begin(own: StoreMembers, one: MemberRecord): Promise<void> {
     try {
-      await ask(current, path.promote, {}, clock, signal);
+      await using _opened = await own.open(self.swarmId, self.nodeId, one);
     } catch (error) {
-      // It was put out meanwhile: the next attempt begins anew.
-      if (hasCode(error, 'nodeRefused')) await members.wipe();
+      await own.wipe();
       throw error;
     }
-    logger.info({ peer: member.peer }, "this node's member of the swarm's store counts");
+    try {
+      await ask(self, path.promote, {}, clock, signal);
+    } catch (error) {
+      // It was put out meanwhile.
+      if (hasCode(error, 'nodeNotFound')) await own.wipe();
+      throw error;
+    }
   }
-  return { ...current, isManager: true, member: { ...member, isVoting: true } };
 }
 
 export type RoleAnswer = 'manager' | 'worker' | 'removed' | 'unknown';

@@ -44,8 +44,6 @@ export interface StoreMember extends AsyncDisposable {
   /** Of the swarm's records. */
   readonly store: Store;
   readonly peers: StorePeers;
-  /** It answers, and a majority with it. */
-  isWell(): Promise<boolean>;
 }
 
 export interface StoreMembers {

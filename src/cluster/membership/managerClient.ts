@@ -112,8 +112,8 @@ export async function askToJoin(
 }
 
 /**
- * What a node of the swarm asks a manager; resolves with its answer. Codes storeUnavailable, nodeRefused if the node is
- * none of the swarm any more, joinRefused otherwise; rejects with Node's error where the manager does not answer.
+ * What a node of the swarm asks a manager; resolves with its answer. Codes storeUnavailable, nodeRefused if the node may
+ * not, nodeNotFound if it has no member of the store, joinRefused otherwise; rejects with Node's error where the manager does not answer.
  */
 export async function askManager(
   manager: string,
@@ -125,8 +125,8 @@ export async function askManager(
   const said = await ask(manager, { method: 'POST', path: where, body, ca: rootPem, keys, signal });
   if (said.status === 200) return parseJson(said.text);
   const { code, message } = refusalOf(said);
-  const codeOf = { 503: 'storeUnavailable', 403: 'nodeRefused' } as const;
-  throw new LinkspanError(codeOf[said.status as 503 | 403] ?? code, message);
+  const codeOf = { 503: 'storeUnavailable', 404: 'nodeNotFound', 403: 'nodeRefused' } as const;
+  throw new LinkspanError(codeOf[said.status as keyof typeof codeOf] ?? code, message);
 }
 
 /** A new certificate for a new key. Code joinRefused; rejects with Node's error where the manager does not answer. */

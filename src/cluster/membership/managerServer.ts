@@ -205,7 +205,11 @@ export class ManagerServer implements AsyncDisposable {
     app.post(path.join, async ({ body }) => await this.#join(body));
     app.post(path.renew, async ({ raw, body }) => await this.#renew(raw, body));
     app.post(path.confirm, async ({ raw, body }) => await this.#confirm(raw, body));
-    app.post(path.role, async ({ raw }) => ({ role: (await this.#nodeThat(raw)).spec.role }));
+    app.post(path.role, async ({ raw }) => {
+      // The asker may give up what it has by that.
+      await this.#deps.roster.fresh();
+      return { role: (await this.#nodeThat(raw)).spec.role };
+    });
     app.post(path.admit, async ({ raw, body }) => {
       const call = readAdmitCall(body);
       if (call === undefined) throw new LinkspanError('joinRefused', 'the request is malformed');

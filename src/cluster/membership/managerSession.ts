@@ -63,7 +63,8 @@ export class ManagerSession implements Disposable {
   readonly #deps: ManagerSessionDependencies;
   readonly #stopping = new AbortController();
   #socket: WebSocket | undefined;
-  #turn = 0;
+  /** From one by chance, so that managers share the nodes. */
+  #turn: number = Math.floor(Math.random() * 1000);
 
   constructor(deps: ManagerSessionDependencies) {
     this.#deps = deps;

@@ -2,7 +2,7 @@
  * What only members of a swarm need: certificates, TLS servers, WebSockets, 7 MB of a daemon's memory. Imported when
  * the first command needs it.
  */
-export { Authority } from '../identity/authority.ts';
+export { Authority, subjectOf } from '../identity/authority.ts';
 export { changeSwarm, checkSpec, unlockKeyOf } from '../identity/swarmChange.ts';
 export { trustsOf } from '../identity/trust.ts';
 export { TrustFollower } from '../identity/trustFollower.ts';

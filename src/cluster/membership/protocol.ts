@@ -220,8 +220,8 @@ export function readAdmitCall(value: unknown): AdmitCall | undefined {
 
 export function readAdmitAnswer(value: unknown): AdmitAnswer | undefined {
   if (!isFields(value)) return undefined;
-  const { certificate, rootPem, initial, sealKey, isElsewhere } = value;
-  if (!isText(sealKey)) return undefined;
+  const { certificate, rootPem, initial, sealKey, unlockKey = '', isElsewhere } = value;
+  if (!isText(sealKey) || !isText(unlockKey)) return undefined;
   if (isElsewhere === true) return { isElsewhere, sealKey };
   const isGood = isText(certificate) && isText(rootPem) && isWords(initial);
   return isGood ? (value as unknown as AdmitAnswer) : undefined;

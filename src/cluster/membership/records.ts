@@ -3,6 +3,7 @@
  * knows, which only managers write:
  *
  *   cluster/swarm         the swarm: specification, and sealed (identity/vault.ts) root key, token secrets, unlock key
+ *   cluster/roles         no value: two changes of roles never rely on what was before the other
  *   cluster/nodes/<id>    one node; gone when it is removed, and with it its right to come back
  *
  * Where several managers share a store, they tell each other there, for as long as they live:
@@ -109,6 +110,8 @@ export interface LiveNode {
   readonly manager: string;
   /** Of the session. */
   readonly epoch: number;
+  /** Of what the manager has told. */
+  readonly count: number;
   readonly state: NodeState;
   readonly message: string;
 }
@@ -124,6 +127,8 @@ export const liveNodesPrefix = 'cluster/live/nodes/';
 export const liveNodeKey = (id: string): string => `${liveNodesPrefix}${id}`;
 export const liveManagersPrefix = 'cluster/live/managers/';
 export const liveManagerKey = (id: string): string => `${liveManagersPrefix}${id}`;
+/** No value of its own: a change of a role compares its revision and writes it. */
+export const rolesKey = 'cluster/roles';
 export const nodeKey = (id: string): string => `${nodesPrefix}${id}`;
 
 /**

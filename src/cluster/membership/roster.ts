@@ -9,7 +9,7 @@ import { KeyedMutex } from '../../base/mutex.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Mirror, MirrorChange } from '../../store/mirror.ts';
-import type { Compare, Entry, Store } from '../../store/store.ts';
+import type { Compare, Entry, Store, Txn } from '../../store/store.ts';
 import type { NodeSpec, NodeState } from '../swarm.ts';
 import {
   type LiveNode,
@@ -20,6 +20,7 @@ import {
   type NodeTls,
   nodeKey,
   nodesPrefix,
+  rolesKey,
 } from './records.ts';
 
 export interface Presence {
@@ -34,6 +35,8 @@ export interface RosterEvents extends Record<string, unknown> {
   readonly presence: { readonly id: string };
   /** The manager that had its session is gone. */
   readonly orphaned: { readonly id: string };
+  /** A manager has died, or ended. */
+  readonly managerLost: { readonly id: string };
   readonly changed: { readonly before: NodeRecord | undefined; readonly after: NodeRecord };
 }
 
@@ -54,6 +57,12 @@ const absent: Presence = {
 };
 const orphaned: Presence = { state: 'unknown', message: 'the manager that had its session is gone' };
 
+/** Code outOfSequence. */
+function withSpec(node: NodeRecord, version: number, spec: NodeSpec): NodeRecord {
+  if (node.version !== version) throw new LinkspanError('outOfSequence', 'update out of sequence');
+  return { ...node, spec };
+}
+
 export class Roster implements Disposable {
   readonly events: Events<RosterEvents> = new Events();
   readonly #deps: RosterDependencies;
@@ -65,6 +74,8 @@ export class Roster implements Disposable {
   readonly #heardIn = new Map<string, number>();
   /** Those that run, and since which revision of the store. */
   readonly #managers = new Map<string, number>();
+  /** Of what was told: what is told again is written again, as another may have written over it. */
+  #count = 0;
   readonly #mutex = new KeyedMutex();
   readonly #listener: Disposable;
 
@@ -140,11 +151,22 @@ export class Roster implements Disposable {
   }
 
   /** Code outOfSequence if `version` is not the record's. */
-  changeSpec(id: string, version: number, spec: NodeSpec): Promise<void> {
-    return this.#change(id, (node) => {
-      if (node.version !== version) throw new LinkspanError('outOfSequence', 'update out of sequence');
-      return { ...node, spec };
-    }).then(() => {});
+  async changeSpec(id: string, version: number, spec: NodeSpec): Promise<void> {
+    await this.#change(id, (node) => withSpec(node, version, spec));
+  }
+
+  /** As `changeSpec`; what `check` allows is so as long as no other role changes, whoever changes it. */
+  async changeRole(id: string, version: number, spec: NodeSpec, check: () => Promise<void>): Promise<void> {
+    const guard = async (): Promise<Required<Pick<Txn, 'compare' | 'write'>>> => {
+      const known = this.#deps.mirror.get(rolesKey);
+      await check();
+      const isAsRead: Compare =
+        known === undefined
+          ? { key: rolesKey, is: 'absent' }
+          : { key: rolesKey, is: 'revision', revision: known.revision };
+      return { compare: [isAsRead], write: [{ key: rolesKey, put: {} }] };
+    };
+    await this.#change(id, (node) => withSpec(node, version, spec), guard);
   }
 
   /** A session begins: its number, and what the node says of itself now. Undefined if there is no such node. */
@@ -167,9 +189,15 @@ export class Roster implements Disposable {
   remove(id: string): Promise<void> {
     const { store, mirror } = this.#deps;
     return this.#mutex.run(id, async () => {
-      if (!this.#nodes.has(id)) return;
-      const done = await store.txn({ write: [{ key: nodeKey(id), del: true }] });
-      if (done.ok) await mirror.reached(done.revision);
+      for (let attempt = 0; this.#nodes.has(id) && attempt < mostAttempts; attempt += 1) {
+        if (this.#nodes.get(id)?.spec.role === 'manager')
+          throw new LinkspanError('nodeInUse', `node ${id} has become a manager`);
+        const done = await store.txn({
+          compare: [this.unchanged(id)],
+          write: [{ key: nodeKey(id), del: true }],
+        });
+        await (done.ok ? mirror.reached(done.revision) : mirror.fresh());
+      }
     });
   }
 
@@ -183,8 +211,10 @@ export class Roster implements Disposable {
   #hear({ put, del }: MirrorChange): void {
     for (const { key, value } of del) {
       if (key.startsWith(nodesPrefix)) this.#lose(value as NodeRecord);
-      else if (key.startsWith(liveManagersPrefix))
-        this.#managers.delete(key.slice(liveManagersPrefix.length));
+      else if (key.startsWith(liveManagersPrefix)) {
+        const id = key.slice(liveManagersPrefix.length);
+        if (this.#managers.delete(id)) this.events.emit('managerLost', { id });
+      }
     }
     for (const entry of put) {
       if (entry.key.startsWith(nodesPrefix)) this.#put(entry);
@@ -204,8 +234,9 @@ export class Roster implements Disposable {
     if (manager === this.#deps.selfId) return;
     // Of a session before the one that is ours: it came late.
     if (epoch < (this.#heardIn.get(id) ?? -1)) this.#tell(id);
-    else {
-      this.#heardIn.delete(id);
+    else if (epoch >= (this.#nodes.get(id)?.epoch ?? 0)) {
+      // It is another manager's now, also when this one's lease is lost and its keys are put again.
+      if (this.#heardIn.delete(id)) this.#deps.store.live?.delete(liveNodeKey(id));
       this.#see(id, { state, message });
     }
   }
@@ -222,7 +253,8 @@ export class Roster implements Disposable {
     const { store, selfId } = this.#deps;
     const epoch = this.#heardIn.get(id);
     if (epoch === undefined) return;
-    const live: LiveNode = { manager: selfId, epoch, ...this.presenceOf(id) };
+    this.#count += 1;
+    const live: LiveNode = { manager: selfId, epoch, count: this.#count, ...this.presenceOf(id) };
     store.live?.set(liveNodeKey(id), live);
   }
 
@@ -250,15 +282,23 @@ export class Roster implements Disposable {
   }
 
   /** Code nodeNotFound. */
-  #change(id: string, change: (node: NodeRecord) => NodeRecord): Promise<NodeRecord> {
+  #change(
+    id: string,
+    change: (node: NodeRecord) => NodeRecord,
+    guard: () => Promise<Required<Pick<Txn, 'compare' | 'write'>>> = () =>
+      Promise.resolve({ compare: [], write: [] }),
+  ): Promise<NodeRecord> {
     const { store, mirror, clock } = this.#deps;
     return this.#mutex.run(id, async () => {
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
         const before = this.#nodes.get(id);
         if (before === undefined) throw new LinkspanError('nodeNotFound', `node ${id} not found`);
         const after = { ...change(before), version: before.version + 1, updatedAt: timestamp(clock) };
-        const write = [{ key: nodeKey(id), put: after }];
-        const done = await store.txn({ compare: [this.unchanged(id)], write });
+        const more = await guard();
+        const done = await store.txn({
+          compare: [this.unchanged(id), ...more.compare],
+          write: [{ key: nodeKey(id), put: after }, ...more.write],
+        });
         if (!done.ok) {
           await mirror.fresh();
           continue;

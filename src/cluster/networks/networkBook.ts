@@ -103,7 +103,7 @@ export class NetworkBook implements Disposable {
     }
     const { id = '' } = (mirror.get(epochKey)?.value ?? {}) as { readonly id?: string };
     const book = new NetworkBook(deps, id);
-    await book.#finishRemovals();
+    await book.finishRemovals();
     return book;
   }
 
@@ -181,14 +181,15 @@ export class NetworkBook implements Disposable {
       // Aborted: nobody needs it.
       await this.deps.clock.sleep(againMs, signal).catch(() => {});
       if (signal.aborted) return;
-      isDone = await this.#finishRemovals().then(
+      isDone = await this.finishRemovals().then(
         () => true,
         () => false,
       );
     }
   }
 
-  async #finishRemovals(): Promise<void> {
+  /** Of networks that are marked as going, whoever marked them. */
+  async finishRemovals(): Promise<void> {
     for (const [id, { record }] of [...this.#states])
       if (record.isRemoving) await this.mutex.run(id, () => this.#finishRemoval(id));
   }

@@ -70,6 +70,8 @@ export class TableFeed {
       this.#remembersFrom = forgotten?.revision ?? this.#remembersFrom;
       // A revision is remembered whole or not at all.
       this.#recent = this.#recent.filter((one) => one.revision > this.#remembersFrom);
+      // They cannot be told what is not remembered: they ask again.
+      if (this.#told < this.#remembersFrom) for (const link of [...this.#followers]) link.drop();
     }
     if (this.#isTurnComing || this.#followers.size === 0) return;
     this.#isTurnComing = true;
