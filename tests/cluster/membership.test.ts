@@ -149,7 +149,6 @@ for (const [name, program] of commandLines) {
         exitCode: 1,
         stderr: /attempting to demote the last manager of the swarm/,
       });
-      await a.cli(['node', 'promote', 'host-B'], { exitCode: 1, stderr: /not supported yet/ });
       await a.cli(['node', 'update', '--availability', 'active', 'host-B']);
     });
 
