@@ -78,6 +78,7 @@ export class RoleKeeper {
       place()?.self ?? before,
       AbortSignal.any([signal, ending]),
     );
+    if (gained.isElsewhere === true) await records.use(before);
     await save(gained);
     await reopen();
     logger.info({ node: before.nodeId }, 'this node is a manager now');

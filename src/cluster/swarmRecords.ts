@@ -66,7 +66,7 @@ export class SwarmRecords {
       checkDone(await store.txn({ compare: alone, write: [...made, member] }));
       return;
     }
-    await this.#own.txn({ write: [{ key: elsewhereKey(self.swarmId), put: { nodeId: self.nodeId } }] });
+    await this.use(self);
     await store.txn({ write: made });
     checkDone(await this.#own.txn({ compare: alone, write: [member] }));
   }
@@ -79,6 +79,11 @@ export class SwarmRecords {
   /** The swarm's records have moved: those in the node's own store are old. */
   async forgetOwn(): Promise<void> {
     await removeAll(this.#own, clusterPrefix);
+  }
+
+  /** What is elsewhere of the swarm goes when this node was the last to use it. */
+  async use({ swarmId, nodeId }: Pick<SelfRecord, 'swarmId' | 'nodeId'>): Promise<void> {
+    await this.#own.txn({ write: [{ key: elsewhereKey(swarmId), put: { nodeId } }] });
   }
 
   /** Other managers go on with what is elsewhere of the swarm. */
