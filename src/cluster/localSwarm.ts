@@ -125,11 +125,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     }
     swarm.#goOn(() => swarm.#forgetElsewhere());
     if (stored === undefined) return swarm;
-    // Of a move that was cut short, before or after it counted.
-    if (!isLocked(stored)) {
-      if (stored.member === undefined) await deps.members?.wipe();
-      else if (stored.isManager) await swarm.#records.forgetOwn();
-    }
+    if (!isLocked(stored)) await swarm.#endMove(stored);
     await swarm.#enterOrKeep(stored);
     return swarm;
   }
@@ -270,7 +266,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       const self = this.#own.open(stored, key);
       this.#isLocked = false;
       try {
-        await this.#enter(self);
+        await this.#endMove(self);
+        await this.#enter(await this.#asOthersSay(self));
         this.#deps.logger.info({ swarm: self.swarmId }, 'unlocked the swarm');
       } catch (error) {
         this.#trouble = messageOf(error);
@@ -400,7 +397,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   async #enterOrKeep(stored: StoredSelf): Promise<void> {
     const { logger } = this.#deps;
     try {
-      await this.#enter(this.#own.open(stored));
+      await this.#enter(await this.#asOthersSay(this.#own.open(stored)));
     } catch (error) {
       this.#membership = undefined;
       this.#trouble = messageOf(error);
@@ -443,6 +440,12 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
       if (self.member === undefined) await members.wipe().catch(() => {});
     }
     await this.#enterOrKeep(self);
+  }
+
+  /** A move that was cut short, before or after it counted. */
+  async #endMove({ member, isManager }: SelfRecord): Promise<void> {
+    if (member === undefined) await this.#deps.members?.wipe();
+    else if (isManager) await this.#records.forgetOwn();
   }
 
   /** This manager is the only one from now on, with what it has. */
@@ -516,7 +519,10 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     });
   }
 
-  /** A manager that was demoted while it was away cannot hear it from the store. */
+  /**
+   * A manager that was demoted while it was away cannot hear it from the store, and must not begin its member again: with
+   * others that were demoted by force it would be a second swarm.
+   */
   async #asOthersSay(self: SelfRecord): Promise<SelfRecord> {
     if (!self.isManager || self.member === undefined) return self;
     const { askRole } = await loadParts();
