@@ -161,3 +161,63 @@ for (const [name, program] of commandLines) {
     });
   });
 }
+
+describe('autolock of two managers', () => {
+  let cluster: Cluster;
+  let [a, b] = [] as unknown as [Host, Host];
+  const say = async (host: Host, ...args: readonly string[]): Promise<string> =>
+    (await host.cli(args)).stdout;
+  const state = (host: Host): Promise<string> => say(host, 'info', '-f', '{{.Swarm.LocalNodeState}}');
+  const restartBoth = async (): Promise<void> => {
+    await Promise.all([a.killAll(), b.killAll()]);
+    await Promise.all([a.start(), b.start()]);
+    assert.deepEqual(await Promise.all([state(a), state(b)]), ['locked', 'locked']);
+  };
+  const unlock = (host: Host, text: string): Promise<boolean> =>
+    eventually(async () => {
+      // Alone it has no majority, and says so; it is not locked any more.
+      await host.cli(['swarm', 'unlock'], { input: `${text}\n`, exitCode: undefined });
+      return (await state(host)) !== 'locked';
+    }, 30_000);
+  const bothWork = async (): Promise<void> => {
+    for (const host of [a, b])
+      assert.ok(
+        await eventually(async () => {
+          const { stdout } = await host.cli(['node', 'ls', '--format', '{{.Status}} {{.ManagerStatus}}'], {
+            exitCode: undefined,
+          });
+          return stdout.split('\n').filter((row) => /^Ready (Leader|Reachable)$/.test(row)).length === 2;
+        }, 40_000),
+        host.tail(),
+      );
+  };
+
+  before(async () => {
+    cluster = await openCluster('docker');
+    ({ A: a, B: b } = cluster.hosts);
+  });
+  after(async () => {
+    await cluster[Symbol.asyncDispose]();
+  });
+
+  test('both are locked after a kill; each is unlocked by the one key; a new key reaches the other', async () => {
+    const init = ['swarm', 'init', '--autolock', '--advertise-addr', addressOf('A')];
+    const [old = ''] = keyForm.exec(await say(a, ...init, '--dispatcher-heartbeat', '1s')) ?? [];
+    const token = await say(a, 'swarm', 'join-token', '-q', 'manager');
+    await b.cli(['swarm', 'join', '--token', token, `${addressOf('A')}:2377`]);
+    await restartBoth();
+    assert.ok(await unlock(a, old));
+    assert.equal(await state(b), 'locked');
+    assert.ok(await unlock(b, old));
+    await bothWork();
+    await a.cli(['swarm', 'unlock-key', '--rotate']);
+    const now = await say(a, 'swarm', 'unlock-key', '-q');
+    assert.notEqual(now, old);
+    assert.ok(await eventually(async () => (await say(b, 'swarm', 'unlock-key', '-q')) === now));
+    await restartBoth();
+    await b.cli(['swarm', 'unlock'], { input: `${old}\n`, exitCode: 1, stderr: /invalid key provided/ });
+    assert.ok(await unlock(b, now));
+    assert.ok(await unlock(a, now));
+    await bothWork();
+  });
+});

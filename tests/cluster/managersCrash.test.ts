@@ -17,14 +17,14 @@ const steps = (first: number, last: number, some: readonly number[]): readonly n
 
 describe('several managers, killed', () => {
   let cluster: Cluster;
-  let [a, b, c] = [] as unknown as [Host, Host, Host];
+  let [a, b, c, d] = [] as unknown as [Host, Host, Host, Host];
 
   const say = async (host: Host, ...args: readonly string[]): Promise<string> =>
     (await host.cli(args)).stdout;
   const works = (host: Host, ...args: readonly string[]): Promise<boolean> =>
     eventually(async () => (await host.cli(args, { exitCode: undefined })).exitCode === 0, 30_000);
   const init = async (): Promise<void> => {
-    await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A')]);
+    await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A'), '--dispatcher-heartbeat', '1s']);
     await a.cli(['network', 'create', '-d', 'overlay', '--attachable', 'net']);
   };
   const join = async (host: Host, role: 'worker' | 'manager', from: HostName = 'A'): Promise<void> => {
@@ -35,7 +35,7 @@ describe('several managers, killed', () => {
   };
   const run = (host: Host, name: string): Promise<string> =>
     say(host, 'run', '-d', '--name', name, '--network', 'net', 'busybox', 'sleep', '900');
-  const logs = (): string => [a, b, c].map((host) => `${host.name}: ${host.tail()}`).join('\n');
+  const logs = (): string => [a, b, c, d].map((host) => `${host.name}: ${host.tail()}`).join('\n');
   /** Host names with what `node ls` says of them, sorted; who leads is theirs to say. */
   const rows = async (at: Host): Promise<readonly string[]> => {
     const words = ['node', 'ls', '--format', '{{.Hostname}} {{.Status}} {{.ManagerStatus}}'];
@@ -63,9 +63,45 @@ describe('several managers, killed', () => {
       );
   };
 
+  /** Numbers, one after 50 ms, from a container on one host to one on another, until `end`, which sees that all came. */
+  const openStream = async (
+    from: Host,
+    to: Host,
+    name: string,
+  ): Promise<{ readonly end: () => Promise<void> }> => {
+    const [source, sink] = [`${name}-source`, `${name}-sink`] as const;
+    const runScript = (host: Host, container: string, script: string): Promise<string> =>
+      say(host, 'run', '-d', '--name', container, '--network', 'net', 'busybox', 'sh', '-c', script);
+    // Without an input that stays open, nc would close the connection's other direction, and its peer end at that.
+    await runScript(to, sink, 'mkfifo /in; exec 3<>/in; nc -l -p 7000 <&3 >/got; touch /over; sleep 900');
+    const count = 'i=0; while [ ! -e /stop ]; do echo $i; i=$((i+1)); usleep 50000; done';
+    await runScript(
+      from,
+      source,
+      `until ping -c 1 -W 1 ${sink}; do :; done; (${count}; echo $i >/sent) | nc ${sink} 7000; sleep 900`,
+    );
+    const got = async (): Promise<readonly string[]> =>
+      (await say(to, 'exec', sink, 'cat', '/got')).split('\n');
+    assert.ok(
+      await eventually(async () => (await got()).length > 2, 10_000),
+      `${name} does not begin: ${await say(from, 'logs', source)}`,
+    );
+    return {
+      end: async () => {
+        await from.cli(['exec', source, 'touch', '/stop']);
+        assert.ok(await works(to, 'exec', sink, 'test', '-e', '/over'), `${name} does not end`);
+        const sent = Number(await say(from, 'exec', source, 'cat', '/sent'));
+        assert.ok(sent > 100, `${name}: only ${sent}`);
+        const expected = Array.from({ length: sent }, (_, i) => String(i));
+        assert.deepEqual(await got(), expected, name);
+        await Promise.all([from.cli(['rm', '-f', source]), to.cli(['rm', '-f', sink])]);
+      },
+    };
+  };
+
   before(async () => {
-    cluster = await openCluster(commandLine?.[1] ?? 'docker', true);
-    ({ A: a, B: b, C: c } = cluster.hosts);
+    cluster = await openCluster(commandLine?.[1] ?? 'docker', true, 4);
+    ({ A: a, B: b, C: c, D: d } = cluster.hosts);
   });
   after(async () => {
     await cluster[Symbol.asyncDispose]();
@@ -123,5 +159,85 @@ describe('several managers, killed', () => {
         for (const host of [a, b]) await becomes(host, 'A Ready Reachable', 'B Ready Reachable', 'C Ready');
         assert.ok(await eventually(() => !c.hasStore, 20_000));
       });
+  });
+
+  test('every process in turn, while containers on different hosts talk: their connections lose nothing', async () => {
+    // Who has gone may have led.
+    assert.ok(await works(b, 'network', 'create', '-d', 'overlay', 'led'));
+    assert.ok(await works(a, 'network', 'rm', 'led'));
+    const streams = await Promise.all([openStream(a, b, 'ab'), openStream(c, a, 'ca')]);
+    const daemon = (host: Host) => async (): Promise<void> => {
+      await host.kill('SIGKILL');
+      await host.start();
+    };
+    const store = (host: Host) => async (): Promise<void> => {
+      host.killStore();
+      assert.ok(await eventually(() => host.hasStore, 10_000), 'its daemon starts it again');
+    };
+    const containerd = (host: Host) => (): Promise<void> => {
+      host.run('busybox', 'sh', '-c', 'kill -9 $(pidof containerd)');
+      return Promise.resolve();
+    };
+    for (const kill of [
+      ...[a, b, c].flatMap((host) => [daemon(host), containerd(host)]),
+      ...[a, b].map(store),
+      async () => {
+        await a.killAll();
+        await a.start();
+      },
+    ])
+      await kill();
+    for (const host of [a, b]) await becomes(host, 'A Ready Reachable', 'B Ready Reachable', 'C Ready');
+    for (const { end } of streams) await end();
+  });
+
+  test('the manager of a worker: it finds another, and they know who is down', async () => {
+    await a.cli(['node', 'promote', 'host-C']);
+    const three = ['A Ready Reachable', 'B Ready Reachable', 'C Ready Reachable'];
+    for (const host of [a, b, c]) await becomes(host, ...three);
+    await join(d, 'worker', 'B');
+    await becomes(a, ...three, 'D Ready');
+    // The one that it has a session with.
+    const table = d.run('busybox', 'netstat', '-tn');
+    const its = [a, b, c].find((host) => table.includes(`${addressOf(host.name)}:2377 `));
+    assert.ok(its, table);
+    const others = [a, b, c].filter((host) => host !== its);
+    await d.cli(['create', '--name', 'late', '--network', 'net', 'busybox', 'sleep', '900']);
+    await its.killAll();
+    const sinceMs = performance.now();
+    assert.ok(await works(d, 'start', 'late'), logs());
+    // Where the daemon is down, nobody hears of new endpoints.
+    const there = [...(its === b ? [] : ['new']), ...(its === c ? [] : ['far'])];
+    await reaches(d, 'late', ...there);
+    const tookMs = performance.now() - sinceMs;
+    assert.ok(tookMs < 15_000, `${tookMs} ms`);
+    const without = three.map((row) => (row.startsWith(its.name) ? `${its.name} Down Unreachable` : row));
+    for (const host of others) await becomes(host, ...without, 'D Ready');
+    await d.kill('SIGKILL');
+    for (const host of others) await becomes(host, ...without, 'D Down');
+    await Promise.all([d.start(), its.start()]);
+    for (const host of [a, b, c]) await becomes(host, ...three, 'D Ready');
+    await reaches(d, 'late', 'web', 'new', 'far');
+  });
+
+  test('two of three for good: the third goes on alone by force, and the others are workers when they come', async () => {
+    const ids = await say(a, 'network', 'ls', '--no-trunc', '-q', '--filter', 'driver=overlay');
+    const ip = (host: Host, name: string): Promise<string> =>
+      say(host, 'inspect', '-f', '{{.NetworkSettings.Networks.net.IPAddress}}', name);
+    const before = await Promise.all([ip(a, 'web'), ip(d, 'late'), ip(b, 'new')]);
+    await Promise.all([b.killAll(), c.killAll()]);
+    await a.cli(['swarm', 'init', '--force-new-cluster', '--advertise-addr', addressOf('A')]);
+    await becomes(a, 'A Ready Reachable', 'B Down', 'C Down', 'D Ready');
+    assert.equal(await say(a, 'network', 'ls', '--no-trunc', '-q', '--filter', 'driver=overlay'), ids);
+    await run(a, 'alone');
+    await reaches(d, 'late', 'alone', 'web');
+    await Promise.all([b.start(), c.start()]);
+    await becomes(a, 'A Ready Reachable', 'B Ready', 'C Ready', 'D Ready');
+    for (const host of [b, c]) {
+      assert.equal(await say(host, 'info', '-f', '{{.Swarm.ControlAvailable}}'), 'false');
+      assert.equal(host.hasStore, false);
+    }
+    await reaches(b, 'new', 'alone', 'late', 'far');
+    assert.deepEqual(await Promise.all([ip(a, 'web'), ip(d, 'late'), ip(b, 'new')]), before);
   });
 });
