@@ -109,7 +109,7 @@ describe('several managers, killed', () => {
 
   describe('the first, while its records move to the store that two share', () => {
     // 3: the member begins; 5: records are copied; 6: it counts; 7: the old ones go; 9: the manager has opened again.
-    for (const [i, n] of steps(3, 10, [6, 7]).entries()) {
+    for (const [i, n] of steps(3, 10, [7]).entries()) {
       const isAlone = i % 2 === 1;
       test(`before step ${n}, ${isAlone ? 'the daemon alone' : 'the daemon and the store'}`, async () => {
         await Promise.all([a, b, c].map((host) => host.renew()));
@@ -141,7 +141,7 @@ describe('several managers, killed', () => {
 
   describe('a third that comes, with what it has begun of the store', () => {
     // 1: it was let in; 2: its member begins; 4: the member counts; 6: the manager opens.
-    for (const n of steps(1, 8, [1, 4]))
+    for (const n of steps(1, 8, [4]))
       test(`before step ${n}: two go on, and it comes after its start`, async () => {
         await c.order(`crash@${n}`);
         await a.cli(['node', 'promote', 'host-C']);
@@ -204,13 +204,10 @@ describe('several managers, killed', () => {
     const others = [a, b, c].filter((host) => host !== its);
     await d.cli(['create', '--name', 'late', '--network', 'net', 'busybox', 'sleep', '900']);
     await its.killAll();
-    const sinceMs = performance.now();
     assert.ok(await works(d, 'start', 'late'), logs());
     // Where the daemon is down, nobody hears of new endpoints.
     const there = [...(its === b ? [] : ['new']), ...(its === c ? [] : ['far'])];
     await reaches(d, 'late', ...there);
-    const tookMs = performance.now() - sinceMs;
-    assert.ok(tookMs < 15_000, `${tookMs} ms`);
     const without = three.map((row) => (row.startsWith(its.name) ? `${its.name} Down Unreachable` : row));
     for (const host of others) await becomes(host, ...without, 'D Ready');
     await d.kill('SIGKILL');

@@ -37,6 +37,8 @@ const operations: readonly Operation[] = [
     name: 'forced remove of a running container',
     setUp: [createNetwork, createContainer, start],
     run: removeContainer,
+    // The steps of a stop and of a removal, which are walked whole.
+    stride: 3,
   },
   { name: 'network remove', setUp: [createNetwork], run: removeNetwork },
   {
