@@ -287,7 +287,7 @@ for (const engine of engines()) {
       assert.equal((await callApi(socketPath, 'GET', '/v1.41/networks')).status, 200);
       assert.equal((await callApi(socketPath, 'GET', '/networks')).status, 200);
       if (isReference) return;
-      const absent = await callApi(socketPath, 'POST', '/swarm/unlock', '{}');
+      const absent = await callApi(socketPath, 'POST', '/services/create', '{}');
       assert.equal(absent.status, 501);
       assert.notEqual(absent.message, '');
     });
