@@ -526,7 +526,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   async #asOthersSay(self: SelfRecord): Promise<SelfRecord> {
     if (!self.isManager || self.member === undefined) return self;
     const { askRole } = await loadParts();
-    if ((await askRole(self, AbortSignal.timeout(patienceMs))) !== 'worker') return self;
+    const { role, hasMember } = await askRole(self, AbortSignal.timeout(patienceMs));
+    if (role !== 'worker' && (role !== 'manager' || hasMember)) return self;
     const managers = self.managers.filter((address) => address !== self.advertise);
     const gone = { member: undefined, sealKey: undefined, isElsewhere: undefined };
     await this.#changeSelf({ ...gone, isManager: false, managers });

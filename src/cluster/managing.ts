@@ -181,7 +181,7 @@ function openAdmission(
   { isElsewhere = false, sealKey }: SelfRecord & { readonly sealKey: string },
   roster: Roster,
   record: SwarmBook,
-): Pick<Admission, 'admit' | 'promote' | 'checkDismissal' | 'dismiss' | 'tidy'> {
+): Pick<Admission, 'admit' | 'promote' | 'hasMember' | 'checkDismissal' | 'dismiss' | 'tidy'> {
   if (member !== undefined)
     return new Admission({ member, roster, swarm: () => record.swarm, sealKey, clock, logger });
   const move = async (): Promise<never> => {
@@ -197,6 +197,7 @@ function openAdmission(
       const none = "can't remove member from the raft: this would result in a loss of quorum";
       return Promise.reject(new LinkspanError('demotionRefused', none));
     },
+    hasMember: () => Promise.resolve(false),
     dismiss: () => Promise.resolve(),
     tidy: () => Promise.resolve(),
   };

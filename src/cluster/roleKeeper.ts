@@ -41,6 +41,8 @@ export interface RoleKeeperDependencies {
 const becomeTimeoutMs = 20_000;
 /** For the store to let a member go: it lets nobody go within five seconds of another change of members. */
 const dismissalMs = 10_000;
+/** For this node's own; it is tried again. */
+const partingMs = 3000;
 
 export class RoleKeeper {
   readonly #deps: RoleKeeperDependencies;
@@ -151,16 +153,17 @@ export class RoleKeeper {
     logger.info({ node: self.nodeId }, 'this node is a manager no more');
   }
 
-  /** Its member of the store is out; or the others, who can decide without it, say that it is a worker. */
+  /** Its member of the store is out; or the others, who can decide without it, say so or that it is a worker. */
   async #isOut(self: SelfRecord, manager: Manager, managers: readonly string[]): Promise<boolean> {
     const { clock } = this.#deps;
-    const isDismissed = within(clock, dismissalMs, manager.admission.dismiss(self.nodeId)).then(
+    // A member that goes may end before it has told.
+    const isDismissed = within(clock, partingMs, manager.admission.dismiss(self.nodeId)).then(
       () => true,
       () => false,
     );
     if (await isDismissed) return true;
     const { askRole } = await import('./membership/parts.ts');
-    const told = await askRole({ ...self, managers }, AbortSignal.timeout(dismissalMs));
-    return told === 'worker' || told === 'removed';
+    const { role, hasMember } = await askRole({ ...self, managers }, AbortSignal.timeout(dismissalMs));
+    return role === 'worker' || (role !== 'unknown' && !hasMember);
   }
 }

@@ -144,6 +144,11 @@ export class Admission {
     logger.info({ node: id }, "a manager's member of the store is out");
   }
 
+  /** The node has a member of the store, that counts or is about to. */
+  async hasMember(id: string): Promise<boolean> {
+    return (await this.#deps.member.peers.list()).some(({ name }) => name === id);
+  }
+
   /** What managers that died were about to do: members of nodes that are no managers go. */
   async tidy(): Promise<void> {
     const { peers } = this.#deps.member;

@@ -10,6 +10,7 @@ import { splitHostPort } from '../membership/addresses.ts';
 import { askManager } from '../membership/managerClient.ts';
 import { path, readAdmitAnswer } from '../membership/protocol.ts';
 import type { SelfRecord } from '../membership/records.ts';
+import type { NodeRole } from '../swarm.ts';
 import type { MemberRecord, StoreMembers } from './storeMember.ts';
 
 export interface BecomeDependencies {
@@ -128,19 +129,24 @@ export async function becomeManager(
   }
 }
 
-export type RoleAnswer = 'manager' | 'worker' | 'removed' | 'unknown';
+/** What the swarm says that this node is, and whether its member of the store is still in. */
+export interface RoleAnswer {
+  readonly role: NodeRole | 'removed' | 'unknown';
+  readonly hasMember: boolean;
+}
 
-/** What the swarm says that this node is, if any other manager answers. */
+/** By any other manager that a majority answers; `unknown` if there is none. */
 export async function askRole(self: SelfRecord, signal: AbortSignal): Promise<RoleAnswer> {
   for (const remote of self.managers) {
     if (remote === self.advertise) continue;
     try {
-      const { role } = (await askManager(remote, self, path.role, {}, signal)) as { readonly role?: unknown };
-      if (role === 'manager' || role === 'worker') return role;
+      const told = (await askManager(remote, self, path.role, {}, signal)) as Partial<RoleAnswer> | undefined;
+      const { role, hasMember = true } = told ?? {};
+      if (role === 'manager' || role === 'worker') return { role, hasMember };
     } catch (error) {
       // Another may answer.
-      if (hasCode(error, 'nodeRefused')) return 'removed';
+      if (hasCode(error, 'nodeRefused')) return { role: 'removed', hasMember: false };
     }
   }
-  return 'unknown';
+  return { role: 'unknown', hasMember: true };
 }

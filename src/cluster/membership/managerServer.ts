@@ -60,7 +60,7 @@ export interface ManagerState {
 export interface ManagerServerDependencies {
   readonly roster: Roster;
   readonly tables: Pick<TableServer, 'accept'>;
-  readonly admission: Pick<Admission, 'admit' | 'promote'>;
+  readonly admission: Pick<Admission, 'admit' | 'promote' | 'hasMember'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly state: () => ManagerState;
@@ -208,7 +208,8 @@ export class ManagerServer implements AsyncDisposable {
     app.post(path.role, async ({ raw }) => {
       // The asker may give up what it has by that.
       await this.#deps.roster.fresh();
-      return { role: (await this.#nodeThat(raw)).spec.role };
+      const { id, spec } = await this.#nodeThat(raw);
+      return { role: spec.role, hasMember: await this.#deps.admission.hasMember(id) };
     });
     app.post(path.admit, async ({ raw, body }) => {
       const call = readAdmitCall(body);
