@@ -5,32 +5,18 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
-import { systemClock } from '../base/clock.ts';
-import { silentLogger } from '../base/logger.ts';
 import { openSeam } from '../base/seam.ts';
 import { openSqliteStore } from '../store/sqliteStore.ts';
 import { parseJoinToken } from './identity/joinToken.ts';
-import { LocalSwarm } from './localSwarm.ts';
 import { askToJoin } from './membership/managerClient.ts';
+import { description as describe, freeAddress, initRequest, openNode } from './swarmStand.ts';
 
-const description = {
-  ...{ hostname: 'old', architecture: 'x86_64', os: 'linux', nanoCpus: 1e9, memoryBytes: 1 << 30 },
-  ...{ engineVersion: '0.0.1', engineLabels: {} },
-};
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
-}
+const description = { ...describe('old'), engineVersion: '0.0.1' };
 
 test('an agent of the first release joins, hears of networks, and gets an address that others see', async () => {
   await using stack = new AsyncDisposableStack();
@@ -38,23 +24,10 @@ test('an agent of the first release joins, hears of networks, and gets an addres
     rmSync(one, { recursive: true }),
   );
   const store = stack.use(await openSqliteStore(join(folder, 'state.db'), openSeam()));
-  const swarm = stack.use(
-    await LocalSwarm.open({
-      ...{ store, clock: systemClock, logger: silentLogger, describe: () => description },
-      ...{ systemAddresses: () => [], ownEndpoints: () => [] },
-      ...{ vacate: () => Promise.resolve(), settled: () => Promise.resolve() },
-    }),
-  );
+  const swarm = stack.use(await openNode('new', store));
   swarm.start();
-  const address = `127.0.0.1:${await freePort()}`;
-  await swarm.init({
-    ...{ listen: address, advertise: address, dataPath: '', availability: 'active', isForcedNew: false },
-    spec: {
-      ...{ name: 'default', labels: {}, taskHistoryLimit: 5, snapshotInterval: 10_000, maxSnapshots: 0 },
-      ...{ heartbeatMs: 5000, certificateLifeMs: 7_776_000_000, isAutolocked: false },
-    },
-    ...{ dataPathPort: 0, addressPools: [], subnetLength: 0 },
-  });
+  const address = await freeAddress();
+  await swarm.init(initRequest(address));
   const token = parseJoinToken(swarm.cluster().tokens.worker);
   assert.ok(token);
   const call = { description, address: '127.0.0.2', availability: 'active' } as const;

@@ -11,49 +11,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { systemClock } from '../base/clock.ts';
-import { silentLogger } from '../base/logger.ts';
 import { openSeam } from '../base/seam.ts';
 import { hasCode, LinkspanError } from '../errors/linkspanError.ts';
 import { openSqliteStore } from '../store/sqliteStore.ts';
 import type { Store } from '../store/store.ts';
 import { requestCertificate } from './identity/authority.ts';
 import { parseJoinToken } from './identity/joinToken.ts';
-import { LocalSwarm } from './localSwarm.ts';
+import type { LocalSwarm } from './localSwarm.ts';
 import { path } from './membership/protocol.ts';
-import type { ClusterSpec, InitRequest, JoinRequest } from './swarm.ts';
+import type { JoinRequest } from './swarm.ts';
+import { description, freeAddress, initRequest, openNode, spec } from './swarmStand.ts';
 import type { EndpointClaim, SwarmNetworkSpec } from './swarmNetworks.ts';
 import type { SwarmStores } from './swarmRecords.ts';
-
-const spec: ClusterSpec = {
-  name: 'default',
-  labels: {},
-  taskHistoryLimit: 5,
-  snapshotInterval: 10_000,
-  maxSnapshots: 0,
-  heartbeatMs: 5000,
-  certificateLifeMs: 7_776_000_000,
-  isAutolocked: false,
-};
-
-const description = (hostname: string) => ({
-  hostname,
-  architecture: 'x86_64',
-  os: 'linux',
-  nanoCpus: 2e9,
-  memoryBytes: 1 << 30,
-  engineVersion: '0.1.0',
-  engineLabels: { rack: '7' },
-});
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** A machine: what is on its disk outlives the swarm that is open. */
 class Machine implements AsyncDisposable {
@@ -71,16 +40,9 @@ class Machine implements AsyncDisposable {
 
   async open(): Promise<this> {
     this.store = await openSqliteStore(join(this.folder, 'state.db'), openSeam());
-    this.swarm = await LocalSwarm.open({
-      store: this.store,
+    this.swarm = await openNode(this.name, this.store, {
       ...(this.elsewhere === undefined ? {} : { elsewhere: this.elsewhere }),
-      clock: systemClock,
-      logger: silentLogger,
-      describe: () => description(this.name),
-      systemAddresses: () => [],
       ownEndpoints: () => this.own,
-      vacate: () => Promise.resolve(),
-      settled: () => Promise.resolve(),
     });
     this.swarm.start();
     return this;
@@ -108,11 +70,6 @@ class Machine implements AsyncDisposable {
 
 const open = (name: string): Promise<Machine> => new Machine(name).open();
 
-const initRequest = (address: string): InitRequest => ({
-  ...{ listen: address, advertise: address, dataPath: '', availability: 'active' },
-  ...{ spec, isForcedNew: false, dataPathPort: 0, addressPools: [], subnetLength: 0 },
-});
-
 const joinRequest = (token: string, ...remotes: readonly string[]): JoinRequest => ({
   ...{ listen: '127.0.0.1:2377', advertise: '127.0.0.1', dataPath: '', availability: 'active' },
   ...{ remotes, token },
@@ -127,7 +84,7 @@ interface Pair extends AsyncDisposable {
 /** A manager, and a machine that is in no swarm. */
 async function openPair(): Promise<Pair> {
   const [manager, worker] = [await open('m1'), await open('w1')];
-  const address = `127.0.0.1:${await freePort()}`;
+  const address = await freeAddress();
   await manager.swarm.init(initRequest(address));
   return {
     ...{ manager, worker, address },
@@ -151,7 +108,7 @@ const stateOf = (machine: Machine, hostname: string): string | undefined =>
 
 test('init makes a swarm of one manager, once', async () => {
   await using one = await open('m1');
-  const address = `127.0.0.1:${await freePort()}`;
+  const address = await freeAddress();
   assert.equal(one.swarm.status().state, 'inactive');
   const id = await one.swarm.init(initRequest(address));
   assert.match(id, /^[0-9a-z]{25}$/);
@@ -245,7 +202,7 @@ test('where nobody answers, join says so and leaves nothing; a second address is
   await using pair = await openPair();
   const { manager, worker, address } = pair;
   const { worker: token } = manager.swarm.cluster().tokens;
-  const silent = `127.0.0.1:${await freePort()}`;
+  const silent = await freeAddress();
   await assert.rejects(worker.swarm.join(joinRequest(token, silent)), { code: 'joinTimeout' });
   assert.deepEqual(await worker.records(), []);
   await worker.swarm.join(joinRequest(token, silent, address));
@@ -519,7 +476,7 @@ test('a swarm’s records elsewhere: made there, taken up when it answers, and g
   await using machine = new Machine('m1');
   machine.elsewhere = shared;
   await machine.open();
-  const address = `127.0.0.1:${await freePort()}`;
+  const address = await freeAddress();
   const left = async (): Promise<readonly string[]> => [
     ...(await machine.records()),
     ...(await machine.store.list('swarm-elsewhere/')).entries.map(({ key }) => key),

@@ -18,10 +18,12 @@ import { OwnRecord } from './identity/ownRecord.ts';
 import type { StoreMembers } from './managers/storeMember.ts';
 import type { Manager } from './managing.ts';
 import { hostOf, resolveAddresses, type SystemAddress } from './membership/addresses.ts';
-import { type NodeRecord, type SelfRecord, selfKey } from './membership/records.ts';
+import { asWorker, type NodeRecord, type SelfPart, type SelfRecord, selfKey } from './membership/records.ts';
 import type { Roster } from './membership/roster.ts';
 import { NodeNetworks } from './networks/nodeNetworks.ts';
 import { refusals } from './refusals.ts';
+import { RoleKeeper } from './roleKeeper.ts';
+import { openStanding, type Standing } from './standing.ts';
 import type {
   Cluster,
   ClusterNode,
@@ -34,8 +36,6 @@ import type {
   Swarm,
   SwarmStatus,
 } from './swarm.ts';
-import { RoleKeeper } from './roleKeeper.ts';
-import { openStanding, type Standing } from './standing.ts';
 import type { OwnEndpoints, SwarmNetworks } from './swarmNetworks.ts';
 import { SwarmRecords, type SwarmStores } from './swarmRecords.ts';
 import { findNode, toCluster, toClusterNode, toStatus } from './views.ts';
@@ -219,7 +219,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
         throw new LinkspanError('noSwarmHere', 'This node is not part of a swarm');
       if (this.#isLocked && !isForced) throw new LinkspanError('swarmLocked', refusals.leaveLocked);
       const manager = membership?.manager;
-      const others = (manager?.managerIds() ?? []).filter((id) => id !== membership?.self.nodeId);
+      const others = (manager?.roster.managers ?? []).filter(({ id }) => id !== membership?.self.nodeId);
       if (manager !== undefined && !isForced)
         throw new LinkspanError('lastManager', refusals.leaving(others.length));
       const { store, logger, vacate, settled } = this.#deps;
@@ -289,7 +289,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   }
 
   async updateNode(ref: string, version: number, spec: NodeSpec): Promise<void> {
-    const { roster, admission, managerIds } = this.#manager();
+    const { roster, admission } = this.#manager();
     const { id, spec: before } = this.#find(ref, roster);
     if (before.role === spec.role) {
       await roster.changeSpec(id, version, spec);
@@ -297,8 +297,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
     }
     await roster.changeRole(id, version, spec, async () => {
       if (spec.role === 'manager') return;
-      if (managerIds().length === 1)
-        throw new LinkspanError('demotionRefused', 'attempting to demote the last manager of the swarm');
+      if (roster.managers.length === 1) throw new LinkspanError('demotionRefused', refusals.demotesLast);
       await admission.checkDismissal(id);
     });
     if (spec.role === 'worker' && id !== this.#membership?.self.nodeId) this.#role.dismissLater(id);
@@ -526,11 +525,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   async #asOthersSay(self: SelfRecord): Promise<SelfRecord> {
     if (!self.isManager || self.member === undefined) return self;
     const { askRole } = await loadParts();
-    const { role, hasMember } = await askRole(self, AbortSignal.timeout(patienceMs));
-    if (role !== 'worker' && (role !== 'manager' || hasMember)) return self;
-    const managers = self.managers.filter((address) => address !== self.advertise);
-    const gone = { member: undefined, sealKey: undefined, isElsewhere: undefined };
-    await this.#changeSelf({ ...gone, isManager: false, managers });
+    if ((await askRole(self, AbortSignal.timeout(patienceMs))) !== 'worker') return self;
+    await this.#changeSelf(asWorker(self));
     await this.#deps.members?.wipe();
     return this.#own.open((await this.#own.find()) ?? self);
   }
@@ -560,10 +556,7 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
    * Part of what this node knows of its swarm; what is undefined goes. One that has left meanwhile knows nothing. Managers
    * keep it locked with the swarm's key of today, or with `unlockKey` if they are about to become one.
    */
-  #changeSelf(
-    part: { readonly [K in keyof SelfRecord]?: SelfRecord[K] | undefined },
-    unlockKey?: string,
-  ): Promise<void> {
+  #changeSelf(part: SelfPart, unlockKey?: string): Promise<void> {
     return this.#mutex.run(selfKey, async () => {
       const before = this.#membership;
       const today =

@@ -22,6 +22,7 @@ import { localLink } from './networks/link.ts';
 import { NetworkBook } from './networks/networkBook.ts';
 import type { NodeNetworks } from './networks/nodeNetworks.ts';
 import { TableServer } from './networks/tableServer.ts';
+import { refusals } from './refusals.ts';
 import type { NodeDescription } from './swarm.ts';
 
 export interface Manager extends AsyncDisposable {
@@ -34,8 +35,6 @@ export interface Manager extends AsyncDisposable {
   readonly roster: Roster;
   readonly book: NetworkBook;
   readonly admission: Pick<Admission, 'checkDismissal' | 'dismiss'>;
-  /** Ids of nodes that are managers, or are to be. */
-  readonly managerIds: () => readonly string[];
   /** `192.0.2.11:2377` of each that is. */
   readonly managers: () => readonly string[];
   /** Nodes are to find another manager, or may come again. */
@@ -82,7 +81,7 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   const mirror = parts.use(await Mirror.open(store, clusterPrefix, clock));
   // A daemon of before had none, and the record is clear.
   const sealKey = self.sealKey ?? newKey();
-  const record = parts.use(new SwarmBook({ store, mirror, clock, sealKey }));
+  const record = parts.use(new SwarmBook({ mirror, clock, sealKey }));
   if (self.sealKey === undefined) await deps.saveOwn({ sealKey });
   if (record.isClear) await record.change((swarm) => ({ ...swarm }));
   const roster = parts.use(new Roster({ store, mirror, clock, selfId: self.nodeId }));
@@ -102,9 +101,7 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
     ),
   );
   const managerAddresses = (): readonly string[] => {
-    const found = roster.nodes.flatMap(({ spec, managerAddress }) =>
-      managerAddress === undefined || spec.role === 'worker' ? [] : managerAddress,
-    );
+    const found = roster.managers.flatMap(({ managerAddress }) => managerAddress ?? []);
     return found.length === 0 ? self.managers : found;
   };
   const admission = openAdmission(deps, { ...self, sealKey }, roster, record);
@@ -143,7 +140,6 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   const opened = parts.move();
   return {
     ...{ store, record, sealKey, trust, roster, book, admission, managers: managerAddresses },
-    managerIds: () => roster.nodes.flatMap(({ id, spec }) => (spec.role === 'manager' ? id : [])),
     letGo: (isAway) => server.letGo(isAway),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
@@ -192,10 +188,9 @@ function openAdmission(
     admit: () => (isElsewhere ? Promise.resolve({ isElsewhere, sealKey }) : move()),
     promote: () => (isElsewhere ? Promise.resolve() : move()),
     checkDismissal: (id) => {
-      const others = roster.nodes.filter((node) => node.spec.role === 'manager' && node.id !== id);
+      const others = roster.managers.filter((node) => node.id !== id);
       if (others.some((node) => roster.managerState(node.id).isReachable)) return Promise.resolve();
-      const none = "can't remove member from the raft: this would result in a loss of quorum";
-      return Promise.reject(new LinkspanError('demotionRefused', none));
+      return Promise.reject(new LinkspanError('demotionRefused', refusals.losesQuorum));
     },
     hasMember: () => Promise.resolve(false),
     dismiss: () => Promise.resolve(),

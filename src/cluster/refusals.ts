@@ -14,6 +14,8 @@ export const refusals = {
     'Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.',
   wrongKey: 'swarm could not be unlocked: invalid key provided',
   notLocked: 'swarm is not locked',
+  demotesLast: 'attempting to demote the last manager of the swarm',
+  losesQuorum: "can't remove member from the raft: this would result in a loss of quorum",
   /** `left`: managers without this one. */
   leaving: (left: number): string => {
     const isManager = 'You are attempting to leave the swarm on a node that is participating as a manager. ';

@@ -7,7 +7,7 @@ import type { Logger } from '../base/logger.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { StoreMembers } from './managers/storeMember.ts';
 import type { Manager } from './managing.ts';
-import type { SelfRecord } from './membership/records.ts';
+import { asWorker, type SelfPart, type SelfRecord } from './membership/records.ts';
 import { within } from './networks/callBox.ts';
 import type { NodeRole } from './swarm.ts';
 import type { SwarmRecords } from './swarmRecords.ts';
@@ -26,10 +26,7 @@ export interface RoleKeeperDependencies {
   /** Undefined: in no swarm. */
   readonly place: () => Place | undefined;
   /** Part of what this node knows of its swarm; what is undefined goes. `unlockKey`: it is locked from now on. */
-  readonly save: (
-    part: { readonly [K in keyof SelfRecord]?: SelfRecord[K] | undefined },
-    unlockKey?: string,
-  ) => Promise<void>;
+  readonly save: (part: SelfPart, unlockKey?: string) => Promise<void>;
   /** Closes what is open, and opens what is stored. */
   readonly reopen: () => Promise<void>;
   /** Goes on with `work` until it works or the daemon ends, while nothing else changes the membership. */
@@ -141,29 +138,26 @@ export class RoleKeeper {
 
   async #resign({ self, manager }: Place): Promise<void> {
     const { members, logger, records, save, reopen } = this.#deps;
-    const managers = (manager?.managers() ?? self.managers).filter((address) => address !== self.advertise);
+    const today = { ...self, managers: manager?.managers() ?? self.managers };
     // What still counts must not go: the others could not decide anything any more.
-    if (manager !== undefined && !(await this.#isOut(self, manager, managers)))
+    if (manager !== undefined && !(await this.#isOut(today, manager)))
       throw new LinkspanError('storeUnavailable', "the managers' store does not let this one go yet");
     await records.letBe(self.swarmId);
-    const gone = { member: undefined, isElsewhere: undefined, sealKey: undefined };
-    await save({ ...gone, isManager: false, managers });
+    await save(asWorker(today));
     await reopen();
     await members?.wipe();
     logger.info({ node: self.nodeId }, 'this node is a manager no more');
   }
 
-  /** Its member of the store is out; or the others, who can decide without it, say so or that it is a worker. */
-  async #isOut(self: SelfRecord, manager: Manager, managers: readonly string[]): Promise<boolean> {
-    const { clock } = this.#deps;
-    // A member that goes may end before it has told.
-    const isDismissed = within(clock, partingMs, manager.admission.dismiss(self.nodeId)).then(
-      () => true,
-      () => false,
-    );
-    if (await isDismissed) return true;
+  /** Its member of the store is out; or the others, who can decide without it, say that it is no manager. */
+  async #isOut(self: SelfRecord, manager: Manager): Promise<boolean> {
+    try {
+      await within(this.#deps.clock, partingMs, manager.admission.dismiss(self.nodeId));
+      return true;
+    } catch {
+      // A member that goes may end before it has told.
+    }
     const { askRole } = await import('./membership/parts.ts');
-    const { role, hasMember } = await askRole({ ...self, managers }, AbortSignal.timeout(dismissalMs));
-    return role === 'worker' || (role !== 'unknown' && !hasMember);
+    return ['worker', 'removed'].includes(await askRole(self, AbortSignal.timeout(dismissalMs)));
   }
 }

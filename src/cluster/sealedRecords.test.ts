@@ -3,54 +3,23 @@
  * clear, and refused by a manager that has not the key.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { systemClock } from '../base/clock.ts';
-import { silentLogger } from '../base/logger.ts';
 import { openSeam } from '../base/seam.ts';
 import { openSqliteStore } from '../store/sqliteStore.ts';
 import type { Store } from '../store/store.ts';
 import { isSealed, newKey, openSwarm } from './identity/vault.ts';
-import { LocalSwarm } from './localSwarm.ts';
+import type { LocalSwarm } from './localSwarm.ts';
 import { type SelfRecord, selfKey, type SwarmRecord, swarmKey } from './membership/records.ts';
 import type { InitRequest } from './swarm.ts';
+import { freeAddress, initRequest, openNode } from './swarmStand.ts';
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
+const request = async (isAutolocked: boolean): Promise<InitRequest> =>
+  initRequest(await freeAddress(), { isAutolocked });
 
-async function request(isAutolocked: boolean): Promise<InitRequest> {
-  const address = `127.0.0.1:${await freePort()}`;
-  return {
-    ...{ listen: address, advertise: address, dataPath: '', availability: 'active', isForcedNew: false },
-    ...{ dataPathPort: 0, addressPools: [], subnetLength: 0 },
-    spec: {
-      ...{ name: 'default', labels: {}, taskHistoryLimit: 5, snapshotInterval: 10_000, maxSnapshots: 0 },
-      ...{ heartbeatMs: 5000, certificateLifeMs: 7_776_000_000, isAutolocked },
-    },
-  };
-}
-
-const description = {
-  ...{ hostname: 'a', architecture: 'x86_64', os: 'linux', nanoCpus: 1e9, memoryBytes: 1 << 30 },
-  ...{ engineVersion: '0.1.0', engineLabels: {} },
-};
-
-const openSwarmIn = (store: Store): Promise<LocalSwarm> =>
-  LocalSwarm.open({
-    ...{ store, clock: systemClock, logger: silentLogger, describe: () => description },
-    ...{ systemAddresses: () => [], ownEndpoints: () => [] },
-    ...{ vacate: () => Promise.resolve(), settled: () => Promise.resolve() },
-  });
+const openSwarmIn = (store: Store): Promise<LocalSwarm> => openNode('a', store);
 
 /** The store and what is in it, as long as `work` takes. */
 async function withStore(work: (store: Store) => Promise<void>): Promise<void> {

@@ -135,10 +135,8 @@ function watchStore(
       if (silences < mostSilences) continue;
       if (silences === mostSilences)
         logger.warn({ swarm: self.swarmId }, 'no majority of the managers answers');
-      const { role: told, hasMember } = await askRole({ ...self, managers: manager.managers() }, inTime());
-      // One that was put out as a manager begins again as a worker, and hears then that it is to be one.
-      if (told === 'worker' || (told === 'manager' && !hasMember && self.member !== undefined))
-        role('worker');
+      const told = await askRole({ ...self, managers: manager.managers() }, inTime());
+      if (told === 'worker') role('worker');
       else if (told === 'removed') removed();
     }
   };

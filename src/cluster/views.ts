@@ -58,17 +58,14 @@ export function toCluster(swarm: SwarmRecord): Cluster {
 /** `self`: of a member; `roster` and `swarm`: as a manager knows them. */
 export function toStatus(
   { self, ...how }: Pick<SwarmStatus, 'state' | 'error'> & { readonly self?: SelfRecord },
-  roster?: Pick<Roster, 'nodes'>,
+  roster?: Pick<Roster, 'nodes' | 'managers'>,
   swarm?: SwarmRecord,
 ): SwarmStatus {
-  const nodes = roster?.nodes ?? [];
   const known =
     roster === undefined
       ? (self?.managers ?? []).map((address) => ({ nodeId: '', address }))
-      : nodes.flatMap(({ id, managerAddress, spec }) =>
-          managerAddress === undefined || spec.role === 'worker'
-            ? []
-            : { nodeId: id, address: managerAddress },
+      : roster.managers.flatMap(({ id, managerAddress }) =>
+          managerAddress === undefined ? [] : { nodeId: id, address: managerAddress },
         );
   return {
     ...how,
@@ -77,7 +74,7 @@ export function toStatus(
     isManager: self?.isManager ?? false,
     managers: known,
     ...(swarm === undefined ? {} : { cluster: toCluster(swarm) }),
-    nodeCount: nodes.length,
-    managerCount: nodes.filter(({ spec }) => spec.role === 'manager').length,
+    nodeCount: roster?.nodes.length ?? 0,
+    managerCount: roster?.managers.length ?? 0,
   };
 }

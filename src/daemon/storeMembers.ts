@@ -69,9 +69,12 @@ export function openStoreMembers({ dataRoot, execRoot, logger, seam }: StoreMemb
       state: isFirst ? 'new' : 'existing',
       isForcedNew,
     });
-    const tls = { ca: rootPem, certificate: certificatePem, key: keyPem };
-    const buffers = Object.fromEntries(Object.entries(tls).map(([name, pem]) => [name, Buffer.from(pem)]));
-    const client = parts.use(await EtcdClient.open({ endpoints: [own.endpoint], tls: buffers }, systemClock));
+    const tls = {
+      ca: Buffer.from(rootPem),
+      certificate: Buffer.from(certificatePem),
+      key: Buffer.from(keyPem),
+    };
+    const client = parts.use(await EtcdClient.open({ endpoints: [own.endpoint], tls }, systemClock));
     const members = new EtcdMembers(client, systemClock);
     for (const endMs = performance.now() + answerMs; ; ) {
       try {

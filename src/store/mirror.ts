@@ -5,7 +5,7 @@
 import type { Clock } from '../base/clock.ts';
 import { Events } from '../base/events.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
-import type { Entry, Store, StoreChange } from './store.ts';
+import type { Compare, Entry, Store, StoreChange, Txn } from './store.ts';
 
 export interface MirrorChange {
   readonly revision: number;
@@ -100,6 +100,19 @@ export class Mirror implements Disposable {
       () => {},
     );
     await promise;
+  }
+
+  /** What holds as long as the key is as it is known here. */
+  unchanged(key: string): Compare {
+    const entry = this.#entries.get(key);
+    return entry === undefined ? { key, is: 'absent' } : { key, is: 'revision', revision: entry.revision };
+  }
+
+  /** True: it is done, and heard. False: a comparison failed, and what was faster is heard. Rejects as `fresh`. */
+  async commit(txn: Txn): Promise<boolean> {
+    const done = await this.#store.txn(txn);
+    await (done.ok ? this.reached(done.revision) : this.fresh());
+    return done.ok;
   }
 
   /** Resolves when everything was heard that was done before the call. Rejects as `Store.txn`, and as `reached`. */

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join as joinPath } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from '../compat/command.ts';
-import { addressOf, type Cluster, commandLines, type Host, openCluster } from './hosts.ts';
+import { addressOf, type Cluster, commandLines, type Host, openCluster, runSleeper } from './hosts.ts';
 
 const locked =
   /Swarm is encrypted and needs to be unlocked before it can be used\. Please use "docker swarm unlock" to unlock it\./;
@@ -61,23 +61,8 @@ for (const [name, program] of commandLines) {
       const token = await say(a, 'swarm', 'join-token', '-q', 'worker');
       await b.cli(['swarm', 'join', '--token', token, `${addressOf('A')}:2377`]);
       await a.cli(['network', 'create', '-d', 'overlay', '--attachable', '--subnet', '10.91.0.0/24', 'o']);
-      for (const [host, ip] of [
-        [a, '10.91.0.10'],
-        [b, '10.91.0.11'],
-      ] as const)
-        await host.cli([
-          'run',
-          '-d',
-          '--name',
-          'web',
-          '--network',
-          'o',
-          '--ip',
-          ip,
-          'busybox',
-          'sleep',
-          '900',
-        ]);
+      await runSleeper(a, 'web', 'o', '10.91.0.10');
+      await runSleeper(b, 'web', 'o', '10.91.0.11');
     });
 
     test('after kill -9 it is locked: commands say so, containers go on, workers are not', async () => {

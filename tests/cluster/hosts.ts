@@ -133,6 +133,11 @@ export class Host {
   }
 }
 
+/** A container that sleeps, on a network at an address. */
+export async function runSleeper({ cli }: Host, name: string, network: string, ip: string): Promise<void> {
+  await cli(['run', '-d', '--name', name, '--network', network, '--ip', ip, 'busybox', 'sleep', '900']);
+}
+
 /** A program on the segment between the machines; what it wrote. */
 export function onUnderlay(...words: readonly string[]): string {
   const [program = '', ...args] = [...inUnderlay(folder), ...words];

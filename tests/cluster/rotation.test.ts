@@ -7,7 +7,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from '../compat/command.ts';
-import { addressOf, type Cluster, commandLines, type Host, openCluster } from './hosts.ts';
+import { addressOf, type Cluster, commandLines, type Host, openCluster, runSleeper } from './hosts.ts';
 
 const subnet = '10.90.0.0/24';
 
@@ -23,23 +23,8 @@ for (const [name, program] of commandLines) {
       await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A'), '--dispatcher-heartbeat', '1s']);
       for (const host of [b, c]) await join(host, await token());
       await a.cli(['network', 'create', '-d', 'overlay', '--attachable', '--subnet', subnet, 'o']);
-      for (const [host, ip] of [
-        [a, '10.90.0.10'],
-        [b, '10.90.0.11'],
-      ] as const)
-        await host.cli([
-          'run',
-          '-d',
-          '--name',
-          'web',
-          '--network',
-          'o',
-          '--ip',
-          ip,
-          'busybox',
-          'sleep',
-          '900',
-        ]);
+      await runSleeper(a, 'web', 'o', '10.90.0.10');
+      await runSleeper(b, 'web', 'o', '10.90.0.11');
     });
     after(async () => {
       await cluster[Symbol.asyncDispose]();

@@ -376,42 +376,39 @@ async function stepsInAll(daemon: Daemon): Promise<number> {
   return last;
 }
 
-/** One step of the walk with the daemon killed before step `n`; false if the run had fewer. */
-async function dieAt(
-  there: World,
-  subject: Subject,
-  { setUp: steps, run }: Operation,
-  n: number,
-  where: string,
-): Promise<boolean> {
-  const { daemon } = there;
+/** Runs the operation with something done to its step `n`; false if the run had fewer. */
+type Disturb = (daemon: Daemon, run: Call, n: number, where: string) => Promise<boolean>;
+
+/** The daemon is killed before the step, and starts again. */
+const die: Disturb = async (daemon, run, n) => {
   const pid = daemon.pid();
-  await setUp(daemon, steps);
   await order(daemon, `crash@${n}`);
   const { status } = await run(daemon);
   // Without an answer the daemon is gone, though its process may be there a moment longer.
   const isReached = await eventually(() => !isAlive(pid), status === 0 ? settleMs : lateMs);
   if (isReached) await daemon.start();
-  else await order(daemon, 'count');
-  await assertAgreement(there, subject, where);
-  await cleanUp(there, subject, where);
   return isReached;
-}
+};
 
-/** One step of the walk with step `n` failing; false if the run had fewer. */
-async function failAt(
-  there: World,
-  subject: Subject,
-  { setUp: steps, run }: Operation,
-  n: number,
-  where: string,
-): Promise<boolean> {
-  const { daemon } = there;
-  await setUp(daemon, steps);
+/** The step fails. */
+const fail: Disturb = async (daemon, run, n, where) => {
   await order(daemon, `EIO@${n}`);
   const { status } = await run(daemon);
   assert.ok(status >= 200, `${where}: no answer\n${daemon.logTail()}`);
-  const isReached = (await stepsInAll(daemon)) >= n;
+  return (await stepsInAll(daemon)) >= n;
+};
+
+/** One step of the walk; false if the run had fewer. */
+async function walkStep(
+  there: World,
+  subject: Subject,
+  { setUp: steps, run }: Operation,
+  disturb: Disturb,
+  { n, where }: { readonly n: number; readonly where: string },
+): Promise<boolean> {
+  const { daemon } = there;
+  await setUp(daemon, steps);
+  const isReached = await disturb(daemon, run, n, where);
   if (!isReached) await order(daemon, 'count');
   await assertAgreement(there, subject, where);
   await cleanUp(there, subject, where);
@@ -426,10 +423,7 @@ function walkOperation(subject: Subject, operation: Operation): void {
   let most = 0;
 
   /** Goes on after a step that failed and names all that did. */
-  const walk = async (
-    at: (world: World, subject: Subject, operation: Operation, n: number, where: string) => Promise<boolean>,
-    how: string,
-  ): Promise<void> => {
+  const walk = async (disturb: Disturb, how: string): Promise<void> => {
     const failures: string[] = [];
     const stride = Math.max(1, Number(process.env['LINKSPAN_WALK_STRIDE'] ?? operation.stride ?? 1));
     for (let n = 1 + Math.floor(Math.random() * Math.min(stride, own)); n <= most; n += stride) {
@@ -438,7 +432,7 @@ function walkOperation(subject: Subject, operation: Operation): void {
         let isReached = false;
         // A look of the reconciler that fell into every counted run may be missing in one.
         for (let tries = 0; !isReached && tries < (n > own ? 1 : 3); tries++)
-          isReached = await at(there, subject, operation, n, where);
+          isReached = await walkStep(there, subject, operation, disturb, { n, where });
         assert.ok(isReached || n > own, `${where} was not reached`);
       }).catch((error: Error) => {
         failures.push(error.message);
@@ -470,9 +464,9 @@ function walkOperation(subject: Subject, operation: Operation): void {
       assert.ok(own >= 2, `${name} passed only ${own} steps`);
     }));
 
-  test(`${name}: killed on the way, the restart leaves what the API says`, () => walk(dieAt, 'killed'));
+  test(`${name}: killed on the way, the restart leaves what the API says`, () => walk(die, 'killed'));
 
-  test(`${name}: a step that fails leaves what the API says`, () => walk(failAt, 'EIO'));
+  test(`${name}: a step that fails leaves what the API says`, () => walk(fail, 'EIO'));
 }
 
 /** Registers the tests; nothing where there is no engine of ours to judge. */

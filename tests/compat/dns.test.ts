@@ -8,12 +8,13 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, type TestContext, test } from 'node:test';
+import { after, afterEach, before, describe, test } from 'node:test';
 import { notAsked } from '../arch/skips.ts';
 import { eventually, type Runner } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import type { TimedAnswer } from './dnsPeer.ts';
 import { clientAddress, inHost } from './hosts.ts';
+import { testOnce } from './reference.ts';
 
 const tool = join(import.meta.dirname, 'dnsTool.ts');
 const sleeping = ['busybox', 'sleep', '999'] as const;
@@ -24,9 +25,7 @@ const refusingAddress = '192.0.2.15';
 
 for (const engine of engines()) {
   describe(`names: ${engine.name}`, () => {
-    const ofResolver = (name: string, work: (t: TestContext) => Promise<void>): void => {
-      if (!engine.name.startsWith('linkspan CLI')) void test(name, work);
-    };
+    const ofResolver = testOnce(engine);
     let daemon: Daemon;
     const servers: ChildProcess[] = [];
     after(async () => {

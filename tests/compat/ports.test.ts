@@ -7,12 +7,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
-import { after, before, describe, type TestContext, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { notAsked } from '../arch/skips.ts';
 import { eventually, type Runner } from './command.ts';
 import { type Daemon, engines, processes, startDaemon } from './daemonFixture.ts';
 import { readHostState } from './hostState.ts';
 import { clientAddress, hostAddress, inHost } from './hosts.ts';
+import { testOnce } from './reference.ts';
 
 /** busybox httpd answers with a page, and logs who called in the foreground. */
 const webServer = (port: number): readonly string[] => [
@@ -71,9 +72,7 @@ const udpClient = `const socket = require('dgram').createSocket('udp4');
 for (const engine of engines()) {
   describe(`published ports: ${engine.name}`, () => {
     // How packets go does not depend on the command line that published a port.
-    const ofDataPath = (name: string, work: (t: TestContext) => Promise<void>): void => {
-      if (!engine.name.startsWith('linkspan CLI')) void test(name, work);
-    };
+    const ofDataPath = testOnce(engine);
     let daemon: Daemon;
     before(async () => {
       daemon = await startDaemon(engine);

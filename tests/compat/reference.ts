@@ -1,8 +1,8 @@
 /*
  * Files about what a real dockerd has not: where it judges the compat checks (LINKSPAN_COMPAT_ENGINE=dockerd), each of
- * them is one counted skip with its reason. docs/comparison.md lists them.
+ * them is one counted skip with its reason. docs/comparison.md lists them. And checks that one command line makes for all.
  */
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { notAsked } from '../arch/skips.ts';
 import { type Engine, engines } from './daemonFixture.ts';
 
@@ -12,4 +12,11 @@ export function ownEngines(why: string, fallback?: string): readonly Engine[] {
   for (const { name } of all.filter(({ kind }) => kind === 'dockerd'))
     test(name, { skip: notAsked(why) }, () => undefined);
   return all.filter(({ kind }) => kind === 'linkspand');
+}
+
+/** `test` for what does not depend on the command line that asks: nothing where ours is the second one. */
+export function testOnce({ name }: Engine): (title: string, work: (t: TestContext) => Promise<void>) => void {
+  return (title, work) => {
+    if (!name.startsWith('linkspan CLI')) void test(title, work);
+  };
 }

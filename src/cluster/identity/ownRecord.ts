@@ -3,7 +3,7 @@
  */
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { Store } from '../../store/store.ts';
-import { type SelfRecord, selfKey } from '../membership/records.ts';
+import { type SelfPart, type SelfRecord, selfKey } from '../membership/records.ts';
 import { lockSelf, type StoredSelf, unlockSelf } from './autolock.ts';
 
 export class OwnRecord {
@@ -43,7 +43,7 @@ export class OwnRecord {
    * has left. Rejects as `Store.txn`.
    */
   change(
-    part: { readonly [K in keyof SelfRecord]?: SelfRecord[K] | undefined },
+    part: SelfPart,
     { unlockKey }: { readonly unlockKey: string | undefined } = { unlockKey: this.#unlockKey },
   ): Promise<SelfRecord | undefined> {
     return this.#mutex.run(selfKey, async () => {

@@ -9,6 +9,7 @@ import { Authority, type KeyPair, requestCertificate } from '../identity/authori
 import { hostOf } from '../membership/addresses.ts';
 import type { NodeRecord, SwarmRecord } from '../membership/records.ts';
 import type { Roster } from '../membership/roster.ts';
+import { refusals } from '../refusals.ts';
 import type { MemberRecord, StoreMember, StorePeer } from './storeMember.ts';
 
 /** What a node asks that is to be a manager. */
@@ -124,13 +125,9 @@ export class Admission {
     const { member, roster } = this.#deps;
     const voters = (await member.peers.list()).filter(({ name, isLearner }) => !isLearner && name !== id);
     const isWell = ({ name }: { readonly name: string }): boolean => roster.managerState(name).isReachable;
-    if (voters.length === 0)
-      throw new LinkspanError('demotionRefused', 'attempting to demote the last manager of the swarm');
+    if (voters.length === 0) throw new LinkspanError('demotionRefused', refusals.demotesLast);
     if (voters.filter(isWell).length <= voters.length / 2)
-      throw new LinkspanError(
-        'demotionRefused',
-        "can't remove member from the raft: this would result in a loss of quorum",
-      );
+      throw new LinkspanError('demotionRefused', refusals.losesQuorum);
   }
 
   /** Success if it has none. */
@@ -156,8 +153,7 @@ export class Admission {
   }
 
   #isNobodys({ name, peer }: StorePeer): boolean {
-    const { roster } = this.#deps;
-    const managers = roster.nodes.filter(({ spec }) => spec.role === 'manager');
+    const { managers } = this.#deps.roster;
     if (name !== '') return !managers.some(({ id }) => id === name);
     return !managers.some(({ address }) => address === hostOf(peer));
   }

@@ -9,7 +9,7 @@ import { requestCertificate } from '../identity/authority.ts';
 import { splitHostPort } from '../membership/addresses.ts';
 import { askManager } from '../membership/managerClient.ts';
 import { path, readAdmitAnswer } from '../membership/protocol.ts';
-import type { SelfRecord } from '../membership/records.ts';
+import { othersOf, type SelfRecord } from '../membership/records.ts';
 import type { NodeRole } from '../swarm.ts';
 import type { MemberRecord, StoreMembers } from './storeMember.ts';
 
@@ -42,7 +42,7 @@ async function ask(
   signal: AbortSignal,
 ): Promise<unknown> {
   let failure: unknown = new LinkspanError('managerUnreachable', 'there is no address of a manager');
-  const remotes = self.managers.filter((address) => address !== self.advertise);
+  const remotes = othersOf(self);
   while (!signal.aborted) {
     for (const remote of remotes) {
       try {
@@ -129,24 +129,28 @@ export async function becomeManager(
   }
 }
 
-/** What the swarm says that this node is, and whether its member of the store is still in. */
-export interface RoleAnswer {
-  readonly role: NodeRole | 'removed' | 'unknown';
-  readonly hasMember: boolean;
-}
+/** `removed`: it is none of the swarm any more; `unknown`: nobody says who a majority answers. */
+export type RoleAnswer = NodeRole | 'removed' | 'unknown';
 
-/** By any other manager that a majority answers; `unknown` if there is none. */
+/**
+ * What the swarm says that this node is, by any other manager that a majority answers. One whose member of the store is
+ * out is a worker, also if it is to be a manager again: it has to begin anew.
+ */
 export async function askRole(self: SelfRecord, signal: AbortSignal): Promise<RoleAnswer> {
-  for (const remote of self.managers) {
-    if (remote === self.advertise) continue;
+  for (const remote of othersOf(self)) {
     try {
-      const told = (await askManager(remote, self, path.role, {}, signal)) as Partial<RoleAnswer> | undefined;
-      const { role, hasMember = true } = told ?? {};
-      if (role === 'manager' || role === 'worker') return { role, hasMember };
+      const told = await askManager(remote, self, path.role, {}, signal);
+      const { role, hasMember = true } = (told ?? {}) as {
+        readonly role?: unknown;
+        readonly hasMember?: boolean;
+      };
+      if (role === 'worker' || (role === 'manager' && !hasMember && self.member !== undefined))
+        return 'worker';
+      if (role === 'manager') return role;
     } catch (error) {
       // Another may answer.
-      if (hasCode(error, 'nodeRefused')) return { role: 'removed', hasMember: false };
+      if (hasCode(error, 'nodeRefused')) return 'removed';
     }
   }
-  return { role: 'unknown', hasMember: true };
+  return 'unknown';
 }

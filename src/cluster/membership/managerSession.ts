@@ -42,9 +42,9 @@ export interface ManagerSessionEvents extends Record<string, unknown> {
   readonly welcome: Welcome & { readonly manager: string; readonly link: Link };
   /** After a welcome. */
   readonly trust: { readonly manager: string; readonly push: TrustPush };
-  /** A session ended, or could not begin. */
   /** Who the managers are, and what this node is to be. */
   readonly news: News;
+  /** A session ended, or could not begin. */
   readonly lost: { readonly cause: string };
   /** The manager says that the node is not of this swarm any more; nothing comes after it. */
   readonly removed: null;

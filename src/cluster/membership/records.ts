@@ -65,6 +65,23 @@ export interface NodeTls {
   readonly trusts: string;
 }
 
+/** Of a change: fields that are undefined go. */
+export type SelfPart = { readonly [K in keyof SelfRecord]?: SelfRecord[K] | undefined };
+
+/** Addresses of managers but for the node itself. */
+export function othersOf({
+  managers,
+  advertise,
+}: Pick<SelfRecord, 'managers' | 'advertise'>): readonly string[] {
+  return managers.filter((address) => address !== advertise);
+}
+
+/** What makes a manager a worker. */
+export function asWorker(self: Pick<SelfRecord, 'managers' | 'advertise'>): SelfPart {
+  const gone = { member: undefined, isElsewhere: undefined, sealKey: undefined };
+  return { ...gone, isManager: false, managers: othersOf(self) };
+}
+
 export interface SwarmRecord {
   readonly id: string;
   readonly version: number;

@@ -57,6 +57,10 @@ const absent: Presence = {
 };
 const orphaned: Presence = { state: 'unknown', message: 'the manager that had its session is gone' };
 
+function inOrder(nodes: NodeRecord[]): readonly NodeRecord[] {
+  return nodes.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+}
+
 /** Code outOfSequence. */
 function withSpec(node: NodeRecord, version: number, spec: NodeSpec): NodeRecord {
   if (node.version !== version) throw new LinkspanError('outOfSequence', 'update out of sequence');
@@ -67,13 +71,11 @@ export class Roster implements Disposable {
   readonly events: Events<RosterEvents> = new Events();
   readonly #deps: RosterDependencies;
   readonly #nodes = new Map<string, NodeRecord>();
-  /** Of their records, in the store. */
-  readonly #revisions = new Map<string, number>();
   readonly #presence = new Map<string, Presence>();
   /** By what this manager itself knows: of which session. */
   readonly #heardIn = new Map<string, number>();
   /** Those that run, and since which revision of the store. */
-  readonly #managers = new Map<string, number>();
+  readonly #living = new Map<string, number>();
   /** Of what was told: what is told again is written again, as another may have written over it. */
   #count = 0;
   readonly #mutex = new KeyedMutex();
@@ -98,7 +100,12 @@ export class Roster implements Disposable {
 
   /** In order of creation. */
   get nodes(): readonly NodeRecord[] {
-    return [...this.#nodes.values()].sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+    return inOrder([...this.#nodes.values()]);
+  }
+
+  /** Those that are managers, or are to be; in order of creation. */
+  get managers(): readonly NodeRecord[] {
+    return inOrder([...this.#nodes.values()].filter(({ spec }) => spec.role === 'manager'));
   }
 
   get byId(): ReadonlyMap<string, NodeRecord> {
@@ -126,24 +133,22 @@ export class Roster implements Disposable {
   managerState(id: string): { readonly isLeader: boolean; readonly isReachable: boolean } {
     const { store, selfId } = this.#deps;
     if (store.live === undefined) return { isLeader: id === selfId, isReachable: id === selfId };
-    const oldest = [...this.#managers].sort(([, a], [, b]) => a - b)[0]?.[0];
-    return { isLeader: id === oldest, isReachable: this.#managers.has(id) };
+    const oldest = [...this.#living].sort(([, a], [, b]) => a - b)[0]?.[0];
+    return { isLeader: id === oldest, isReachable: this.#living.has(id) };
   }
 
   /** A node that joins; one that has joined with the same key stays as it is. Resolves with its record. */
   add(node: Omit<NodeRecord, 'version' | 'createdAt' | 'updatedAt' | 'epoch'>): Promise<NodeRecord> {
-    const { store, mirror, clock } = this.#deps;
+    const { mirror, clock } = this.#deps;
     return this.#mutex.run(node.id, async () => {
       const known = this.#nodes.get(node.id);
       if (known !== undefined) return known;
       const now = timestamp(clock);
       const record: NodeRecord = { ...node, version: 1, createdAt: now, updatedAt: now, epoch: 0 };
-      const done = await store.txn({
+      await mirror.commit({
         compare: [{ key: nodeKey(node.id), is: 'absent' }],
         write: [{ key: nodeKey(node.id), put: record }],
       });
-      if (done.ok) await mirror.reached(done.revision);
-      else await mirror.fresh();
       const joined: Presence = { state: 'down', message: 'the node has joined and was not heard of yet' };
       if (!this.#presence.has(node.id)) this.#presence.set(node.id, joined);
       return this.#nodes.get(node.id) ?? record;
@@ -158,13 +163,9 @@ export class Roster implements Disposable {
   /** As `changeSpec`; what `check` allows is so as long as no other role changes, whoever changes it. */
   async changeRole(id: string, version: number, spec: NodeSpec, check: () => Promise<void>): Promise<void> {
     const guard = async (): Promise<Required<Pick<Txn, 'compare' | 'write'>>> => {
-      const known = this.#deps.mirror.get(rolesKey);
+      const asRead = this.#deps.mirror.unchanged(rolesKey);
       await check();
-      const isAsRead: Compare =
-        known === undefined
-          ? { key: rolesKey, is: 'absent' }
-          : { key: rolesKey, is: 'revision', revision: known.revision };
-      return { compare: [isAsRead], write: [{ key: rolesKey, put: {} }] };
+      return { compare: [asRead], write: [{ key: rolesKey, put: {} }] };
     };
     await this.#change(id, (node) => withSpec(node, version, spec), guard);
   }
@@ -187,25 +188,21 @@ export class Roster implements Disposable {
 
   /** Success if it is gone already. */
   remove(id: string): Promise<void> {
-    const { store, mirror } = this.#deps;
     return this.#mutex.run(id, async () => {
       for (let attempt = 0; this.#nodes.has(id) && attempt < mostAttempts; attempt += 1) {
         if (this.#nodes.get(id)?.spec.role === 'manager')
           throw new LinkspanError('nodeInUse', `node ${id} has become a manager`);
-        const done = await store.txn({
+        await this.#deps.mirror.commit({
           compare: [this.unchanged(id)],
           write: [{ key: nodeKey(id), del: true }],
         });
-        await (done.ok ? mirror.reached(done.revision) : mirror.fresh());
       }
     });
   }
 
   /** What a change must compare that holds only as long as the node's record is as it is known here. */
   unchanged(id: string): Compare {
-    const revision = this.#revisions.get(id);
-    const key = nodeKey(id);
-    return revision === undefined ? { key, is: 'absent' } : { key, is: 'revision', revision };
+    return this.#deps.mirror.unchanged(nodeKey(id));
   }
 
   #hear({ put, del }: MirrorChange): void {
@@ -213,13 +210,13 @@ export class Roster implements Disposable {
       if (key.startsWith(nodesPrefix)) this.#lose(value as NodeRecord);
       else if (key.startsWith(liveManagersPrefix)) {
         const id = key.slice(liveManagersPrefix.length);
-        if (this.#managers.delete(id)) this.events.emit('managerLost', { id });
+        if (this.#living.delete(id)) this.events.emit('managerLost', { id });
       }
     }
     for (const entry of put) {
       if (entry.key.startsWith(nodesPrefix)) this.#put(entry);
       else if (entry.key.startsWith(liveManagersPrefix))
-        this.#managers.set(entry.key.slice(liveManagersPrefix.length), entry.revision);
+        this.#living.set(entry.key.slice(liveManagersPrefix.length), entry.revision);
     }
     // After the records, which say what counts.
     for (const { key, value } of put)
@@ -267,17 +264,15 @@ export class Roster implements Disposable {
 
   #lose({ id }: NodeRecord): void {
     if (!this.#nodes.delete(id)) return;
-    this.#revisions.delete(id);
     this.#presence.delete(id);
     if (this.#heardIn.delete(id)) this.#deps.store.live?.delete(liveNodeKey(id));
     this.events.emit('removed', { id });
   }
 
-  #put({ value, revision }: Entry): void {
+  #put({ value }: Entry): void {
     const after = value as NodeRecord;
     const before = this.#nodes.get(after.id);
     this.#nodes.set(after.id, after);
-    this.#revisions.set(after.id, revision);
     this.events.emit('changed', { before, after });
   }
 
@@ -288,23 +283,19 @@ export class Roster implements Disposable {
     guard: () => Promise<Required<Pick<Txn, 'compare' | 'write'>>> = () =>
       Promise.resolve({ compare: [], write: [] }),
   ): Promise<NodeRecord> {
-    const { store, mirror, clock } = this.#deps;
+    const { mirror, clock } = this.#deps;
     return this.#mutex.run(id, async () => {
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
         const before = this.#nodes.get(id);
         if (before === undefined) throw new LinkspanError('nodeNotFound', `node ${id} not found`);
         const after = { ...change(before), version: before.version + 1, updatedAt: timestamp(clock) };
+        const asRead = this.unchanged(id);
         const more = await guard();
-        const done = await store.txn({
-          compare: [this.unchanged(id), ...more.compare],
+        const isDone = await mirror.commit({
+          compare: [asRead, ...more.compare],
           write: [{ key: nodeKey(id), put: after }, ...more.write],
         });
-        if (!done.ok) {
-          await mirror.fresh();
-          continue;
-        }
-        await mirror.reached(done.revision);
-        return after;
+        if (isDone) return after;
       }
       throw new LinkspanError(
         'store',

@@ -7,12 +7,10 @@ import { KeyedMutex } from '../../base/mutex.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Mirror } from '../../store/mirror.ts';
-import type { Entry, Store } from '../../store/store.ts';
 import { isSealed, openSwarm, sealSwarm } from '../identity/vault.ts';
 import { type SwarmRecord, swarmKey } from './records.ts';
 
 export interface SwarmBookDependencies {
-  readonly store: Store;
   readonly mirror: Mirror;
   readonly clock: Clock;
   /** Of what is secret in the record. */
@@ -31,7 +29,6 @@ export class SwarmBook implements Disposable {
   readonly #deps: SwarmBookDependencies;
   readonly #mutex = new KeyedMutex();
   readonly #listener: Disposable;
-  #entry: Entry;
   #swarm: SwarmRecord;
 
   /** Code store if the mirror has no such record, or one whose secrets `sealKey` does not open. */
@@ -39,13 +36,11 @@ export class SwarmBook implements Disposable {
     this.#deps = deps;
     const entry = deps.mirror.get(swarmKey);
     if (entry === undefined) throw new LinkspanError('store', 'the record of the swarm is gone');
-    this.#entry = entry;
     this.#swarm = openSwarm(deps.sealKey, entry.value);
     this.#listener = deps.mirror.events.on('changed', ({ put }) => {
       const news = put.find(({ key }) => key === swarmKey);
       if (news === undefined) return;
       const before = this.#swarm;
-      this.#entry = news;
       this.#swarm = openSwarm(deps.sealKey, news.value);
       this.events.emit('changed', { before, after: this.#swarm });
     });
@@ -61,7 +56,7 @@ export class SwarmBook implements Disposable {
 
   /** What is secret is clear in the store: it was written by a daemon of before. */
   get isClear(): boolean {
-    return !isSealed(this.#entry.value);
+    return !isSealed(this.#deps.mirror.get(swarmKey)?.value);
   }
 
   /**
@@ -69,23 +64,16 @@ export class SwarmBook implements Disposable {
    * and may throw.
    */
   change(change: (swarm: SwarmRecord) => SwarmRecord | Promise<SwarmRecord>): Promise<SwarmRecord> {
-    const { store, mirror, clock, sealKey } = this.#deps;
+    const { mirror, clock, sealKey } = this.#deps;
     return this.#mutex.run('swarm', async () => {
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
-        const { revision } = this.#entry;
+        const asRead = mirror.unchanged(swarmKey);
         const before = this.#swarm;
         const changed = await change(before);
         if (changed === before) return before;
         const after = { ...changed, version: before.version + 1, updatedAt: timestamp(clock) };
-        const done = await store.txn({
-          compare: [{ key: swarmKey, is: 'revision', revision }],
-          write: [{ key: swarmKey, put: sealSwarm(sealKey, after) }],
-        });
-        if (done.ok) {
-          await mirror.reached(done.revision);
-          return after;
-        }
-        await mirror.fresh();
+        const write = [{ key: swarmKey, put: sealSwarm(sealKey, after) }];
+        if (await mirror.commit({ compare: [asRead], write })) return after;
       }
       throw new LinkspanError(
         'store',

@@ -58,7 +58,6 @@ export class EndpointBook {
             ? await this.#add(state, nodeId, claim, writer, isFresh)
             : await this.#replace(state, known, claim, writer);
         if (row !== undefined) return row;
-        await this.#book.deps.mirror.fresh();
         isFresh = true;
       }
       throw givenUp('could not claim an address');
@@ -142,7 +141,6 @@ export class EndpointBook {
         if (drop.length === 0) return;
         if (await this.#commit(state, { add: [], replace: [], drop }, writer)) continue;
         attempt += 1;
-        await this.#book.deps.mirror.fresh();
       }
       throw givenUp('could not release endpoints');
     });
@@ -168,7 +166,7 @@ export class EndpointBook {
     return (await this.#commit(state, change, writer)) ? state.feed.rows.get(row.endpointId) : undefined;
   }
 
-  /** Undefined if another was faster, or seems to have been: unless `isFresh`, memory may be wrong. */
+  /** Undefined if another was faster, or may have been: unless `isFresh`, memory may be late. Then it is fresh. */
   async #add(
     state: NetworkState,
     nodeId: string,
@@ -184,6 +182,7 @@ export class EndpointBook {
         const ip = reserve(state, family, wanted, this.#book.deps.clock.nowMs());
         if (ip instanceof LinkspanError) {
           if (isFresh || ip.code === 'addressInvalid') throw ip;
+          await this.#book.deps.mirror.fresh();
           return undefined;
         }
         chosen[field] = ip;
@@ -197,17 +196,15 @@ export class EndpointBook {
     }
   }
 
-  /** False if a comparison failed. Resolves when memory has what was written. */
+  /** False if a comparison failed. Memory has then what was written, by this manager or by the one that was faster. */
   async #commit(state: NetworkState, change: EndpointChange, writer: Writer): Promise<boolean> {
-    const { store, mirror, clock } = this.#book.deps;
+    const { mirror, clock } = this.#book.deps;
     const guard = writer.check();
     const { network, record, addresses } = state;
     const rested = addresses.takeRested(clock.nowMs(), mostPerChange);
     try {
       const at = { id: network.id, revision: record.revision };
-      const done = await store.txn(planChange(at, change, guard, clock.nowMs() + restMs, rested));
-      if (done.ok) await mirror.reached(done.revision);
-      return done.ok;
+      return await mirror.commit(planChange(at, change, guard, clock.nowMs() + restMs, rested));
     } finally {
       for (const ip of rested) state.letGo(ip);
     }

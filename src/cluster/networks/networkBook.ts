@@ -95,12 +95,10 @@ export class NetworkBook implements Disposable {
 
   /** Takes up what is stored, and finishes removals that were cut short. */
   static async open(deps: BookDependencies): Promise<NetworkBook> {
-    const { store, mirror, pools, clock } = deps;
+    const { mirror, pools, clock } = deps;
     // A swarm of an earlier version has none of this.
-    if (mirror.get(epochKey) === undefined) {
-      await store.txn({ compare: [{ key: epochKey, is: 'absent' }], write: firstWrites(pools, clock) });
-      await mirror.fresh();
-    }
+    if (mirror.get(epochKey) === undefined)
+      await mirror.commit({ compare: [{ key: epochKey, is: 'absent' }], write: firstWrites(pools, clock) });
     const { id = '' } = (mirror.get(epochKey)?.value ?? {}) as { readonly id?: string };
     const book = new NetworkBook(deps, id);
     await book.finishRemovals();
@@ -128,27 +126,22 @@ export class NetworkBook implements Disposable {
   /** Codes networkNameTaken, poolOverlap, networkConflict, and what `plan` throws. */
   create(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork> {
     return this.mutex.run('networks', async () => {
-      const { store, mirror, pools, clock } = this.deps;
+      const { mirror, pools, clock } = this.deps;
+      await mirror.fresh();
       for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
-        await mirror.fresh();
-        // One that comes after these networks has changed it.
-        const guard = mirror.get(allocationKey);
         const spec = plan({ networks: this.networks, ...pools });
         this.#check(spec);
         const network = toNetwork(spec, clock);
-        const done = await store.txn({
+        const isDone = await mirror.commit({
           compare: [
-            guard === undefined
-              ? { key: allocationKey, is: 'absent' }
-              : { key: allocationKey, is: 'revision', revision: guard.revision },
+            // A network that comes after these has changed it.
+            mirror.unchanged(allocationKey),
             { key: networkNameKey(network.name), is: 'absent' },
             ...network.vnis.map((vni) => ({ key: vniKey(vni), is: 'absent' as const })),
           ],
           write: writesOf(network),
         });
-        if (!done.ok) continue;
-        await mirror.reached(done.revision);
-        return network;
+        if (isDone) return network;
       }
       throw givenUp('could not make the network');
     });
@@ -158,8 +151,8 @@ export class NetworkBook implements Disposable {
   remove(id: string): Promise<void> {
     return this.mutex.run(id, async () => {
       try {
+        await this.deps.mirror.fresh();
         for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
-          await this.deps.mirror.fresh();
           const state = this.#states.get(id);
           if (state === undefined) throw noNetwork(id);
           checkUnused(state);
@@ -195,16 +188,13 @@ export class NetworkBook implements Disposable {
   }
 
   /** Writes the record, if nobody else has. */
-  async #mark({ network, record }: NetworkState, isRemoving: boolean): Promise<boolean> {
-    const { store, mirror } = this.deps;
+  #mark({ network, record }: NetworkState, isRemoving: boolean): Promise<boolean> {
     const value: NetworkRecord = { network, isRemoving };
     const key = networkKey(network.id);
-    const done = await store.txn({
+    return this.deps.mirror.commit({
       compare: [{ key, is: 'revision', revision: record.revision }],
       write: [{ key, put: value }],
     });
-    if (done.ok) await mirror.reached(done.revision);
-    return done.ok;
   }
 
   /** Of a network that is marked. False, and no mark, if an endpoint came up before the mark did. */
@@ -218,25 +208,20 @@ export class NetworkBook implements Disposable {
       await this.#mark(state, false);
       return false;
     }
-    if (!(await dropStopped(store, { id, revision: record.revision }, rows))) {
-      await mirror.fresh();
-      return !this.#states.has(id);
-    }
+    if (!(await dropStopped(mirror, { id, revision: record.revision }, rows))) return !this.#states.has(id);
     const rests = (await store.list(freedPrefix(id))).entries;
     for (let i = 0; i < rests.length; i += mostWrites)
       await store.txn({
         write: rests.slice(i, i + mostWrites).map(({ key }): Write => ({ key, del: true })),
         survives: 'process',
       });
-    const done = await store.txn({
+    await mirror.commit({
       compare: [{ key: networkKey(id), is: 'revision', revision: record.revision }],
       write: [networkKey(id), networkNameKey(network.name), ...network.vnis.map(vniKey)].map((key) => ({
         key,
         del: true,
       })),
     });
-    if (done.ok) await mirror.reached(done.revision);
-    else await mirror.fresh();
     return !this.#states.has(id);
   }
 

@@ -2,7 +2,8 @@
  * Endpoints of containers that have stopped do not keep a network in use: they go with it, as with a network of one host.
  * What a manager drops of them while it removes the network. Their nodes hear that the network is gone, and forget theirs.
  */
-import type { Store, Write } from '../../store/store.ts';
+import type { Mirror } from '../../store/mirror.ts';
+import type { Write } from '../../store/store.ts';
 import { mostPerChange } from './endpointChange.ts';
 import { addressesOf, type EndpointRecord, endpointKey, holderKey, networkKey } from './records.ts';
 
@@ -11,12 +12,12 @@ import { addressesOf, type EndpointRecord, endpointKey, holderKey, networkKey } 
  * an address of it meanwhile. False, and not all dropped, where another manager wrote its record.
  */
 export async function dropStopped(
-  store: Store,
+  mirror: Mirror,
   { id, revision }: { readonly id: string; readonly revision: number },
   endpoints: readonly EndpointRecord[],
 ): Promise<boolean> {
   for (let i = 0; i < endpoints.length; i += mostPerChange) {
-    const done = await store.txn({
+    const isDone = await mirror.commit({
       compare: [{ key: networkKey(id), is: 'revision', revision }],
       write: endpoints
         .slice(i, i + mostPerChange)
@@ -25,7 +26,7 @@ export async function dropStopped(
           ...addressesOf(endpoint).map((ip): Write => ({ key: holderKey(id, ip), del: true })),
         ]),
     });
-    if (!done.ok) return false;
+    if (!isDone) return false;
   }
   return true;
 }
