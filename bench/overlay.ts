@@ -1,7 +1,7 @@
 /*
  * Measures overlay networks between three hosts of a lab: how long until a container is found and answers on another
- * host, what its start takes, what the tunnel costs beside a bare VXLAN between two namespaces on the same segment, and
- * what joining takes. Prints JSON. Run by bench/report.ts in a lane; alone: scripts/lane scripts/node bench/overlay.ts [ROUNDS]
+ * host, what its start takes, also on a real dockerd's overlay network in turns, what the tunnel costs beside a bare VXLAN
+ * between two namespaces on the same segment, and what joining takes. Prints JSON. Run by bench/report.ts in a lane; alone: scripts/lane scripts/node bench/overlay.ts [ROUNDS]
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,6 +15,7 @@ import { inUnderlay } from '../src/frontends/lab/namespaces.ts';
 import { planTopology } from '../src/frontends/lab/topology.ts';
 import { callApi } from '../tests/compat/api.ts';
 import { eventually } from '../tests/compat/command.ts';
+import { DockerSwarm } from './dockerSwarm.ts';
 import { makeFolder, removeFolder } from './engines.ts';
 import { buildPathLoad, medianOf, throughput, within } from './pathLoad.ts';
 import { quantilesOf, timed } from './quantiles.ts';
@@ -117,9 +118,10 @@ function makeBareTunnel(segment: string): readonly [client: string, server: stri
   return ['/run/netns/bare1', '/run/netns/bare2', '10.99.0.102'];
 }
 
-async function measureStarts(): Promise<object> {
+async function measureStarts(docker: DockerSwarm): Promise<object> {
   const [named, reached, created, first]: [number[], number[], number[], number[]] = [[], [], [], []];
   const onBridge: number[] = [];
+  const [dockerCreated, dockerFirst]: [number[], number[]] = [[], []];
   const watcher = await start('host2', await create('host2', 'watcher', 'bench'), 'bench');
   // So that its network is there already.
   await start('host1', await create('host1', 'neighbour', 'bench'), 'bench');
@@ -142,6 +144,7 @@ async function measureStarts(): Promise<object> {
     });
     await remove('host1', container?.id ?? '');
     await sleep(100);
+    if (i % 3 === 0) await docker.measureNext(dockerCreated);
   }
   for (let i = 0; i < Math.ceil(rounds / 3); i++) {
     let container: Container | undefined;
@@ -150,6 +153,7 @@ async function measureStarts(): Promise<object> {
     });
     if (container !== undefined) await remove('host3', container.id);
     await sleep(100);
+    await docker.measureFirst(dockerFirst);
   }
   return {
     namedMs: quantilesOf(named, 1),
@@ -157,6 +161,8 @@ async function measureStarts(): Promise<object> {
     createAndStartMs: quantilesOf(created, 1),
     firstOnHostMs: quantilesOf(first, 1),
     onBridgeMs: quantilesOf(onBridge, 1),
+    dockerMs: quantilesOf(dockerCreated, 1),
+    dockerFirstMs: quantilesOf(dockerFirst, 1),
   };
 }
 
@@ -203,6 +209,12 @@ async function measurePath(segment: string, folder: string): Promise<object> {
   }));
 }
 
+async function measureWithDocker(): Promise<object> {
+  // Gone before the path is measured.
+  await using docker = await DockerSwarm.open(folder);
+  return await measureStarts(docker);
+}
+
 /** A host that leaves and joins again. */
 async function measureJoin(): Promise<object> {
   const samples: number[] = [];
@@ -234,7 +246,7 @@ try {
       (all) => all.some(({ Name }) => Name === 'bench'),
     ),
   );
-  const starts = await measureStarts();
+  const starts = await measureWithDocker();
   const path = await measurePath(topology.segments[0]?.name ?? '', folder);
   const joinMs = await measureJoin();
   process.stdout.write(`${JSON.stringify({ rounds, ...starts, path, joinMs }, undefined, 2)}\n`);
