@@ -1,5 +1,5 @@
 /*
- * Tables and targets of what overlay.ts and agents.ts measured. Pure; the results are their JSON.
+ * Tables and targets of what overlay.ts, failover.ts and agents.ts measured. Pure; the results are their JSON.
  */
 import { type Quantiles, quantileTable } from './quantiles.ts';
 import { ratio, type Target } from './target.ts';
@@ -20,6 +20,12 @@ export interface OverlayResult {
   readonly joinMs: Quantiles;
 }
 
+export interface FailoverResult {
+  readonly rounds: number;
+  /** Until a network is made, after the manager whose etcd leads was killed with it. */
+  readonly writesAgainMs: Quantiles & { readonly most: number };
+}
+
 export interface AgentsResult {
   readonly nodes: number;
   readonly rounds: number;
@@ -30,6 +36,11 @@ export interface AgentsResult {
   /** Until a node that begins to follow a network has its whole table, and has set it in the kernel. */
   readonly snapshotMs: number;
   readonly kernelMs: number;
+}
+
+export function failoverTargets({ writesAgainMs, rounds }: FailoverResult): readonly Target[] {
+  const what = `changes again after the leader of three managers is killed, the longest of ${rounds}`;
+  return [{ what, value: writesAgainMs.most, limit: 5000, unit: 'ms' }];
 }
 
 export function agentsTargets({

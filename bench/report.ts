@@ -11,6 +11,8 @@ import {
   type AgentsResult,
   agentsTable,
   agentsTargets,
+  type FailoverResult,
+  failoverTargets,
   type OverlayResult,
   overlayTables,
   overlayTargets,
@@ -250,6 +252,8 @@ process.stderr.write('bench: between two containers, linkspan, dockerd and a bar
 const path = withTools('bench/path.ts') as TrafficResults['path'];
 process.stderr.write('bench: an overlay network on three hosts\n');
 const overlay = withTools('bench/overlay.ts') as OverlayResult;
+process.stderr.write('bench: three managers, one of them killed\n');
+const failover = measure(node, 'bench/failover.ts') as FailoverResult;
 process.stderr.write('bench: the tables of many nodes\n');
 const agents = measure(node, 'bench/agents.ts') as AgentsResult;
 const traffic: TrafficResults = { publish, ports, path };
@@ -272,6 +276,7 @@ const text = [
     ...trafficTargets(traffic),
     ...dnsTargets(dns),
     ...overlayTargets(overlay),
+    ...failoverTargets(failover),
     ...agentsTargets(agents),
   ]),
   '',
