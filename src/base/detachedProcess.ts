@@ -27,6 +27,8 @@ export interface DetachedProcessOptions {
   readonly isOurs: (args: readonly string[]) => boolean;
   /** Variables of the daemon's environment that it is not to see; default all are passed on. */
   readonly hidden?: RegExp;
+  /** Variables that it is to see besides. */
+  readonly variables?: Readonly<Record<string, string>>;
   readonly logger: Logger;
   readonly seam: Seam;
 }
@@ -81,7 +83,7 @@ export class DetachedProcess {
 
   /** Starts it, whether or not one runs. Resolves when the system has taken it, not when it answers. */
   async start(program: string, args: readonly string[]): Promise<void> {
-    const { name, logPath, pidPath, logger, seam, hidden } = this.#options;
+    const { name, logPath, pidPath, logger, seam, hidden, variables } = this.#options;
     const passed = Object.entries(process.env).filter(([variable]) => hidden?.test(variable) !== true);
     await this.trimLog();
     seam.step(`start ${name}`);
@@ -97,6 +99,7 @@ export class DetachedProcess {
           NOTIFY_SOCKET: undefined,
           NODE_COMPILE_CACHE: undefined,
           LISTEN_FDS: undefined,
+          ...variables,
         },
       });
       // Rejects with what the system says where it cannot be started.

@@ -78,6 +78,9 @@ export type ErrorCode =
   | 'store'
   | 'storeUnavailable'
   | 'etcdMissing'
+  | 'tunnelUnavailable'
+  | 'tunnelPortTaken'
+  | 'tunnelLost'
   | 'runtimeUnavailable'
   | 'runtimeFailed'
   | 'daemonRunning'
@@ -154,6 +157,9 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   store: 'internal',
   storeUnavailable: 'unavailable',
   etcdMissing: 'unavailable',
+  tunnelUnavailable: 'unavailable',
+  tunnelPortTaken: 'conflict',
+  tunnelLost: 'unavailable',
   runtimeUnavailable: 'unavailable',
   runtimeFailed: 'internal',
   daemonRunning: 'conflict',

@@ -88,7 +88,7 @@ class FarState {
 }
 
 /** Of links of ours in other namespaces, but for pairs. */
-const kinds: ReadonlySet<string> = new Set(['macvlan', 'ipvlan', 'vxlan', 'bridge']);
+const kinds: ReadonlySet<string> = new Set(['macvlan', 'ipvlan', 'vxlan', 'bridge', 'wireguard', 'tun']);
 
 /** A route as users see them: the kernel's own (local, broadcast, IPv6 link-local) come and go with others. */
 function lostRoute(payload: Uint8Array): RouteMessage | undefined {

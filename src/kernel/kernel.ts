@@ -8,6 +8,7 @@
 import type { Events } from '../base/events.ts';
 import type { Forward, Neighbour } from '../codec/netlink/neighbour.ts';
 import type { NewKind } from '../codec/netlink/route.ts';
+import type { WireguardChange, WireguardState } from '../codec/wireguard/device.ts';
 import type { Ip, IpFamily } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
 import type { IpWithLength, Prefix } from '../net/prefix.ts';
@@ -167,6 +168,15 @@ export interface PeerChange {
   readonly del: { readonly macs: readonly Mac[]; readonly ips: readonly Ip[] };
 }
 
+/** A WireGuard device, made from the daemon's namespace, where its UDP socket is, inside another. */
+export interface WireguardSpec {
+  /** At most 15 bytes. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly mtuBytes: number;
+  readonly alias: string;
+}
+
 /** A kernel parameter and its value; `key` as `setSysctl` takes it. */
 export interface Sysctl {
   readonly key: string;
@@ -183,8 +193,8 @@ export interface KernelEvents extends Record<string, unknown> {
   readonly forwarding: { readonly family: IpFamily; readonly isOn: boolean };
   /**
    * In another namespace that this one has a number for (`Link.peerNamespaceId`, `numberNamespace`) a link is down now,
-   * or an address or a route of a link that stays was deleted, or a link on a parent, a bridge or a VXLAN device was, or
-   * one went elsewhere. `isPairOnly`: nothing but ends of pairs went, of which their other ends may tell more.
+   * or an address or a route of a link that stays was deleted, or a link on a parent, a bridge or a tunnel's device
+   * was, or one went elsewhere. `isPairOnly`: nothing but ends of pairs went, of which their other ends may tell more.
    */
   readonly farLoss: { readonly namespaceId: number; readonly isPairOnly: boolean };
   /** In such a namespace somebody else than this Kernel committed a change of nf_tables. */
@@ -303,7 +313,7 @@ export interface Kernel extends AsyncDisposable {
   delAddress(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<void>;
   setLink(
     link: string,
-    change: { readonly isUp?: boolean; readonly mtuBytes?: number },
+    change: { readonly isUp?: boolean; readonly mtuBytes?: number; readonly alias?: string },
     namespace?: NamespacePath,
   ): Promise<void>;
   /** Puts the link into the bridge, whatever it was in; hairpin is as it was, off on a new port. ENODEV without one of them. */
@@ -336,6 +346,22 @@ export interface Kernel extends AsyncDisposable {
   changePeers(change: PeerChange): Promise<void>;
   /** ENODEV without the link. */
   peers(link: string, namespace: string): Promise<Peers>;
+  /** Whether the kernel has WireGuard; it may load a module to find out. */
+  hasWireguard(): Promise<boolean>;
+  /**
+   * Makes a WireGuard device inside a namespace that is there, down, or gives MTU and mark to the one of that name; true
+   * if it was made. EOPNOTSUPP where the kernel lacks the kind, EEXIST where a link of another kind has the name.
+   */
+  ensureWireguard(spec: WireguardSpec): Promise<boolean>;
+  /** ENODEV without the link, EOPNOTSUPP where it is of another kind, EADDRINUSE where the port is another program's. */
+  setWireguard(link: string, change: WireguardChange, namespace: string): Promise<void>;
+  /** As `setWireguard`. */
+  wireguard(link: string, namespace: string): Promise<WireguardState>;
+  /**
+   * Moves a link of the daemon's namespace into another, where it is down. It waits for an rcu_barrier (some 30 ms), so
+   * that what can be born there should be. ENODEV without the link, EEXIST where one of that name is there.
+   */
+  moveLink(name: string, namespace: string): Promise<void>;
   /** False where the kernel cannot make links of the kind, and has no module for it. Changes nothing. */
   hasLinkKind(kind: 'macvlan' | 'ipvlan' | 'vlan'): Promise<boolean>;
   /**

@@ -48,6 +48,7 @@ import { enterThread, serveVerb } from './serveVerbs.ts';
 import { getSysctl, setSysctl } from './sysctl.ts';
 import { SysctlWatcher } from './sysctlWatcher.ts';
 import { openWatcher } from './watcher.ts';
+import { dumpWireguard, ensureWireguard, hasWireguard, moveLink, setWireguard } from './wireguard.ts';
 
 /** Linux 6.3 brought NFT_MSG_DESTROYSETELEM. */
 function hasDestroy(): boolean {
@@ -130,6 +131,11 @@ function makeOperations(
     ensureOverlay: (spec) => ensureOverlay(context, host, spec),
     changePeers: (change) => withSocket(change.namespace, (s) => changePeers(s, change)),
     peers: (link, path) => withSocket(path, (s) => dumpPeers(s, link)),
+    hasWireguard: () => hasWireguard(context),
+    ensureWireguard: (spec) => ensureWireguard(context, host, spec),
+    setWireguard: (link, change, path) => setWireguard(context, link, change, path),
+    wireguard: (link, path) => dumpWireguard(context, link, path),
+    moveLink: (name, path) => reaper.track(moveLink(context, name, path)),
     hasLinkKind: (kind) => hasLinkKind(host, kind),
     ensureParent: (spec) => ensureParent(host, spec),
     attachChild: (spec) => attachChild(context, host, spec),

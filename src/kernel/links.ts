@@ -135,7 +135,7 @@ export function setDefaultRoute(socket: NetlinkSocket, link: string, gateway: Ip
 export function setLink(
   socket: NetlinkSocket,
   name: string,
-  change: { readonly isUp?: boolean; readonly mtuBytes?: number },
+  change: { readonly isUp?: boolean; readonly mtuBytes?: number; readonly alias?: string },
 ): void {
   socket.run({ operation: `RTM_NEWLINK set ${name}`, message: encodeSetLink({ name, ...change }) });
 }

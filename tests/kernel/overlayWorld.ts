@@ -98,7 +98,7 @@ export async function passesWhole(from: string, to: string, bytes: number): Prom
 }
 
 /** A kernel whose threads live in the namespace at `path`: a thread has the network of the one that starts it. */
-async function openKernelIn(path: string, seam: Seam): Promise<Kernel> {
+export async function openKernelIn(path: string, seam: Seam): Promise<Kernel> {
   const libc = loadLibc();
   // Threads of libuv's pool stay where they are started.
   await stat('/');
@@ -113,7 +113,7 @@ async function openKernelIn(path: string, seam: Seam): Promise<Kernel> {
   }
 }
 
-function joinUnderlay(number: number, address4: string, address6: string): void {
+export function joinUnderlay(number: number, address4: string, address6: string): void {
   const [name, port] = [`h${number}`, `under${number}`];
   run('host', 'ip', 'netns', 'add', name);
   run('host', 'ip', 'link', 'add', port, 'master', 'underlay', 'type', 'veth', 'peer', 'up0', 'netns', name);

@@ -204,6 +204,20 @@ export function decodeAttributes(bytes: Uint8Array, offset = 0): Attributes {
   return found;
 }
 
+/** What the attributes of `bytes` hold, in order, whatever their types: an array. Throws RangeError as above. */
+export function decodeElements(bytes: Uint8Array): readonly Uint8Array[] {
+  const data = view(bytes);
+  const found: Uint8Array[] = [];
+  for (let at = 0; at + attributeHeaderBytes <= bytes.length; ) {
+    const length = data.getUint16(at, true);
+    if (length < attributeHeaderBytes || at + length > bytes.length)
+      throw new RangeError(`a netlink attribute of ${length} bytes`);
+    found.push(bytes.subarray(at + attributeHeaderBytes, at + length));
+    at += padded(length);
+  }
+  return found;
+}
+
 /** Attributes inside attribute `type`; empty if it is absent. */
 export function decodeNested(attributes: Attributes, type: number): Attributes {
   const bytes = attributes.get(type);
@@ -218,6 +232,10 @@ export function stringOf(bytes: Uint8Array | undefined): string | undefined {
 
 export function u8Of(bytes: Uint8Array | undefined): number | undefined {
   return bytes?.[0];
+}
+
+export function u16Of(bytes: Uint8Array | undefined): number | undefined {
+  return bytes === undefined ? undefined : view(bytes).getUint16(0, true);
 }
 
 export function u32Of(bytes: Uint8Array | undefined): number | undefined {

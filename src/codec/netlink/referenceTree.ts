@@ -34,6 +34,9 @@ const elements: Shape['holds'] = { 3: { holds: { 1: element, 2: element, 3: elem
 const tuple: Shape = { holds: { 1: value, 2: value } };
 const flow: Shape['holds'] = { 1: tuple, 2: tuple, 25: value };
 
+/** WGDEVICE_A_PEERS holds peers, WGPEER_A_ALLOWEDIPS what they are allowed: arrays, whose elements have type 0. */
+const wireguard: Shape['holds'] = { 8: { holds: { 0: { holds: { 9: { holds: { 0: value } } } } } } };
+
 const shapes: Readonly<Record<number, { readonly fixedBytes: number; readonly holds: Shape['holds'] }>> = {
   17: { fixedBytes: 16, holds: link },
   18: { fixedBytes: 16, holds: link },
@@ -45,6 +48,8 @@ const shapes: Readonly<Record<number, { readonly fixedBytes: number; readonly ho
   28: { fixedBytes: 12, holds: {} },
   29: { fixedBytes: 12, holds: {} },
   30: { fixedBytes: 12, holds: {} },
+  // As the machine that was captured numbers the family.
+  34: { fixedBytes: 4, holds: wireguard },
   88: { fixedBytes: 4, holds: {} },
   90: { fixedBytes: 4, holds: {} },
   0x10: { fixedBytes: 16, holds: link },

@@ -84,7 +84,7 @@ export interface VethPeer {
   readonly netnsFd: number;
 }
 
-/** A link that is made on another one (`parent`), or alone (`dummy`). */
+/** A link that is made on another one (`parent`), or alone (`dummy`, `wireguard`). */
 export type NewKind =
   | { readonly kind: 'macvlan'; readonly mode: keyof typeof macvlanModes }
   | {
@@ -94,7 +94,9 @@ export type NewKind =
     }
   /** 802.1q; `id` 1 to 4094. */
   | { readonly kind: 'vlan'; readonly id: number }
-  | { readonly kind: 'dummy' };
+  | { readonly kind: 'dummy' }
+  /** Its UDP socket stays in the namespace of the netlink socket, wherever the device is born. */
+  | { readonly kind: 'wireguard' };
 
 /** What a message says of a link; absent fields are not sent. */
 export interface LinkFields {
@@ -129,7 +131,7 @@ export interface LinkFields {
   readonly newVxlan?: VxlanFields;
   /** ifindex of the link below a new one; in the namespace of the socket, wherever the new one is born. */
   readonly parent?: number;
-  /** Descriptor of the namespace that a new link is born in. */
+  /** Descriptor of the namespace that a new link is born in, or one that is there moves to. */
   readonly netnsFd?: number;
 }
 
@@ -146,6 +148,7 @@ function writeKindData(w: Writer, data: NewKind): void {
       w.u16Attribute(vlan.id, data.id);
       break;
     case 'dummy':
+    case 'wireguard':
       break;
     default:
       data satisfies never;
@@ -167,7 +170,8 @@ function writeLinkInfo(w: Writer, fields: LinkFields): void {
   }
   if (newKind !== undefined) {
     w.stringAttribute(linkInfo.kind, newKind.kind);
-    if (newKind.kind !== 'dummy') w.attribute(linkInfo.data, () => writeKindData(w, newKind));
+    if (newKind.kind !== 'dummy' && newKind.kind !== 'wireguard')
+      w.attribute(linkInfo.data, () => writeKindData(w, newKind));
   }
   if (fields.isNewBridge === true) {
     w.stringAttribute(linkInfo.kind, 'bridge');

@@ -1,0 +1,239 @@
+/*
+ * Tunnels by wireguard-go, for kernels without WireGuard: a process of its own session for each device, which outlives
+ * the daemon and is taken over by the next one. It makes a tun device in the daemon's namespace, which is moved to that
+ * of the spec; its UDP socket stays. When it ends, the device and all that is bound to it vanish: nothing leaves in the
+ * clear. Files in `folder`: NAME.pid, NAME.log; its socket is where wireguard-go puts it (uapiClient.ts).
+ *
+ * What it knows of its device after the move, it learns by trying to write to it once a second: so the device must not
+ * be up before the move (it might miss that it went down on the way, and that it is up again), and of a changed MTU it
+ * does not hear.
+ */
+import { open, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DetachedProcess } from '../base/detachedProcess.ts';
+import { findProgram } from '../base/programs.ts';
+import type { WireguardChange, WireguardState } from '../codec/wireguard/device.ts';
+import { messageOf } from '../errors/linkspanError.ts';
+import { KernelError } from '../kernel/kernel.ts';
+import { parseIp } from '../net/ip.ts';
+import type { Engine, TunnelContext, TunnelDevice } from './device.ts';
+import { findFault, portTaken, setUpLink } from './linkSetup.ts';
+import type { TunnelSpec } from './tunnel.ts';
+import { UapiClient, uapiPathOf } from './uapiClient.ts';
+
+/** For its socket to answer, and for its UDP port to be open once the device is up. */
+const startTimeoutMs = 10_000;
+const lookMs = 20;
+/** What wireguard-go gives a device (device.DefaultMTU). */
+const bornMtuBytes = 1420;
+/** For it to take in a new MTU, while its device is in its own namespace still. It does that in a millisecond. */
+const mtuMs = 250;
+const tunDevice = '/dev/net/tun';
+
+function processOf({ folder, logger, seam }: TunnelContext, name: string): DetachedProcess {
+  return new DetachedProcess({
+    ...{ name: 'wireguard-go', logger, seam },
+    pidPath: join(folder, `${name}.pid`),
+    logPath: join(folder, `${name}.log`),
+    isOurs: (args) => args.length === 2 && args[0] === '-f' && args[1] === name,
+    hidden: /^(WG_|LOG_LEVEL$)/,
+    // The second keeps it from advertising the kernel's WireGuard in its log.
+    variables: { LOG_LEVEL: 'error', WG_PROCESS_FOREGROUND: '1' },
+  });
+}
+
+/** Ends the process by its pid, and removes what is left of it; its device goes with it. */
+async function removeProcess(context: TunnelContext, name: string): Promise<void> {
+  await processOf(context, name).stop();
+  const files = [
+    uapiPathOf(name),
+    join(context.folder, `${name}.log`),
+    join(context.folder, `${name}.log.1`),
+  ];
+  for (const path of files) await rm(path, { force: true });
+}
+
+async function isPortOpen(pid: number, port: number): Promise<boolean> {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')} `;
+  for (const table of ['udp', 'udp6']) {
+    const text = await readFile(`/proc/${pid}/net/${table}`, 'utf8').catch(() => '');
+    // `  12: 00000000:CA6C 00000000:0000 07 …`: the first address is the socket's own.
+    if (text.split('\n').some((line) => /^\s*\d+: [0-9A-F]+(:[0-9A-F]{4} )/.exec(line)?.[1] === local))
+      return true;
+  }
+  return false;
+}
+
+class GoOpening {
+  readonly #context: TunnelContext;
+  readonly #spec: TunnelSpec;
+  readonly #process: DetachedProcess;
+  readonly #client: UapiClient;
+
+  constructor(context: TunnelContext, spec: TunnelSpec, client: UapiClient) {
+    this.#context = context;
+    this.#spec = spec;
+    this.#process = processOf(context, spec.name);
+    this.#client = client;
+  }
+
+  /** True if one that an earlier daemon set up runs, and can become what is wanted. */
+  async adopt(): Promise<boolean> {
+    const { name, namespace, mtuBytes } = this.#spec;
+    if ((await this.#process.find()) === undefined) return false;
+    const link = await this.#context.kernel.findLink(name, namespace);
+    return link?.kind === 'tun' && link.mtuBytes === mtuBytes && (await this.#client.connect());
+  }
+
+  /** The device is in its namespace then, down. */
+  async start(): Promise<void> {
+    const { kernel, clock, wireguardGo } = this.#context;
+    const { name, namespace, mtuBytes, port } = this.#spec;
+    await this.#expectFree(port);
+    const [program, ...args] = wireguardGo ?? [(await findProgram('wireguard-go')) ?? 'wireguard-go'];
+    await this.#process.start(program ?? '', [...args, '-f', name]);
+    await this.#until('to answer', () => this.#client.connect());
+    if (mtuBytes !== bornMtuBytes) {
+      await kernel.setLink(name, { mtuBytes });
+      await clock.sleep(mtuMs);
+    }
+    await kernel.moveLink(name, namespace);
+  }
+
+  async waitForPort(): Promise<void> {
+    const running = await this.#process.find();
+    await this.#until('to open its port', () => isPortOpen(running?.pid ?? 0, this.#spec.port));
+  }
+
+  /** It does not say that it could not have the port. */
+  async #expectFree(port: number): Promise<void> {
+    const { kernel } = this.#context;
+    const ports = ['0.0.0.0', '::'].flatMap((text) => {
+      const ip = parseIp(text);
+      return ip === undefined ? [] : [{ proto: 'udp', ip, port } as const];
+    });
+    const refused = await kernel.holdPorts(ports);
+    await kernel.releasePorts(ports);
+    if (refused?.code === 'EADDRINUSE') throw portTaken(port);
+  }
+
+  async #until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+    const { clock } = this.#context;
+    for (const endMs = clock.nowMs() + startTimeoutMs; !(await isSo()); await clock.sleep(lookMs)) {
+      const isDead = (await this.#process.find()) === undefined;
+      if (!isDead && clock.nowMs() < endMs) continue;
+      const words = await this.#process.lastWords();
+      const why = isDead ? 'it ended' : `it took more than ${startTimeoutMs / 1000} s`;
+      throw new KernelError(`waiting for wireguard-go ${what}`, 'ECHILD', `${why}: ${words}`);
+    }
+  }
+}
+
+class GoDevice implements TunnelDevice {
+  readonly engine = 'wireguard-go' as const;
+  readonly gone: Promise<string>;
+  readonly #context: TunnelContext;
+  readonly #spec: TunnelSpec;
+  readonly #client: UapiClient;
+  readonly #over = new AbortController();
+
+  constructor(context: TunnelContext, spec: TunnelSpec, client: UapiClient) {
+    this.#context = context;
+    this.#spec = spec;
+    this.#client = client;
+    this.gone = client.gone.then(() => 'wireguard-go ended');
+  }
+
+  /** What others change on the device is put back from now on, and the log kept short. */
+  async watch(): Promise<void> {
+    const { kernel, clock } = this.#context;
+    const id = await kernel.numberNamespace(this.#spec.namespace);
+    const listener = kernel.events.on('farLoss', ({ namespaceId, isPairOnly }) => {
+      if (namespaceId === id && !isPairOnly) void this.#repair();
+    });
+    this.#over.signal.addEventListener('abort', () => listener[Symbol.dispose]());
+    const child = processOf(this.#context, this.#spec.name);
+    const trim = async (): Promise<void> => {
+      for (;;) {
+        await clock.sleep(trimMs, this.#over.signal);
+        await child.trimLog();
+      }
+    };
+    trim().catch(() => {});
+  }
+
+  async #repair(): Promise<void> {
+    const { kernel } = this.#context;
+    const fault = await findFault(kernel, this.#spec).catch(() => undefined);
+    if (this.#over.signal.aborted || fault === undefined || fault === 'gone') return;
+    await setUpLink(kernel, this.#spec).catch(() => {});
+  }
+
+  set(change: WireguardChange): Promise<void> {
+    return this.#client.set(change);
+  }
+
+  state(): Promise<WireguardState> {
+    return this.#client.state();
+  }
+
+  async remove(): Promise<void> {
+    this.release();
+    await removeProcess(this.#context, this.#spec.name);
+  }
+
+  release(): void {
+    this.#over.abort();
+    this.#client[Symbol.dispose]();
+  }
+}
+
+/** How often its log is looked at. */
+const trimMs = 600_000;
+
+async function findTunObstacle(): Promise<string | undefined> {
+  try {
+    await (await open(tunDevice, 'r+')).close();
+    return undefined;
+  } catch (error) {
+    return `wireguard-go needs ${tunDevice}, which cannot be opened (${messageOf(error)})`;
+  }
+}
+
+export function createGoEngine(context: TunnelContext): Engine {
+  return {
+    engine: 'wireguard-go',
+    findObstacle: async () => {
+      if (context.wireguardGo === undefined && (await findProgram('wireguard-go')) === undefined)
+        return 'wireguard-go is not installed (apt install wireguard-go)';
+      return await findTunObstacle();
+    },
+    exists: async (name) => (await processOf(context, name).find()) !== undefined,
+    open: async (spec) => {
+      const { name, port, privateKey } = spec;
+      await using undo = new AsyncDisposableStack();
+      const client = undo.use(new UapiClient(name, context.seam));
+      const opening = new GoOpening(context, spec, client);
+      const isAdopted = await opening.adopt();
+      if (!isAdopted) {
+        await removeProcess(context, name);
+        undo.defer(() => removeProcess(context, name).catch(() => {}));
+        await opening.start();
+      }
+      try {
+        await client.set({ privateKey: privateKey.reveal(), port });
+      } catch (error) {
+        // Where it is up already.
+        if (error instanceof KernelError && error.code === 'EADDRINUSE') throw portTaken(port, error);
+        throw error;
+      }
+      await setUpLink(context.kernel, spec);
+      await opening.waitForPort();
+      const device = new GoDevice(context, spec, client);
+      await device.watch();
+      undo.move();
+      return device;
+    },
+    remove: (name) => removeProcess(context, name),
+  };
+}
