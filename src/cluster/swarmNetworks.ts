@@ -27,6 +27,10 @@ export interface SwarmNetworkSpec {
   readonly hasIpv4: boolean;
   readonly hasIpv6: boolean;
   readonly pools: readonly SwarmPool[];
+  /**
+   * Set: each node has blocks of 2 to this power addresses of its own, and chooses from them; managers give blocks out.
+   */
+  readonly blockBits?: number;
   /** One for each segment, in the order of the driver's segments. */
   readonly vnis: readonly number[];
   /** As given, without the VNIs unless the user chose them. */
@@ -64,6 +68,18 @@ export interface EndpointClaim {
   readonly ipv6?: string;
   /** False: the container does not run, and its addresses are kept for it. */
   readonly isUp: boolean;
+  /**
+   * Set: no container's, but a block of this family that the node has of the network. Its address is the first of the
+   * block, which no endpoint gets; it is never up, and has no names and no link address (all zeros).
+   */
+  readonly block?: 4 | 6;
+}
+
+/** A block of a network. */
+export interface SwarmBlock {
+  /** `10.0.1.64/26`. */
+  readonly block: string;
+  readonly nodeId: string;
 }
 
 /** A row of a network's table. */
@@ -95,6 +111,8 @@ export interface SwarmNetworksEvents extends Record<string, unknown> {
     readonly added: readonly SwarmEndpoint[];
     readonly removed: readonly SwarmEndpoint[];
   };
+  /** Of a followed network: which node has which block is not as it was. */
+  readonly blocks: { readonly networkId: string };
   /** A node came, went, moved to another address, or is down or up. */
   readonly nodes: { readonly changed: readonly string[] };
   /** The manager refuses what this node says it has (its address is another's by now). */
@@ -114,6 +132,8 @@ export interface SwarmNetworks {
   findNode(id: string): SwarmNode | undefined;
   /** Of a followed network: endpoints of other nodes that are up. */
   peers(networkId: string): readonly SwarmEndpoint[];
+  /** Of a followed network: blocks of all nodes, this one's too; empty for a network without. */
+  blocks(networkId: string): readonly SwarmBlock[];
 
   /**
    * Managers only (code notManager, noSwarm). `plan` is pure and is called again where another change came between; what
@@ -128,13 +148,20 @@ export interface SwarmNetworks {
    * Leases addresses and writes the endpoint's row, in one transaction. The same endpoint again changes its row (never its
    * addresses). Codes noSwarm, networkNotFound, addressTaken, addressInvalid, addressesExhausted, nodeRefused,
    * managerUnreachable (after five seconds).
+   *
+   * On a network with blocks this node chooses the addresses from its own; where no manager answers it does so all the
+   * same, and tells it with the next session. It asks for a block when it has none with a free address (code networkFull
+   * where there is none left).
    */
   claim(claim: EndpointClaim): Promise<SwarmEndpoint>;
   /**
    * Forgets endpoints of this node and frees their addresses. Resolves when a manager has done so; where none answers within
-   * two seconds, resolves all the same: the next session tells it (`own`). Never rejects.
+   * two seconds, resolves all the same: the next session tells it (`own`). Never rejects. With the addresses, so that they
+   * rest where they were chosen.
    */
-  release(endpoints: readonly Pick<EndpointClaim, 'networkId' | 'endpointId'>[]): Promise<void>;
+  release(
+    endpoints: readonly Pick<EndpointClaim, 'networkId' | 'endpointId' | 'ipv4' | 'ipv6'>[],
+  ): Promise<void>;
   /** Changes rows of this node (up or not, names); otherwise as `release`. */
   amend(claims: readonly EndpointClaim[]): Promise<void>;
 

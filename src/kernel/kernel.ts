@@ -7,7 +7,7 @@
  */
 import type { Events } from '../base/events.ts';
 import type { Forward, Neighbour } from '../codec/netlink/neighbour.ts';
-import type { NewKind } from '../codec/netlink/route.ts';
+import type { HopRoute, NewKind } from '../codec/netlink/route.ts';
 import type { WireguardChange, WireguardState } from '../codec/wireguard/device.ts';
 import type { Ip, IpFamily } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';
@@ -138,7 +138,7 @@ export interface AttachSpec extends InterfaceSpec {
   readonly isLocked?: boolean;
 }
 
-/** A bridge and the tunnel to other hosts that is a port of it, in a namespace of their own. */
+/** A bridge and the tunnel to other hosts, in a namespace of their own. */
 export interface OverlaySpec {
   readonly namespace: string;
   readonly bridge: BridgeSpec & { readonly addresses: readonly IpWithLength[] };
@@ -151,7 +151,11 @@ export interface OverlaySpec {
     /** An address of the daemon's namespace, where the UDP socket is. */
     readonly local: Ip;
     readonly port: number;
+    /** Set: it is no port of the bridge, and has this link address. */
+    readonly routerMac?: Mac;
   };
+  /** Of the namespace and the two links: written where they are not so. */
+  readonly sysctls: readonly Sysctl[];
 }
 
 /** Which host has a link address, and which link address an IP address, on the other side of a VXLAN device. */
@@ -175,6 +179,14 @@ export interface WireguardSpec {
   readonly namespace: string;
   readonly mtuBytes: number;
   readonly alias: string;
+}
+
+/** A change of the routes by the link that go by a next hop; what is deleted need not be there. */
+export interface RouteChange {
+  readonly namespace: string;
+  readonly link: string;
+  readonly replace: readonly HopRoute[];
+  readonly del: readonly Prefix[];
 }
 
 /** A kernel parameter and its value; `key` as `setSysctl` takes it. */
@@ -362,6 +374,8 @@ export interface Kernel extends AsyncDisposable {
    * that what can be born there should be. ENODEV without the link, EEXIST where one of that name is there.
    */
   moveLink(name: string, namespace: string): Promise<void>;
+  /** Old ones first. What was done before it fails stays. */
+  changeRoutes(change: RouteChange): Promise<void>;
   /** False where the kernel cannot make links of the kind, and has no module for it. Changes nothing. */
   hasLinkKind(kind: 'macvlan' | 'ipvlan' | 'vlan'): Promise<boolean>;
   /**

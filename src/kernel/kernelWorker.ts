@@ -41,7 +41,7 @@ import {
 } from './namespaces.ts';
 import { NetlinkSocket, newSocketContext } from './netlinkSocket.ts';
 import { ensureOverlay } from './overlays.ts';
-import { changePeers, dumpPeers } from './peers.ts';
+import { changePeers, changeRoutes, dumpPeers } from './peers.ts';
 import type { Call, NftVerb, Operations, Verb } from './protocol.ts';
 import { Reaper } from './reaper.ts';
 import { enterThread, serveVerb } from './serveVerbs.ts';
@@ -136,6 +136,7 @@ function makeOperations(
     setWireguard: (link, change, path) => setWireguard(context, link, change, path),
     wireguard: (link, path) => dumpWireguard(context, link, path),
     moveLink: (name, path) => reaper.track(moveLink(context, name, path)),
+    changeRoutes: (change) => withSocket(change.namespace, (s) => changeRoutes(s, change)),
     hasLinkKind: (kind) => hasLinkKind(host, kind),
     ensureParent: (spec) => ensureParent(host, spec),
     attachChild: (spec) => attachChild(context, host, spec),

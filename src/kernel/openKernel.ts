@@ -182,6 +182,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     setWireguard: (...args) => link.call('setWireguard', args),
     wireguard: (...args) => link.call('wireguard', args),
     moveLink: (...args) => link.call('moveLink', args),
+    changeRoutes: (...args) => link.call('changeRoutes', args),
     hasLinkKind: (...args) => link.call('hasLinkKind', args),
     ensureParent: (...args) => link.call('ensureParent', args),
     attachChild: (...args) => link.call('attachChild', args),

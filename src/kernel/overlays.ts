@@ -4,6 +4,7 @@
  *   daemon's namespace           overlay's namespace                  a container's
  *   UDP socket, port 4789  <---  vxlan0 ---- br0 ---- endpoint's veth ---- eth0
  *
+ * The device is a port of the bridge, or, as a router, stands beside it, and the namespace forwards between the two.
  * The device is born in the overlay's namespace by a netlink socket of the daemon's (IFLA_NET_NS_FD): its UDP socket
  * is the daemon's then, and its VNI is unique among those made there. It is never moved. Synchronous, for a worker.
  */
@@ -27,7 +28,7 @@ import { KernelError, type OverlaySpec } from './kernel.ts';
 import { dumpLinks, findLink, getIfindex, linkOf } from './links.ts';
 import { inSandbox, type Inside, type NamespaceContext } from './namespaces.ts';
 import type { NetlinkSocket } from './netlinkSocket.ts';
-import { setSysctl } from './sysctl.ts';
+import { getSysctl, setSysctl } from './sysctl.ts';
 
 /** Waits for the rcu_barrier. */
 function del(socket: NetlinkSocket, name: string): void {
@@ -85,8 +86,12 @@ function ensureBridgeInside(socket: NetlinkSocket, { bridge }: OverlaySpec): boo
 }
 
 /** True if one that is as it should be was there; one that is not is deleted. */
-function adoptVxlan(socket: NetlinkSocket, { vxlan, bridge }: OverlaySpec, master: number): boolean {
-  const { name, vni, local, port } = vxlan;
+function adoptVxlan(
+  socket: NetlinkSocket,
+  { vxlan, bridge }: OverlaySpec,
+  master: number | undefined,
+): boolean {
+  const { name, vni, local, port, routerMac } = vxlan;
   const operation = `ensure vxlan ${name}`;
   // Made, but not named yet.
   for (const link of dumpLinks(socket))
@@ -103,24 +108,39 @@ function adoptVxlan(socket: NetlinkSocket, { vxlan, bridge }: OverlaySpec, maste
     return false;
   }
   const { mtuBytes, alias } = bridge;
-  const isSame = link.isUp && link.master === master && link.mtuBytes === mtuBytes && link.alias === alias;
-  if (!isSame)
+  const isPlaced = link.master === master && (routerMac === undefined || link.mac === routerMac);
+  if (!isPlaced || !link.isUp || link.mtuBytes !== mtuBytes || link.alias !== alias)
     socket.run({
       operation: `RTM_NEWLINK repair ${name}`,
-      message: encodeSetLink({ ifindex: link.ifindex, isUp: true, master, mtuBytes, alias }),
+      message: encodeSetLink({
+        ...{ ifindex: link.ifindex, isUp: true, mtuBytes, alias },
+        ...(isPlaced ? {} : { master: master ?? 0 }),
+        ...(isPlaced || routerMac === undefined ? {} : { mac: routerMac }),
+      }),
     });
   return true;
 }
 
-function createVxlan(host: NetlinkSocket, inside: Inside, spec: OverlaySpec, master: number): void {
+function createVxlan(
+  host: NetlinkSocket,
+  inside: Inside,
+  spec: OverlaySpec,
+  master: number | undefined,
+): void {
   const { socket, netnsFd } = inside;
-  const { name, vni, local, port } = spec.vxlan;
+  const { name, vni, local, port, routerMac: mac } = spec.vxlan;
   const { mtuBytes, alias } = spec.bridge;
   const bornAs = `${bornPrefix}${randomBytes(4).toString('hex')}`;
   const operation = `RTM_NEWLINK vxlan ${name}`;
   const newVxlan = { vni, local, port, ttl: 0 };
   const [failure] = host.exchange([
-    { operation, message: encodeNewLink({ name: bornAs, mtuBytes, newVxlan, netnsFd }) },
+    {
+      operation,
+      message: encodeNewLink({
+        ...{ name: bornAs, mtuBytes, newVxlan, netnsFd },
+        ...(mac === undefined ? {} : { mac }),
+      }),
+    },
   ]);
   if (failure !== undefined && hasErrno(failure, 'EEXIST'))
     throw new KernelError(operation, 'EEXIST', `another VXLAN device of this host has VNI ${vni}`);
@@ -131,7 +151,7 @@ function createVxlan(host: NetlinkSocket, inside: Inside, spec: OverlaySpec, mas
   undo.defer(() => undoLink(socket, { ifindex }));
   socket.run({
     operation: `RTM_NEWLINK port ${name}`,
-    message: encodeSetLink({ ifindex, name, alias, master, isUp: true }),
+    message: encodeSetLink({ ifindex, name, alias, isUp: true, ...(master === undefined ? {} : { master }) }),
   });
   undo.move();
 }
@@ -146,9 +166,13 @@ export function ensureOverlay(context: NamespaceContext, host: NetlinkSocket, sp
     using undo = new DisposableStack();
     const isNewBridge = ensureBridgeInside(socket, spec);
     if (isNewBridge) undo.defer(() => undoLink(socket, { name: spec.bridge.name }));
-    const master = getIfindex(socket, spec.bridge.name);
+    const isPort = spec.vxlan.routerMac === undefined;
+    const master = isPort ? getIfindex(socket, spec.bridge.name) : undefined;
     isNew = !adoptVxlan(socket, spec, master);
     if (isNew) createVxlan(host, inside, spec, master);
+    if (isNew) undo.defer(() => undoLink(socket, { name: spec.vxlan.name }));
+    for (const { key, value } of spec.sysctls)
+      if (getSysctl(context.seam, key) !== value) setSysctl(context.seam, key, value);
     undo.move();
   });
   return isNew;

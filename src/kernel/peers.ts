@@ -1,5 +1,5 @@
 /*
- * The peers of a VXLAN device: forwarding entries and permanent neighbours, thousands at a time. Synchronous, for a
+ * The peers of a VXLAN device: forwarding entries, permanent neighbours and routes, thousands at a time. Synchronous, for a
  * worker, over a socket of the device's namespace.
  */
 import {
@@ -13,9 +13,11 @@ import {
   encodeReplaceNeighbour,
   neighbourType,
 } from '../codec/netlink/neighbour.ts';
+import { encodeDelRoute, encodeReplaceHopRoute } from '../codec/netlink/route.ts';
 import { formatIp } from '../net/ip.ts';
+import { formatPrefix } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';
-import type { PeerChange, Peers } from './kernel.ts';
+import type { PeerChange, Peers, RouteChange } from './kernel.ts';
 import { getIfindex } from './links.ts';
 import type { NetlinkSocket } from './netlinkSocket.ts';
 
@@ -43,6 +45,25 @@ export function changePeers(socket: NetlinkSocket, { link, replace, del }: PeerC
   // Only what is deleted can be missing.
   const failure = failures.find((one) => !hasErrno(one, 'ENOENT'));
   if (failure !== undefined) throw failure;
+}
+
+export function changeRoutes(socket: NetlinkSocket, { link, replace, del }: RouteChange): void {
+  const ifindex = getIfindex(socket, link);
+  const gone = socket.exchangeMany(
+    del.map((destination) => ({
+      operation: `RTM_DELROUTE ${formatPrefix(destination)} ${link}`,
+      message: encodeDelRoute(destination, ifindex),
+    })),
+  );
+  const failure = gone.find((one) => !hasErrno(one, 'ESRCH'));
+  if (failure !== undefined) throw failure;
+  const [refusal] = socket.exchangeMany(
+    replace.map((route) => ({
+      operation: `RTM_NEWROUTE ${formatPrefix(route.destination)} ${link}`,
+      message: encodeReplaceHopRoute({ ...route, ifindex }),
+    })),
+  );
+  if (refusal !== undefined) throw refusal;
 }
 
 export function dumpPeers(socket: NetlinkSocket, link: string): Peers {

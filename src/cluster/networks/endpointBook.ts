@@ -6,7 +6,8 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { isStoreFailure, LinkspanError } from '../../errors/linkspanError.ts';
-import type { IpFamily } from '../../net/ip.ts';
+import { blockOf } from '../../ipam/blocks.ts';
+import { formatIp, type IpFamily, parseIp } from '../../net/ip.ts';
 import type { Compare } from '../../store/store.ts';
 import type { EndpointClaim, SwarmEndpoint } from '../swarmNetworks.ts';
 import { restMs } from './addressBook.ts';
@@ -137,7 +138,7 @@ export class EndpointBook {
       for (let attempt = 0; attempt < mostAttempts; ) {
         const state = this.#book.states.get(networkId);
         if (state === undefined) return;
-        const drop = [...state.feed.rows.values()].filter(isWanted).slice(0, mostPerChange);
+        const drop = withBlocks(state, isWanted).slice(0, mostPerChange);
         if (drop.length === 0) return;
         if (await this.#commit(state, { add: [], replace: [], drop }, writer)) continue;
         attempt += 1;
@@ -175,21 +176,27 @@ export class EndpointBook {
     isFresh: boolean,
   ): Promise<SwarmEndpoint | undefined> {
     const chosen: { ipv4?: string; ipv6?: string } = {};
+    const within: SwarmEndpoint[] = [];
     try {
       for (const { family, field, has } of families) {
         const wanted = claim[field];
         if (wanted === undefined && !state.network[has]) continue;
-        const ip = reserve(state, family, wanted, this.#book.deps.clock.nowMs());
+        if (claim.block !== undefined && claim.block !== family) continue;
+        const block = findBlock(state, nodeId, claim, wanted);
+        const isRefused = block instanceof LinkspanError;
+        const ip = isRefused ? block : reserve(state, family, claim, this.#book.deps.clock.nowMs());
         if (ip instanceof LinkspanError) {
           if (isFresh || ip.code === 'addressInvalid') throw ip;
           await this.#book.deps.mirror.fresh();
           return undefined;
         }
         chosen[field] = ip;
+        if (!isRefused && block !== undefined) within.push(block);
       }
       const { ipv4: _four, ipv6: _six, ...rest } = claim;
       const record: EndpointRecord = { ...rest, ...chosen, nodeId };
-      const isWritten = await this.#commit(state, { add: [record], replace: [], drop: [] }, writer);
+      const change = { add: [record], replace: [], drop: [], within };
+      const isWritten = await this.#commit(state, change, writer);
       return isWritten ? state.feed.rows.get(claim.endpointId) : undefined;
     } finally {
       for (const ip of Object.values(chosen)) state.letGo(ip);
@@ -211,23 +218,68 @@ export class EndpointBook {
   }
 }
 
+/** The row of the node's block that the address is in; undefined where there need be none. */
+function findBlock(
+  state: NetworkState,
+  nodeId: string,
+  { block }: EndpointClaim,
+  wanted: string | undefined,
+): SwarmEndpoint | LinkspanError | undefined {
+  const { blockBits, name } = state.network;
+  if (blockBits === undefined)
+    return block === undefined
+      ? undefined
+      : new LinkspanError('addressInvalid', `network ${name} has no blocks`);
+  if (block !== undefined) return undefined;
+  const ip = wanted === undefined ? undefined : parseIp(wanted);
+  if (ip === undefined)
+    return new LinkspanError('addressInvalid', `addresses of network ${name} are chosen by its nodes`);
+  const first = formatIp(blockOf(ip, blockBits).base);
+  const found = state.feed.rows.get(state.holderOf(first)?.endpointId ?? '');
+  return found?.nodeId === nodeId
+    ? found
+    : new LinkspanError('addressTaken', `${wanted} is in no block that the node has of network ${name}`);
+}
+
+/** Blocks come after all that is in them. */
+function withBlocks(
+  { network, feed }: NetworkState,
+  isWanted: (row: SwarmEndpoint) => boolean,
+): readonly SwarmEndpoint[] {
+  const rows = [...feed.rows.values()];
+  const wanted = rows.filter(isWanted);
+  const { blockBits } = network;
+  const blocks = wanted.filter(({ block }) => block !== undefined);
+  if (blockBits === undefined || blocks.length === 0) return wanted;
+  const firsts = new Set(blocks.flatMap(addressesOf));
+  const isInside = (row: SwarmEndpoint): boolean =>
+    addressesOf(row).some((text) => {
+      const ip = parseIp(text);
+      return ip !== undefined && firsts.has(formatIp(blockOf(ip, blockBits).base));
+    });
+  const others = rows.filter((row) => row.block === undefined && (isWanted(row) || isInside(row)));
+  return [...others, ...blocks];
+}
+
 /** Takes the address in memory, or says why not. */
 function reserve(
   state: NetworkState,
   family: IpFamily,
-  wanted: string | undefined,
+  claim: EndpointClaim,
   nowMs: number,
 ): string | LinkspanError {
   const { addresses, network } = state;
+  const isBlock = claim.block !== undefined;
+  const wanted = claim[family === 4 ? 'ipv4' : 'ipv6'];
   if (wanted === undefined)
     return (
       state.reserveAny(family, nowMs) ??
       new LinkspanError(
         'addressesExhausted',
-        `no available IPv${family} addresses on this network's address pools: ${network.name} (${network.id})`,
+        `no available IPv${family} ${isBlock ? 'blocks' : 'addresses'} on this network's address pools: ${network.name} (${network.id})`,
       )
     );
-  const ip = addresses.normalize(wanted, family);
+  const ip = addresses.normalize(wanted, family, isBlock);
   if (ip === undefined)
     return new LinkspanError(
       'addressInvalid',

@@ -19,6 +19,8 @@ export interface EndpointChange {
   /** Same endpoint, same addresses. */
   readonly replace: readonly { readonly row: SwarmEndpoint; readonly record: EndpointRecord }[];
   readonly drop: readonly SwarmEndpoint[];
+  /** Rows that it relies on: of the blocks that new endpoints are in. */
+  readonly within?: readonly SwarmEndpoint[];
 }
 
 const holderOf = ({ endpointId, nodeId }: EndpointRecord): Holder => ({ endpointId, nodeId });
@@ -28,7 +30,7 @@ export const mostPerChange = 20;
 
 export function planChange(
   network: { readonly id: string; readonly revision: number },
-  { add, replace, drop }: EndpointChange,
+  { add, replace, drop, within = [] }: EndpointChange,
   guard: readonly Compare[],
   notBeforeMs: number,
   rested: readonly string[],
@@ -48,6 +50,7 @@ export function planChange(
     ]),
     ...replace.map(({ row }) => isAt(row)),
     ...drop.map(isAt),
+    ...within.map(isAt),
   ];
   const write: readonly Write[] = [
     ...rested.map((ip): Write => ({ key: freedKey(id, ip), del: true })),

@@ -8,7 +8,7 @@ import type { Mirror } from '../../store/mirror.ts';
 import type { Entry, Store } from '../../store/store.ts';
 import type { SwarmEndpoint, SwarmNetwork } from '../swarmNetworks.ts';
 import { AddressBook } from './addressBook.ts';
-import { freedKey, holderKey, type NetworkRecord, type Rest } from './records.ts';
+import { freedKey, type Holder, holderKey, type NetworkRecord, type Rest } from './records.ts';
 import { TableFeed } from './tableFeed.ts';
 
 export interface StateDependencies {
@@ -78,6 +78,11 @@ export class NetworkState {
   letGo(ip: string): void {
     this.#reserved.delete(ip);
     this.#settle(ip);
+  }
+
+  /** Whose endpoint, or whose block, has the address. */
+  holderOf(ip: string): Holder | undefined {
+    return this.#mirror.get(holderKey(this.network.id, ip))?.value as Holder | undefined;
   }
 
   /** As the store has it. */

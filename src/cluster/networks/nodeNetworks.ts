@@ -12,6 +12,7 @@ import { refusals } from '../refusals.ts';
 import type {
   EndpointClaim,
   OwnEndpoints,
+  SwarmBlock,
   SwarmEndpoint,
   SwarmNetwork,
   SwarmNetworkSpec,
@@ -20,20 +21,16 @@ import type {
   SwarmNode,
   SwarmSurroundings,
 } from '../swarmNetworks.ts';
+import { blocksIn, claimFromBlocks } from './blockClaims.ts';
 import { CallBox, unreachable, within } from './callBox.ts';
 import type { Link } from './link.ts';
 import type { NetworkBook } from './networkBook.ts';
+import { hasBlocks, NodeBlocks } from './nodeBlocks.ts';
+import { namesOf, parts } from './parts.ts';
+import { addressesOf } from './records.ts';
 import { type Outcome, Replica, type RowChanges } from './replica.ts';
 import { ReplicaCache } from './replicaCache.ts';
-import {
-  type EndpointName,
-  keyOf,
-  maxPartBytes,
-  maxPartRows,
-  type Push,
-  type Refusal,
-  readPush,
-} from './wire.ts';
+import { type EndpointName, keyOf, maxPartRows, type Push, type Refusal, readPush } from './wire.ts';
 
 export interface NodeNetworksDependencies {
   readonly store: Store;
@@ -85,6 +82,7 @@ export class NodeNetworks implements SwarmNetworks {
   /** Had since this daemon began, until the engine names it or lets go of it. */
   readonly #claimed = new Map<string, EndpointClaim>();
   readonly #claiming = new Map<string, EndpointName>();
+  readonly #blocks: NodeBlocks;
   #isStarted = false;
   /** Of the session: it has told all nodes and networks. */
   #isTold = false;
@@ -92,11 +90,21 @@ export class NodeNetworks implements SwarmNetworks {
 
   constructor(deps: NodeNetworksDependencies) {
     this.#deps = deps;
+    this.#blocks = new NodeBlocks({
+      ...deps,
+      own: (networkId) =>
+        [...deps.ownEndpoints(), ...this.#claimed.values()].filter((one) => one.networkId === networkId),
+      claim: (claim) => this.#claimAtManager(claim),
+      release: (blocks) => this.#tellReleased(blocks),
+      isHeard: () => this.#session !== undefined,
+      ownerOf: (networkId, first) => this.#ownerOf(networkId, first),
+    });
   }
 
   /** From now on `ownEndpoints` is the truth about this node; sessions tell it. */
   start(): void {
     this.#isStarted = true;
+    this.#blocks.tidy();
     if (this.#session !== undefined) this.#sync(this.#session);
     this.#tellNews();
   }
@@ -110,6 +118,7 @@ export class NodeNetworks implements SwarmNetworks {
     this.#membership = membership;
     const { book, trouble, isShared = false } = membership;
     const before = new Set(this.#replica.networks.keys());
+    if (isNew) await this.#blocks.load();
     // A manager has it all in its store.
     if ((book ?? trouble) !== undefined && !isShared) this.#cache = undefined;
     else if (this.#cache === undefined) {
@@ -153,6 +162,7 @@ export class NodeNetworks implements SwarmNetworks {
   /** The daemon ends: what is known stays stored. */
   async close(): Promise<void> {
     this.#end();
+    this.#blocks.forgetAll();
     await this.#cache?.settle();
   }
 
@@ -192,6 +202,18 @@ export class NodeNetworks implements SwarmNetworks {
     return [...this.#replica.table(networkId).rows.values()].filter((row) => this.#isPeer(row));
   }
 
+  blocks(networkId: string): readonly SwarmBlock[] {
+    const nodeId = this.#membership?.nodeId ?? '';
+    const network = this.#replica.networks.get(networkId);
+    if (!hasBlocks(network)) return [];
+    return blocksIn(
+      network,
+      this.#replica.table(networkId).rows.values(),
+      nodeId,
+      this.#blocks.of(networkId),
+    );
+  }
+
   async createNetwork(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork> {
     const network = await this.#change((book) => book.create(plan));
     await this.#wait(patienceMs, () => this.#replica.networks.has(network.id));
@@ -205,6 +227,22 @@ export class NodeNetworks implements SwarmNetworks {
 
   async claim(claim: EndpointClaim): Promise<SwarmEndpoint> {
     if (this.#membership === undefined) throw new LinkspanError('noSwarm', refusals.noSwarm);
+    const network = this.#replica.networks.get(claim.networkId);
+    if (hasBlocks(network)) {
+      if (!(await this.#wait(claimPatienceMs, () => this.#isStarted))) throw unreachable();
+      const { clock } = this.#deps;
+      const { nodeId } = this.#membership;
+      const by = {
+        ...{ clock, nodeId, blocks: this.#blocks, claimed: this.#claimed },
+        ...{ calls: () => this.#session?.calls, syncSoon: () => this.#syncSoon() },
+      };
+      return await claimFromBlocks(by, network, claim);
+    }
+    return await this.#claimAtManager(claim, (row) => this.#claimed.set(keyOf(claim), toClaim(row)));
+  }
+
+  /** `note` is called before a session may be told that the node has nothing of the kind. */
+  async #claimAtManager(claim: EndpointClaim, note?: (row: SwarmEndpoint) => void): Promise<SwarmEndpoint> {
     const { clock } = this.#deps;
     const untilMs = clock.nowMs() + claimPatienceMs;
     const key = keyOf(claim);
@@ -218,8 +256,7 @@ export class NodeNetworks implements SwarmNetworks {
         try {
           const leftMs = untilMs - clock.nowMs();
           const row = await within(clock, leftMs, session.calls.call('claim', { claim }));
-          const { nodeId: _node, revision: _revision, ...had } = row;
-          this.#claimed.set(key, had);
+          note?.(row);
           return row;
         } catch (error) {
           // The same endpoint again has one effect; in the next session, if there is one in time.
@@ -236,8 +273,26 @@ export class NodeNetworks implements SwarmNetworks {
     }
   }
 
-  async release(endpoints: readonly EndpointName[]): Promise<void> {
-    for (const one of endpoints) this.#claimed.delete(keyOf(one));
+  async #ownerOf(networkId: string, first: string): Promise<string | undefined> {
+    await this.#wait(patienceMs, () => this.#isKnown(networkId));
+    const row = [...this.#replica.table(networkId).rows.values()].find(
+      (one) => one.block !== undefined && addressesOf(one).includes(first),
+    );
+    return row && (this.findNode(row.nodeId)?.hostname ?? row.nodeId);
+  }
+
+  async release(endpoints: Parameters<SwarmNetworks['release']>[0]): Promise<void> {
+    for (const one of endpoints) {
+      const had = this.#claimed.get(keyOf(one));
+      this.#claimed.delete(keyOf(one));
+      if (this.#replica.networks.get(one.networkId)?.blockBits !== undefined)
+        this.#blocks.rest(one.networkId, addressesOf({ ...had, ...one }));
+    }
+    this.#blocks.tidy();
+    await this.#tellReleased(endpoints);
+  }
+
+  async #tellReleased(endpoints: readonly EndpointName[]): Promise<void> {
     await this.#try(async ({ calls }) => {
       for (const part of parts(namesOf(endpoints))) await calls.call('release', { endpoints: part });
     });
@@ -260,6 +315,8 @@ export class NodeNetworks implements SwarmNetworks {
         this.events.emit('peers', { networkId, isSnapshot: true, added: this.peers(networkId), removed: [] });
       this.#ask(networkId);
     }
+    // Its addresses need no manager: nobody waits for one that is away.
+    if (this.#session === undefined && hasBlocks(this.#replica.networks.get(networkId))) return;
     await this.#wait(patienceMs, () => this.#isKnown(networkId));
   }
 
@@ -275,7 +332,8 @@ export class NodeNetworks implements SwarmNetworks {
       if (glances === 0 && !this.#isKnown(networkId)) this.#ask(networkId);
       await this.#wait(patienceMs, () => this.#isKnown(networkId));
       const { rows } = this.#replica.table(networkId);
-      return [...rows.values(), ...(this.#isKnown(networkId) ? [] : this.#ownRows(networkId, rows))];
+      const own = this.#isKnown(networkId) ? [] : this.#ownRows(networkId, rows);
+      return [...rows.values(), ...own].filter(({ block }) => block === undefined);
     } finally {
       const left = (this.#glances.get(networkId) ?? 1) - 1;
       if (left > 0) this.#glances.set(networkId, left);
@@ -368,6 +426,8 @@ export class NodeNetworks implements SwarmNetworks {
           this.#isTold = true;
           this.#sweep();
         }
+        if (push.isAll || removed.length > 0)
+          this.#dropBlocks(({ networkId }) => !this.#replica.networks.has(networkId));
         if (added.length + removed.length > 0) this.events.emit('networks', { added, removed });
         break;
       }
@@ -414,6 +474,14 @@ export class NodeNetworks implements SwarmNetworks {
     ];
     if (isSnapshot || added.length + removed.length > 0)
       this.events.emit('peers', { networkId, isSnapshot, added, removed });
+    if ([...put.map(({ row }) => row), ...del].some(({ block }) => block !== undefined))
+      this.events.emit('blocks', { networkId });
+  }
+
+  #dropBlocks(isLost: (claim: EndpointClaim) => boolean): void {
+    this.#blocks.drop(isLost).catch((error: unknown) => {
+      this.#deps.logger.error({ err: error }, 'could not forget a block of a network');
+    });
   }
 
   /** What is asked of a manager that may be away: never longer than people wait, and the next sync heals it. */
@@ -452,8 +520,9 @@ export class NodeNetworks implements SwarmNetworks {
       // From now on the engine says.
       this.#claimed.delete(key);
     }
-    const keep = namesOf([...this.#claiming.values()]).slice(0, maxPartRows);
-    const all = parts([...claims.values()]);
+    const keep = namesOf([...this.#claiming.values(), ...this.#blocks.asking]).slice(0, maxPartRows);
+    // Blocks before what is in them.
+    const all = parts([...this.#blocks.claims, ...claims.values()]);
     const told = (all.length === 0 ? [[]] : all).map((part, i) =>
       session.calls.call('sync', { claims: part, keep, isLast: i >= all.length - 1 }),
     );
@@ -473,6 +542,9 @@ export class NodeNetworks implements SwarmNetworks {
         { endpoint: refusal.endpointId, cause: refusal.message },
         'a manager refuses an endpoint',
       );
+      const { endpointId } = refusal;
+      if (this.#blocks.claims.some((one) => one.endpointId === endpointId))
+        this.#dropBlocks((one) => one.endpointId === endpointId);
       this.events.emit('refused', refusal);
     }
   }
@@ -500,22 +572,6 @@ export class NodeNetworks implements SwarmNetworks {
   }
 }
 
-function namesOf(list: readonly EndpointName[]): readonly EndpointName[] {
-  return list.map(({ networkId, endpointId }) => ({ networkId, endpointId }));
-}
-
-/** In order, each well below what a manager takes as one message. */
-function parts<T>(list: readonly T[]): readonly (readonly T[])[] {
-  const found: T[][] = [];
-  let bytes = maxPartBytes;
-  for (const one of list) {
-    const size = Buffer.byteLength(JSON.stringify(one));
-    const last = found.at(-1);
-    bytes += size;
-    if (last === undefined || bytes > maxPartBytes || last.length >= maxPartRows) {
-      found.push([one]);
-      bytes = size;
-    } else last.push(one);
-  }
-  return found;
+function toClaim({ nodeId: _node, revision: _revision, ...claim }: SwarmEndpoint): EndpointClaim {
+  return claim;
 }

@@ -164,7 +164,7 @@ export function readName(value: unknown): EndpointName | undefined {
 export function readClaim(value: unknown): EndpointClaim | undefined {
   const name = readName(value);
   if (name === undefined || !isFields(value)) return undefined;
-  const { containerId, containerName, mac, dnsNames, isUp, ipv4, ipv6 } = value;
+  const { containerId, containerName, mac, dnsNames, isUp, ipv4, ipv6, block } = value;
   if (!isText(containerId) || !isText(containerName) || typeof isUp !== 'boolean') return undefined;
   const goodMac = isText(mac) ? parseMac(mac) : undefined;
   if (goodMac === undefined || !Array.isArray(dnsNames)) return undefined;
@@ -172,10 +172,12 @@ export function readClaim(value: unknown): EndpointClaim | undefined {
   const [four, six] = [readAddress(ipv4, 4), readAddress(ipv6, 6)];
   if ((ipv4 !== undefined && four === undefined) || (ipv6 !== undefined && six === undefined))
     return undefined;
+  if (block !== undefined && block !== 4 && block !== 6) return undefined;
   return {
     ...{ ...name, containerId, containerName, mac: goodMac, dnsNames: [...dnsNames], isUp },
     ...(four === undefined ? {} : { ipv4: four }),
     ...(six === undefined ? {} : { ipv6: six }),
+    ...(block === undefined ? {} : { block }),
   };
 }
 

@@ -407,6 +407,10 @@ const advertisedProtocol = 9;
 const unicast = 1;
 const localRoute = 2;
 const linkScope = 253;
+/** RT_SCOPE_NOWHERE: of a route to delete. */
+const anyScope = 255;
+/** RTNH_F_ONLINK. */
+const onLinkFlag = 4;
 const clonedFlag = 0x200;
 /** Of the routes that the kernel adds with an IPv6 address (IP6_RT_PRIO_ADDRCONF). */
 const ipv6ConnectedMetric = 256;
@@ -436,6 +440,43 @@ export function encodeDefaultRoute(gateway: Ip, ifindex: number, op: 'new' | 're
     for (const byte of [0, 0, 0, mainTable, bootProtocol, scope, unicast]) w.u8(byte);
     w.u32(0);
     if (!isOnLink) w.bytesAttribute(rta.gateway, ipToBytes(gateway));
+    w.u32Attribute(rta.oif, ifindex);
+  });
+  return w.finish();
+}
+
+/** A route of the main table whose next hop is taken for being on the link, whatever its addresses are. */
+export interface HopRoute {
+  readonly destination: Prefix;
+  readonly gateway: Ip;
+}
+
+/** RTM_NEWROUTE: what goes to `destination` goes there from now on. */
+export function encodeReplaceHopRoute({
+  destination,
+  gateway,
+  ifindex,
+}: HopRoute & { readonly ifindex: number }): Uint8Array {
+  const w = new Writer();
+  w.message(routeType.newRoute, change | messageFlag.create | messageFlag.replace, () => {
+    w.u8(familyNumber(gateway.family));
+    for (const byte of [destination.length, 0, 0, mainTable, bootProtocol, 0, unicast]) w.u8(byte);
+    w.u32(onLinkFlag);
+    w.bytesAttribute(rta.destination, ipToBytes(destination.base));
+    w.bytesAttribute(rta.gateway, ipToBytes(gateway));
+    w.u32Attribute(rta.oif, ifindex);
+  });
+  return w.finish();
+}
+
+/** RTM_DELROUTE of the route to `destination` by the link; ESRCH if there is none. */
+export function encodeDelRoute(destination: Prefix, ifindex: number): Uint8Array {
+  const w = new Writer();
+  w.message(routeType.delRoute, change, () => {
+    w.u8(familyNumber(destination.base.family));
+    for (const byte of [destination.length, 0, 0, mainTable, 0, anyScope, 0]) w.u8(byte);
+    w.u32(0);
+    w.bytesAttribute(rta.destination, ipToBytes(destination.base));
     w.u32Attribute(rta.oif, ifindex);
   });
   return w.finish();

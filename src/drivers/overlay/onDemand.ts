@@ -29,6 +29,7 @@ export class OnDemandOverlay implements OverlayDriver {
     await this.#inner.sweep(actual, { networks: networks.filter(({ id }) => used.has(id)), endpoints });
   };
   setPeers: OverlayDriver['setPeers'] = (network, peers) => this.#inner.setPeers(network, peers);
+  setBlocks: OverlayDriver['setBlocks'] = (network, blocks) => this.#inner.setBlocks(network, blocks);
   addPeers: OverlayDriver['addPeers'] = (network, peers) => this.#inner.addPeers(network, peers);
   removePeers: OverlayDriver['removePeers'] = (network, peers) => this.#inner.removePeers(network, peers);
 

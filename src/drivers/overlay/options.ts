@@ -15,6 +15,8 @@ export interface OverlayOptions {
   readonly isAttachable: boolean;
   /** Containers send as their own MAC only. */
   readonly checksSources: boolean;
+  /** Set: each node has blocks of 2 to this power addresses of its own; at least 2. */
+  readonly blockBits: number | undefined;
 }
 
 export const overlayLabels = {
@@ -22,6 +24,7 @@ export const overlayLabels = {
   mtu: 'com.docker.network.driver.mtu',
   attachable: 'linkspan.attachable',
   antiSpoof: 'linkspan.anti-spoof',
+  hostPrefix: 'linkspan.host-prefix',
   ipv4: 'com.docker.network.enable_ipv4',
   ipv6: 'com.docker.network.enable_ipv6',
 } as const;
@@ -32,11 +35,12 @@ const known: ReadonlySet<string> = new Set(Object.values(overlayLabels));
 const missing: ReadonlyMap<string, string> = new Map([
   ['encrypted', 'encrypted overlay networks are not supported yet: leave the option out'],
   ['dsr', 'direct server return (dsr) is not supported: leave the option out'],
-  ['linkspan.host-prefix', 'linkspan.host-prefix is not supported yet: leave the option out'],
 ]);
 
 /** 24 bits, of which Docker takes each; 0 means none to the kernel. */
 const largestVni = 0xffffff;
+/** Of a block of four addresses: its router's, and three more. */
+const longestBlock = 30;
 /** Largest that a link takes. */
 const largestMtuBytes = 65_535;
 
@@ -61,6 +65,16 @@ function parseMtu(labels: Labels): number | undefined {
   return mtu === 0 ? undefined : mtu;
 }
 
+/** Said as the length of a block of IPv4; blocks of IPv6 are as large. */
+function parseBlockBits(labels: Labels): number | undefined {
+  const text = labels[overlayLabels.hostPrefix];
+  if (text === undefined) return undefined;
+  const length = /^\d{1,2}$/.test(text) ? Number(text) : 0;
+  if (length < 1 || length > longestBlock)
+    refuseLabel(overlayLabels.hostPrefix, text, `it must be a prefix length of 1 to ${longestBlock}`);
+  return 32 - length;
+}
+
 /** Throws code driverOptionInvalid or networkConfigInvalid. */
 export function parseOverlayOptions(
   network: Pick<DriverNetwork, 'hasIpv4' | 'hasIpv6' | 'options'>,
@@ -81,5 +95,6 @@ export function parseOverlayOptions(
     underlayMtuBytes: parseMtu(labels),
     isAttachable: parseBool(labels, overlayLabels.attachable, true),
     checksSources: parseBool(labels, overlayLabels.antiSpoof, true),
+    blockBits: parseBlockBits(labels),
   };
 }

@@ -24,10 +24,15 @@ test('options: Docker’s, ours, and what they are without', () => {
     underlayMtuBytes: undefined,
     isAttachable: true,
     checksSources: true,
+    blockBits: undefined,
   });
+  assert.equal(parse({ 'linkspan.host-prefix': '26' }).blockBits, 6);
   assert.deepEqual(
     parse({ [overlayLabels.vnis]: '4100,4101', [overlayLabels.mtu]: '9000', 'linkspan.attachable': 'false' }),
-    { vnis: [4100, 4101], underlayMtuBytes: 9000, isAttachable: false, checksSources: true },
+    {
+      ...{ vnis: [4100, 4101], underlayMtuBytes: 9000, isAttachable: false, checksSources: true },
+      blockBits: undefined,
+    },
   );
 });
 
@@ -35,7 +40,9 @@ for (const [options, text] of [
   [{ encrypted: '' }, /^encrypted overlay networks are not supported yet/],
   [{ encrypted: 'false' }, /^encrypted overlay networks are not supported yet/],
   [{ dsr: '' }, /^direct server return/],
-  [{ 'linkspan.host-prefix': '26' }, /^linkspan.host-prefix is not supported yet/],
+  [{ 'linkspan.host-prefix': '31' }, /it must be a prefix length of 1 to 30/],
+  [{ 'linkspan.host-prefix': '2x' }, /^failed to parse linkspan.host-prefix value: 2x/],
+  [{ 'linkspan.host-prefix': '' }, /^failed to parse linkspan.host-prefix value/],
   [{ toString: '1' }, /^unknown option "toString" for network driver "overlay"$/],
   [{ 'com.docker.network.bridge.name': 'x' }, /^unknown option "com.docker.network.bridge.name"/],
   [{ [overlayLabels.vnis]: '' }, /^invalid vxlan id value "" passed$/],

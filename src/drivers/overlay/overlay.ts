@@ -17,22 +17,23 @@ import {
   KernelError,
   type Link,
   type OverlaySpec,
-  type PeerChange,
-  type Peers,
 } from '../../kernel/kernel.ts';
 import { type Mac, macFromBytes } from '../../net/mac.ts';
 import { type Announcements, Announcer } from '../announcer.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 import { type PeerKernel, repairAddresses, repairPeer } from '../peerRepair.ts';
+import { isRouted, type OverlayBlock, routerMac, routerSysctls } from './blocks.ts';
 import { checkOverlayConflict } from './conflict.ts';
 import { parseOverlayOptions } from './options.ts';
-import { differenceOf, type OverlayPeer, PeerTable, piecesOf } from './peerTable.ts';
-import { findSegment, getSegment, planMtu, planSegments, type Segment, type Underlay } from './segments.ts';
+import { PeerProgram, type PeerProgramKernel } from './peerProgram.ts';
+import type { OverlayPeer } from './peerTable.ts';
+import { getSegment, planMtu, planSegments, type Segment, type Underlay } from './segments.ts';
 import { SourceGuards } from './sourceGuards.ts';
 
 export interface OverlayDependencies {
   readonly kernel: PeerKernel &
+    PeerProgramKernel &
     Pick<
       Kernel,
       | 'nft'
@@ -41,14 +42,13 @@ export interface OverlayDependencies {
       | 'removeNamespace'
       | 'hasNamespace'
       | 'ensureOverlay'
-      | 'changePeers'
-      | 'peers'
       | 'attach'
       | 'links'
       | 'findLink'
       | 'setPort'
       | 'delLink'
-      | 'announce'
+      | 'getSysctl'
+      | 'setSysctl'
     >;
   readonly guard: TunnelGuard;
   readonly logger: Logger;
@@ -75,30 +75,19 @@ export interface OverlayDriver extends Driver {
     network: DriverNetwork,
     peers: readonly Pick<OverlayPeer, 'endpointId' | 'ip'>[],
   ): Promise<void>;
+  /**
+   * Of a network that nodes have blocks of: these are all of other nodes' from now on, in place of peers. Otherwise as
+   * `setPeers`.
+   */
+  setBlocks(network: DriverNetwork, blocks: readonly OverlayBlock[]): Promise<void>;
   /** Nobody tells of the network's peers any more. */
   forgetPeers(network: DriverNetwork): void;
   /** Out of the kernel, as `removeNetwork`; what is known of peers stays. */
   takeDown(network: DriverNetwork): Promise<void>;
 }
 
-/** What is known of a network; the kernel may lag behind. */
-interface NetworkState {
-  /** The network is set up in the kernel, so that peers can be. */
-  isUp: boolean;
-  /** By the name of the segment's device; empty until `setPeers`: then the kernel may have more than is known. */
-  tables: Map<string, PeerTable>;
-  hasSnapshot: boolean;
-  /** A change failed half-way: the kernel is to be read before the next one. */
-  isUncertain: boolean;
-}
-
-/** Entries for peers that are set in one call, some 10 ms, so that attaching a container need not wait for thousands. */
-const entriesAtOnce = 1000;
 /** Gratuitous ARPs of an endpoint to the containers of its own host. */
 const announcements: Announcements = { count: 3, intervalMs: 1000 };
-/** Of a change with more peers nobody is told: those whose MAC changed are asked for anew within half a minute. */
-const mostAnnounced = 256;
-
 /** BR_MAX_PORTS, 1 << 10, less the number 0 and the VXLAN device. */
 const endpointPorts = 1022;
 
@@ -120,7 +109,7 @@ class LinuxOverlayDriver implements OverlayDriver {
   readonly scope = 'global';
   readonly #deps: OverlayDependencies;
   readonly #mutex = new KeyedMutex();
-  readonly #states = new Map<string, NetworkState>();
+  readonly #program: PeerProgram;
   readonly #announcer: Announcer;
   readonly #sources: SourceGuards;
 
@@ -129,6 +118,8 @@ class LinuxOverlayDriver implements OverlayDriver {
     this.#announcer = new Announcer(deps.kernel, deps.logger);
     const pathOf = (networkId: string): string => this.#pathOf(networkId);
     this.#sources = new SourceGuards({ kernel: deps.kernel, pathOf, linkOf: portName });
+    const segmentsOf = (network: DriverNetwork): readonly Segment[] => this.#planOf(network).segments;
+    this.#program = new PeerProgram({ ...deps, pathOf, segmentsOf });
   }
 
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
@@ -157,13 +148,12 @@ class LinuxOverlayDriver implements OverlayDriver {
   }
 
   forgetPeers({ id }: DriverNetwork): void {
-    this.#states.delete(id);
+    this.#program.forget(id);
   }
 
   async takeDown(network: DriverNetwork): Promise<void> {
     await this.#mutex.run(network.id, async () => {
-      const state = this.#states.get(network.id);
-      if (state !== undefined) state.isUp = false;
+      this.#program.noteDown(network.id);
       await this.#removeNamespace(this.#pathOf(network.id));
       this.#sources.drop(network);
       for (const vni of parseOverlayOptions(network).vnis) await this.#deps.guard.forget(vni);
@@ -309,140 +299,28 @@ class LinuxOverlayDriver implements OverlayDriver {
   }
 
   async setPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void> {
-    await this.#mutex.run(network.id, async () => {
-      const state = this.#stateOf(network.id);
-      state.tables = new Map(
-        this.#bySegment(network, peers).map(({ segment, own }) => [segment.vxlan, new PeerTable(own)]),
-      );
-      state.hasSnapshot = true;
-      await this.#programAll(network, state);
-    });
+    await this.#mutex.run(network.id, () => this.#program.setPeers(network, peers));
+  }
+
+  async setBlocks(network: DriverNetwork, blocks: readonly OverlayBlock[]): Promise<void> {
+    await this.#mutex.run(network.id, () => this.#program.setBlocks(network, blocks));
   }
 
   async addPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void> {
-    await this.#changePeers(network, peers, (table, own) => table.add(own));
+    await this.#mutex.run(network.id, () => this.#program.addPeers(network, peers));
   }
 
   async removePeers(
     network: DriverNetwork,
     peers: readonly Pick<OverlayPeer, 'endpointId' | 'ip'>[],
   ): Promise<void> {
-    await this.#changePeers(network, peers, (table, own) => table.remove(own));
-  }
-
-  async #changePeers<P extends Pick<OverlayPeer, 'ip'>>(
-    network: DriverNetwork,
-    peers: readonly P[],
-    change: (table: PeerTable, own: readonly P[]) => Pick<PeerChange, 'replace' | 'del'> | undefined,
-  ): Promise<void> {
-    await this.#mutex.run(network.id, async () => {
-      const state = this.#stateOf(network.id);
-      const changes = this.#bySegment(network, peers).flatMap(({ segment, own }) => {
-        const table = state.tables.get(segment.vxlan) ?? new PeerTable();
-        state.tables.set(segment.vxlan, table);
-        const difference = change(table, own);
-        return difference === undefined ? [] : { segment, difference };
-      });
-      if (state.isUncertain) await this.#programAll(network, state);
-      else if (state.isUp)
-        await this.#certainly(state, async () => {
-          for (const { segment, difference } of changes) {
-            await this.#guard(state, segment);
-            await this.#program(network, segment, difference);
-          }
-        });
-    });
-  }
-
-  #bySegment<P extends Pick<OverlayPeer, 'ip'>>(
-    network: DriverNetwork,
-    peers: readonly P[],
-  ): readonly { readonly segment: Segment; readonly own: readonly P[] }[] {
-    const found = this.#planOf(network).segments.map((segment) => ({ segment, own: [] as P[] }));
-    const segments = found.map(({ segment }) => segment);
-    for (const peer of peers) {
-      const segment = findSegment(segments, peer.ip);
-      found.find((one) => one.segment === segment)?.own.push(peer);
-    }
-    return found;
-  }
-
-  /** Containers of this host may remember another MAC for the address, of an endpoint that had it before. */
-  #announce(network: DriverNetwork, { bridge }: Segment, { neighbours }: Peers): void {
-    if (neighbours.length > mostAnnounced) return;
-    for (const { ip, mac } of neighbours)
-      this.#deps.kernel.announce(bridge, mac, ip, this.#pathOf(network.id)).catch((error: unknown) => {
-        this.#deps.logger.debug({ network: network.id, err: error }, 'could not announce a peer');
-      });
-  }
-
-  async #program(
-    network: DriverNetwork,
-    segment: Segment,
-    difference: Pick<PeerChange, 'replace' | 'del'>,
-  ): Promise<void> {
-    const at = { namespace: this.#pathOf(network.id), link: segment.vxlan };
-    const { forwards, neighbours } = difference.replace;
-    const { macs, ips } = difference.del;
-    const count = forwards.length + neighbours.length + macs.length + ips.length;
-    // A few in one call.
-    const pieces = count > entriesAtOnce ? piecesOf(difference, entriesAtOnce) : [difference];
-    for (const piece of pieces) await this.#deps.kernel.changePeers({ ...at, ...piece });
-    this.#announce(network, segment, difference.replace);
-  }
-
-  /** Before the first snapshot a host that nobody has told of yet may be a member's. */
-  async #guard({ tables, hasSnapshot }: NetworkState, { vni, vxlan }: Segment): Promise<void> {
-    if (hasSnapshot) await this.#deps.guard.allow(vni, tables.get(vxlan)?.vteps() ?? []);
-  }
-
-  /** The kernel is what is known only if all of `work` gets through. */
-  async #certainly(state: NetworkState, work: () => Promise<void>): Promise<void> {
-    state.isUncertain = true;
-    await work();
-    state.isUncertain = false;
-  }
-
-  /** Reads what every device has and makes it what is known; a sentence for what was put right. */
-  async #programAll(network: DriverNetwork, state: NetworkState): Promise<readonly string[]> {
-    const causes: string[] = [];
-    if (!state.isUp) return causes;
-    await this.#certainly(state, async () => {
-      for (const segment of this.#planOf(network).segments)
-        causes.push(...(await this.#programSegment(network, state, segment)));
-    });
-    return causes;
-  }
-
-  async #programSegment(
-    network: DriverNetwork,
-    state: NetworkState,
-    segment: Segment,
-  ): Promise<readonly string[]> {
-    const { vxlan: link } = segment;
-    const actual = await this.#deps.kernel.peers(link, this.#pathOf(network.id));
-    const wanted = (state.tables.get(link) ?? new PeerTable()).peers();
-    const difference = differenceOf(actual, wanted);
-    await this.#guard(state, segment);
-    if (difference === undefined) return [];
-    const { replace, del } = difference;
-    // Before the first snapshot nobody knows whose the others are.
-    const swept = state.hasSnapshot ? del : { macs: [], ips: [] };
-    await this.#program(network, segment, { replace, del: swept });
-    const where = `on ${link} of network ${network.name}`;
-    const added = replace.forwards.length + replace.neighbours.length;
-    const removed = swept.macs.length + swept.ips.length;
-    return [
-      ...(added > 0 ? [`${added} entries for peers ${where} were missing or wrong: set`] : []),
-      ...(removed > 0 ? [`${removed} entries ${where} were of no peer: removed`] : []),
-    ];
+    await this.#mutex.run(network.id, () => this.#program.removePeers(network, peers));
   }
 
   async #ensure(network: DriverNetwork): Promise<void> {
     const { kernel, namespaceFolder } = this.#deps;
     const { segments } = this.#planOf(network);
     const path = this.#pathOf(network.id);
-    const state = this.#stateOf(network.id);
     const isNew = !(await kernel.hasNamespace(path));
     try {
       if (isNew) {
@@ -454,16 +332,16 @@ class LinuxOverlayDriver implements OverlayDriver {
         for (const segment of segments) await this.#ensureSegment(network, segment);
       };
       await allDone([devices(), sources]);
-      state.isUp = true;
-      await this.#programAll(network, state);
+      this.#program.noteUp(network.id);
+      await this.#program.apply(network);
     } catch (error) {
-      if (isNew) await this.#undo(network, state);
+      if (isNew) await this.#undo(network);
       throw error;
     }
   }
 
-  async #undo({ id, name }: DriverNetwork, state: NetworkState): Promise<void> {
-    state.isUp = false;
+  async #undo({ id, name }: DriverNetwork): Promise<void> {
+    this.#program.noteDown(id);
     try {
       await this.#removeNamespace(this.#pathOf(id));
     } catch (error) {
@@ -495,7 +373,6 @@ class LinuxOverlayDriver implements OverlayDriver {
     const { kernel } = this.#deps;
     const path = this.#pathOf(network.id);
     const { segments } = this.#planOf(network);
-    const state = this.#stateOf(network.id);
     const links = new Map((await kernel.links(path)).map((link) => [link.name, link]));
     const names = new Set(segments.flatMap(({ bridge, vxlan }) => [bridge, vxlan]));
     const mark = this.#markOf(network.id);
@@ -504,9 +381,9 @@ class LinuxOverlayDriver implements OverlayDriver {
       if (alias === mark && !names.has(name)) await kernel.delLink(name, path);
     const causes: string[] = [];
     for (const segment of segments) causes.push(...(await this.#repairSegment(network, segment, links)));
-    state.isUp = true;
+    this.#program.noteUp(network.id);
     causes.push(...(await this.#sources.repair(network)));
-    return [...causes, ...(await this.#programAll(network, state))];
+    return [...causes, ...(await this.#program.apply(network))];
   }
 
   async #repairSegment(
@@ -527,13 +404,34 @@ class LinuxOverlayDriver implements OverlayDriver {
       }
       // The verb below would add them without a word.
       causes.push(...(await repairAddresses(kernel, segment.bridge, segment.addresses, path)));
-      if (vxlan !== undefined && vxlan.master !== bridge.ifindex)
-        causes.push(`${segment.vxlan} was not in ${segment.bridge} ${of}: put back`);
     }
     if (vxlan === undefined) causes.push(`${segment.vxlan} ${of} was gone: made again`);
-    else if (!vxlan.isUp) causes.push(`${segment.vxlan} ${of} was down: set up`);
+    else {
+      const { routerMac: mac } = this.#specOf(network, segment).vxlan;
+      if (!vxlan.isUp) causes.push(`${segment.vxlan} ${of} was down: set up`);
+      if (mac === undefined && bridge !== undefined && vxlan.master !== bridge.ifindex)
+        causes.push(`${segment.vxlan} was not in ${segment.bridge} ${of}: put back`);
+      if (mac !== undefined && vxlan.master !== undefined)
+        causes.push(`${segment.vxlan} ${of} was a port of a bridge: taken out`);
+      if (mac !== undefined && vxlan.mac !== mac)
+        causes.push(`${segment.vxlan} ${of} had another link address: set back`);
+    }
+    if (bridge !== undefined && vxlan !== undefined)
+      causes.push(...(await this.#repairSysctls(network, segment)));
     const isMade = await this.#ensureSegment(network, segment);
     if (isMade && vxlan !== undefined) causes.push(`${segment.vxlan} ${of} was another device: made again`);
+    return causes;
+  }
+
+  async #repairSysctls(network: DriverNetwork, segment: Segment): Promise<readonly string[]> {
+    const path = this.#pathOf(network.id);
+    const causes: string[] = [];
+    for (const { key, value } of this.#specOf(network, segment).sysctls) {
+      const found = await this.#deps.kernel.getSysctl(key, path);
+      if (found === value) continue;
+      await this.#deps.kernel.setSysctl(key, value, path);
+      causes.push(`${key} of network ${network.name} was ${found}: set to ${value}`);
+    }
     return causes;
   }
 
@@ -564,11 +462,14 @@ class LinuxOverlayDriver implements OverlayDriver {
     const { bridge, vxlan, vni, addresses } = segment;
     const mac = bridgeMac(daemonId, network.id, bridge);
     const { mtuBytes } = this.#planOf(network);
+    const isByRoute = isRouted(network);
+    const router = isByRoute ? { routerMac: routerMac(network.id, underlay.address) } : {};
     return {
       namespace: this.#pathOf(network.id),
       bridge: { name: bridge, mtuBytes, alias: this.#markOf(network.id), mac, addresses },
       hasIpv6: network.hasIpv6,
-      vxlan: { name: vxlan, vni, local: underlay.address, port: underlay.port },
+      vxlan: { name: vxlan, vni, local: underlay.address, port: underlay.port, ...router },
+      sysctls: isByRoute ? routerSysctls(segment) : [],
     };
   }
 
@@ -578,14 +479,6 @@ class LinuxOverlayDriver implements OverlayDriver {
 
   #markOf(objectId: string): string {
     return formatOwnerMark({ daemonId: this.#deps.daemonId, objectId });
-  }
-
-  #stateOf(networkId: string): NetworkState {
-    const found = this.#states.get(networkId);
-    if (found !== undefined) return found;
-    const state = { isUp: false, tables: new Map(), hasSnapshot: false, isUncertain: false };
-    this.#states.set(networkId, state);
-    return state;
   }
 }
 

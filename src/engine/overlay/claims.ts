@@ -103,13 +103,13 @@ export class SwarmClaims implements Disposable {
 
   /** Of claims whose records were not written. */
   giveBack(claimed: ClaimedByNetwork): void {
-    for (const [networkId, { endpointId }] of claimed) {
+    for (const [networkId, { endpointId, ipv4, ipv6 }] of claimed) {
       const record = this.#deps.table.endpointsOf(networkId).find(({ id }) => id === endpointId);
       this.#leave(networkId, endpointId);
       const claim = record === undefined ? undefined : toClaim(record);
       this.#tell(
         claim === undefined
-          ? this.#deps.swarm.release([{ networkId, endpointId }])
+          ? this.#deps.swarm.release([{ networkId, endpointId, ...addresses(ipv4, ipv6) }])
           : this.#deps.swarm.amend([claim]),
       );
     }
@@ -159,8 +159,10 @@ export class SwarmClaims implements Disposable {
     if (after?.state === 'attached') this.#use(after);
     else if (before !== undefined) this.#leave(before.networkId, before.id);
     if (after === undefined) {
-      if (before !== undefined)
-        this.#tell(swarm.release([{ networkId: before.networkId, endpointId: before.id }]));
+      if (before === undefined) return;
+      const { networkId, id: endpointId } = before;
+      const had = toClaim(before);
+      this.#tell(swarm.release([{ networkId, endpointId, ...addresses(had?.ipv4, had?.ipv6) }]));
       return;
     }
     const claim = toClaim(after);
@@ -193,4 +195,8 @@ export class SwarmClaims implements Disposable {
     this.#deps.swarm.unfollow(networkId);
     this.events.emit('left', { networkId });
   }
+}
+
+function addresses(ipv4: string | undefined, ipv6: string | undefined): Pick<EndpointClaim, 'ipv4' | 'ipv6'> {
+  return { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) };
 }

@@ -4,6 +4,7 @@
 import { Events } from '../../base/events.ts';
 import type {
   EndpointClaim,
+  SwarmBlock,
   SwarmEndpoint,
   SwarmNetwork,
   SwarmNetworkSpec,
@@ -22,6 +23,8 @@ export class FakeSwarm implements SwarmNetworks {
   /** Of all nodes, by endpoint. */
   readonly rows: Map<string, SwarmEndpoint> = new Map();
   readonly followed: Set<string> = new Set();
+  /** Blocks of all nodes. */
+  held: readonly (SwarmBlock & { readonly networkId: string })[] = [];
   /** Code of the error that the next claim gets. */
   refusal: 'managerUnreachable' | undefined;
   #revision = 0;
@@ -39,6 +42,10 @@ export class FakeSwarm implements SwarmNetworks {
     return [...this.rows.values()].filter(
       (row) => row.networkId === networkId && row.nodeId !== 'self' && row.isUp,
     );
+  }
+
+  blocks(networkId: string): readonly SwarmBlock[] {
+    return this.held.filter((one) => one.networkId === networkId);
   }
 
   createNetwork(plan: (around: SwarmSurroundings) => SwarmNetworkSpec): Promise<SwarmNetwork> {

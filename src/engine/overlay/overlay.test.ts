@@ -8,6 +8,7 @@ import type { NamedEndpoint } from '../../dns/names.ts';
 import type { OverlayPeer } from '../../drivers/overlay/peerTable.ts';
 import { hasCode } from '../../errors/linkspanError.ts';
 import { formatIp } from '../../net/ip.ts';
+import { formatPrefix } from '../../net/prefix.ts';
 import type { Container, Network } from '../model.ts';
 import {
   attachmentRequest as attachment,
@@ -45,6 +46,10 @@ function recordingDriver(told: string[]): SwarmFollowerDependencies['driver'] & 
     failing: undefined,
     adopt: ({ name }, ids) => tell(`adopt ${name}: ${ids.length}`),
     setPeers: ({ name }, peers) => tell(`set ${name}: ${via(peers)}`),
+    setBlocks: ({ name }, blocks) =>
+      tell(
+        `blocks ${name}: ${blocks.map(({ block, vtep }) => `${formatPrefix(block)} via ${formatIp(vtep)}`).join(', ')}`,
+      ),
     addPeers: ({ name }, peers) => tell(`add ${name}: ${via(peers)}`),
     removePeers: ({ name }, peers) => tell(`remove ${name}: ${peers.map(addressText).join(', ')}`),
     forgetPeers: ({ name }) => void told.push(`forget ${name}`),
@@ -265,6 +270,63 @@ test('peers and names come, change and go; those of a node that is down keep the
   assert.deepEqual(told.splice(0), ['set o: 10.0.0.11 via 192.0.2.22']);
   assert.deepEqual([...names], [['b', ['b']]]);
 });
+
+test('of a network with blocks the driver is told of other nodes’ blocks, and their endpoints have but names', async () => {
+  await using followed = await open();
+  const { world, told, names } = followed;
+  const { swarm } = world;
+  const options = { 'linkspan.host-prefix': '26' };
+  const { network } = await world.networks.create(overlay('o', { options }));
+  assert.equal(swarm.networks[0]?.blockBits, 6);
+  swarm.nodes.set('two', nodeOf('two', '192.0.2.2'));
+  const hold = (block: string, nodeId: string): void => {
+    swarm.held = [...swarm.held, { networkId: network.id, block, nodeId }];
+    swarm.events.emit('blocks', { networkId: network.id });
+  };
+  hold('10.0.0.0/26', 'self');
+  await run(world, 'c', 'o');
+  await followed.settle();
+  told.length = 0;
+  hold('10.0.0.64/26', 'two');
+  await followed.settle();
+  assert.deepEqual(told.splice(0), ['blocks o: 10.0.0.64/26 via 192.0.2.2']);
+  const a = rowOf(network.id, 'a', '10.0.0.70');
+  swarm.rows.set('a', a);
+  swarm.events.emit('peers', { networkId: network.id, isSnapshot: false, added: [a], removed: [] });
+  await followed.settle();
+  assert.deepEqual(told, []);
+  assert.deepEqual([...names], [['a', ['a']]]);
+  swarm.nodes.set('two', nodeOf('two', '192.0.2.22'));
+  swarm.events.emit('nodes', { changed: ['two'] });
+  await followed.settle();
+  assert.deepEqual(told, ['blocks o: 10.0.0.64/26 via 192.0.2.22']);
+});
+
+for (const [options, more, text] of [
+  [
+    { 'linkspan.host-prefix': '24' },
+    {},
+    /a block of 256 addresses must be smaller than the subnet 10\.0\.0\.0\/24$/,
+  ],
+  [
+    { 'linkspan.host-prefix': '26' },
+    { pools: [{ subnet: '10.9.0.0/24', ipRange: '10.9.0.0/27' }] },
+    /the ip-range 10\.9\.0\.0\/27 has no room for a block of 64 addresses$/,
+  ],
+  [
+    { 'linkspan.host-prefix': '26' },
+    { pools: [{ subnet: '10.9.0.0/24', gateway: '10.9.0.64' }] },
+    /the gateway 10\.9\.0\.64 cannot be the first address of a block/,
+  ],
+] as const)
+  test(`blocks that do not fit: ${text.source}`, async () => {
+    await using followed = await open();
+    await assert.rejects(
+      followed.world.networks.create(overlay('o', { options, ...more })),
+      (error) => hasCode(error, 'networkConfigInvalid') && text.test(error.message),
+    );
+    assert.deepEqual(followed.world.swarm.networks, []);
+  });
 
 test('where the kernel refuses, all that is known is set again a moment later', async () => {
   await using followed = await open();

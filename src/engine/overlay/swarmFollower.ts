@@ -10,10 +10,12 @@ import { Pending } from '../../base/pending.ts';
 import type { SwarmEndpoint, SwarmNetwork, SwarmNetworks } from '../../cluster/swarmNetworks.ts';
 import type { NamedEndpoint } from '../../dns/names.ts';
 import type { Dns } from '../../dns/openDns.ts';
+import { isRouted, type OverlayBlock } from '../../drivers/overlay/blocks.ts';
 import type { OnDemandOverlay } from '../../drivers/overlay/onDemand.ts';
 import type { OverlayPeer } from '../../drivers/overlay/peerTable.ts';
 import { parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
+import { parsePrefix } from '../../net/prefix.ts';
 import type { EventLog } from '../events.ts';
 import type { Network, NetworkId } from '../model.ts';
 import { toDriverNetwork } from '../networks/driverValues.ts';
@@ -30,7 +32,7 @@ export interface SwarmFollowerDependencies {
   readonly claims: Pick<SwarmClaims, 'events' | 'followed' | 'isFollowed'>;
   readonly driver: Pick<
     OnDemandOverlay,
-    'adopt' | 'setPeers' | 'addPeers' | 'removePeers' | 'forgetPeers' | 'removeNetwork'
+    'adopt' | 'setPeers' | 'setBlocks' | 'addPeers' | 'removePeers' | 'forgetPeers' | 'removeNetwork'
   >;
   readonly dns: Pick<Dns, 'events' | 'put' | 'del'>;
   readonly events: EventLog;
@@ -110,6 +112,12 @@ export class SwarmFollower implements Disposable {
       }),
     );
     this.#listeners.use(
+      swarm.events.on('blocks', ({ networkId }) => {
+        const id = networkId as NetworkId;
+        this.#begin(id, () => this.#setAll(id));
+      }),
+    );
+    this.#listeners.use(
       claims.events.on('left', ({ networkId }) => {
         this.#name(networkId, true, [], []);
         this.#begin(networkId, () => this.#setAll(networkId));
@@ -175,9 +183,10 @@ export class SwarmFollower implements Disposable {
     const { table, swarm, driver, claims } = this.#deps;
     const network = table.find(id);
     if (network === undefined) return;
-    if (claims.isFollowed(id))
-      await driver.setPeers(toDriverNetwork(network), this.#peersOf(swarm.peers(id)));
-    else driver.forgetPeers(toDriverNetwork(network));
+    const asDriver = toDriverNetwork(network);
+    if (!claims.isFollowed(id)) driver.forgetPeers(asDriver);
+    else if (isRouted(asDriver)) await driver.setBlocks(asDriver, this.#blocksOf(id));
+    else await driver.setPeers(asDriver, this.#peersOf(swarm.peers(id)));
   }
 
   async #change(
@@ -189,6 +198,8 @@ export class SwarmFollower implements Disposable {
     const network = table.find(id);
     if (network === undefined) return;
     const asDriver = toDriverNetwork(network);
+    // Their blocks are enough.
+    if (isRouted(asDriver)) return;
     if (removed.length > 0) await driver.removePeers(asDriver, removed.flatMap(addressesOf));
     const peers = this.#peersOf(added);
     if (peers.length > 0) await driver.addPeers(asDriver, peers);
@@ -197,6 +208,17 @@ export class SwarmFollower implements Disposable {
   #again(id: NetworkId): void {
     this.#name(id, true, this.#deps.swarm.peers(id), []);
     this.#begin(id, () => this.#setAll(id));
+  }
+
+  /** Of other nodes. */
+  #blocksOf(id: NetworkId): readonly OverlayBlock[] {
+    const { swarm } = this.#deps;
+    return swarm.blocks(id).flatMap(({ block: text, nodeId }) => {
+      const block = parsePrefix(text);
+      const vtep = parseIp(swarm.findNode(nodeId)?.vtep ?? '');
+      if (block === undefined || vtep === undefined || nodeId === swarm.dataPath?.nodeId) return [];
+      return { block, vtep };
+    });
   }
 
   /** An endpoint whose node is not known yet is no peer until it is. */

@@ -9,6 +9,7 @@ import type {
   SwarmSurroundings,
 } from '../../cluster/swarmNetworks.ts';
 import type { Driver } from '../../drivers/interface.ts';
+import { checkBlocks } from '../../drivers/overlay/blocks.ts';
 import { overlayLabels, parseOverlayOptions } from '../../drivers/overlay/options.ts';
 import { countSegments } from '../../drivers/overlay/segments.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
@@ -101,11 +102,17 @@ export function planSwarmNetwork(
   const taken = new Set(around.networks.flatMap(({ vnis }) => vnis));
   const vnis = given.length > 0 ? given : chooseVnis(countSegments(asDriver.pools), taken);
   const options = { ...network.options, [overlayLabels.vnis]: vnis.join(',') };
+  checkBlocks(
+    asDriver,
+    network.pools.flatMap(({ ipRange }) => (ipRange === undefined ? [] : (parsePrefix(ipRange) ?? []))),
+  );
   driver.checkConflict({ ...asDriver, options }, others);
+  const { blockBits } = parseOverlayOptions(asDriver);
   const { name, isInternal, isAttachable, hasIpv4, hasIpv6, pools, labels } = network;
   return {
     ...{ name, isInternal, isAttachable, hasIpv4, hasIpv6, pools, labels, vnis },
     isIngress: request.isIngress,
     options: request.options,
+    ...(blockBits === undefined ? {} : { blockBits }),
   };
 }
