@@ -27,6 +27,20 @@ export function checkAllocation(disk: Disk): void {
     rows.every(({ key }) => ids.has(key.split('/')[2] ?? '')),
     'no endpoint is without its network',
   );
+  const blocks = new Set(
+    rows.flatMap(({ value }) => {
+      const { block, networkId, ipv4, nodeId } = value as SwarmEndpoint;
+      return block === undefined ? [] : `${networkId} ${ipv4} ${nodeId}`;
+    }),
+  );
+  for (const { value } of rows) {
+    const { block, networkId, ipv4 = '', nodeId } = value as SwarmEndpoint;
+    const bits = networks.find(({ id }) => id === networkId)?.blockBits;
+    if (bits === undefined || block !== undefined) continue;
+    const last = Number(/\d+$/.exec(ipv4)?.[0]);
+    const first = ipv4.replace(/\d+$/, String(last - (last % (1 << bits))));
+    assert.ok(blocks.has(`${networkId} ${first} ${nodeId}`), `${ipv4} is of a block of its node`);
+  }
   for (const each of [
     networks.map(({ name }) => name),
     networks.flatMap(({ vnis }) => vnis.map(String)),

@@ -56,6 +56,8 @@ const expected = [
   'storeUnavailable',
   'addressTaken',
   'addressesExhausted',
+  'addressInvalid',
+  'networkFull',
   'networkNotFound',
   'nodeRefused',
 ];
@@ -67,6 +69,7 @@ export class SimulatedSwarm {
   readonly #disk = new Disk();
   readonly #hosts: Host[] = [];
   #manager: Manager | undefined;
+  readonly #blockBits: number | undefined;
   #failures = 0;
   #count = 0;
   /** Of each network, from each revision on. */
@@ -76,7 +79,9 @@ export class SimulatedSwarm {
   /** The first thing that did not hold. */
   #violation: unknown;
 
-  constructor(seed: number, hostCount: number) {
+  /** `blockBits`: of the networks that are made here. */
+  constructor(seed: number, hostCount: number, blockBits?: number) {
+    this.#blockBits = blockBits;
     this.time = new VirtualTime(seed);
     this.#disk.onCommit = (write) => this.#guarded(() => this.#checkCommit(write));
     for (let i = 0; i < hostCount; i += 1) this.#hosts.push(this.#newHost(`node${i}`));
@@ -120,11 +125,16 @@ export class SimulatedSwarm {
         while (networks.some(({ vnis }) => vnis.includes(4096 + n))) n += 1;
         return {
           ...{ name, isInternal: false, isAttachable: true, isIngress: false, hasIpv4: true, hasIpv6: false },
-          pools: [{ subnet: `10.0.${n}.0/29`, gateway: `10.0.${n}.1`, auxAddresses: {} }],
+          pools: [{ subnet: `10.0.${n}.0/${this.#length}`, gateway: `10.0.${n}.1`, auxAddresses: {} }],
+          ...(this.#blockBits === undefined ? {} : { blockBits: this.#blockBits }),
           ...{ vnis: [4096 + n], options: {}, labels: {} },
         };
       });
     }, 'swarmNetworkInUse');
+  }
+
+  get #length(): number {
+    return this.#blockBits === undefined ? 29 : 28;
   }
 
   removeNetwork(which: number): void {
@@ -145,7 +155,9 @@ export class SimulatedSwarm {
     const claim: EndpointClaim = {
       ...{ networkId: network.id, endpointId, containerId: endpointId, containerName: endpointId },
       ...{ mac: '02:00:00:00:00:01', dnsNames: [endpointId], isUp: true },
-      ...(address === undefined ? {} : { ipv4: `${subnet}${2 + (address % 5)}` }),
+      ...(address === undefined
+        ? {}
+        : { ipv4: `${subnet}${2 + (address % (this.#blockBits === undefined ? 5 : 13))}` }),
     };
     void this.#expecting(async () => {
       const { ipv4 = '' } = await daemon.networks.claim(claim);
@@ -157,6 +169,11 @@ export class SimulatedSwarm {
       // The engine writes it down; until then it has not happened to anybody who starts again.
       await this.time.sleep(this.time.chance() * (this.time.chance() < 0.3 ? 3000 : 20));
       if (host.daemon !== daemon || host.isRemoved) return;
+      // Of which no manager need have heard, so that it does not keep its network.
+      if (!daemon.networks.networks.some((one) => one.id === network.id)) {
+        await daemon.networks.release([{ ...claim, ipv4 }]);
+        return;
+      }
       this.#guarded(() => {
         host.records.set(keyOf(claim), { ...claim, ipv4 });
         this.#checkLives();
@@ -276,8 +293,26 @@ export class SimulatedSwarm {
     const stored = this.#disk
       .list('cluster/endpoints/')
       .map(({ value }) => value as SwarmEndpoint)
+      .filter(({ block }) => block === undefined)
       .map((row) => `${row.nodeId} ${keyOf(row)} ${row.ipv4} ${row.isUp}`);
     assert.deepEqual(stored.sort(), living.sort(), 'the store has what lives, and nothing else');
+    const given = this.#disk
+      .list('cluster/endpoints/')
+      .map(({ value }) => value as SwarmEndpoint)
+      .flatMap((row) => (row.block === undefined ? [] : `${row.nodeId} ${row.networkId}/${row.ipv4}`));
+    const held = this.#hosts.flatMap(({ id, daemon, isRemoved }) =>
+      (isRemoved ? [] : (daemon?.networks.networks ?? [])).flatMap((network) =>
+        (daemon?.networks.blocks(network.id) ?? []).flatMap(({ block, nodeId }) =>
+          nodeId === id ? `${id} ${network.id}/${block.split('/')[0]}` : [],
+        ),
+      ),
+    );
+    assert.deepEqual(given.sort(), held.sort(), 'nodes have the blocks that the store says');
+    for (const { id, disk, isRemoved } of this.#hosts)
+      for (const { key } of isRemoved
+        ? []
+        : disk.list('swarm/blocks/').filter(({ key }) => !this.#isGoing(key.split('/')[2] ?? '')))
+        assert.ok(given.includes(`${id} ${key.slice('swarm/blocks/'.length)}`), `${key} of ${id} is its own`);
     const networks = this.#disk
       .list('cluster/networks/')
       .map(({ key }) => key.slice('cluster/networks/'.length));
@@ -337,7 +372,12 @@ export class SimulatedSwarm {
         const address = `${record.networkId} ${record.ipv4}`;
         assert.equal(seen.get(address), undefined, `${address} lives twice`);
         seen.set(address, record.endpointId);
-        if (!record.isUp && this.#isGoing(record.networkId)) continue;
+        if ((!record.isUp || this.#blockBits !== undefined) && this.#isGoing(record.networkId)) continue;
+        // Nobody need have heard of it.
+        if (this.#blockBits !== undefined) {
+          this.#checkBlock(id, record);
+          continue;
+        }
         const row = this.#disk.entries.get(`cluster/endpoints/${keyOf(record)}`)?.value as
           | SwarmEndpoint
           | undefined;
@@ -347,6 +387,14 @@ export class SimulatedSwarm {
           `${record.endpointId} lives and has its row`,
         );
       }
+  }
+
+  /** A block that a node chose from is its own, whoever else knows. */
+  #checkBlock(nodeId: string, { networkId, ipv4 = '' }: EndpointClaim): void {
+    const last = Number(/\d+$/.exec(ipv4)?.[0]);
+    const first = ipv4.replace(/\d+$/, String(last - (last % (1 << (this.#blockBits ?? 0)))));
+    const holder = this.#disk.entries.get(`cluster/ips/${networkId}/${first}`)?.value;
+    assert.equal((holder as { nodeId?: string } | undefined)?.nodeId, nodeId, `${ipv4} is of an own block`);
   }
 
   #isGoing(networkId: string): boolean {
@@ -442,7 +490,7 @@ export class SimulatedSwarm {
       this.#guarded(() => {
         const record = [...host.records.values()].find((one) => one.endpointId === endpointId);
         if (host.daemon?.networks !== networks || host.isRemoved) return;
-        if (record?.isUp !== true && this.#isGoing(networkId)) return;
+        if ((record?.isUp !== true || this.#blockBits !== undefined) && this.#isGoing(networkId)) return;
         assert.fail(`${host.id} is refused what it has: ${endpointId}: ${message}`);
       }),
     );
@@ -472,7 +520,7 @@ export class SimulatedSwarm {
   #forgetGone(host: Host, daemon: NodeNetworks): void {
     const isGone = (networkId: string): boolean => !daemon.networks.some(({ id }) => id === networkId);
     for (const [key, record] of host.records)
-      if (!record.isUp && isGone(record.networkId)) {
+      if ((!record.isUp || this.#blockBits !== undefined) && isGone(record.networkId)) {
         host.records.delete(key);
         void this.#expecting(() => daemon.release([record]));
       }

@@ -79,31 +79,38 @@ function act(
   }
 }
 
-const anyHistory = fc.record({
-  seed: fc.integer({ min: 1, max: 2 ** 31 }),
-  steps: fc.array(fc.tuple(anyStep, fc.constantFrom(0, 0, 1, 5, 20, 300, 3000)), {
-    minLength: 5,
-    maxLength: 60,
-  }),
-});
+interface Kind {
+  readonly name: string;
+  readonly waitsMs: readonly number[];
+  readonly blockBits?: number;
+}
 
-test(`${histories} histories`, { timeout: 60_000 + histories * 1000 }, async () => {
-  await fc.assert(
-    fc.asyncProperty(anyHistory, async ({ seed, steps }) => {
-      const swarm = new SimulatedSwarm(seed, hostCount);
-      await swarm.begin();
-      swarm.createNetwork();
-      swarm.createNetwork();
-      await swarm.pass(1000);
-      for (const [[op, who, which], waitMs] of steps as readonly (readonly [Step, number])[]) {
-        act(swarm, op, who, which);
-        await swarm.pass(waitMs);
-      }
-      await swarm.settle();
-    }),
-    { numRuns: histories, endOnFailure: process.env['LINKSPAN_SHRINK'] !== '1' },
-  );
-});
+const kinds: readonly Kind[] = [
+  { name: 'histories', waitsMs: [0, 0, 1, 5, 20, 300, 3000] },
+  // So long that what nobody uses goes back.
+  { name: 'histories of networks with blocks', waitsMs: [0, 0, 1, 5, 20, 300, 3000, 200_000], blockBits: 2 },
+];
+
+for (const { name, waitsMs, blockBits } of kinds)
+  test(`${histories} ${name}`, { timeout: 60_000 + histories * 1000 }, async () => {
+    const steps = fc.array(fc.tuple(anyStep, fc.constantFrom(...waitsMs)), { minLength: 5, maxLength: 60 });
+    const anyHistory = fc.record({ seed: fc.integer({ min: 1, max: 2 ** 31 }), steps });
+    await fc.assert(
+      fc.asyncProperty(anyHistory, async ({ seed, steps }) => {
+        const swarm = new SimulatedSwarm(seed, hostCount, blockBits);
+        await swarm.begin();
+        swarm.createNetwork();
+        swarm.createNetwork();
+        await swarm.pass(1000);
+        for (const [[op, who, which], waitMs] of steps as readonly (readonly [Step, number])[]) {
+          act(swarm, op, who, which);
+          await swarm.pass(waitMs);
+        }
+        await swarm.settle();
+      }),
+      { numRuns: histories, endOnFailure: process.env['LINKSPAN_SHRINK'] !== '1' },
+    );
+  });
 
 const anyManagerStep = fc.tuple(
   fc.constantFrom(

@@ -80,7 +80,8 @@ export class AddressBook {
     }
     for (const text of this.#resting.keys()) {
       const ip = parseIp(text);
-      if (ip === undefined || !own.some(({ range }) => containsIp(range, ip))) continue;
+      if (ip === undefined || !own.some(({ pool, range }) => pool.isUsable(ip) && containsIp(range, ip)))
+        continue;
       this.#resting.delete(text);
       return text;
     }

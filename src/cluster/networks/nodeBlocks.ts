@@ -48,10 +48,15 @@ export interface Chosen {
   readonly ipv6?: string;
 }
 
-interface HeldBlock {
+interface BlockRecord {
   readonly claim: EndpointClaim;
   /** `10.0.1.64/26`. */
   readonly block: string;
+}
+
+interface HeldBlock extends BlockRecord {
+  /** Nobody knows what the disk has of it otherwise; then nothing is chosen from it. */
+  isWritten: boolean;
 }
 
 const blocksPrefix = 'swarm/blocks/';
@@ -84,6 +89,8 @@ export class NodeBlocks {
   readonly #mutex = new KeyedMutex();
   /** By their key. */
   readonly #held = new Map<string, HeldBlock>();
+  /** Keys of records to be deleted. */
+  readonly #lost = new Set<string>();
   /** Asked for, and not stored yet. */
   readonly #asking = new Map<string, EndpointName>();
   /** Chosen for an endpoint that does not count as the node's yet; `<network> <address>`. */
@@ -102,21 +109,20 @@ export class NodeBlocks {
   /** What an earlier daemon had. */
   async load(): Promise<void> {
     for (const { key, value } of (await this.#deps.store.list(blocksPrefix)).entries)
-      this.#held.set(key, value as HeldBlock);
+      this.#held.set(key, { ...(value as BlockRecord), isWritten: true });
   }
 
   /** The daemon ends, or the node is in no swarm any more: what is stored stays. */
   forgetAll(): void {
     this.#stopping.abort();
     this.#stopping = new AbortController();
-    for (const map of [this.#held, this.#asking, this.#picked, this.#resting, this.#idleSince]) map.clear();
+    for (const map of [this.#held, this.#lost, this.#asking, this.#picked, this.#resting, this.#idleSince])
+      map.clear();
   }
 
   /** In the order of their addresses. */
   of(networkId: string): readonly Prefix[] {
-    return [...this.#held.values()]
-      .flatMap(({ claim, block }) => (claim.networkId === networkId ? (parsePrefix(block) ?? []) : []))
-      .toSorted((a, b) => compareIp(a.base, b.base));
+    return this.#prefixes(networkId, () => true);
   }
 
   /** By which the node has them. */
@@ -133,6 +139,8 @@ export class NodeBlocks {
   async choose(network: BlockNetwork, claim: EndpointClaim): Promise<Chosen> {
     const chosen: { ipv4?: string; ipv6?: string } = {};
     return await this.#mutex.run(network.id, async () => {
+      for (const [key, held] of this.#held)
+        if (held.claim.networkId === network.id && !held.isWritten) await this.#write(key, held);
       try {
         for (const { family, field, has } of families) {
           const wanted = claim[field];
@@ -166,9 +174,19 @@ export class NodeBlocks {
     }
   }
 
-  /** A manager refuses the block, or the network is gone. */
+  /** A manager refuses the block, or the network is gone: it is the node's no more, whatever the disk says. */
   async drop(isLost: (claim: EndpointClaim) => boolean): Promise<void> {
-    for (const [key, { claim }] of [...this.#held]) if (isLost(claim)) await this.#forget(key);
+    for (const [key, { claim }] of [...this.#held]) {
+      if (!isLost(claim)) continue;
+      this.#held.delete(key);
+      this.#lost.add(key);
+    }
+    try {
+      await this.#forgetLost();
+    } catch (error) {
+      this.tidy();
+      throw error;
+    }
   }
 
   /** Looks for blocks without endpoints, now and until there are none. */
@@ -179,22 +197,32 @@ export class NodeBlocks {
   async #tidy(signal: AbortSignal): Promise<void> {
     this.#isTidying = true;
     try {
-      while (!signal.aborted && (await this.#tidyOnce()))
+      while (!signal.aborted && (await this.#tryTidy()))
         await this.#deps.clock.sleep(lingerMs / 4, signal).catch(() => {});
-    } catch (error) {
-      this.#deps.logger.warn({ err: error }, 'could not give a block of a network back');
     } finally {
       this.#isTidying = false;
+    }
+  }
+
+  /** True if there is more to do later. */
+  async #tryTidy(): Promise<boolean> {
+    try {
+      return await this.#tidyOnce();
+    } catch (error) {
+      this.#deps.logger.warn({ err: error }, 'could not give a block of a network back');
+      return true;
     }
   }
 
   /** True if some are without endpoints, and are still had. */
   async #tidyOnce(): Promise<boolean> {
     const { clock, isHeard, release, logger } = this.#deps;
+    await this.#forgetLost();
     let isSome = false;
-    for (const [key, { claim, block }] of [...this.#held])
+    for (const [key, held] of [...this.#held]) {
+      const { claim, block } = held;
       await this.#mutex.run(claim.networkId, async () => {
-        if (!this.#held.has(key)) return;
+        if (this.#held.get(key) !== held) return;
         if (!this.#isIdle(claim.networkId, block)) {
           this.#idleSince.delete(key);
           return;
@@ -205,10 +233,11 @@ export class NodeBlocks {
           isSome = true;
           return;
         }
-        await this.#forget(key);
+        await this.#forget(key, held);
         logger.info({ network: claim.networkId, block }, 'gave a block back');
         await release([claim]);
       });
+    }
     return isSome;
   }
 
@@ -222,10 +251,26 @@ export class NodeBlocks {
     return ![...own, ...ofNetwork(networkId, this.#picked)].some(isInside);
   }
 
-  async #forget(key: string): Promise<void> {
+  async #forgetLost(): Promise<void> {
+    for (const key of [...this.#lost]) {
+      // It is there again.
+      if (!this.#held.has(key)) await this.#deps.store.txn({ write: [{ key, del: true }] });
+      this.#lost.delete(key);
+    }
+  }
+
+  /** First of all the disk: what it has, a daemon that starts takes for its own. */
+  async #forget(key: string, held: HeldBlock): Promise<void> {
+    held.isWritten = false;
+    await this.#deps.store.txn({ write: [{ key, del: true }] });
     this.#held.delete(key);
     this.#idleSince.delete(key);
-    await this.#deps.store.txn({ write: [{ key, del: true }] });
+  }
+
+  async #write(key: string, held: HeldBlock): Promise<void> {
+    const value: BlockRecord = { claim: held.claim, block: held.block };
+    await this.#deps.store.txn({ write: [{ key, put: value }] });
+    held.isWritten = true;
   }
 
   async #chooseNamed(
@@ -286,7 +331,9 @@ export class NodeBlocks {
   ): string | undefined {
     const nowMs = this.#deps.clock.nowMs();
     for (const [text, untilMs] of this.#resting) if (untilMs <= nowMs) this.#resting.delete(text);
-    const blocks = this.of(network.id).filter(({ base }) => base.family === family);
+    // Of another one a daemon that starts would know nothing.
+    const written = this.#prefixes(network.id, ({ isWritten }) => isWritten);
+    const blocks = written.filter(({ base }) => base.family === family);
     const subnets = subnetsOf(network);
     const taken = [
       ...reserved(network),
@@ -304,13 +351,20 @@ export class NodeBlocks {
     });
   }
 
+  #prefixes(networkId: string, isWanted: (held: HeldBlock) => boolean): readonly Prefix[] {
+    return [...this.#held.values()]
+      .filter((held) => held.claim.networkId === networkId && isWanted(held))
+      .flatMap(({ block }) => parsePrefix(block) ?? [])
+      .toSorted((a, b) => compareIp(a.base, b.base));
+  }
+
   /** Of other endpoints. */
   #own(networkId: string, { endpointId }: EndpointClaim): readonly EndpointClaim[] {
     return this.#deps.own(networkId).filter((one) => one.endpointId !== endpointId);
   }
 
   async #get(network: BlockNetwork, family: IpFamily, first: string | undefined): Promise<void> {
-    const { store, claim, logger } = this.#deps;
+    const { claim, logger } = this.#deps;
     const wanted: EndpointClaim = {
       ...{ endpointId: newId<'endpoint'>(), networkId: network.id, block: family, isUp: false },
       ...{ containerId: '', containerName: '', mac: noMac, dnsNames: [] },
@@ -322,10 +376,10 @@ export class NodeBlocks {
       const held = await claim(wanted);
       const block = blockOf(firstOf(held), network.blockBits);
       const key = blockKey(network.id, formatIp(block.base));
-      const value: HeldBlock = { claim: held, block: formatPrefix(block) };
-      // A claim that is not written down is one that the next session does not name: it is given back.
-      await store.txn({ write: [{ key, put: value }] });
+      const value: HeldBlock = { claim: held, block: formatPrefix(block), isWritten: false };
       this.#held.set(key, value);
+      this.tidy();
+      await this.#write(key, value);
       logger.info({ network: network.name, block: value.block }, 'this node has a block');
     } finally {
       this.#asking.delete(name);

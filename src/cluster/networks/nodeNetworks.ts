@@ -118,7 +118,6 @@ export class NodeNetworks implements SwarmNetworks {
     this.#membership = membership;
     const { book, trouble, isShared = false } = membership;
     const before = new Set(this.#replica.networks.keys());
-    if (isNew) await this.#blocks.load();
     // A manager has it all in its store.
     if ((book ?? trouble) !== undefined && !isShared) this.#cache = undefined;
     else if (this.#cache === undefined) {
@@ -126,6 +125,7 @@ export class NodeNetworks implements SwarmNetworks {
       if (isNew) await this.#cache.load(this.#replica);
       else this.#cache.keepAll(this.#replica);
     }
+    if (isNew) await this.#blocks.load();
     this.#replica.applyNetworks({ isAll: false, networks: book?.networks ?? [], gone: [] });
     const added = [...this.#replica.networks.values()].filter(({ id }) => !before.has(id));
     if (added.length > 0) this.events.emit('networks', { added, removed: [] });
