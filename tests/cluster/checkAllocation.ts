@@ -3,6 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import type { SwarmEndpoint, SwarmNetwork } from '../../src/cluster/swarmNetworks.ts';
+import { checkBlocks } from './checkBlocks.ts';
 import type { Disk } from './virtualTime.ts';
 
 /** Each address has one endpoint and each endpoint its address, and its network; no two networks share anything. */
@@ -27,20 +28,7 @@ export function checkAllocation(disk: Disk): void {
     rows.every(({ key }) => ids.has(key.split('/')[2] ?? '')),
     'no endpoint is without its network',
   );
-  const blocks = new Set(
-    rows.flatMap(({ value }) => {
-      const { block, networkId, ipv4, nodeId } = value as SwarmEndpoint;
-      return block === undefined ? [] : `${networkId} ${ipv4} ${nodeId}`;
-    }),
-  );
-  for (const { value } of rows) {
-    const { block, networkId, ipv4 = '', nodeId } = value as SwarmEndpoint;
-    const bits = networks.find(({ id }) => id === networkId)?.blockBits;
-    if (bits === undefined || block !== undefined) continue;
-    const last = Number(/\d+$/.exec(ipv4)?.[0]);
-    const first = ipv4.replace(/\d+$/, String(last - (last % (1 << bits))));
-    assert.ok(blocks.has(`${networkId} ${first} ${nodeId}`), `${ipv4} is of a block of its node`);
-  }
+  checkBlocks(rows, networks);
   for (const each of [
     networks.map(({ name }) => name),
     networks.flatMap(({ vnis }) => vnis.map(String)),

@@ -17,6 +17,7 @@ import { LinkspanError } from '../../src/errors/linkspanError.ts';
 import { Mirror } from '../../src/store/mirror.ts';
 import type { Write } from '../../src/store/store.ts';
 import { checkAllocation } from './checkAllocation.ts';
+import { checkBlocksAtEnd, checkOwnBlock } from './checkBlocks.ts';
 import { Disk, SimulatedLink, SimulatedStore, VirtualTime } from './virtualTime.ts';
 
 interface Manager {
@@ -296,23 +297,8 @@ export class SimulatedSwarm {
       .filter(({ block }) => block === undefined)
       .map((row) => `${row.nodeId} ${keyOf(row)} ${row.ipv4} ${row.isUp}`);
     assert.deepEqual(stored.sort(), living.sort(), 'the store has what lives, and nothing else');
-    const given = this.#disk
-      .list('cluster/endpoints/')
-      .map(({ value }) => value as SwarmEndpoint)
-      .flatMap((row) => (row.block === undefined ? [] : `${row.nodeId} ${row.networkId}/${row.ipv4}`));
-    const held = this.#hosts.flatMap(({ id, daemon, isRemoved }) =>
-      (isRemoved ? [] : (daemon?.networks.networks ?? [])).flatMap((network) =>
-        (daemon?.networks.blocks(network.id) ?? []).flatMap(({ block, nodeId }) =>
-          nodeId === id ? `${id} ${network.id}/${block.split('/')[0]}` : [],
-        ),
-      ),
-    );
-    assert.deepEqual(given.sort(), held.sort(), 'nodes have the blocks that the store says');
-    for (const { id, disk, isRemoved } of this.#hosts)
-      for (const { key } of isRemoved
-        ? []
-        : disk.list('swarm/blocks/').filter(({ key }) => !this.#isGoing(key.split('/')[2] ?? '')))
-        assert.ok(given.includes(`${id} ${key.slice('swarm/blocks/'.length)}`), `${key} of ${id} is its own`);
+    const present = this.#hosts.filter(({ isRemoved }) => !isRemoved);
+    checkBlocksAtEnd(this.#disk, present, (id) => !this.#isGoing(id));
     const networks = this.#disk
       .list('cluster/networks/')
       .map(({ key }) => key.slice('cluster/networks/'.length));
@@ -375,7 +361,7 @@ export class SimulatedSwarm {
         if ((!record.isUp || this.#blockBits !== undefined) && this.#isGoing(record.networkId)) continue;
         // Nobody need have heard of it.
         if (this.#blockBits !== undefined) {
-          this.#checkBlock(id, record);
+          checkOwnBlock(this.#disk, id, record, this.#blockBits);
           continue;
         }
         const row = this.#disk.entries.get(`cluster/endpoints/${keyOf(record)}`)?.value as
@@ -387,14 +373,6 @@ export class SimulatedSwarm {
           `${record.endpointId} lives and has its row`,
         );
       }
-  }
-
-  /** A block that a node chose from is its own, whoever else knows. */
-  #checkBlock(nodeId: string, { networkId, ipv4 = '' }: EndpointClaim): void {
-    const last = Number(/\d+$/.exec(ipv4)?.[0]);
-    const first = ipv4.replace(/\d+$/, String(last - (last % (1 << (this.#blockBits ?? 0)))));
-    const holder = this.#disk.entries.get(`cluster/ips/${networkId}/${first}`)?.value;
-    assert.equal((holder as { nodeId?: string } | undefined)?.nodeId, nodeId, `${ipv4} is of an own block`);
   }
 
   #isGoing(networkId: string): boolean {
