@@ -8,14 +8,10 @@ import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Engine, TunnelContext } from './device.ts';
 import { createGoEngine } from './goDevice.ts';
 import { createKernelEngine } from './kernelDevice.ts';
+import { LossBook } from './lossBook.ts';
 import type { EngineChoice, Tunnel, TunnelEngine, TunnelSpec, Tunnels } from './tunnel.ts';
 import { tunnelEngines } from './tunnel.ts';
 import { WireguardTunnel } from './wireguardTunnel.ts';
-
-/** Between a loss and the next device of that name; doubled each time. */
-const pauseMs = { least: 200, most: 10_000 } as const;
-/** What lived as long is made again at once when it is lost. */
-const longLifeMs = 60_000;
 
 export interface TunnelsOptions extends TunnelContext {
   /** Those that may be used; default both. */
@@ -27,15 +23,10 @@ export function tunnelNameOf(daemonId: string): string {
   return `lswg-${createHash('sha256').update(daemonId).digest('hex').slice(0, 8)}`;
 }
 
-interface Losses {
-  readonly pauseMs: number;
-  readonly atMs: number;
-}
-
 class MachineTunnels implements Tunnels {
   readonly #context: TunnelContext;
   readonly #engines: readonly Engine[];
-  readonly #losses = new Map<string, Losses>();
+  readonly #losses = new LossBook();
   readonly #over = new AbortController();
 
   constructor({ engines = tunnelEngines, ...context }: TunnelsOptions) {
@@ -67,10 +58,11 @@ class MachineTunnels implements Tunnels {
     const engine = await this.#findUsed(spec);
     for (const other of this.#engines) if (other !== engine) await other.remove(name, namespace);
     const device = await engine.open(spec);
-    const bornMs = this.#context.clock.nowMs();
+    const { clock } = this.#context;
+    const bornMs = clock.nowMs();
     try {
       const tunnel = await WireguardTunnel.over(name, device, this.#context);
-      tunnel.events.on('lost', () => this.#note(name, bornMs));
+      tunnel.events.on('lost', () => this.#losses.note(name, bornMs, clock.nowMs()));
       this.#context.logger.info({ link: name, engine: engine.engine }, 'an encrypted tunnel is open');
       return tunnel;
     } catch (error) {
@@ -98,19 +90,9 @@ class MachineTunnels implements Tunnels {
   }
 
   async #waitFor(name: string): Promise<void> {
-    const losses = this.#losses.get(name);
-    if (losses === undefined) return;
     const { clock } = this.#context;
-    const leftMs = losses.atMs + losses.pauseMs - clock.nowMs();
-    if (leftMs > 0) await clock.sleep(leftMs, this.#over.signal);
-  }
-
-  #note(name: string, bornMs: number): void {
-    const atMs = this.#context.clock.nowMs();
-    const lastMs = this.#losses.get(name)?.pauseMs ?? 0;
-    const nextMs =
-      atMs - bornMs >= longLifeMs ? 0 : Math.max(pauseMs.least, Math.min(lastMs * 2, pauseMs.most));
-    this.#losses.set(name, { pauseMs: nextMs, atMs });
+    const waitMs = this.#losses.waitMs(name, clock.nowMs());
+    if (waitMs > 0) await clock.sleep(waitMs, this.#over.signal);
   }
 
   [Symbol.dispose](): void {

@@ -8,14 +8,13 @@
  * be up before the move (it might miss that it went down on the way, and that it is up again), and of a changed MTU it
  * does not hear.
  */
-import { open, readFile, rm } from 'node:fs/promises';
+import { open, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DetachedProcess } from '../base/detachedProcess.ts';
 import { findProgram } from '../base/programs.ts';
 import type { WireguardChange, WireguardState } from '../codec/wireguard/device.ts';
 import { messageOf } from '../errors/linkspanError.ts';
 import { KernelError } from '../kernel/kernel.ts';
-import { parseIp } from '../net/ip.ts';
 import type { Engine, TunnelContext, TunnelDevice } from './device.ts';
 import { findFault, portTaken, setUpLink } from './linkSetup.ts';
 import type { TunnelSpec } from './tunnel.ts';
@@ -35,7 +34,7 @@ function processOf({ folder, logger, seam }: TunnelContext, name: string): Detac
     ...{ name: 'wireguard-go', logger, seam },
     pidPath: join(folder, `${name}.pid`),
     logPath: join(folder, `${name}.log`),
-    isOurs: (args) => args.length === 2 && args[0] === '-f' && args[1] === name,
+    isOurs: (args) => args.at(-2) === '-f' && args.at(-1) === name,
     hidden: /^(WG_|LOG_LEVEL$)/,
     // The second keeps it from advertising the kernel's WireGuard in its log.
     variables: { LOG_LEVEL: 'error', WG_PROCESS_FOREGROUND: '1' },
@@ -53,15 +52,22 @@ async function removeProcess(context: TunnelContext, name: string): Promise<void
   for (const path of files) await rm(path, { force: true });
 }
 
-async function isPortOpen(pid: number, port: number): Promise<boolean> {
-  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')} `;
+/** Who has a UDP port in the namespace that a process is in: itself, or another one; undefined if nobody has. */
+async function findPortOwner(pid: number, port: number): Promise<'own' | 'other' | undefined> {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const inodes: string[] = [];
   for (const table of ['udp', 'udp6']) {
     const text = await readFile(`/proc/${pid}/net/${table}`, 'utf8').catch(() => '');
-    // `  12: 00000000:CA6C 00000000:0000 07 …`: the first address is the socket's own.
-    if (text.split('\n').some((line) => /^\s*\d+: [0-9A-F]+(:[0-9A-F]{4} )/.exec(line)?.[1] === local))
-      return true;
+    // `12: 00000000:CA6C 00000000:0000 07 …`: the second word is the socket's own address, the tenth its inode.
+    for (const line of text.split('\n')) {
+      const words = line.trim().split(/\s+/);
+      if (words[1]?.endsWith(suffix) === true) inodes.push(`socket:[${words[9]}]`);
+    }
   }
-  return false;
+  if (inodes.length === 0) return undefined;
+  for (const fd of await readdir(`/proc/${pid}/fd`).catch(() => []))
+    if (inodes.includes(await readlink(`/proc/${pid}/fd/${fd}`).catch(() => ''))) return 'own';
+  return 'other';
 }
 
 class GoOpening {
@@ -88,11 +94,11 @@ class GoOpening {
   /** The device is in its namespace then, down. */
   async start(): Promise<void> {
     const { kernel, clock, wireguardGo } = this.#context;
-    const { name, namespace, mtuBytes, port } = this.#spec;
-    await this.#expectFree(port);
+    const { name, namespace, mtuBytes } = this.#spec;
     const [program, ...args] = wireguardGo ?? [(await findProgram('wireguard-go')) ?? 'wireguard-go'];
     await this.#process.start(program ?? '', [...args, '-f', name]);
     await this.#until('to answer', () => this.#client.connect());
+    await this.#hasPort();
     if (mtuBytes !== bornMtuBytes) {
       await kernel.setLink(name, { mtuBytes });
       await clock.sleep(mtuMs);
@@ -101,20 +107,16 @@ class GoOpening {
   }
 
   async waitForPort(): Promise<void> {
-    const running = await this.#process.find();
-    await this.#until('to open its port', () => isPortOpen(running?.pid ?? 0, this.#spec.port));
+    await this.#until('to open its port', () => this.#hasPort());
   }
 
-  /** It does not say that it could not have the port. */
-  async #expectFree(port: number): Promise<void> {
-    const { kernel } = this.#context;
-    const ports = ['0.0.0.0', '::'].flatMap((text) => {
-      const ip = parseIp(text);
-      return ip === undefined ? [] : [{ proto: 'udp', ip, port } as const];
-    });
-    const refused = await kernel.holdPorts(ports);
-    await kernel.releasePorts(ports);
-    if (refused?.code === 'EADDRINUSE') throw portTaken(port);
+  /** It does not say that it could not have the port: code tunnelPortTaken where another program has it. */
+  async #hasPort(): Promise<boolean> {
+    const running = await this.#process.find();
+    const { port } = this.#spec;
+    const owner = running === undefined ? undefined : await findPortOwner(running.pid, port);
+    if (owner === 'other') throw portTaken(port);
+    return owner === 'own';
   }
 
   async #until(what: string, isSo: () => Promise<boolean>): Promise<void> {

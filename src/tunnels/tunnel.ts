@@ -80,6 +80,7 @@ export interface Tunnel extends Disposable {
   /**
    * The device has this private key from now on. What peers sent under older sessions is still taken; what it sends
    * waits for a handshake under the new key, which peers take only once they have the new public key.
+   * How to change it without losing a packet: docs/adr/0017-wireguard-engines.md.
    */
   setPrivateKey(privateKey: SecretKey): Promise<void>;
   /** What the device says of its peers. */

@@ -10,9 +10,11 @@
  *          underlay
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { text } from 'node:stream/consumers';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { openSeam, type Seam } from '../../src/base/seam.ts';
@@ -21,7 +23,7 @@ import type { Kernel } from '../../src/kernel/kernel.ts';
 import { parsePrefix, type Prefix } from '../../src/net/prefix.ts';
 import { createTunnels, tunnelNameOf } from '../../src/tunnels/createTunnels.ts';
 import type { Tunnel, TunnelEngine, TunnelPeer, Tunnels, TunnelSpec } from '../../src/tunnels/tunnel.ts';
-import { run } from './bridgeWorld.ts';
+import { run, until } from './bridgeWorld.ts';
 import { ip, joinUnderlay, openKernelIn } from './overlayWorld.ts';
 
 export interface TunnelHost {
@@ -155,7 +157,10 @@ export async function openTunnelWorld(engine: TunnelEngine, count: number): Prom
   };
 }
 
-/** Opens the tunnels of all hosts and makes each a peer of all others. */
+/**
+ * Opens the tunnels of all hosts and makes each a peer of all others, with a session: two that begin a handshake at the
+ * same time may both have to try again, 5 s later.
+ */
 export async function joinAll(hosts: readonly TunnelHost[]): Promise<readonly Tunnel[]> {
   const tunnels = await Promise.all(hosts.map((host) => host.tunnels.open(host.spec)));
   await Promise.all(
@@ -163,17 +168,64 @@ export async function joinAll(hosts: readonly TunnelHost[]): Promise<readonly Tu
       tunnel.setPeers(hosts.filter((_, j) => j !== i).map((other) => peerOf(other))),
     ),
   );
+  for (const [i, tunnel] of tunnels.entries())
+    for (const other of hosts.slice(i + 1)) {
+      const { publicKey } = peerOf(other);
+      await tunnel.wake([publicKey]);
+      await until('there is a session', async () => {
+        const peer = (await tunnel.peers()).find((one) => one.publicKey === publicKey);
+        return peer?.lastHandshakeMs !== undefined;
+      });
+    }
   return tunnels;
 }
 
-/** Pings at a rate; resolves with how many were not answered within two seconds of the last. */
-export async function countLost(from: string, to: string, count: number, everyMs: number): Promise<number> {
-  const words = ['busybox', 'ping', '-q', '-c', String(count), '-i', String(everyMs / 1000), '-W', '2', to];
-  const child = spawn('nsenter', [`--net=/run/netns/${from}`, '--', ...words], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const output = await text(child.stdout);
-  const [, sent, received] = /(\d+) packets transmitted, (\d+) packets received/.exec(output) ?? [];
-  assert.equal(Number(sent), count, output);
-  return count - Number(received);
+const echo = `const s = require('node:dgram').createSocket('udp4');
+s.on('message', (m, from) => s.send(m, from.port, from.address));
+s.bind(0, () => console.log(s.address().port));`;
+
+/** Arguments: address, port, count, interval. What comes later than two seconds after the last one was sent is lost. */
+const probe = `const [address, port, count, everyMs] = process.argv.slice(1);
+const s = require('node:dgram').createSocket('udp4');
+const seen = new Set();
+s.on('message', (m) => seen.add(m.readUInt32BE(0)));
+let sent = 0;
+s.bind(0, () => {
+  console.log('begun');
+  const timer = setInterval(() => {
+    const m = Buffer.alloc(64);
+    m.writeUInt32BE(sent++);
+    s.send(m, Number(port), address, () => {});
+    if (sent < Number(count)) return;
+    clearInterval(timer);
+    setTimeout(() => { console.log(Number(count) - seen.size); process.exit(0); }, 2000);
+  }, Number(everyMs));
+});`;
+
+function startNode(
+  where: string,
+  script: string,
+  ...args: readonly string[]
+): ChildProcessByStdio<null, Readable, null> {
+  const words = [`--net=/run/netns/${where}`, '--', process.execPath, '-e', script, ...args];
+  return spawn('nsenter', words, { stdio: ['ignore', 'pipe', 'inherit'] });
+}
+
+/**
+ * Sends `count` packets at a rate from one device's namespace to that of another host, which sends them back; resolves
+ * when the first leave. (busybox's ping has too small a buffer for what waited and comes at once.)
+ */
+export async function startProbe(
+  from: string,
+  to: string,
+  count: number,
+  everyMs: number,
+): Promise<{ readonly lost: Promise<number> }> {
+  const server = startNode(to, echo);
+  const [port] = (await once(createInterface(server.stdout), 'line')) as [string];
+  const client = startNode(from, probe, `10.99.0.${to.slice(1)}`, port, String(count), String(everyMs));
+  const lines = createInterface(client.stdout);
+  await once(lines, 'line');
+  const lost = once(lines, 'line').then(([line]) => Number(line));
+  return { lost: lost.finally(() => server.kill('SIGKILL')) };
 }

@@ -2,31 +2,8 @@
  * The compat checks on a machine with cgroup v2 and a 6.12 kernel, which most users have: each test here boots one
  * under QEMU (tools/vmrun) and runs a compat file in a lane there. LINKSPAN_VM=short runs a handful of checks.
  */
-import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
 import { test } from 'node:test';
-
-const root = join(import.meta.dirname, '../..');
-
-/** Runs a test file in the guest, with `modules` loaded; its output is shown when it fails. */
-function runInGuest(file: string, limitSeconds: number, only?: string, modules?: string): void {
-  const pattern = only === undefined ? [] : [`--test-name-pattern=${only}`];
-  const engine = process.env['LINKSPAN_COMPAT_ENGINE'] ?? 'docker';
-  const { status, stdout, stderr } = spawnSync(
-    join(root, 'tools/vmrun'),
-    [
-      ...(modules === undefined ? [] : ['-m', modules]),
-      ...['-v', '-t', String(limitSeconds), '-e', `LINKSPAN_COMPAT_ENGINE=${engine}`, '--'],
-      ...[join(root, 'scripts/lane'), join(root, 'scripts/node'), '--test', ...pattern, join(root, file)],
-    ],
-    { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 },
-  );
-  assert.equal(status, 0, `${stdout}\n${stderr}`);
-  // A pattern that fits nothing must not pass.
-  assert.match(stdout, /pass [1-9]/);
-  process.stdout.write(stderr);
-}
+import { runInGuest } from './guest.ts';
 
 if (process.env['LINKSPAN_VM'] === 'short') {
   test('cgroup v2: the daemon starts, networks and containers work', { timeout: 560_000 }, () => {

@@ -1,0 +1,13 @@
+/*
+ * Tunnels by a kernel that has WireGuard: the same tests as by wireguard-go. LINKSPAN_VM=short runs one of them.
+ */
+import { test } from 'node:test';
+import { runInGuest } from './guest.ts';
+
+const isShort = process.env['LINKSPAN_VM'] === 'short';
+const limitSeconds = isShort ? 240 : 900;
+
+test('tunnels by the kernel', { timeout: (limitSeconds + 30) * 1000 }, () => {
+  const only = isShort ? '^kernel: packets of two hosts' : '^kernel: ';
+  runInGuest('tests/kernel/tunnels.test.ts', limitSeconds, only, 'wireguard veth bridge vxlan');
+});
