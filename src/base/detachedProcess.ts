@@ -105,6 +105,9 @@ export class DetachedProcess {
       // Rejects with what the system says where it cannot be started.
       await once(child, 'spawn');
       child.unref();
+      // Known by this from now on: for a moment yet its arguments may read as none.
+      const startTime = child.pid === undefined ? undefined : await startTimeOf(child.pid);
+      if (child.pid !== undefined && startTime !== undefined) this.#known = { pid: child.pid, startTime };
       await writeFile(`${pidPath}.new`, `${child.pid}\n`);
       await rename(`${pidPath}.new`, pidPath);
       logger.info({ pid: child.pid }, `${name} started`);

@@ -29,7 +29,7 @@ const bornMtuBytes = 1420;
 const mtuMs = 250;
 const tunDevice = '/dev/net/tun';
 
-function processOf({ folder, logger, seam }: TunnelContext, name: string): DetachedProcess {
+function makeProcess({ folder, logger, seam }: TunnelContext, name: string): DetachedProcess {
   return new DetachedProcess({
     ...{ name: 'wireguard-go', logger, seam },
     pidPath: join(folder, `${name}.pid`),
@@ -41,15 +41,27 @@ function processOf({ folder, logger, seam }: TunnelContext, name: string): Detac
   });
 }
 
-/** Ends the process by its pid, and removes what is left of it; its device goes with it. */
-async function removeProcess(context: TunnelContext, name: string): Promise<void> {
-  await processOf(context, name).stop();
-  const files = [
-    uapiPathOf(name),
-    join(context.folder, `${name}.log`),
-    join(context.folder, `${name}.log.1`),
-  ];
-  for (const path of files) await rm(path, { force: true });
+/** By the names of their devices; each one's stays the same, since it knows what it started. */
+class Processes {
+  readonly context: TunnelContext;
+  readonly #made = new Map<string, DetachedProcess>();
+
+  constructor(context: TunnelContext) {
+    this.context = context;
+  }
+
+  of(name: string): DetachedProcess {
+    const found = this.#made.get(name) ?? makeProcess(this.context, name);
+    this.#made.set(name, found);
+    return found;
+  }
+
+  /** Ends it by its pid, and removes what is left of it; its device goes with it. */
+  async remove(name: string): Promise<void> {
+    await this.of(name).stop();
+    const log = join(this.context.folder, `${name}.log`);
+    for (const path of [uapiPathOf(name), log, `${log}.1`]) await rm(path, { force: true });
+  }
 }
 
 /** Who has a UDP port in the namespace that a process is in: itself, or another one; undefined if nobody has. */
@@ -76,10 +88,10 @@ class GoOpening {
   readonly #process: DetachedProcess;
   readonly #client: UapiClient;
 
-  constructor(context: TunnelContext, spec: TunnelSpec, client: UapiClient) {
-    this.#context = context;
+  constructor(processes: Processes, spec: TunnelSpec, client: UapiClient) {
+    this.#context = processes.context;
     this.#spec = spec;
-    this.#process = processOf(context, spec.name);
+    this.#process = processes.of(spec.name);
     this.#client = client;
   }
 
@@ -134,13 +146,13 @@ class GoOpening {
 class GoDevice implements TunnelDevice {
   readonly engine = 'wireguard-go' as const;
   readonly gone: Promise<string>;
-  readonly #context: TunnelContext;
+  readonly #processes: Processes;
   readonly #spec: TunnelSpec;
   readonly #client: UapiClient;
   readonly #over = new AbortController();
 
-  constructor(context: TunnelContext, spec: TunnelSpec, client: UapiClient) {
-    this.#context = context;
+  constructor(processes: Processes, spec: TunnelSpec, client: UapiClient) {
+    this.#processes = processes;
     this.#spec = spec;
     this.#client = client;
     this.gone = client.gone.then(() => 'wireguard-go ended');
@@ -148,13 +160,13 @@ class GoDevice implements TunnelDevice {
 
   /** What others change on the device is put back from now on, and the log kept short. */
   async watch(): Promise<void> {
-    const { kernel, clock } = this.#context;
+    const { kernel, clock } = this.#processes.context;
     const id = await kernel.numberNamespace(this.#spec.namespace);
     const listener = kernel.events.on('farLoss', ({ namespaceId, isPairOnly }) => {
       if (namespaceId === id && !isPairOnly) void this.#repair();
     });
     this.#over.signal.addEventListener('abort', () => listener[Symbol.dispose]());
-    const child = processOf(this.#context, this.#spec.name);
+    const child = this.#processes.of(this.#spec.name);
     const trim = async (): Promise<void> => {
       for (;;) {
         await clock.sleep(trimMs, this.#over.signal);
@@ -165,7 +177,7 @@ class GoDevice implements TunnelDevice {
   }
 
   async #repair(): Promise<void> {
-    const { kernel } = this.#context;
+    const { kernel } = this.#processes.context;
     const fault = await findFault(kernel, this.#spec).catch(() => undefined);
     if (this.#over.signal.aborted || fault === undefined || fault === 'gone') return;
     await setUpLink(kernel, this.#spec).catch(() => {});
@@ -181,7 +193,7 @@ class GoDevice implements TunnelDevice {
 
   async remove(): Promise<void> {
     this.release();
-    await removeProcess(this.#context, this.#spec.name);
+    await this.#processes.remove(this.#spec.name);
   }
 
   release(): void {
@@ -203,6 +215,7 @@ async function findTunObstacle(): Promise<string | undefined> {
 }
 
 export function createGoEngine(context: TunnelContext): Engine {
+  const processes = new Processes(context);
   return {
     engine: 'wireguard-go',
     findObstacle: async () => {
@@ -210,16 +223,16 @@ export function createGoEngine(context: TunnelContext): Engine {
         return 'wireguard-go is not installed (apt install wireguard-go)';
       return await findTunObstacle();
     },
-    exists: async (name) => (await processOf(context, name).find()) !== undefined,
+    exists: async (name) => (await processes.of(name).find()) !== undefined,
     open: async (spec) => {
       const { name, port, privateKey } = spec;
       await using undo = new AsyncDisposableStack();
       const client = undo.use(new UapiClient(name, context.seam));
-      const opening = new GoOpening(context, spec, client);
+      const opening = new GoOpening(processes, spec, client);
       const isAdopted = await opening.adopt();
       if (!isAdopted) {
-        await removeProcess(context, name);
-        undo.defer(() => removeProcess(context, name).catch(() => {}));
+        await processes.remove(name);
+        undo.defer(() => processes.remove(name).catch(() => {}));
         await opening.start();
       }
       try {
@@ -231,11 +244,11 @@ export function createGoEngine(context: TunnelContext): Engine {
       }
       await setUpLink(context.kernel, spec);
       await opening.waitForPort();
-      const device = new GoDevice(context, spec, client);
+      const device = new GoDevice(processes, spec, client);
       await device.watch();
       undo.move();
       return device;
     },
-    remove: (name) => removeProcess(context, name),
+    remove: (name) => processes.remove(name),
   };
 }
