@@ -363,6 +363,7 @@ export interface Kernel extends AsyncDisposable {
   /**
    * Makes a WireGuard device inside a namespace that is there, down, or gives MTU and mark to the one of that name; true
    * if it was made. EOPNOTSUPP where the kernel lacks the kind, EEXIST where a link of another kind has the name.
+   * Undoes what it made when it fails.
    */
   ensureWireguard(spec: WireguardSpec): Promise<boolean>;
   /** ENODEV without the link, EOPNOTSUPP where it is of another kind, EADDRINUSE where the port is another program's. */

@@ -4,7 +4,7 @@
  * move, for a worker. Contract: linux/wireguard.h; a device sends from the namespace that it was made from.
  */
 import { decodeFamily, controlFamily, encodeGetFamily } from '../codec/netlink/generic.ts';
-import { encodeNewLink, encodeSetLink } from '../codec/netlink/route.ts';
+import { encodeDelLink, encodeNewLink, encodeSetLink } from '../codec/netlink/route.ts';
 import {
   decodeDevice,
   encodeGetDevice,
@@ -53,15 +53,18 @@ export function ensureWireguard(
     if (found !== undefined && found.kind !== 'wireguard')
       throw new KernelError(operation, 'EEXIST', 'a link of that name is there');
     isNew = found === undefined;
+    const newKind = { kind: 'wireguard' } as const;
+    if (isNew) host.run({ operation, message: encodeNewLink({ name, mtuBytes, newKind, netnsFd }) });
+    using undo = new DisposableStack();
     if (isNew)
-      host.run({
-        operation,
-        message: encodeNewLink({ name, mtuBytes, newKind: { kind: 'wireguard' }, netnsFd }),
-      });
+      undo.defer(
+        () => void socket.exchange([{ operation: 'RTM_DELLINK undo', message: encodeDelLink({ name }) }]),
+      );
     socket.run({
       operation: `RTM_NEWLINK set ${name}`,
       message: encodeSetLink({ name, mtuBytes, alias }),
     });
+    undo.move();
   });
   return isNew;
 }
