@@ -6,7 +6,7 @@ import type { Clock } from './clock.ts';
 import { Events } from './events.ts';
 
 /** What kind of thing was repaired; a label of the metric, so there are few. */
-export type RepairKind = 'firewall' | 'forwarding' | 'bridge' | 'endpoint' | 'resolver';
+export type RepairKind = 'firewall' | 'forwarding' | 'bridge' | 'endpoint' | 'resolver' | 'tunnel';
 
 /** What led to the look: a notice of the kernel, or the slow compare that comes whatever happens. */
 export type RepairTrigger = 'event' | 'compare';

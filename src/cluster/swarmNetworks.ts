@@ -89,6 +89,21 @@ export interface SwarmEndpoint extends EndpointClaim {
   readonly revision: number;
 }
 
+/** What a node says of its end of encrypted tunnels. */
+export interface TunnelOffer {
+  /** X25519, base64. */
+  readonly publicKey: string;
+  /** Of the way to the other hosts, outside. */
+  readonly mtuBytes: number;
+  /** Where its UDP socket may be reached, `192.0.2.11:51820` or `[2001:db8::1]:51820`; the likeliest first. */
+  readonly endpoints: readonly string[];
+}
+
+export interface NodeTunnel extends TunnelOffer {
+  /** From 1; the address inside is made of it. No other node has it, and the node keeps it. */
+  readonly number: number;
+}
+
 export interface SwarmNode {
   readonly id: string;
   readonly hostname: string;
@@ -96,6 +111,8 @@ export interface SwarmNode {
   readonly vtep: string;
   /** Its endpoints keep their addresses and entries, but names do not lead to them. */
   readonly isDown: boolean;
+  /** Absent on a node that cannot encrypt, and on one that has not said yet. */
+  readonly tunnel?: NodeTunnel;
 }
 
 export interface SwarmNetworksEvents extends Record<string, unknown> {
@@ -113,7 +130,7 @@ export interface SwarmNetworksEvents extends Record<string, unknown> {
   };
   /** Of a followed network: which node has which block is not as it was. */
   readonly blocks: { readonly networkId: string };
-  /** A node came, went, moved to another address, or is down or up. */
+  /** A node came, went, moved to another address, is down or up, or has another tunnel. */
   readonly nodes: { readonly changed: readonly string[] };
   /** The manager refuses what this node says it has (its address is another's by now). */
   readonly refused: {
@@ -125,10 +142,14 @@ export interface SwarmNetworksEvents extends Record<string, unknown> {
 
 export interface SwarmNetworks {
   readonly events: Events<SwarmNetworksEvents>;
+  /** A manager tells this node what changes, and hears of what this node changes. */
+  readonly isInTouch: boolean;
   /** As far as this node knows: from a manager, or from its cache while none answers. */
   readonly networks: readonly SwarmNetwork[];
   /** This node's end of the tunnels; undefined without a swarm. */
   readonly dataPath: { readonly nodeId: string; readonly address: string; readonly port: number } | undefined;
+  /** All of them, this one too. */
+  readonly nodes: readonly SwarmNode[];
   findNode(id: string): SwarmNode | undefined;
   /** Of a followed network: endpoints of other nodes that are up. */
   peers(networkId: string): readonly SwarmEndpoint[];
@@ -168,6 +189,11 @@ export interface SwarmNetworks {
   /** Resolves when the network's table is known, from a manager or, where none answers within two seconds, from the cache. Idempotent. */
   follow(networkId: string): Promise<void>;
   unfollow(networkId: string): void;
+  /**
+   * What this node says of its tunnel from now on, in this session and each one after it; undefined: it has none to tell
+   * of, and what it told stays. It is known where `findNode` of this node has it.
+   */
+  offerTunnel(offer: TunnelOffer | undefined): void;
   /** All rows of a network, of every node, this one's too. From a manager, else what is known here. */
   endpoints(networkId: string): Promise<readonly SwarmEndpoint[]>;
 }

@@ -62,6 +62,10 @@ export interface DaemonConfig {
   readonly dnsOptions: readonly string[];
   readonly hostGatewayIps: readonly string[];
   readonly insecureRegistries: readonly string[];
+  /** UDP, of encrypted tunnels. */
+  readonly encryptionPort: number;
+  /** A file; see the flag. */
+  readonly encryptionSecret: string | undefined;
   /** undefined = the database of this node. */
   readonly store: StoreConfig | undefined;
   /** Flags that were given and change nothing, with the reason. */
@@ -252,6 +256,8 @@ function checkValues(config: DaemonConfig): void {
     throw invalid(`--${bip6 === undefined ? 'fixed-cidr-v6' : 'bip6'} needs --ipv6`);
   for (const address of [...config.dns, ...config.hostGatewayIps])
     if (parseIp(address) === undefined) throw invalid(`IP address is not correctly formatted: ${address}`);
+  if (config.encryptionPort < 1 || config.encryptionPort > 65_535)
+    throw invalid(`invalid --encryption-port: ${config.encryptionPort}`);
   if (config.mtuBytes !== undefined && (config.mtuBytes < 68 || config.mtuBytes > 65535))
     throw invalid(`invalid --mtu: ${config.mtuBytes}`);
 }
@@ -320,6 +326,8 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     dnsOptions: list('dns-opt'),
     hostGatewayIps: list('host-gateway-ip'),
     insecureRegistries: list('insecure-registry'),
+    encryptionPort: (values['encryption-port'] as number | undefined) ?? 51_851,
+    encryptionSecret: text('encryption-secret'),
     store: parseStore(text('store'), text('store-ca'), text('store-cert'), text('store-key')),
     ignored: flagRows.flatMap(({ flag, ignored }) =>
       ignored !== undefined && flag in values ? `--${flag} has no effect: ${ignored}` : [],

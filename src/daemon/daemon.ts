@@ -18,7 +18,7 @@ import { openDns } from '../dns/openDns.ts';
 import { type LocalContainers, openContainers } from '../engine/containers/containers.ts';
 import { examine } from '../engine/doctor/doctor.ts';
 import { findLeaks, type LeakSources } from '../engine/doctor/leaks.ts';
-import type { Engine, EngineInfo } from '../engine/engine.ts';
+import type { Encryption, Engine, EngineInfo } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
 import { dropOrphans } from '../engine/networks/recover.ts';
 import type { SwarmFollower } from '../engine/overlay/swarmFollower.ts';
@@ -56,10 +56,15 @@ export interface DaemonDependencies {
 
 export const version = '0.1.0';
 
-function infoOf(config: DaemonConfig, identity: Identity, runtime: Runtime): () => Promise<EngineInfo> {
+function infoOf(
+  config: DaemonConfig,
+  identity: Identity,
+  runtime: Runtime,
+  encryption: Encryption,
+): () => Promise<EngineInfo> {
   const { cgroupVersion } = readSpecHost(config.cgroupParent);
   return async () => {
-    const versions = await runtime.versions();
+    const [versions, tunnels] = await Promise.all([runtime.versions(), encryption.engine()]);
     return {
       id: identity.id,
       name: hostname(),
@@ -70,7 +75,10 @@ function infoOf(config: DaemonConfig, identity: Identity, runtime: Runtime): () 
       cgroupVersion,
       warnings: [],
       isDebug: config.logLevel === 'debug',
-      labels: config.labels,
+      labels: [
+        ...config.labels,
+        `linkspan.encryption=${tunnels.engine === undefined ? `none: ${tunnels.reason}` : `WireGuard, ${tunnels.engine}`}`,
+      ],
     };
   };
 }
@@ -182,7 +190,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     }),
   );
   const half = await openNetworkHalf({
-    ...{ config, kernel, dns, store, identity, events, logger, repairs },
+    ...{ config, kernel, dns, store, identity, events, logger, repairs, seam },
     swarm: swarm.networks,
   });
   engineParts.half = half;
@@ -199,6 +207,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   );
   engineParts.follower = follower;
   swarm.start();
+  half.encryption.start();
   await follower.start();
   const engine: Engine = {
     networks: half.networks,
@@ -206,7 +215,8 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     images,
     swarm,
     events,
-    info: infoOf(config, identity, runtime),
+    encryption: half.encryption,
+    info: infoOf(config, identity, runtime, half.encryption),
   };
   const records = (): ReturnType<LeakSources['records']> => ({
     networks: half.table.networks,

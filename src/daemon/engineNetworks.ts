@@ -7,6 +7,7 @@ import { allDone } from '../base/allDone.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { RepairLog } from '../base/repairLog.ts';
+import type { Seam } from '../base/seam.ts';
 import type { SwarmNetworks } from '../cluster/swarmNetworks.ts';
 import type { Dns } from '../dns/openDns.ts';
 import { createBridgeDriver } from '../drivers/bridge/bridge.ts';
@@ -16,6 +17,7 @@ import type { Driver } from '../drivers/interface.ts';
 import { createIpvlanDriver } from '../drivers/ipvlan/ipvlan.ts';
 import { createMacvlanDriver } from '../drivers/macvlan/macvlan.ts';
 import { createNoneDriver } from '../drivers/none/none.ts';
+import { createPlainCarrier } from '../drivers/overlay/carrier.ts';
 import { OnDemandOverlay } from '../drivers/overlay/onDemand.ts';
 import { createOverlayDriver } from '../drivers/overlay/overlay.ts';
 import type { Underlay } from '../drivers/overlay/segments.ts';
@@ -34,6 +36,7 @@ import { LocalNetworks } from '../engine/networks/networks.ts';
 import { NetworkTable } from '../engine/networks/networkTable.ts';
 import { recoverNetworks } from '../engine/networks/recover.ts';
 import { Sandboxes } from '../engine/networks/sandboxes.ts';
+import type { EncryptedCarrier } from '../engine/overlay/encryptedCarrier.ts';
 import { SwarmClaims } from '../engine/overlay/claims.ts';
 import { SwarmCreator } from '../engine/overlay/swarmCreator.ts';
 import { SwarmFollower } from '../engine/overlay/swarmFollower.ts';
@@ -50,6 +53,7 @@ import { parseIp } from '../net/ip.ts';
 import type { IpWithLength } from '../net/prefix.ts';
 import type { Store } from '../store/store.ts';
 import type { DaemonConfig } from './config.ts';
+import { openEncryption } from './encryption.ts';
 import type { Identity } from './identity.ts';
 import { bridgeRequest, hostRequest, noneRequest } from './predefined.ts';
 
@@ -61,6 +65,7 @@ export interface NetworkHalf {
   readonly firewall: Firewall;
   readonly ports: PublishedPorts;
   readonly claims: SwarmClaims;
+  readonly encryption: EncryptedCarrier;
   /** What hears of changes as long as the daemon runs. */
   readonly listeners: DisposableStack;
   /** To be started with the containers, once they are there and the swarm is taken up. */
@@ -79,6 +84,7 @@ export interface NetworkHalfDependencies {
   readonly events: EventLog;
   readonly logger: Logger;
   readonly repairs: RepairLog;
+  readonly seam: Seam;
 }
 
 /** What the daemon's flags say about name servers. */
@@ -162,9 +168,11 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
       onRepair: (repair) => deps.repairs.record(repair),
     }),
   );
+  const encryption = listeners.use(openEncryption({ ...deps, underlay, daemonId: identity.id }));
   const overlay = new OnDemandOverlay(
     createOverlayDriver({
-      ...{ kernel, logger, underlay, guard, daemonId: identity.id },
+      ...{ kernel, logger, daemonId: identity.id },
+      carriers: { plain: createPlainCarrier(guard, underlay), encrypted: encryption },
       namespaceFolder: overlayFolderOf(config),
     }),
   );
@@ -189,7 +197,10 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     ...common,
     clock: systemClock,
     poolSources,
-    swarm: new SwarmCreator({ table, swarm, sources6, clock: systemClock }),
+    swarm: new SwarmCreator({
+      ...{ table, swarm, sources6, clock: systemClock },
+      checkEncryption: () => encryption.check(),
+    }),
     resolvConfPath: '/etc/resolv.conf',
     defaultOptions: config.networkOptions,
   });
@@ -243,5 +254,8 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
         await allDone(endpoints.map(({ containerId }) => containers.disconnect(containerId, id, true)));
       },
     });
-  return { table, networks, network, firewall, ports, claims, listeners, openFollower, openReconciler };
+  return {
+    ...{ table, networks, network, firewall, ports, claims, encryption },
+    ...{ listeners, openFollower, openReconciler },
+  };
 }

@@ -109,6 +109,17 @@ export const flagRows: readonly FlagRow[] = [
     about:
       'open = published ports are open to everybody; host-input = only to whom the host’s INPUT rules let pass',
   },
+  {
+    flag: 'encryption-port',
+    kind: 'number',
+    about: 'UDP port of the encrypted tunnels between the nodes of a swarm (51851)',
+  },
+  {
+    flag: 'encryption-secret',
+    kind: 'text',
+    about:
+      'file of at least 16 bytes, the same on all nodes: mixed into the keys of encrypted tunnels, so that breaking X25519 is not enough',
+  },
   { flag: 'dns', kind: 'list', about: 'name server for containers' },
   { flag: 'dns-search', kind: 'list', about: 'search domain for containers' },
   { flag: 'dns-opt', key: 'dns-opts', kind: 'list', about: 'resolv.conf option for containers' },

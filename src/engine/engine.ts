@@ -19,6 +19,7 @@ import type {
   Network,
   NetworkRequest,
 } from './model.ts';
+import type { EngineChoice } from '../tunnels/tunnel.ts';
 
 export interface NetworkFilter {
   readonly isPredefined?: boolean;
@@ -163,11 +164,38 @@ export interface EngineInfo {
   readonly labels: readonly string[];
 }
 
+/** How packets of encrypted networks get from this node to another. */
+export interface TunnelPath {
+  readonly nodeId: string;
+  readonly hostname: string;
+  /** `idle`: there is a peer, and no session of the last three minutes. `none`: there is no peer, see `why`. */
+  readonly state: 'direct' | 'idle' | 'none';
+  /** One sentence, where it is not `direct`. */
+  readonly why?: string;
+  /** Outer, `192.0.2.12:51851`; where the peer was heard from last, or is thought to be. */
+  readonly endpoint?: string;
+  /** Milliseconds since 1970. */
+  readonly lastHandshakeMs?: number;
+  /** Of outer packets, since the peer was added. */
+  readonly receivedBytes: number;
+  readonly sentBytes: number;
+}
+
+export interface Encryption {
+  /** What encrypts here, or would. */
+  engine(): Promise<EngineChoice>;
+  /** To every other node, by host name. Empty without a swarm. */
+  paths(): Promise<readonly TunnelPath[]>;
+  /** Another key of this node, without losing a packet. Codes noSwarm, managerUnreachable. */
+  rotateKey(): Promise<void>;
+}
+
 export interface Engine {
   readonly networks: Networks;
   readonly containers: Containers;
   readonly images: ImageStore;
   readonly swarm: Swarm;
+  readonly encryption: Encryption;
   readonly events: EventLog;
   info(): Promise<EngineInfo>;
 }

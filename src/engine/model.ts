@@ -77,6 +77,8 @@ export interface Network {
   readonly isIngress?: true;
   /** True: containers cannot be attached to it by hand. */
   readonly refusesContainers?: true;
+  /** What its containers send to other nodes goes through the encrypted tunnels. */
+  readonly isEncrypted?: true;
   /** Of a configuration-only network: the subnets as asked for, which networks made from it get. It has no pools. */
   readonly configuration?: readonly PoolRequest[];
   /** Name of the configuration-only network that this one was made from. */

@@ -34,7 +34,13 @@ export function isStoreFailure(error: unknown): boolean {
   return hasCode(error, 'store') || hasCode(error, 'storeUnavailable');
 }
 
+/** What went wrong first, where undoing it failed too. */
+export function originOf(error: unknown): unknown {
+  return error instanceof SuppressedError ? originOf(error.suppressed) : error;
+}
+
 /** The text of any thrown value. */
-export function messageOf(error: unknown): string {
+export function messageOf(thrown: unknown): string {
+  const error = originOf(thrown);
   return error instanceof Error ? error.message : String(error);
 }

@@ -148,7 +148,9 @@ export interface OverlaySpec {
     readonly name: string;
     /** 1 to 2^24 - 1. */
     readonly vni: number;
-    /** An address of the daemon's namespace, where the UDP socket is. */
+    /** Path of the namespace that the UDP socket is in; absent: the daemon's. */
+    readonly socketNamespace?: string;
+    /** An address of that namespace. */
     readonly local: Ip;
     readonly port: number;
     /** Set: it is no port of the bridge, and has this link address. */

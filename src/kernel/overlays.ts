@@ -5,8 +5,9 @@
  *   UDP socket, port 4789  <---  vxlan0 ---- br0 ---- endpoint's veth ---- eth0
  *
  * The device is a port of the bridge, or, as a router, stands beside it, and the namespace forwards between the two.
- * The device is born in the overlay's namespace by a netlink socket of the daemon's (IFLA_NET_NS_FD): its UDP socket
- * is the daemon's then, and its VNI is unique among those made there. It is never moved. Synchronous, for a worker.
+ * The device is born in the overlay's namespace by a netlink socket of the daemon's, or of another that is to carry it
+ * (IFLA_NET_NS_FD): its UDP socket is in that one then, and its VNI is unique among those made there. It is never moved.
+ * Synchronous, for a worker.
  */
 import { randomBytes } from 'node:crypto';
 import type { Seam } from '../base/seam.ts';
@@ -26,7 +27,7 @@ import { bornPrefix } from './children.ts';
 import { hasErrno } from './errno.ts';
 import { KernelError, type OverlaySpec } from './kernel.ts';
 import { dumpLinks, findLink, getIfindex, linkOf } from './links.ts';
-import { inSandbox, type Inside, type NamespaceContext } from './namespaces.ts';
+import { inSandbox, type Inside, type NamespaceContext, openSocketIn } from './namespaces.ts';
 import type { NetlinkSocket } from './netlinkSocket.ts';
 import { getSysctl, setSysctl } from './sysctl.ts';
 
@@ -121,8 +122,9 @@ function adoptVxlan(
   return true;
 }
 
+/** `carrier` is a socket of the namespace where the UDP socket is to be. */
 function createVxlan(
-  host: NetlinkSocket,
+  carrier: NetlinkSocket,
   inside: Inside,
   spec: OverlaySpec,
   master: number | undefined,
@@ -133,7 +135,7 @@ function createVxlan(
   const bornAs = `${bornPrefix}${randomBytes(4).toString('hex')}`;
   const operation = `RTM_NEWLINK vxlan ${name}`;
   const newVxlan = { vni, local, port, ttl: 0 };
-  const [failure] = host.exchange([
+  const [failure] = carrier.exchange([
     {
       operation,
       message: encodeNewLink({
@@ -158,6 +160,9 @@ function createVxlan(
 
 /** As `Kernel.ensureOverlay`. `host` is a socket of the daemon's namespace. */
 export function ensureOverlay(context: NamespaceContext, host: NetlinkSocket, spec: OverlaySpec): boolean {
+  const { socketNamespace } = spec.vxlan;
+  using other = socketNamespace === undefined ? undefined : openSocketIn(context, socketNamespace);
+  const carrier = other ?? host;
   let isNew = false;
   inSandbox(context, spec.namespace, (inside) => {
     const { socket } = inside;
@@ -169,7 +174,7 @@ export function ensureOverlay(context: NamespaceContext, host: NetlinkSocket, sp
     const isPort = spec.vxlan.routerMac === undefined;
     const master = isPort ? getIfindex(socket, spec.bridge.name) : undefined;
     isNew = !adoptVxlan(socket, spec, master);
-    if (isNew) createVxlan(host, inside, spec, master);
+    if (isNew) createVxlan(carrier, inside, spec, master);
     if (isNew) undo.defer(() => undoLink(socket, { name: spec.vxlan.name }));
     for (const { key, value } of spec.sysctls)
       if (getSysctl(context.seam, key) !== value) setSysctl(context.seam, key, value);

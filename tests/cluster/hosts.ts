@@ -40,12 +40,15 @@ export class Host {
   readonly name: HostName;
   /** The command line at this host's daemon. */
   readonly cli: Runner;
+  /** Its daemon's. */
+  readonly socket: string;
   readonly #labName: string;
 
   constructor(name: HostName, program: string, transcript: Transcript) {
     this.name = name;
     this.#labName = labName(name);
     const paths = hostPaths(folder, this.#labName);
+    this.socket = paths.socket;
     const env = { DOCKER_CONFIG: join(paths.folder, 'config'), DOCKER_HOST: '', HOME: paths.folder };
     const words = [program, '-H', `unix://${paths.socket}`];
     const hint = (): string => logTail(folder, this.#labName);
@@ -138,9 +141,14 @@ export async function runSleeper({ cli }: Host, name: string, network: string, i
   await cli(['run', '-d', '--name', name, '--network', network, '--ip', ip, 'busybox', 'sleep', '900']);
 }
 
+/** What runs a program on the segment between the machines. */
+export function underlayWords(): readonly string[] {
+  return inUnderlay(folder);
+}
+
 /** A program on the segment between the machines; what it wrote. */
 export function onUnderlay(...words: readonly string[]): string {
-  const [program = '', ...args] = [...inUnderlay(folder), ...words];
+  const [program = '', ...args] = [...underlayWords(), ...words];
   return execFileSync(program, args, { encoding: 'utf8' });
 }
 

@@ -114,7 +114,6 @@ for (const [name, program] of commandLines) {
         [['mynet'], /network with name mynet already exists/],
         [['--subnet', '10.0.1.128/25', 'x'], /Pool overlaps with other one on this address space/],
         [['--opt', 'com.docker.network.driver.overlay.vxlanid_list=4097', 'x'], /VNI 4097/],
-        [['--opt', 'encrypted', 'x'], /encrypted overlay networks are not supported yet/],
         [['--opt', 'nonsense=1', 'x'], /unknown option "nonsense"/],
       ] as const)
         await a.cli(['network', 'create', '-d', 'overlay', ...words], { exitCode: 1, stderr });

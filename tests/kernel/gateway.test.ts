@@ -14,6 +14,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { newId } from '../../src/base/ids.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import type { Driver } from '../../src/drivers/interface.ts';
+import { createPlainCarrier } from '../../src/drivers/overlay/carrier.ts';
 import { createOverlayDriver } from '../../src/drivers/overlay/overlay.ts';
 import { PublishedPorts } from '../../src/engine/bindings/publishedPorts.ts';
 import { MemoryStore } from '../../src/engine/containers/fakes.ts';
@@ -67,9 +68,10 @@ async function openGatewayWorld(): Promise<GatewayWorld> {
   const guard = parts.use(
     createTunnelGuard({ kernel, clock: systemClock, logger: silentLogger, port: () => 4789 }),
   );
+  const plain = createPlainCarrier(guard, () => underlay);
   const overlay = createOverlayDriver({
-    ...{ kernel, guard, logger: silentLogger },
-    ...{ daemonId: 'test', namespaceFolder: overlayFolder, underlay: () => underlay },
+    ...{ kernel, logger: silentLogger, carriers: { plain, encrypted: plain } },
+    ...{ daemonId: 'test', namespaceFolder: overlayFolder },
   });
   parts.defer(() => overlay.sweep({ links: [], addresses: [] }, { networks: [], endpoints: [] }));
   const drivers = new Map<string, Driver>([bridge, overlay].map((driver) => [driver.name, driver]));
@@ -83,7 +85,13 @@ async function openGatewayWorld(): Promise<GatewayWorld> {
     ...common,
     ...{ clock: systemClock, poolSources: completeSources([], 'test') },
     ...{ resolvConfPath: '/nonexistent', defaultOptions: {} },
-    swarm: new SwarmCreator({ table, swarm, clock: systemClock, sources6: [] }),
+    swarm: new SwarmCreator({
+      table,
+      swarm,
+      clock: systemClock,
+      sources6: [],
+      checkEncryption: async () => {},
+    }),
   });
   const ports = new PublishedPorts({ ...common, store, firewall, clock: systemClock });
   const gateway = new GatewayNetwork({

@@ -17,6 +17,7 @@ import { newId } from '../../src/base/ids.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { openSeam, type Seam } from '../../src/base/seam.ts';
 import type { DriverEndpoint, DriverNetwork } from '../../src/drivers/interface.ts';
+import { createPlainCarrier } from '../../src/drivers/overlay/carrier.ts';
 import { createOverlayDriver, type OverlayDriver } from '../../src/drivers/overlay/overlay.ts';
 import type { OverlayPeer } from '../../src/drivers/overlay/peerTable.ts';
 import { createTunnelGuard } from '../../src/firewall/tunnelGuard.ts';
@@ -137,10 +138,10 @@ export async function openHost(number: number, family: 4 | 6, isThere = false): 
     ...{ kernel, clock: systemClock, logger: silentLogger },
     port: () => 4789,
   });
+  const plain = createPlainCarrier(guard, () => ({ address: vtep, mtuBytes: 1500, port: 4789 }));
   const driver = createOverlayDriver({
-    ...{ kernel, guard, logger: silentLogger },
+    ...{ kernel, logger: silentLogger, carriers: { plain, encrypted: plain } },
     ...{ daemonId: name, namespaceFolder },
-    underlay: () => ({ address: vtep, mtuBytes: 1500, port: 4789 }),
   });
   const pathOf = ({ id }: DriverNetwork): string => `${namespaceFolder}/${id}`;
   const inside = (network: DriverNetwork, ...words: readonly string[]): string =>

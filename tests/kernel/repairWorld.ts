@@ -113,7 +113,13 @@ export async function openRepairWorld({
   const claims = new SwarmClaims({ table, swarm, logger: silentLogger });
   const networks = new LocalNetworks({
     ...common,
-    swarm: new SwarmCreator({ table, swarm, clock: systemClock, sources6: [] }),
+    swarm: new SwarmCreator({
+      table,
+      swarm,
+      clock: systemClock,
+      sources6: [],
+      checkEncryption: async () => {},
+    }),
     clock: systemClock,
     poolSources: completeSources([], 'test'),
     resolvConfPath: '/nonexistent',

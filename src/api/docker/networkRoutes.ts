@@ -1,7 +1,7 @@
 /*
  * /networks: list, inspect, create, connect, disconnect, remove, prune (Docker Engine API 1.50).
  */
-import type { Networks } from '../../engine/engine.ts';
+import type { Encryption, Networks } from '../../engine/engine.ts';
 import type { Network } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { paramOf, queryOf, type Routes } from './apiContext.ts';
@@ -64,6 +64,18 @@ function getInScope(networks: Networks, ref: string, scope: string): Network {
   return network;
 }
 
+/** Ours: what encrypts on this node. Nothing for a network that is in clear. */
+async function encryptionShape(
+  { isEncrypted }: Network,
+  encryption: Encryption,
+): Promise<Record<string, unknown>> {
+  if (isEncrypted !== true) return {};
+  const choice = await encryption.engine();
+  const shape =
+    choice.engine === undefined ? { Engine: '', Error: choice.reason } : { Engine: choice.engine };
+  return { Encryption: { Protocol: 'WireGuard', ...shape } };
+}
+
 export const networkRoutes: Routes = (app, { deps, versionOf }) => {
   const { networks, containers } = deps.engine;
 
@@ -77,7 +89,10 @@ export const networkRoutes: Routes = (app, { deps, versionOf }) => {
     const query = queryOf(request);
     const network = getInScope(networks, paramOf(request, 'id'), textOf(query, 'scope'));
     const peers = await networks.peers(network);
-    const shape = networkShape(network, networks.endpoints(network), peers);
+    const shape = {
+      ...networkShape(network, networks.endpoints(network), peers),
+      ...(await encryptionShape(network, deps.engine.encryption)),
+    };
     // Docker has it from API 1.52 on, always; clients of older versions ask for it.
     const isVerbose = boolOf(query, 'verbose') && network.configuration === undefined;
     return isVerbose ? { ...shape, Status: statusShape(networks.poolStatus(network)) } : shape;

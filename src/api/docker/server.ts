@@ -24,6 +24,7 @@ import { portRoutes } from './portRoutes.ts';
 import { malformedContentType, maxJsonBytes } from './requestBody.ts';
 import { swarmRoutes } from './swarmRoutes.ts';
 import { systemRoutes } from './systemRoutes.ts';
+import { tunnelRoutes } from './tunnelRoutes.ts';
 import { checkVersion, splitVersion } from './versions.ts';
 
 const allRoutes = [
@@ -38,6 +39,7 @@ const allRoutes = [
   imageRoutes,
   swarmRoutes,
   nodeRoutes,
+  tunnelRoutes,
   absentRoutes,
 ];
 

@@ -20,8 +20,10 @@ import type {
   SwarmNetworksEvents,
   SwarmNode,
   SwarmSurroundings,
+  TunnelOffer,
 } from '../swarmNetworks.ts';
 import { blocksIn, claimFromBlocks } from './blockClaims.ts';
+import { TunnelTeller } from './tunnelTeller.ts';
 import { CallBox, unreachable, within } from './callBox.ts';
 import type { Link } from './link.ts';
 import type { NetworkBook } from './networkBook.ts';
@@ -83,6 +85,7 @@ export class NodeNetworks implements SwarmNetworks {
   readonly #claimed = new Map<string, EndpointClaim>();
   readonly #claiming = new Map<string, EndpointName>();
   readonly #blocks: NodeBlocks;
+  readonly #tunnel: TunnelTeller;
   #isStarted = false;
   /** Of the session: it has told all nodes and networks. */
   #isTold = false;
@@ -90,6 +93,7 @@ export class NodeNetworks implements SwarmNetworks {
 
   constructor(deps: NodeNetworksDependencies) {
     this.#deps = deps;
+    this.#tunnel = new TunnelTeller(deps);
     this.#blocks = new NodeBlocks({
       ...deps,
       own: (networkId) =>
@@ -149,6 +153,7 @@ export class NodeNetworks implements SwarmNetworks {
       },
     });
     this.#send({ type: 'subscribe' });
+    this.#tunnel.connect(session.calls);
     if (this.#isStarted) this.#sync(session);
     for (const id of new Set([...this.#followed, ...this.#glances.keys()])) this.#ask(id);
     this.#tellNews();
@@ -183,6 +188,10 @@ export class NodeNetworks implements SwarmNetworks {
     if (removed.length > 0) this.events.emit('networks', { added: [], removed });
   }
 
+  get isInTouch(): boolean {
+    return this.#session !== undefined;
+  }
+
   get networks(): readonly SwarmNetwork[] {
     return [...this.#replica.networks.values()];
   }
@@ -191,6 +200,10 @@ export class NodeNetworks implements SwarmNetworks {
     if (this.#membership === undefined) return undefined;
     const { nodeId, address, port } = this.#membership;
     return { nodeId, address, port: port() };
+  }
+
+  get nodes(): readonly SwarmNode[] {
+    return [...this.#replica.nodes.values()];
   }
 
   findNode(id: string): SwarmNode | undefined {
@@ -325,6 +338,10 @@ export class NodeNetworks implements SwarmNetworks {
     this.#letGo(networkId);
   }
 
+  offerTunnel(offer: TunnelOffer | undefined): void {
+    this.#tunnel.offer(offer);
+  }
+
   async endpoints(networkId: string): Promise<readonly SwarmEndpoint[]> {
     const glances = this.#glances.get(networkId) ?? 0;
     this.#glances.set(networkId, glances + 1);
@@ -403,6 +420,7 @@ export class NodeNetworks implements SwarmNetworks {
     this.#session = undefined;
     this.#isTold = false;
     this.#replica.age();
+    this.#tunnel.connect(undefined);
     session.calls.end();
     this.#tellNews();
   }

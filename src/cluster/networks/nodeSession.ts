@@ -10,6 +10,7 @@ import type { EndpointClaim } from '../swarmNetworks.ts';
 import type { EndpointBook, Writer } from './endpointBook.ts';
 import type { Link } from './link.ts';
 import type { NetworkBook } from './networkBook.ts';
+import type { TunnelBook } from './tunnelBook.ts';
 import { type Answer, type Call, errorAnswer, type Request, readRequest } from './wire.ts';
 
 /** Calls that wait for their answer; nodes send fewer. */
@@ -25,6 +26,7 @@ export interface NodeSessionDependencies {
   readonly link: Link;
   readonly book: NetworkBook;
   readonly endpoints: EndpointBook;
+  readonly tunnels: TunnelBook;
   readonly clock: Clock;
   readonly logger: Logger;
   /** It is the node's newest, and the node is one of the swarm. */
@@ -146,7 +148,7 @@ export class NodeSession {
   }
 
   async #run(call: Call): Promise<unknown> {
-    const { nodeId, endpoints } = this.#deps;
+    const { nodeId, endpoints, tunnels } = this.#deps;
     const writer: Writer = { check: () => this.#check() };
     writer.check();
     switch (call.method) {
@@ -156,6 +158,8 @@ export class NodeSession {
         return { refused: await endpoints.amend(nodeId, call.params.claims, writer) };
       case 'release':
         return await endpoints.release(nodeId, call.params.endpoints, writer);
+      case 'tunnel':
+        return await tunnels.publish(nodeId, call.params.offer, writer);
       case 'sync': {
         const { claims, keep, isLast } = call.params;
         if (this.#claims.length + claims.length > mostClaims)

@@ -9,6 +9,9 @@
  *   cluster/ips/<network>/<ip>      who holds the address
  *   cluster/endpoints/<network>/<endpoint>
  *   cluster/freed/<network>/<ip>    until when the address rests
+ *   cluster/tunnels/<node>          its encrypted tunnel
+ *   cluster/tunnel-numbers/<n>      its node
+ *   cluster/tunnel-keys/<key>       its node; in base64url
  *
  * An address and its endpoint are written in one transaction and go in one, so that each has the other at all times.
  */
@@ -54,6 +57,13 @@ export const endpointsPrefix = (networkId: string): string => `cluster/endpoints
 export const endpointKey = (networkId: string, id: string): string => `${endpointsPrefix(networkId)}${id}`;
 export const freedPrefix = (networkId: string): string => `cluster/freed/${networkId}/`;
 export const freedKey = (networkId: string, ip: string): string => `${freedPrefix(networkId)}${ip}`;
+
+export const tunnelsPrefix = 'cluster/tunnels/';
+export const tunnelKey = (nodeId: string): string => `${tunnelsPrefix}${nodeId}`;
+export const tunnelNumberHolder = (number: number): string => `cluster/tunnel-numbers/${number}`;
+/** Of a public key in base64. */
+export const tunnelKeyHolder = (publicKey: string): string =>
+  `cluster/tunnel-keys/${Buffer.from(publicKey, 'base64').toString('base64url')}`;
 
 export const addressesOf = ({ ipv4, ipv6 }: Pick<EndpointRecord, 'ipv4' | 'ipv6'>): readonly string[] =>
   [ipv4, ipv6].filter((text) => text !== undefined);

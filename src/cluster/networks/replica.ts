@@ -2,6 +2,7 @@
  * What a node knows of its swarm's networks: all networks and nodes, and the tables of those that it follows, as managers
  * tell it. What is told twice, or late, changes nothing. Pure; says what changed.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { SwarmEndpoint, SwarmNetwork, SwarmNode } from '../swarmNetworks.ts';
 import type { ChangesPush, NetworksPush, NodesPush, SnapshotPart } from './wire.ts';
 
@@ -96,8 +97,9 @@ export class Replica {
     const listed = new Set(nodes.map(({ id }) => id));
     const lost = isAll ? [...this.#nodes.keys()].filter((id) => !listed.has(id)) : gone;
     const changed = nodes.filter((node) => {
-      const known = this.#nodes.get(node.id);
-      return known?.hostname !== node.hostname || known.vtep !== node.vtep || known.isDown !== node.isDown;
+      const { hostname, vtep, isDown, tunnel } = this.#nodes.get(node.id) ?? {};
+      const isSame = hostname === node.hostname && vtep === node.vtep && isDown === node.isDown;
+      return !isSame || !isDeepStrictEqual(tunnel, node.tunnel);
     });
     const removed = lost.filter((id) => this.#nodes.delete(id));
     for (const node of nodes) this.#nodes.set(node.id, node);

@@ -11,6 +11,7 @@ import { EndpointBook } from './endpointBook.ts';
 import type { Link } from './link.ts';
 import type { NetworkBook } from './networkBook.ts';
 import { NodeSession } from './nodeSession.ts';
+import { TunnelBook } from './tunnelBook.ts';
 import type { NetworksPush, NodesPush } from './wire.ts';
 
 export interface TableServerDependencies {
@@ -28,6 +29,7 @@ const againMs = 1000;
 export class TableServer implements Disposable {
   readonly #deps: TableServerDependencies;
   readonly #endpoints: EndpointBook;
+  readonly #tunnels: TunnelBook;
   /** The newest of each node. */
   readonly #sessions = new Map<string, NodeSession>();
   readonly #subscribers = new Set<Link>();
@@ -39,11 +41,17 @@ export class TableServer implements Disposable {
   private constructor(deps: TableServerDependencies) {
     this.#deps = deps;
     this.#endpoints = new EndpointBook(deps.book);
+    this.#tunnels = this.#listeners.use(new TunnelBook(deps.book.deps.mirror));
     const { book, roster } = deps;
     this.#listeners.use(
       book.events.on('networks', ({ added, removed }) => {
         for (const { id } of removed) for (const session of this.#sessions.values()) session.unfollow(id);
         this.#push({ type: 'networks', isAll: false, networks: added, gone: removed.map(({ id }) => id) });
+      }),
+    );
+    this.#listeners.use(
+      this.#tunnels.events.on('changed', ({ nodes }) => {
+        for (const id of nodes) this.#noteNode(id);
       }),
     );
     this.#listeners.use(roster.events.on('changed', ({ after }) => this.#noteNode(after.id)));
@@ -60,7 +68,7 @@ export class TableServer implements Disposable {
   /** Resolves when what nodes left that were removed is free. */
   static async open(deps: TableServerDependencies): Promise<TableServer> {
     const server = new TableServer(deps);
-    await server.#endpoints.dropNodes((nodeId) => deps.roster.find(nodeId) === undefined);
+    await server.#drop((nodeId) => deps.roster.find(nodeId) === undefined);
     return server;
   }
 
@@ -76,6 +84,7 @@ export class TableServer implements Disposable {
     this.#sessions.get(nodeId)?.end();
     const session: NodeSession = new NodeSession({
       ...{ nodeId, link, book, clock, logger, endpoints: this.#endpoints },
+      tunnels: this.#tunnels,
       counts: () =>
         !this.#isOver && this.#sessions.get(nodeId) === session && roster.find(nodeId)?.epoch === epoch,
       unchanged: () => roster.unchanged(nodeId),
@@ -125,17 +134,25 @@ export class TableServer implements Disposable {
 
   #toNode({ id, description, dataPath, address }: NodeRecord): SwarmNode {
     const isDown = this.#deps.roster.presenceOf(id).state === 'down';
-    return { id, hostname: description.hostname, vtep: dataPath ?? address, isDown };
+    const tunnel = this.#tunnels.find(id);
+    const node = { id, hostname: description.hostname, vtep: dataPath ?? address, isDown };
+    return tunnel === undefined ? node : { ...node, tunnel };
+  }
+
+  async #drop(isGone: (nodeId: string) => boolean): Promise<void> {
+    // First of all nobody takes what it sends.
+    await this.#tunnels.dropNodes(isGone);
+    await this.#endpoints.dropNodes(isGone);
   }
 
   /** Until it is done, or the manager ends: one that starts does it again. */
   async #dropNodes(isGone: (nodeId: string) => boolean): Promise<void> {
     for (;;) {
       try {
-        await this.#endpoints.dropNodes(isGone);
+        await this.#drop(isGone);
         return;
       } catch (error) {
-        this.#deps.logger.error({ err: error }, 'could not release the endpoints of a node that was removed');
+        this.#deps.logger.error({ err: error }, 'could not release what a node had that was removed');
       }
       await this.#deps.clock.sleep(againMs);
       if (this.#isOver) return;

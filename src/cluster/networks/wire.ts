@@ -3,7 +3,7 @@
  *
  *   node → manager   subscribe             to what networks and nodes there are
  *                    follow, unfollow      one network's table
- *                    call                  sync, claim, release, amend; answered in order
+ *                    call                  sync, claim, release, amend, tunnel; answered in order
  *   manager → node   answer
  *                    networks, nodes       all of them, then changes
  *                    snapshot              of a table, in parts
@@ -16,7 +16,14 @@ import { isErrorCode } from '../../errors/codes.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { formatIp, parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
-import type { EndpointClaim, SwarmEndpoint, SwarmNetwork, SwarmNode } from '../swarmNetworks.ts';
+import type {
+  EndpointClaim,
+  NodeTunnel,
+  SwarmEndpoint,
+  SwarmNetwork,
+  SwarmNode,
+  TunnelOffer,
+} from '../swarmNetworks.ts';
 
 export interface EndpointName {
   readonly networkId: string;
@@ -39,6 +46,7 @@ export interface Calls {
     readonly params: { readonly endpoints: readonly EndpointName[] };
     readonly result: null;
   };
+  readonly tunnel: { readonly params: { readonly offer: TunnelOffer }; readonly result: NodeTunnel };
   readonly amend: {
     readonly params: { readonly claims: readonly EndpointClaim[] };
     readonly result: { readonly refused: readonly Refusal[] };
@@ -121,6 +129,8 @@ export type Push = Answer | NetworksPush | NodesPush | SnapshotPart | ChangesPus
 export const maxPartRows = 1000;
 /** Well below what a side accepts of a message. */
 export const maxPartBytes: number = 256 * 1024;
+/** Of one node's tunnel. */
+const mostEndpoints = 16;
 /** In one claim; longer lists than a container ever has. */
 const maxNames = 256;
 const maxTextLength = 255;
@@ -181,6 +191,26 @@ export function readClaim(value: unknown): EndpointClaim | undefined {
   };
 }
 
+/** 32 bytes in canonical base64. */
+const isPublicKey = (value: unknown): value is string =>
+  isText(value) &&
+  /^[A-Za-z0-9+/]{43}=$/.test(value) &&
+  Buffer.from(value, 'base64').toString('base64') === value;
+
+function readEndpoint(value: unknown): string | undefined {
+  const [, host = '', port = ''] = (isText(value) && /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(value)) || [];
+  const ip = parseIp(host);
+  return ip === undefined || Number(port) < 1 || Number(port) > 65_535 ? undefined : String(value);
+}
+
+function readOffer(value: unknown): TunnelOffer | undefined {
+  if (!isFields(value)) return undefined;
+  const { publicKey, mtuBytes } = value;
+  const endpoints = readList(value['endpoints'], readEndpoint);
+  if (endpoints === undefined || endpoints.length > mostEndpoints || !isCount(mtuBytes)) return undefined;
+  return isPublicKey(publicKey) ? { publicKey, mtuBytes, endpoints } : undefined;
+}
+
 function readCall(method: unknown, params: unknown): Call | undefined {
   if (!isFields(params)) return undefined;
   if (method === 'claim') {
@@ -190,6 +220,10 @@ function readCall(method: unknown, params: unknown): Call | undefined {
   if (method === 'release') {
     const endpoints = readList(params['endpoints'], readName);
     return endpoints && { method, params: { endpoints } };
+  }
+  if (method === 'tunnel') {
+    const offer = readOffer(params['offer']);
+    return offer && { method, params: { offer } };
   }
   const claims = readList(params['claims'], readClaim);
   if (claims === undefined) return undefined;

@@ -13,6 +13,8 @@ export interface OverlayOptions {
   readonly underlayMtuBytes: number | undefined;
   /** False: containers that are no tasks of a service are refused. */
   readonly isAttachable: boolean;
+  /** What its containers send to other hosts goes through the encrypted tunnels. */
+  readonly isEncrypted: boolean;
   /** Containers send as their own MAC only. */
   readonly checksSources: boolean;
   /** Set: each node has blocks of 2 to this power addresses of its own; at least 2. */
@@ -25,6 +27,7 @@ export const overlayLabels = {
   attachable: 'linkspan.attachable',
   antiSpoof: 'linkspan.anti-spoof',
   hostPrefix: 'linkspan.host-prefix',
+  encrypted: 'encrypted',
   ipv4: 'com.docker.network.enable_ipv4',
   ipv6: 'com.docker.network.enable_ipv6',
 } as const;
@@ -33,7 +36,6 @@ const known: ReadonlySet<string> = new Set(Object.values(overlayLabels));
 
 /** Options that exist, by what we lack for them. */
 const missing: ReadonlyMap<string, string> = new Map([
-  ['encrypted', 'encrypted overlay networks are not supported yet: leave the option out'],
   ['dsr', 'direct server return (dsr) is not supported: leave the option out'],
 ]);
 
@@ -94,6 +96,8 @@ export function parseOverlayOptions(
     vnis: parseVnis(labels),
     underlayMtuBytes: parseMtu(labels),
     isAttachable: parseBool(labels, overlayLabels.attachable, true),
+    // Docker's `--opt encrypted` has no value.
+    isEncrypted: labels[overlayLabels.encrypted] === '' || parseBool(labels, overlayLabels.encrypted, false),
     checksSources: parseBool(labels, overlayLabels.antiSpoof, true),
     blockBits: parseBlockBits(labels),
   };

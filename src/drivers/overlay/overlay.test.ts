@@ -23,6 +23,7 @@ test('options: Docker’s, ours, and what they are without', () => {
     vnis: [],
     underlayMtuBytes: undefined,
     isAttachable: true,
+    isEncrypted: false,
     checksSources: true,
     blockBits: undefined,
   });
@@ -30,15 +31,29 @@ test('options: Docker’s, ours, and what they are without', () => {
   assert.deepEqual(
     parse({ [overlayLabels.vnis]: '4100,4101', [overlayLabels.mtu]: '9000', 'linkspan.attachable': 'false' }),
     {
-      ...{ vnis: [4100, 4101], underlayMtuBytes: 9000, isAttachable: false, checksSources: true },
+      ...{
+        vnis: [4100, 4101],
+        underlayMtuBytes: 9000,
+        isAttachable: false,
+        isEncrypted: false,
+        checksSources: true,
+      },
       blockBits: undefined,
     },
   );
 });
 
+for (const [value, isEncrypted] of [
+  ['', true],
+  ['true', true],
+  ['false', false],
+] as const)
+  test(`--opt encrypted with the value ${JSON.stringify(value)}`, () => {
+    assert.equal(parse({ encrypted: value }).isEncrypted, isEncrypted);
+  });
+
 for (const [options, text] of [
-  [{ encrypted: '' }, /^encrypted overlay networks are not supported yet/],
-  [{ encrypted: 'false' }, /^encrypted overlay networks are not supported yet/],
+  [{ encrypted: 'maybe' }, /strconv.ParseBool: parsing "maybe": invalid syntax/],
   [{ dsr: '' }, /^direct server return/],
   [{ 'linkspan.host-prefix': '31' }, /it must be a prefix length of 1 to 30/],
   [{ 'linkspan.host-prefix': '2x' }, /^failed to parse linkspan.host-prefix value: 2x/],

@@ -3,14 +3,12 @@
  * per endpoint, two entries per peer. Who the peers are, and which VNI a network has, is told to it. The way out of an
  * overlay network is another network's matter.
  */
-import { createHash } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { allDone } from '../../base/allDone.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import {
   type AttachSpec,
   type Kernel,
@@ -18,17 +16,18 @@ import {
   type Link,
   type OverlaySpec,
 } from '../../kernel/kernel.ts';
-import { type Mac, macFromBytes } from '../../net/mac.ts';
 import { type Announcements, Announcer } from '../announcer.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
 import { type PeerKernel, repairAddresses, repairPeer } from '../peerRepair.ts';
 import { isRouted, type OverlayBlock, routerMac, routerSysctls } from './blocks.ts';
+import type { Carrier } from './carrier.ts';
 import { checkOverlayConflict } from './conflict.ts';
+import { bridgeMac, portName } from './names.ts';
 import { parseOverlayOptions } from './options.ts';
 import { PeerProgram, type PeerProgramKernel } from './peerProgram.ts';
 import type { OverlayPeer } from './peerTable.ts';
-import { getSegment, planMtu, planSegments, type Segment, type Underlay } from './segments.ts';
+import { getSegment, planMtu, planSegments, type Segment } from './segments.ts';
 import { SourceGuards } from './sourceGuards.ts';
 
 export interface OverlayDependencies {
@@ -50,14 +49,13 @@ export interface OverlayDependencies {
       | 'getSysctl'
       | 'setSysctl'
     >;
-  readonly guard: TunnelGuard;
   readonly logger: Logger;
   /** Without colons; part of the owner mark. */
   readonly daemonId: string;
   /** Of this daemon's overlay namespaces, and of nothing else; it is made if need be. */
   readonly namespaceFolder: string;
-  /** Of the swarm that this host is in. Throws code noSwarm without one. */
-  readonly underlay: () => Underlay;
+  /** Of networks that are not encrypted, and of those that are. */
+  readonly carriers: { readonly plain: Carrier; readonly encrypted: Carrier };
 }
 
 export interface OverlayDriver extends Driver {
@@ -91,19 +89,6 @@ const announcements: Announcements = { count: 3, intervalMs: 1000 };
 /** BR_MAX_PORTS, 1 << 10, less the number 0 and the VXLAN device. */
 const endpointPorts = 1022;
 
-/** The same for a bridge that is made again, so that containers need not ask anew. */
-function bridgeMac(daemonId: string, networkId: string, bridge: string): Mac {
-  const text = `${daemonId}/${networkId}/${bridge}`;
-  const bytes = createHash('sha256').update(text).digest().subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
-  return macFromBytes(bytes);
-}
-
-/** Of the host's end of an endpoint's pair, in the overlay's namespace; 15 bytes. */
-function portName({ id }: Pick<DriverEndpoint, 'id'>): string {
-  return `ep-${id.slice(0, 12)}`;
-}
-
 class LinuxOverlayDriver implements OverlayDriver {
   readonly name = 'overlay';
   readonly scope = 'global';
@@ -119,11 +104,14 @@ class LinuxOverlayDriver implements OverlayDriver {
     const pathOf = (networkId: string): string => this.#pathOf(networkId);
     this.#sources = new SourceGuards({ kernel: deps.kernel, pathOf, linkOf: portName });
     const segmentsOf = (network: DriverNetwork): readonly Segment[] => this.#planOf(network).segments;
-    this.#program = new PeerProgram({ ...deps, pathOf, segmentsOf });
+    this.#program = new PeerProgram({
+      ...{ kernel: deps.kernel, logger: deps.logger, pathOf, segmentsOf, plain: deps.carriers.plain },
+      carrierOf: (network) => this.#carrierOf(network),
+    });
   }
 
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
-    planMtu(parseOverlayOptions(network), this.#deps.underlay(), network.hasIpv6);
+    planMtu(parseOverlayOptions(network), this.#carrierOf(network).underlay(), network.hasIpv6);
     return {
       needsPools: true,
       gatewayFamilies: [4, 6],
@@ -156,7 +144,11 @@ class LinuxOverlayDriver implements OverlayDriver {
       this.#program.noteDown(network.id);
       await this.#removeNamespace(this.#pathOf(network.id));
       this.#sources.drop(network);
-      for (const vni of parseOverlayOptions(network).vnis) await this.#deps.guard.forget(vni);
+      const { plain } = this.#deps.carriers;
+      const carrier = this.#carrierOf(network);
+      for (const vni of parseOverlayOptions(network).vnis)
+        for (const { guard } of new Set([carrier, plain])) await guard.forget(vni);
+      await carrier.release(network.id);
     });
   }
 
@@ -267,7 +259,7 @@ class LinuxOverlayDriver implements OverlayDriver {
 
   /** Its links are in namespaces of its own, of which the folder tells. */
   async sweep(_actual: Parameters<Driver['sweep']>[0], keep: Parameters<Driver['sweep']>[1]): Promise<void> {
-    const { kernel, logger, guard, namespaceFolder } = this.#deps;
+    const { kernel, logger, carriers, namespaceFolder } = this.#deps;
     const kept = new Map(keep.networks.map((network) => [network.id, network]));
     const endpoints = new Set(keep.endpoints.map(({ id }) => id));
     const present = await readdir(namespaceFolder).catch((error: NodeJS.ErrnoException) => {
@@ -295,7 +287,9 @@ class LinuxOverlayDriver implements OverlayDriver {
       const own = keep.endpoints.filter(({ networkId }) => networkId === id);
       await this.#sources.apply(network, own);
     }
-    if (kept.size === 0) await guard.sweep();
+    if (kept.size === 0) await carriers.plain.sweep();
+    if (![...kept.values()].some((one) => this.#carrierOf(one) === carriers.encrypted))
+      await carriers.encrypted.sweep();
   }
 
   async setPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void> {
@@ -323,6 +317,7 @@ class LinuxOverlayDriver implements OverlayDriver {
     const path = this.#pathOf(network.id);
     const isNew = !(await kernel.hasNamespace(path));
     try {
+      await this.#carrierOf(network).hold(network.id);
       if (isNew) {
         await mkdir(namespaceFolder, { recursive: true });
         await kernel.createNamespace(path);
@@ -340,11 +335,13 @@ class LinuxOverlayDriver implements OverlayDriver {
     }
   }
 
-  async #undo({ id, name }: DriverNetwork): Promise<void> {
-    this.#program.noteDown(id);
+  async #undo(network: DriverNetwork): Promise<void> {
+    this.#program.noteDown(network.id);
     try {
-      await this.#removeNamespace(this.#pathOf(id));
+      await this.#removeNamespace(this.#pathOf(network.id));
+      await this.#carrierOf(network).release(network.id);
     } catch (error) {
+      const { id, name } = network;
       this.#deps.logger.error({ network: name, id, err: error }, 'could not undo a half-made network');
     }
   }
@@ -356,7 +353,7 @@ class LinuxOverlayDriver implements OverlayDriver {
       return await this.#deps.kernel.ensureOverlay(this.#specOf(network, segment));
     } catch (error) {
       if (!(error instanceof KernelError)) throw error;
-      const { port } = this.#deps.underlay();
+      const { port } = this.#carrierOf(network).underlay();
       if (error.code === 'EEXIST') {
         const text = `network ${network.name}: VNI ${vni} is taken by another VXLAN device of this host`;
         throw new LinkspanError('networkConflict', text, { cause: error });
@@ -380,6 +377,7 @@ class LinuxOverlayDriver implements OverlayDriver {
     for (const { name, alias } of links.values())
       if (alias === mark && !names.has(name)) await kernel.delLink(name, path);
     const causes: string[] = [];
+    await this.#carrierOf(network).hold(network.id);
     for (const segment of segments) causes.push(...(await this.#repairSegment(network, segment, links)));
     this.#program.noteUp(network.id);
     causes.push(...(await this.#sources.repair(network)));
@@ -452,25 +450,35 @@ class LinuxOverlayDriver implements OverlayDriver {
     const options = parseOverlayOptions(network);
     return {
       segments: planSegments(network, options),
-      mtuBytes: planMtu(options, this.#deps.underlay(), network.hasIpv6),
+      mtuBytes: planMtu(options, this.#carrierOf(network).underlay(), network.hasIpv6),
     };
   }
 
   #specOf(network: DriverNetwork, segment: Segment): OverlaySpec {
     const { daemonId } = this.#deps;
-    const underlay = this.#deps.underlay();
+    const carrier = this.#carrierOf(network);
+    const { address: local, port } = carrier.underlay();
+    const isElsewhere = carrier.namespace !== undefined;
     const { bridge, vxlan, vni, addresses } = segment;
     const mac = bridgeMac(daemonId, network.id, bridge);
     const { mtuBytes } = this.#planOf(network);
     const isByRoute = isRouted(network);
-    const router = isByRoute ? { routerMac: routerMac(network.id, underlay.address) } : {};
+    const router = isByRoute ? { routerMac: routerMac(network.id, local) } : {};
     return {
       namespace: this.#pathOf(network.id),
       bridge: { name: bridge, mtuBytes, alias: this.#markOf(network.id), mac, addresses },
       hasIpv6: network.hasIpv6,
-      vxlan: { name: vxlan, vni, local: underlay.address, port: underlay.port, ...router },
+      vxlan: {
+        ...{ name: vxlan, vni, local, port, ...router },
+        ...(isElsewhere ? { socketNamespace: carrier.namespace } : {}),
+      },
       sysctls: isByRoute ? routerSysctls(segment) : [],
     };
+  }
+
+  #carrierOf(network: Omit<DriverNetwork, 'pools'>): Carrier {
+    const { plain, encrypted } = this.#deps.carriers;
+    return parseOverlayOptions(network).isEncrypted ? encrypted : plain;
   }
 
   #pathOf(networkId: string): string {

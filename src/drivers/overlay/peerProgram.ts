@@ -5,9 +5,9 @@
  */
 import type { HopRoute } from '../../codec/netlink/route.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import type { Kernel, PeerChange, Peers } from '../../kernel/kernel.ts';
 import type { DriverNetwork } from '../interface.ts';
+import type { Carrier } from './carrier.ts';
 import { isRouted, type OverlayBlock, routeDifference, toRoute, toRouter } from './blocks.ts';
 import { differenceOf, type OverlayPeer, PeerTable, piecesOf } from './peerTable.ts';
 import { findSegment, type Segment } from './segments.ts';
@@ -19,7 +19,9 @@ export type PeerProgramKernel = Pick<
 
 export interface PeerProgramDependencies {
   readonly kernel: PeerProgramKernel;
-  readonly guard: TunnelGuard;
+  readonly carrierOf: (network: DriverNetwork) => Carrier;
+  /** Of networks that are not encrypted. */
+  readonly plain: Carrier;
   readonly logger: Logger;
   /** Of the network's namespace. */
   readonly pathOf: (networkId: string) => string;
@@ -134,7 +136,7 @@ export class PeerProgram {
     else if (state.isUp)
       await this.#certainly(state, async () => {
         for (const { segment, difference } of changes) {
-          await this.#guard(state, segment);
+          await this.#guard(network, state, segment);
           await this.#program(network, segment, difference);
         }
       });
@@ -178,8 +180,16 @@ export class PeerProgram {
   }
 
   /** Before the first snapshot a host that nobody has told of yet may be a member's. */
-  async #guard({ tables, hasSnapshot }: NetworkState, { vni, vxlan }: Segment): Promise<void> {
-    if (hasSnapshot) await this.#deps.guard.allow(vni, tables.get(vxlan)?.vteps() ?? []);
+  async #guard(
+    network: DriverNetwork,
+    { tables, hasSnapshot }: NetworkState,
+    { vni, vxlan }: Segment,
+  ): Promise<void> {
+    const { carrierOf, plain } = this.#deps;
+    const carrier = carrierOf(network);
+    // Its packets come through the encrypted tunnels, and from nobody otherwise.
+    if (carrier !== plain) await plain.guard.allow(vni, []);
+    if (hasSnapshot) await carrier.guard.allow(vni, tables.get(vxlan)?.vteps() ?? []);
   }
 
   /** The kernel is what is known only if all of `work` gets through. */
@@ -198,7 +208,7 @@ export class PeerProgram {
     const actual = await this.#deps.kernel.peers(link, this.#deps.pathOf(network.id));
     const wanted = (state.tables.get(link) ?? new PeerTable()).peers();
     const difference = differenceOf(actual, wanted);
-    await this.#guard(state, segment);
+    await this.#guard(network, state, segment);
     if (difference === undefined) return [];
     const { replace, del } = difference;
     // Before the first snapshot nobody knows whose the others are.

@@ -13,6 +13,8 @@ export interface Underlay {
   readonly address: Ip;
   /** Of the way to the other hosts. */
   readonly mtuBytes: number;
+  /** What is put around a VXLAN packet on that way; default nothing. */
+  readonly headerBytes?: number;
   /** UDP, of all hosts; 4789 unless the swarm has another. */
   readonly port: number;
 }
@@ -38,7 +40,7 @@ export function planMtu(
   hasIpv6: boolean,
 ): number {
   const outer = underlayMtuBytes ?? underlay.mtuBytes;
-  const mtuBytes = outer - headerBytes[underlay.address.family];
+  const mtuBytes = outer - (underlay.headerBytes ?? 0) - headerBytes[underlay.address.family];
   const least = minimalMtuBytes[hasIpv6 ? 6 : 4];
   if (mtuBytes >= least) return mtuBytes;
   throw new LinkspanError(

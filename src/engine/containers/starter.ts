@@ -5,7 +5,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { timestamp } from '../../base/timestamp.ts';
-import { LinkspanError } from '../../errors/linkspanError.ts';
+import { LinkspanError, originOf } from '../../errors/linkspanError.ts';
 import { formatIp } from '../../net/ip.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
 import { buildSpec, type SpecNetwork } from '../../runtime/oci/spec.ts';
@@ -287,7 +287,8 @@ function etcPathsOf({ hostsPath, hostnamePath, resolvConfPath }: Container): Par
 }
 
 /** The same error with Docker's words before its text; the code stays. */
-function withPrefix(error: unknown, prefix: string): unknown {
+function withPrefix(thrown: unknown, prefix: string): unknown {
+  const error = originOf(thrown);
   if (error instanceof LinkspanError) {
     return new LinkspanError(error.code, `${prefix}: ${error.message}`, {
       cause: error,

@@ -12,14 +12,16 @@ import type {
   SwarmNetworksEvents,
   SwarmNode,
   SwarmSurroundings,
+  TunnelOffer,
 } from '../../cluster/swarmNetworks.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 
 export class FakeSwarm implements SwarmNetworks {
   readonly events: Events<SwarmNetworksEvents> = new Events();
+  isInTouch = true;
   networks: SwarmNetwork[] = [];
   dataPath: SwarmNetworks['dataPath'];
-  readonly nodes: Map<string, SwarmNode> = new Map();
+  readonly nodesById: Map<string, SwarmNode> = new Map();
   /** Of all nodes, by endpoint. */
   readonly rows: Map<string, SwarmEndpoint> = new Map();
   readonly followed: Set<string> = new Set();
@@ -34,8 +36,19 @@ export class FakeSwarm implements SwarmNetworks {
     if (isIn) this.dataPath = { nodeId: 'self', address: '192.0.2.1', port: 4789 };
   }
 
+  /** What was offered last. */
+  offer: TunnelOffer | undefined;
+
+  offerTunnel(offer: TunnelOffer | undefined): void {
+    this.offer = offer;
+  }
+
+  get nodes(): readonly SwarmNode[] {
+    return [...this.nodesById.values()];
+  }
+
   findNode(id: string): SwarmNode | undefined {
-    return this.nodes.get(id);
+    return this.nodesById.get(id);
   }
 
   peers(networkId: string): readonly SwarmEndpoint[] {

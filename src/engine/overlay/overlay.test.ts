@@ -243,7 +243,7 @@ test('peers and names come, change and go; those of a node that is down keep the
   const { world, told, names } = followed;
   const { swarm } = world;
   const { network } = await world.networks.create(overlay('o'));
-  swarm.nodes.set('two', nodeOf('two', '192.0.2.2'));
+  swarm.nodesById.set('two', nodeOf('two', '192.0.2.2'));
   const a = rowOf(network.id, 'a', '10.0.0.10');
   swarm.rows.set('a', a);
   await run(world, 'c', 'o');
@@ -259,12 +259,12 @@ test('peers and names come, change and go; those of a node that is down keep the
   assert.deepEqual(told.splice(0), ['remove o: 10.0.0.10', 'add o: 10.0.0.11 via 192.0.2.2']);
   assert.deepEqual([...names], [['b', ['b']]]);
 
-  swarm.nodes.set('two', nodeOf('two', '192.0.2.2', true));
+  swarm.nodesById.set('two', nodeOf('two', '192.0.2.2', true));
   swarm.events.emit('nodes', { changed: ['two'] });
   await followed.settle();
   assert.deepEqual(told.splice(0), ['set o: 10.0.0.11 via 192.0.2.2']);
   assert.deepEqual([...names], []);
-  swarm.nodes.set('two', nodeOf('two', '192.0.2.22'));
+  swarm.nodesById.set('two', nodeOf('two', '192.0.2.22'));
   swarm.events.emit('nodes', { changed: ['two'] });
   await followed.settle();
   assert.deepEqual(told.splice(0), ['set o: 10.0.0.11 via 192.0.2.22']);
@@ -278,7 +278,7 @@ test('of a network with blocks the driver is told of other nodes’ blocks, and 
   const options = { 'linkspan.host-prefix': '26' };
   const { network } = await world.networks.create(overlay('o', { options }));
   assert.equal(swarm.networks[0]?.blockBits, 6);
-  swarm.nodes.set('two', nodeOf('two', '192.0.2.2'));
+  swarm.nodesById.set('two', nodeOf('two', '192.0.2.2'));
   const hold = (block: string, nodeId: string): void => {
     swarm.held = [...swarm.held, { networkId: network.id, block, nodeId }];
     swarm.events.emit('blocks', { networkId: network.id });
@@ -296,7 +296,7 @@ test('of a network with blocks the driver is told of other nodes’ blocks, and 
   await followed.settle();
   assert.deepEqual(told, []);
   assert.deepEqual([...names], [['a', ['a']]]);
-  swarm.nodes.set('two', nodeOf('two', '192.0.2.22'));
+  swarm.nodesById.set('two', nodeOf('two', '192.0.2.22'));
   swarm.events.emit('nodes', { changed: ['two'] });
   await followed.settle();
   assert.deepEqual(told, ['blocks o: 10.0.0.64/26 via 192.0.2.22']);
@@ -335,7 +335,7 @@ test('where the kernel refuses, all that is known is set again a moment later', 
   const { network } = await world.networks.create(overlay('o'));
   await run(world, 'c', 'o');
   await followed.settle();
-  swarm.nodes.set('two', nodeOf('two', '192.0.2.2'));
+  swarm.nodesById.set('two', nodeOf('two', '192.0.2.2'));
   const a = rowOf(network.id, 'a', '10.0.0.10');
   swarm.rows.set('a', a);
   driver.failing = 'add o: 10.0.0.10 via 192.0.2.2';

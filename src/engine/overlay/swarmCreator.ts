@@ -12,7 +12,7 @@ import type { Prefix } from '../../net/prefix.ts';
 import type { PeerNode } from '../engine.ts';
 import type { Network, NetworkId, NetworkRequest } from '../model.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
-import { planSwarmNetwork } from './swarmRecords.ts';
+import { isEncrypted, planSwarmNetwork } from './swarmRecords.ts';
 
 export interface SwarmCreatorDependencies {
   readonly table: NetworkTable;
@@ -20,6 +20,8 @@ export interface SwarmCreatorDependencies {
   readonly clock: Clock;
   /** Where IPv6 subnets come from. */
   readonly sources6: readonly PoolSource[];
+  /** Rejects with the reason where this machine cannot encrypt. */
+  readonly checkEncryption: () => Promise<void>;
 }
 
 /** Of swarms, narrower than that of networks of a host (swarmkit's control API). */
@@ -73,6 +75,7 @@ export class SwarmCreator {
     if (swarm.dataPath !== undefined) checkSwarmRequest(request, driver);
     if (table.findByName(request.name) !== undefined)
       throw new LinkspanError('networkNameTaken', `network with name ${request.name} already exists`);
+    if (isEncrypted(request)) await this.#deps.checkEncryption();
     try {
       const { id } = await swarm.createNetwork((around) => {
         const ingress = request.isIngress ? around.networks.find(({ isIngress }) => isIngress) : undefined;

@@ -13,7 +13,7 @@ import type { Dns } from '../../dns/openDns.ts';
 import { isRouted, type OverlayBlock } from '../../drivers/overlay/blocks.ts';
 import type { OnDemandOverlay } from '../../drivers/overlay/onDemand.ts';
 import type { OverlayPeer } from '../../drivers/overlay/peerTable.ts';
-import { parseIp } from '../../net/ip.ts';
+import { type Ip, parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
 import { parsePrefix } from '../../net/prefix.ts';
 import type { EventLog } from '../events.ts';
@@ -22,7 +22,8 @@ import { toDriverNetwork } from '../networks/driverValues.ts';
 import { emitNetworkEvent } from '../networks/networkEvents.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import type { SwarmClaims } from './claims.ts';
-import { toNetwork } from './swarmRecords.ts';
+import { insideAddressOf } from './encryptedCarrier.ts';
+import { isEncrypted, toNetwork } from './swarmRecords.ts';
 
 export interface SwarmFollowerDependencies {
   readonly table: NetworkTable;
@@ -185,8 +186,8 @@ export class SwarmFollower implements Disposable {
     if (network === undefined) return;
     const asDriver = toDriverNetwork(network);
     if (!claims.isFollowed(id)) driver.forgetPeers(asDriver);
-    else if (isRouted(asDriver)) await driver.setBlocks(asDriver, this.#blocksOf(id));
-    else await driver.setPeers(asDriver, this.#peersOf(swarm.peers(id)));
+    else if (isRouted(asDriver)) await driver.setBlocks(asDriver, this.#blocksOf(network));
+    else await driver.setPeers(asDriver, this.#peersOf(network, swarm.peers(id)));
   }
 
   async #change(
@@ -201,7 +202,7 @@ export class SwarmFollower implements Disposable {
     // Their blocks are enough.
     if (isRouted(asDriver)) return;
     if (removed.length > 0) await driver.removePeers(asDriver, removed.flatMap(addressesOf));
-    const peers = this.#peersOf(added);
+    const peers = this.#peersOf(network, added);
     if (peers.length > 0) await driver.addPeers(asDriver, peers);
   }
 
@@ -211,20 +212,26 @@ export class SwarmFollower implements Disposable {
   }
 
   /** Of other nodes. */
-  #blocksOf(id: NetworkId): readonly OverlayBlock[] {
+  #blocksOf(network: Network): readonly OverlayBlock[] {
     const { swarm } = this.#deps;
-    return swarm.blocks(id).flatMap(({ block: text, nodeId }) => {
+    return swarm.blocks(network.id).flatMap(({ block: text, nodeId }) => {
       const block = parsePrefix(text);
-      const vtep = parseIp(swarm.findNode(nodeId)?.vtep ?? '');
+      const vtep = this.#vtepOf(network, nodeId);
       if (block === undefined || vtep === undefined || nodeId === swarm.dataPath?.nodeId) return [];
       return { block, vtep };
     });
   }
 
-  /** An endpoint whose node is not known yet is no peer until it is. */
-  #peersOf(rows: readonly SwarmEndpoint[]): readonly OverlayPeer[] {
+  /** Where the network's packets for a node go; undefined if that is not known. */
+  #vtepOf(network: Network, nodeId: string): Ip | undefined {
+    const node = this.#deps.swarm.findNode(nodeId);
+    return isEncrypted(network) ? insideAddressOf(node?.tunnel) : parseIp(node?.vtep ?? '');
+  }
+
+  /** An endpoint whose node, or its tunnel, is not known yet is no peer until it is. */
+  #peersOf(network: Network, rows: readonly SwarmEndpoint[]): readonly OverlayPeer[] {
     return rows.flatMap((row) => {
-      const vtep = parseIp(this.#deps.swarm.findNode(row.nodeId)?.vtep ?? '');
+      const vtep = this.#vtepOf(network, row.nodeId);
       const mac = parseMac(row.mac);
       if (vtep === undefined || mac === undefined) return [];
       return addressesOf(row).map((address) => ({ ...address, mac, vtep }));

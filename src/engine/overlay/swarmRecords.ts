@@ -29,14 +29,21 @@ export function toNetwork(network: SwarmNetwork): Network {
   const { id, createdAt, name, isInternal, isAttachable, isIngress, hasIpv4, hasIpv6, pools, labels } =
     network;
   const options = { ...network.options, [overlayLabels.vnis]: network.vnis.join(',') };
-  const isOpen = !isIngress && parseOverlayOptions({ hasIpv4, hasIpv6, options }).isAttachable;
+  const { isAttachable: isForAll, isEncrypted } = parseOverlayOptions({ hasIpv4, hasIpv6, options });
+  const isOpen = !isIngress && isForAll;
   return {
     ...{ id: id as NetworkId, name, createdAt, driver: 'overlay', scope: 'global', state: 'ready' },
     ...{ isInternal, isAttachable, hasIpv4, hasIpv6, pools, options, labels },
     ...{ ipamDriver: 'default', ipamOptions: {}, isPredefined: false },
     ...(isIngress ? { isIngress: true } : {}),
     ...(isOpen ? {} : { refusesContainers: true }),
+    ...(isEncrypted ? { isEncrypted: true } : {}),
   };
+}
+
+/** Of one that is being asked for, or is there. */
+export function isEncrypted({ options }: Pick<NetworkRequest, 'options'>): boolean {
+  return parseOverlayOptions({ hasIpv4: true, hasIpv6: true, options }).isEncrypted;
 }
 
 const withoutLength = (address: string): string => address.slice(0, address.indexOf('/'));

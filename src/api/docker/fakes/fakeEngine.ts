@@ -25,6 +25,11 @@ export function createFakeEngine(): FakeEngine {
     images: new FakeImages(),
     swarm: new FakeSwarm(),
     events,
+    encryption: {
+      engine: () => Promise.resolve({ engine: undefined, reason: 'a fake has none' }),
+      paths: () => Promise.resolve([]),
+      rotateKey: () => Promise.resolve(),
+    },
     info: () =>
       Promise.resolve({
         id: 'fake',

@@ -9,6 +9,7 @@ import { programName } from '../help.ts';
 import { nodePath } from '../swarm/swarmApi.ts';
 import { nodeInspectCommand } from './inspect.ts';
 import { nodeListCommand } from './list.ts';
+import { nodePathsCommand, nodeRotateKeyCommand } from './paths.ts';
 import { nodeDemoteCommand, nodePromoteCommand, nodeUpdateCommand } from './update.ts';
 
 const nodeRemoveCommand: Command = {
@@ -54,8 +55,10 @@ export const nodeCommands: readonly Command[] = [
   nodeDemoteCommand,
   nodeInspectCommand,
   nodeListCommand,
+  nodePathsCommand,
   nodePromoteCommand,
   nodeRemoveCommand,
+  nodeRotateKeyCommand,
   nodeTasksCommand,
   nodeUpdateCommand,
 ];
