@@ -2,6 +2,7 @@
  * Wires the encrypted tunnels between the nodes of a swarm.
  */
 import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
@@ -57,6 +58,7 @@ export function openEncryption(deps: EncryptionDependencies): EncryptedCarrier {
   return new EncryptedCarrier({
     ...{ swarm, kernel, underlay, namespace, logger, repairs, clock: systemClock },
     ...readSecret(config.encryptionSecret),
+    makeFolder: (path) => mkdir(path, { recursive: true, mode: 0o700 }),
     name: tunnelNameOf(daemonId),
     alias: formatOwnerMark({ daemonId, objectId: 'tunnels' }),
     port: config.encryptionPort,

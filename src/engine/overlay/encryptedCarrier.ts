@@ -9,7 +9,6 @@
  * What is for a peer without a session waits or is dropped: it cannot leave in clear, since there is no other way out.
  */
 import { setMaxListeners } from 'node:events';
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -30,6 +29,7 @@ import type { TunnelKeys } from './tunnelKeys.ts';
 import { pathTo } from './tunnelPath.ts';
 
 export interface EncryptedCarrierDependencies {
+  /** Disposed of with the carrier. */
   readonly tunnels: Tunnels;
   readonly keys: TunnelKeys;
   readonly swarm: SwarmNetworks;
@@ -39,6 +39,7 @@ export interface EncryptedCarrierDependencies {
   /** Of the host, which carries the tunnels. */
   readonly underlay: () => Underlay;
   readonly namespace: string;
+  readonly makeFolder: (path: string) => Promise<unknown>;
   /** Of the device; unique on the machine. */
   readonly name: string;
   /** Owner mark of the device. */
@@ -124,6 +125,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     this.#stopping.abort();
     this.#listeners.dispose();
     this.#tunnel?.[Symbol.dispose]();
+    this.#deps.tunnels[Symbol.dispose]();
   }
 
   /** Which engine it is or would be. */
@@ -274,7 +276,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const number = await this.#number();
     const { privateKey } = await keys.of(swarm.dataPath?.nodeId ?? '');
     if (!(await kernel.hasNamespace(namespace))) {
-      await mkdir(dirname(namespace), { recursive: true, mode: 0o700 });
+      await this.#deps.makeFolder(dirname(namespace));
       await kernel.createNamespace(namespace);
     }
     const tunnel = await tunnels.open({

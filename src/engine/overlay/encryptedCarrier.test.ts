@@ -1,0 +1,236 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Events } from '../../base/events.ts';
+import { HandClock } from '../../base/handClock.ts';
+import { silentLogger } from '../../base/logger.ts';
+import type { SwarmNode } from '../../cluster/swarmNetworks.ts';
+import { makeKey, publicKeyOf, type SecretKey } from '../../codec/wireguard/key.ts';
+import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
+import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
+import type {
+  EngineChoice,
+  Tunnel,
+  TunnelEvents,
+  TunnelPeer,
+  TunnelSpec,
+  Tunnels,
+} from '../../tunnels/tunnel.ts';
+import { MemoryStore } from '../containers/fakes.ts';
+import { EncryptedCarrier } from './encryptedCarrier.ts';
+import { FakeSwarm } from './fakeSwarm.ts';
+import { TunnelKeys } from './tunnelKeys.ts';
+
+/** Devices of a machine, and what they were told. */
+class FakeTunnels implements Tunnels {
+  choice: EngineChoice = { engine: 'kernel' };
+  readonly specs: TunnelSpec[] = [];
+  readonly told: string[] = [];
+  peers: readonly TunnelPeer[] = [];
+  lose: (cause: string) => void = () => {};
+
+  findEngine(): Promise<EngineChoice> {
+    return Promise.resolve(this.choice);
+  }
+
+  open(spec: TunnelSpec): Promise<Tunnel> {
+    this.specs.push(spec);
+    const { told } = this;
+    const events = new Events<TunnelEvents>();
+    this.lose = (cause) => events.emit('lost', { cause });
+    const note = (text: string): Promise<void> => {
+      told.push(text);
+      return Promise.resolve();
+    };
+    return Promise.resolve({
+      ...{ engine: 'kernel', name: spec.name, events },
+      setPeers: (peers) => {
+        this.peers = peers;
+        return note(`set ${peers.length}`);
+      },
+      changePeers: ({ put = [], remove = [] }) => note(`put ${put.length}, remove ${remove.length}`),
+      wake: (peers) => note(`wake ${peers.length}`),
+      setPrivateKey: () => note('private key'),
+      peers: () => Promise.resolve([]),
+      close: () => note('close'),
+      [Symbol.dispose]: () => {},
+    });
+  }
+
+  [Symbol.dispose](): void {}
+
+  remove(): Promise<void> {
+    this.told.push('remove');
+    return Promise.resolve();
+  }
+}
+
+const address = (text: string): Ip => {
+  const ip = parseIp(text);
+  if (ip === undefined) throw new TypeError(text);
+  return ip;
+};
+
+function nodeOf(id: string, number: number, mtuBytes = 1500, key: SecretKey = makeKey()): SwarmNode {
+  const endpoints = [`192.0.2.${number}:51851`];
+  return {
+    ...{ id, hostname: id, vtep: `192.0.2.${number}`, isDown: false },
+    tunnel: { number, mtuBytes, endpoints, publicKey: publicKeyOf(key) },
+  };
+}
+
+function open(secret?: Uint8Array) {
+  const [clock, tunnels, swarm, store] = [
+    new HandClock(),
+    new FakeTunnels(),
+    new FakeSwarm(true),
+    new MemoryStore(),
+  ] as const;
+  const namespaces = new Set<string>();
+  const repairs: string[] = [];
+  const carrier = new EncryptedCarrier({
+    ...{ tunnels, swarm, clock, logger: silentLogger, guard: {} as TunnelGuard },
+    ...{ namespace: '/dev/null/netns', name: 'wg', alias: 'mark', port: 51_851 },
+    ...(secret === undefined ? {} : { secret }),
+    keys: new TunnelKeys(store, clock),
+    kernel: {
+      hasNamespace: (path) => Promise.resolve(namespaces.has(path)),
+      createNamespace: (path) => Promise.resolve(void namespaces.add(path)),
+      removeNamespace: (path) => Promise.resolve(void namespaces.delete(path)),
+    },
+    makeFolder: () => Promise.resolve(),
+    underlay: () => ({ address: address('192.0.2.1'), mtuBytes: 1500, port: 4789 }),
+    repairs: { record: ({ object, cause }) => void repairs.push(`${object}: ${cause}`) },
+  });
+  /** As a manager answers an offer: with this node's number. */
+  const tell = async (...nodes: readonly SwarmNode[]): Promise<void> => {
+    for (const node of nodes) swarm.nodesById.set(node.id, node);
+    swarm.events.emit('nodes', { changed: nodes.map(({ id }) => id) });
+    for (let i = 0; i < 10; i++) await nextTurn();
+  };
+  const own = async (): Promise<SwarmNode> => {
+    await carrier.check();
+    carrier.start();
+    for (let i = 0; i < 10; i++) await nextTurn();
+    const { offer } = swarm;
+    assert.ok(offer);
+    return { ...nodeOf('self', 7), tunnel: { ...offer, number: 7 } };
+  };
+  return { carrier, clock, tunnels, swarm, store, namespaces, repairs, tell, own };
+}
+
+test('a node tells its key as soon as it is in a swarm, and has a device while a network needs it', async () => {
+  const { carrier, tunnels, swarm, namespaces, tell, own } = open();
+  await tell(await own(), nodeOf('other', 9));
+  assert.deepEqual(swarm.offer?.endpoints, ['192.0.2.1:51851']);
+  assert.equal(tunnels.specs.length, 0);
+  await carrier.hold('one');
+  await carrier.hold('two');
+  const [spec] = tunnels.specs;
+  assert.equal(tunnels.specs.length, 1);
+  assert.equal(spec?.mtuBytes, 1420);
+  assert.equal(spec && publicKeyOf(spec.privateKey), swarm.offer?.publicKey);
+  assert.deepEqual(
+    spec?.addresses.map(({ ip, length }) => `${formatIp(ip)}/${length}`),
+    ['100.64.0.7/10'],
+  );
+  const [peer] = tunnels.peers;
+  assert.equal(tunnels.peers.length, 1);
+  assert.equal(peer && formatIp(peer.allowedIps[0]?.base ?? address('0.0.0.0')), '100.64.0.9');
+  assert.equal(peer?.presharedKey, undefined);
+  assert.equal(namespaces.size, 1);
+  await carrier.release('one');
+  assert.ok(!tunnels.told.includes('close'));
+  await carrier.release('two');
+  assert.ok(tunnels.told.includes('close'));
+  assert.equal(namespaces.size, 0);
+});
+
+test('the least underlay of all nodes counts', async () => {
+  const { carrier, tell, own } = open();
+  await tell(await own(), nodeOf('other', 9, 1400), nodeOf('third', 10, 9000));
+  assert.equal(carrier.underlay().mtuBytes, 1400);
+  assert.equal(formatIp(carrier.underlay().address), '100.64.0.7');
+});
+
+test('a machine without WireGuard refuses with the reason, and tells no key', async () => {
+  const { carrier, tunnels, swarm } = open();
+  tunnels.choice = { engine: undefined, reason: 'it is too old' };
+  carrier.start();
+  await nextTurn();
+  await assert.rejects(carrier.hold('one'), { code: 'tunnelUnavailable', message: /it is too old/ });
+  assert.equal(swarm.offer, undefined);
+  assert.equal(tunnels.specs.length, 0);
+});
+
+test('without a manager that takes the key there is no device', async () => {
+  const { carrier, clock, tunnels } = open();
+  const holding = carrier.hold('one');
+  const failed = assert.rejects(holding, { code: 'managerUnreachable' });
+  for (let i = 0; i < 10; i++) await nextTurn();
+  await clock.advance(5000);
+  await failed;
+  assert.equal(tunnels.specs.length, 0);
+});
+
+test('a new node is one more peer; one with another key is woken, and its old key goes later; one that is gone goes at once', async () => {
+  const { carrier, clock, tunnels, swarm, tell, own } = open();
+  await tell(await own(), nodeOf('other', 9));
+  await carrier.hold('one');
+  tunnels.told.length = 0;
+  await tell(nodeOf('third', 10));
+  await tell(nodeOf('other', 9));
+  assert.deepEqual(tunnels.told, ['put 1, remove 0', 'put 1, remove 0', 'wake 1']);
+  await clock.advance(3000);
+  for (let i = 0; i < 10; i++) await nextTurn();
+  swarm.nodesById.delete('third');
+  await tell();
+  assert.deepEqual(tunnels.told.slice(3), ['put 0, remove 1', 'put 0, remove 1']);
+});
+
+test('another key of this node: the device first, then the others', async () => {
+  const { carrier, swarm, tunnels, tell, own } = open();
+  await assert.rejects(
+    (async () => {
+      swarm.isInTouch = false;
+      await carrier.rotateKey();
+    })(),
+    { code: 'managerUnreachable' },
+  );
+  swarm.isInTouch = true;
+  await tell(await own(), nodeOf('other', 9));
+  await carrier.hold('one');
+  const before = swarm.offer?.publicKey;
+  tunnels.told.length = 0;
+  await carrier.rotateKey();
+  assert.equal(tunnels.told[0], 'private key');
+  assert.notEqual(swarm.offer?.publicKey, before);
+});
+
+test('a device that is lost is made again, with all its peers', async () => {
+  const { carrier, tunnels, repairs, tell, own } = open();
+  await tell(await own(), nodeOf('other', 9));
+  await carrier.hold('one');
+  tunnels.told.length = 0;
+  tunnels.lose('it died');
+  for (let i = 0; i < 20; i++) await nextTurn();
+  assert.deepEqual(tunnels.told, ['set 1']);
+  assert.deepEqual(repairs, ['wg: it died: made again']);
+});
+
+test('a pair has the same preshared key, if the nodes have a secret', async () => {
+  const { carrier, tunnels, tell, own } = open(Buffer.from('a secret of all nodes'));
+  await tell(await own(), nodeOf('other', 9));
+  await carrier.hold('one');
+  assert.notEqual(tunnels.peers[0]?.presharedKey, undefined);
+});
+
+test('out of the swarm the key is forgotten', async () => {
+  const { carrier, swarm, store, namespaces, tell, own } = open();
+  await tell(await own());
+  await carrier.hold('one');
+  swarm.dataPath = undefined;
+  await tell();
+  assert.equal(await store.get('tunnel/key'), undefined);
+  assert.equal(namespaces.size, 0);
+});
