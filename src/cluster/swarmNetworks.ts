@@ -194,7 +194,7 @@ export interface SwarmNetworks {
    * of, and what it told stays. It is known where `findNode` of this node has it.
    */
   offerTunnel(offer: TunnelOffer | undefined): void;
-  /** All rows of a network, of every node, this one's too. From a manager, else what is known here. */
+  /** All rows of a network, of every node, this one's and blocks too. From a manager, else what is known here. */
   endpoints(networkId: string): Promise<readonly SwarmEndpoint[]>;
 }
 

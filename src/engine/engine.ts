@@ -36,6 +36,14 @@ export interface PoolStatus {
   readonly available: bigint;
 }
 
+/** A part of a network that a node gives addresses from by itself. */
+export interface HeldBlock {
+  /** `10.0.1.64/26`. */
+  readonly block: string;
+  /** Its name, or its id where nobody knows that. */
+  readonly node: string;
+}
+
 /** A node with endpoints on a network of the swarm. */
 export interface PeerNode {
   /** Its host name. */
@@ -55,6 +63,8 @@ export interface Networks {
   poolStatus(network: Network): readonly PoolStatus[];
   /** Of a network of the swarm: nodes with endpoints of running containers on it, as far as a manager can be asked. */
   peers(network: Network): Promise<readonly PeerNode[]>;
+  /** Likewise: the nodes that have blocks of it; none of a network without blocks. */
+  blocks(network: Network): Promise<readonly HeldBlock[]>;
   create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }>;
   remove(ref: string): Promise<void>;
   /** Removes custom networks without attachments that `select` takes; resolves with them. */

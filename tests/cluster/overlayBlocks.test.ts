@@ -106,6 +106,10 @@ describe('overlay networks with blocks', () => {
     // As ever for who looks at it.
     const peers = '{{range .Peers}}{{.Name}} {{end}}';
     assert.equal((await say(c, 'network', 'inspect', '-f', peers, 'blocks')).trim().split(' ').length, 3);
+    const { stdout: held } = await c.cli(['network', 'inspect', '--verbose', 'blocks']);
+    assert.deepEqual(JSON.parse(held)[0].Status['linkspan.blocks'], {
+      ...{ '10.0.9.0/26': 'host-A', '10.0.9.64/26': 'host-B', '10.0.9.128/26': 'host-C' },
+    });
     const { stdout } = await a.cli(['exec', 'a1', 'ip', 'route', 'show', 'dev', 'eth0']);
     assert.match(stdout, /^10\.0\.9\.0\/24 .*src 10\.0\.9\.2$/);
   });

@@ -95,7 +95,8 @@ export const networkRoutes: Routes = (app, { deps, versionOf }) => {
     };
     // Docker has it from API 1.52 on, always; clients of older versions ask for it.
     const isVerbose = boolOf(query, 'verbose') && network.configuration === undefined;
-    return isVerbose ? { ...shape, Status: statusShape(networks.poolStatus(network)) } : shape;
+    if (!isVerbose) return shape;
+    return { ...shape, Status: statusShape(networks.poolStatus(network), await networks.blocks(network)) };
   });
 
   app.post('/networks/create', async (request, reply) => {

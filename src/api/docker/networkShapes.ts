@@ -1,7 +1,7 @@
 /*
  * Networks at the edge: Docker's create, connect and inspect bodies (Engine API 1.50) and the engine's records.
  */
-import type { PeerNode, PoolStatus } from '../../engine/engine.ts';
+import type { HeldBlock, PeerNode, PoolStatus } from '../../engine/engine.ts';
 import type { Endpoint, Network, NetworkRequest, Pool, PoolRequest } from '../../engine/model.ts';
 import { endpointNameOf } from '../../engine/networks/gateway.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
@@ -108,13 +108,20 @@ function countShape(count: bigint): number {
   return Number(count < BigInt(Number.MAX_SAFE_INTEGER) ? count : BigInt(Number.MAX_SAFE_INTEGER));
 }
 
-/** `Status` of a network (API 1.52). */
-export function statusShape(pools: readonly PoolStatus[]): Record<string, unknown> {
+/** `Status` of a network (API 1.52); which node has which block is ours, by a name that Docker will not give. */
+export function statusShape(
+  pools: readonly PoolStatus[],
+  blocks: readonly HeldBlock[],
+): Record<string, unknown> {
   const subnets = pools.map(({ subnet, inUse, available }) => [
     subnet,
     { IPsInUse: countShape(inUse), DynamicIPsAvailable: countShape(available) },
   ]);
-  return { IPAM: { Subnets: Object.fromEntries(subnets) } };
+  const held = Object.fromEntries(blocks.map(({ block, node }) => [block, node]));
+  return {
+    IPAM: { Subnets: Object.fromEntries(subnets) },
+    ...(blocks.length === 0 ? {} : { 'linkspan.blocks': held }),
+  };
 }
 
 function attachedShape(endpoint: Endpoint): Record<string, unknown> {

@@ -141,7 +141,7 @@ export class World implements AsyncDisposable {
   /** Lets everything run that needs no time to pass. */
   async settle(): Promise<void> {
     for (let i = 0; i < 4; i += 1) {
-      await this.store.get('nothing');
+      for (const store of [this.store, ...this.#local]) await store.get('nothing');
       for (let j = 0; j < 3; j += 1) await nextTurn();
     }
   }

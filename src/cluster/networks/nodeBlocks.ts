@@ -100,6 +100,8 @@ export class NodeBlocks {
   /** Since when a block has no endpoints, by its key. */
   readonly #idleSince = new Map<string, number>();
   #isTidying = false;
+  /** Something may have become idle since the look that is under way began. */
+  #isTidyDue = false;
   #stopping = new AbortController();
 
   constructor(deps: NodeBlocksDependencies) {
@@ -191,14 +193,18 @@ export class NodeBlocks {
 
   /** Looks for blocks without endpoints, now and until there are none. */
   tidy(): void {
+    this.#isTidyDue = true;
     if (!this.#isTidying) void this.#tidy(this.#stopping.signal);
   }
 
   async #tidy(signal: AbortSignal): Promise<void> {
     this.#isTidying = true;
     try {
-      while (!signal.aborted && (await this.#tryTidy()))
-        await this.#deps.clock.sleep(lingerMs / 4, signal).catch(() => {});
+      while (!signal.aborted) {
+        this.#isTidyDue = false;
+        if (await this.#tryTidy()) await this.#deps.clock.sleep(lingerMs / 4, signal).catch(() => {});
+        else if (!this.#isTidyDue) return;
+      }
     } finally {
       this.#isTidying = false;
     }

@@ -350,7 +350,7 @@ export class NodeNetworks implements SwarmNetworks {
       await this.#wait(patienceMs, () => this.#isKnown(networkId));
       const { rows } = this.#replica.table(networkId);
       const own = this.#isKnown(networkId) ? [] : this.#ownRows(networkId, rows);
-      return [...rows.values(), ...own].filter(({ block }) => block === undefined);
+      return [...rows.values(), ...own];
     } finally {
       const left = (this.#glances.get(networkId) ?? 1) - 1;
       if (left > 0) this.#glances.set(networkId, left);
@@ -362,8 +362,7 @@ export class NodeNetworks implements SwarmNetworks {
   /** As a manager would have them, once one answers. */
   #ownRows(networkId: string, known: ReadonlyMap<string, SwarmEndpoint>): readonly SwarmEndpoint[] {
     const nodeId = this.#membership?.nodeId ?? '';
-    return this.#deps
-      .ownEndpoints()
+    return [...this.#blocks.claims, ...this.#deps.ownEndpoints()]
       .filter((claim) => claim.networkId === networkId && !known.has(claim.endpointId))
       .map((claim) => ({ ...claim, nodeId, revision: 0 }));
   }

@@ -15,7 +15,7 @@ import type { PoolSource } from '../../ipam/pools.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
 import { type Prefix, prefixOf } from '../../net/prefix.ts';
-import type { NetworkFilter, Networks, PeerNode, PoolStatus } from '../engine.ts';
+import type { HeldBlock, NetworkFilter, Networks, PeerNode, PoolStatus } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import type { Endpoint, Network, NetworkId, NetworkRequest } from '../model.ts';
 import type { SwarmCreator } from '../overlay/swarmCreator.ts';
@@ -35,7 +35,7 @@ export interface NetworksDependencies {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly poolSources: readonly PoolSource[];
-  readonly swarm: Pick<SwarmCreator, 'create' | 'remove' | 'peers'>;
+  readonly swarm: Pick<SwarmCreator, 'create' | 'remove' | 'peers' | 'blocks'>;
   /** `/etc/resolv.conf` of the machine; its name servers are kept clear of. */
   readonly resolvConfPath: string;
   /** Options that every new network of a driver gets unless the request sets them; by driver. */
@@ -109,6 +109,10 @@ export class LocalNetworks implements Networks {
 
   async peers(network: Network): Promise<readonly PeerNode[]> {
     return network.scope === 'global' ? await this.#deps.swarm.peers(network) : [];
+  }
+
+  async blocks(network: Network): Promise<readonly HeldBlock[]> {
+    return network.scope === 'global' ? await this.#deps.swarm.blocks(network) : [];
   }
 
   endpoints(network: Network): readonly Endpoint[] {

@@ -7,9 +7,11 @@ import { timestamp } from '../../base/timestamp.ts';
 import type { SwarmNetworks } from '../../cluster/swarmNetworks.ts';
 import type { Driver } from '../../drivers/interface.ts';
 import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
+import { blockOf } from '../../ipam/blocks.ts';
 import type { PoolSource } from '../../ipam/pools.ts';
-import type { Prefix } from '../../net/prefix.ts';
-import type { PeerNode } from '../engine.ts';
+import { compareIp, parseIp } from '../../net/ip.ts';
+import { formatPrefix, type Prefix } from '../../net/prefix.ts';
+import type { HeldBlock, PeerNode } from '../engine.ts';
 import type { Network, NetworkId, NetworkRequest } from '../model.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import { isEncrypted, planSwarmNetwork } from './swarmRecords.ts';
@@ -115,6 +117,24 @@ export class SwarmCreator {
         return node === undefined ? [] : { name: node.hostname, address: node.vtep };
       })
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Which node has which block, in the order of the blocks; none of a network without. */
+  async blocks({ id }: Network): Promise<readonly HeldBlock[]> {
+    const { swarm } = this.#deps;
+    const bits = swarm.networks.find((one) => one.id === id)?.blockBits;
+    if (bits === undefined) return [];
+    const rows = (await swarm.endpoints(id)).filter(({ block }) => block !== undefined);
+    return rows
+      .flatMap(({ ipv4, ipv6, nodeId }) => {
+        const first = parseIp(ipv4 ?? ipv6 ?? '');
+        return first === undefined ? [] : { prefix: blockOf(first, bits), nodeId };
+      })
+      .toSorted((one, other) => compareIp(one.prefix.base, other.prefix.base))
+      .map(({ prefix, nodeId }) => ({
+        block: formatPrefix(prefix),
+        node: swarm.findNode(nodeId)?.hostname ?? nodeId,
+      }));
   }
 
   /** Resolves when the table of this node has the network, or has it no more. */

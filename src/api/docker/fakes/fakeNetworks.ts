@@ -2,7 +2,7 @@
  * The networks of the engine in memory: records only. For tests.
  */
 import { newId } from '../../../base/ids.ts';
-import type { Networks, PoolStatus } from '../../../engine/engine.ts';
+import type { HeldBlock, Networks, PoolStatus } from '../../../engine/engine.ts';
 import type { Endpoint, Network, NetworkRequest } from '../../../engine/model.ts';
 import { LinkspanError } from '../../../errors/linkspanError.ts';
 
@@ -61,6 +61,10 @@ export class FakeNetworks implements Networks {
   }
 
   peers(): Promise<readonly []> {
+    return Promise.resolve([]);
+  }
+
+  blocks(): Promise<readonly HeldBlock[]> {
     return Promise.resolve([]);
   }
 
