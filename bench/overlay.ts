@@ -17,7 +17,8 @@ import { callApi } from '../tests/compat/api.ts';
 import { eventually } from '../tests/compat/command.ts';
 import { DockerSwarm } from './dockerSwarm.ts';
 import { makeFolder, removeFolder } from './engines.ts';
-import { buildPathLoad, medianOf, throughput, within } from './pathLoad.ts';
+import { openBareWireguard } from './bareWireguard.ts';
+import { buildPathLoad, medianOf, type PathLoad, throughput, within } from './pathLoad.ts';
 import { quantilesOf, timed } from './quantiles.ts';
 
 const rounds = Number(process.argv[2] ?? 30);
@@ -166,19 +167,43 @@ async function measureStarts(docker: DockerSwarm): Promise<object> {
   };
 }
 
-async function measurePath(segment: string, folder: string): Promise<object> {
-  const load = buildPathLoad(folder);
+type Way = readonly [name: string, client: string, server: string, address: string];
+
+/** Between containers of two hosts on the network. */
+async function makeWay(name: string, network: string): Promise<Way> {
   const [client, server] = await Promise.all(
     (['host1', 'host2'] as const).map(async (host) =>
-      start(host, await create(host, `path-${host}`, 'bench'), 'bench'),
+      start(host, await create(host, `${network}-${host}`, network), network),
     ),
   );
   if (client === undefined || server === undefined) throw new Error('bench: two containers are needed');
+  return [name, namespaceOf(client.id), namespaceOf(server.id), server.address];
+}
+
+/** An encrypted network and a tunnel of the same engine, of which only wireguard-go's is measured here. */
+async function measureEncrypted(load: PathLoad): Promise<object> {
+  const { Engine } = await call<{ Engine: string }>('host1', 'GET', '/linkspan/v1/tunnels');
+  if (Engine !== 'wireguard-go') return [];
+  await call('host1', 'POST', '/networks/create', {
+    ...{ Name: 'secret', Driver: 'overlay', Options: { encrypted: '' } },
+  });
+  await sleep(500);
+  const ours = await makeWay('linkspan, encrypted', 'secret');
+  const [one, other] = [101, 102].map((n, i) => ({
+    ...{ namespace: `bare${i + 1}`, outer: `192.0.2.${n}`, inner: `10.98.0.${n}` },
+  }));
+  if (one === undefined || other === undefined) throw new TypeError('two ends');
+  await using _tunnel = await openBareWireguard([one, other], 1370);
+  const bare: Way = ['bare wireguard-go', '/run/netns/bare1', '/run/netns/bare2', other.inner];
+  return await measureWays(load, [bare, ours]);
+}
+
+async function measurePath(segment: string, load: PathLoad): Promise<object> {
   const bare = makeBareTunnel(segment);
-  const ways = [
-    ['bare VXLAN', ...bare],
-    ['linkspan', namespaceOf(client.id), namespaceOf(server.id), server.address],
-  ] as const;
+  return await measureWays(load, [['bare VXLAN', ...bare], await makeWay('linkspan', 'bench')]);
+}
+
+async function measureWays(load: PathLoad, ways: readonly Way[]): Promise<object> {
   const samples = new Map<string, number[]>();
   const note = (key: string, value: number): void =>
     void samples.set(key, [...(samples.get(key) ?? []), value]);
@@ -247,9 +272,11 @@ try {
     ),
   );
   const starts = await measureWithDocker();
-  const path = await measurePath(topology.segments[0]?.name ?? '', folder);
+  const load = buildPathLoad(folder);
+  const path = await measurePath(topology.segments[0]?.name ?? '', load);
+  const encrypted = await measureEncrypted(load);
   const joinMs = await measureJoin();
-  process.stdout.write(`${JSON.stringify({ rounds, ...starts, path, joinMs }, undefined, 2)}\n`);
+  process.stdout.write(`${JSON.stringify({ rounds, ...starts, path, encrypted, joinMs }, undefined, 2)}\n`);
 } finally {
   await downLab(labFolder);
   removeFolder(folder);

@@ -17,6 +17,8 @@ export interface OverlayResult {
   readonly dockerMs: Quantiles;
   readonly dockerFirstMs: Quantiles;
   readonly path: readonly PathRow[];
+  /** Empty where the kernel encrypts. */
+  readonly encrypted: readonly PathRow[];
   readonly joinMs: Quantiles;
 }
 
@@ -82,6 +84,23 @@ export function agentsTable({
   ];
 }
 
+function encryptedTargets(rows: readonly PathRow[]): readonly Target[] {
+  const [bare, ours] = rows;
+  if (bare === undefined || ours === undefined) return [];
+  return [
+    {
+      what: "throughput of an encrypted network between hosts, of a bare tunnel's by the same engine",
+      value: ratio(ours.gbitPerSecond, bare.gbitPerSecond),
+      ...{ limit: 0.9, isLowerLimit: true, unit: '' },
+    },
+    {
+      what: 'TCP round trip in it, more than in a bare tunnel',
+      value: ours.tcpUs - bare.tcpUs,
+      ...{ limit: 20, unit: 'µs' },
+    },
+  ];
+}
+
 export function overlayTargets(result: OverlayResult): readonly Target[] {
   const { reachedMs, createAndStartMs, firstOnHostMs, dockerMs, dockerFirstMs, joinMs, path } = result;
   const [bare, ours] = ['bare VXLAN', 'linkspan'].map((name) => path.find((row) => row.name === name));
@@ -117,6 +136,7 @@ export function overlayTargets(result: OverlayResult): readonly Target[] {
       value: ratio(ours?.[key], bare?.[key]),
       ...{ limit: 1.1, unit: '' },
     })),
+    ...encryptedTargets(result.encrypted),
     { what: '`swarm join` by the API', value: joinMs.median, limit: 300, unit: 'ms' },
   ];
 }
@@ -138,7 +158,7 @@ export function overlayTables(result: OverlayResult): readonly string[] {
     '',
     '| tunnel | TCP round trip | UDP round trip | connect (a quarter is faster) | iperf3, Gbit/s |',
     '|---|---|---|---|---|',
-    ...result.path.map(
+    ...[...result.path, ...result.encrypted].map(
       ({ name, tcpUs, udpUs, connectUs, gbitPerSecond }) =>
         `| ${name} | ${tcpUs} | ${udpUs} | ${connectUs} | ${gbitPerSecond} |`,
     ),
