@@ -167,7 +167,7 @@ for (const [name, program] of commandLines.slice(0, 1))
         inside('link', 'set', 'forged', 'up');
         inside('neigh', 'add', target, 'lladdr', mac, 'dev', 'forged');
         const before = await received();
-        for (let i = 0; i < 10; i++)
+        for (let i = 0; i < 5; i++)
           c.run(
             'nsenter',
             '--net=/run/netns/forger',

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../compat/command.ts';
+import { testOnce } from '../compat/reference.ts';
 import {
   addressOf,
   type Cluster,
@@ -40,6 +41,8 @@ function countVxlan(vni: number): () => { readonly ours: number; readonly others
 
 for (const [name, program] of commandLines) {
   const isDocker = program === 'docker';
+
+  const once = testOnce({ name });
 
   describe(`overlay: ${name}`, () => {
     let cluster: Cluster;
@@ -150,7 +153,7 @@ for (const [name, program] of commandLines) {
       assert.equal(await inspect(b, 'mynet', '{{range .Containers}}{{.Name}} {{end}}'), 'two');
     });
 
-    test('addresses: the one asked for, never one twice, and none where the pool is full', async () => {
+    once('addresses: the one asked for, never one twice, and none where the pool is full', async () => {
       await run(b, 'fixed', 'mynet', '--ip', '10.0.1.77');
       assert.equal(await addressIn(b, 'fixed', 'mynet'), '10.0.1.77');
       for (const [ip, stderr] of [
@@ -202,7 +205,7 @@ for (const [name, program] of commandLines) {
       assert.deepEqual(c.overlays(), [], 'nothing of it is left where no container is');
     });
 
-    test('a network that only stopped containers are on can be removed; they do not start then', async () => {
+    once('a network that only stopped containers are on can be removed; they do not start then', async () => {
       await say(a, 'network', 'create', '-d', 'overlay', 'gone');
       await run(a, 'idle', 'gone');
       await run(b, 'busy', 'gone');
@@ -245,24 +248,27 @@ for (const [name, program] of commandLines) {
         await a.cli(['network', 'rm', 'late']);
       });
 
-      test('a container that is made again elsewhere with its name and address is found by those who knew it', async () => {
-        await run(b, 'mover', 'mynet', '--ip', '10.0.1.50');
-        await run(c, 'watch', 'mynet');
-        assert.ok(await reaches(c, 'watch', 'mover'));
-        for (const [from, to] of [
-          [b, a],
-          [a, b],
-        ] as const) {
-          await remove(from, 'mover');
-          await run(to, 'mover', 'mynet', '--ip', '10.0.1.50');
-          assert.ok(await reaches(c, 'watch', 'mover'), 'from a third machine');
-          assert.ok(await reaches(from, from === a ? 'web' : 'two', '10.0.1.50'), 'from the one it left');
-        }
-        await remove(b, 'mover');
-        await remove(c, 'watch');
-      });
+      once(
+        'a container that is made again elsewhere with its name and address is found by those who knew it',
+        async () => {
+          await run(b, 'mover', 'mynet', '--ip', '10.0.1.50');
+          await run(c, 'watch', 'mynet');
+          assert.ok(await reaches(c, 'watch', 'mover'));
+          for (const [from, to] of [
+            [b, a],
+            [a, b],
+          ] as const) {
+            await remove(from, 'mover');
+            await run(to, 'mover', 'mynet', '--ip', '10.0.1.50');
+            assert.ok(await reaches(c, 'watch', 'mover'), 'from a third machine');
+            assert.ok(await reaches(from, from === a ? 'web' : 'two', '10.0.1.50'), 'from the one it left');
+          }
+          await remove(b, 'mover');
+          await remove(c, 'watch');
+        },
+      );
 
-      test('a daemon that is killed takes nothing along, and comes back with everything', async () => {
+      once('a daemon that is killed takes nothing along, and comes back with everything', async () => {
         const flow = a.cli(['exec', 'web', 'ping', '-i', '0.1', '-c', '80', 'two'], { timeoutMs: 60_000 });
         await sleep(500);
         await b.kill('SIGKILL');
@@ -275,91 +281,103 @@ for (const [name, program] of commandLines) {
         await remove(c, 'new');
       });
 
-      test('without a manager what runs goes on, a daemon starts from what it knows, and new containers are refused', async () => {
-        await a.kill('SIGKILL');
-        await b.kill('SIGKILL');
-        await b.start();
-        assert.ok(await reaches(b, 'two', 'web'), 'by name');
-        await b.cli(['run', '--name', 'orphan', '--network', 'mynet', 'busybox', 'true'], {
-          exitCode: 125,
-          stderr: /manager/,
-        });
-        await b.cli(['rm', '-f', 'orphan'], { exitCode: undefined });
-        await b.cli(['stop', '-t', '0', 'two']);
-        await a.start();
-        const isBack = (): Promise<boolean> =>
-          eventually(
-            async () =>
-              (await say(a, 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).includes('host-B Ready'),
-            15_000,
-          );
-        assert.ok(await isBack());
-        assert.ok(
-          await eventually(async () => !(await ping(a, 'web', 'two')), 5000),
-          'its stop was told later',
-        );
-        await b.cli(['start', 'two']);
-        assert.ok(await reaches(a, 'web', 'two', 5000));
-      });
-
-      test('a machine that is cut off is down, its names lead nowhere, and all is as before when it is back', async () => {
-        await a.cli(['swarm', 'update', '--dispatcher-heartbeat', '1s']);
-        assert.ok(await reaches(a, 'web', 'two'));
-        await cutOff('B', true);
-        const status = (text: string): Promise<boolean> =>
-          eventually(
-            async () => (await say(a, 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).includes(text),
-            30_000,
-          );
-        assert.ok(await status('host-B Down'));
-        await a.cli(['exec', 'web', 'nslookup', 'two'], { exitCode: 1 });
-        await c.cli(
-          [
-            'run',
-            '--name',
-            'thief',
-            '--network',
-            'mynet',
-            '--ip',
-            await addressIn(b, 'two', 'mynet'),
-            'busybox',
-            'true',
-          ],
-          {
+      once(
+        'without a manager what runs goes on, a daemon starts from what it knows, and new containers are refused',
+        async () => {
+          await a.kill('SIGKILL');
+          await b.kill('SIGKILL');
+          await b.start();
+          assert.ok(await reaches(b, 'two', 'web'), 'by name');
+          await b.cli(['run', '--name', 'orphan', '--network', 'mynet', 'busybox', 'true'], {
             exitCode: 125,
-            stderr: /Address already in use/,
-          },
-        );
-        await c.cli(['rm', '-f', 'thief'], { exitCode: undefined });
-        await cutOff('B', false);
-        assert.ok(await status('host-B Ready'));
-        assert.ok(await status('host-A Ready'), 'a manager hears no heartbeats of its own');
-        assert.ok(await reaches(a, 'web', 'two', 5000));
-        assert.ok(await reaches(b, 'two', 'web', 5000));
-      });
+            stderr: /manager/,
+          });
+          await b.cli(['rm', '-f', 'orphan'], { exitCode: undefined });
+          await b.cli(['stop', '-t', '0', 'two']);
+          await a.start();
+          const isBack = (): Promise<boolean> =>
+            eventually(
+              async () =>
+                (await say(a, 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).includes(
+                  'host-B Ready',
+                ),
+              15_000,
+            );
+          assert.ok(await isBack());
+          assert.ok(
+            await eventually(async () => !(await ping(a, 'web', 'two')), 5000),
+            'its stop was told later',
+          );
+          await b.cli(['start', 'two']);
+          assert.ok(await reaches(a, 'web', 'two', 5000));
+        },
+      );
 
-      test('a machine that leaves takes its containers off the swarm’s networks, and its addresses are free', async () => {
-        const ip = await addressIn(b, 'two', 'mynet');
-        await b.cli(['swarm', 'leave']);
-        assert.equal(await say(b, 'network', 'ls', '--filter', 'driver=overlay', '-q'), '');
-        assert.equal(await say(b, 'inspect', '-f', '{{.State.Running}}', 'two'), 'true');
-        assert.deepEqual(b.overlays(), []);
-        assert.ok(
-          await eventually(
-            async () =>
-              (await say(a, 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).includes('host-B Down'),
-            5000,
-          ),
-        );
-        await a.cli(['node', 'rm', 'host-B']);
-        await run(c, 'heir', 'mynet', '--ip', ip);
-        assert.ok(await reaches(a, 'web', 'heir'));
-        await remove(c, 'heir');
-        await remove(b, 'two');
-      });
+      once(
+        'a machine that is cut off is down, its names lead nowhere, and all is as before when it is back',
+        async () => {
+          await a.cli(['swarm', 'update', '--dispatcher-heartbeat', '1s']);
+          assert.ok(await reaches(a, 'web', 'two'));
+          await cutOff('B', true);
+          const status = (text: string): Promise<boolean> =>
+            eventually(
+              async () =>
+                (await say(a, 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).includes(text),
+              30_000,
+            );
+          assert.ok(await status('host-B Down'));
+          await a.cli(['exec', 'web', 'nslookup', 'two'], { exitCode: 1 });
+          await c.cli(
+            [
+              'run',
+              '--name',
+              'thief',
+              '--network',
+              'mynet',
+              '--ip',
+              await addressIn(b, 'two', 'mynet'),
+              'busybox',
+              'true',
+            ],
+            {
+              exitCode: 125,
+              stderr: /Address already in use/,
+            },
+          );
+          await c.cli(['rm', '-f', 'thief'], { exitCode: undefined });
+          await cutOff('B', false);
+          assert.ok(await status('host-B Ready'));
+          assert.ok(await status('host-A Ready'), 'a manager hears no heartbeats of its own');
+          assert.ok(await reaches(a, 'web', 'two', 5000));
+          assert.ok(await reaches(b, 'two', 'web', 5000));
+        },
+      );
+
+      once(
+        'a machine that leaves takes its containers off the swarm’s networks, and its addresses are free',
+        async () => {
+          const ip = await addressIn(b, 'two', 'mynet');
+          await b.cli(['swarm', 'leave']);
+          assert.equal(await say(b, 'network', 'ls', '--filter', 'driver=overlay', '-q'), '');
+          assert.equal(await say(b, 'inspect', '-f', '{{.State.Running}}', 'two'), 'true');
+          assert.deepEqual(b.overlays(), []);
+          assert.ok(
+            await eventually(
+              async () =>
+                (await say(a, 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}')).includes('host-B Down'),
+              5000,
+            ),
+          );
+          await a.cli(['node', 'rm', 'host-B']);
+          await run(c, 'heir', 'mynet', '--ip', ip);
+          assert.ok(await reaches(a, 'web', 'heir'));
+          await remove(c, 'heir');
+          await remove(b, 'two');
+        },
+      );
     }
 
-    test('the last network and the swarm go, and nothing of them is left', async () => {
+    once('the last network and the swarm go, and nothing of them is left', async () => {
       await remove(a, 'web');
       if (!isDocker) await remove(b, 'two');
       await a.cli(['network', 'rm', 'mynet']);
