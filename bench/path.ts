@@ -109,7 +109,7 @@ try {
       for (const way of turns)
         await during(way, () => {
           const sample = load.measure(kind, way.client, way.address, port, seconds);
-          note(`${way.name} ${kind}`, sample.p50);
+          note(`${way.name} ${kind}`, kind === 'connect' ? sample.p25 : sample.p50);
         });
     for (const way of turns)
       note(

@@ -10,6 +10,15 @@
  *   targets6  link . address            the endpoint's IPv6 addresses as numbers, which is how nft 1.0 sees a field that
  *                                       it has no name for: the target of neighbour solicitations and advertisements
  *
+ *   near4 near6    link . MAC . address      as own4 and own6, but of this endpoint alone
+ *   peers4 peers6  MAC . address             the same endpoints, as a frame is addressed to them
+ *
+ * On the host, where `skipsTracking`: a frame that its endpoint sends with its own address to an endpoint's own MAC and
+ * address stays inside a bridge whatever the rules of the host say, and no answer to it needs translating. Where
+ * br_netfilter shows such frames to the IP rules, connection tracking would note each connection for nobody. All others
+ * are tracked: what goes to the bridge's own MAC (so every published port), and answers that a container of several
+ * networks sends with its address on another. docs/adr/0019-untracked-neighbours.md
+ *
  * What has no address of its own yet may look for one: DHCP, ARP probes, duplicate address detection of an own address,
  * router solicitations, MLD reports. Router advertisements and redirects come from nobody: with them a container would
  * become the gateway of the others. Everything else is dropped, other protocols and tagged frames among it: `ether type`
@@ -41,17 +50,41 @@ const unspecified = `${ip6} ip6 saddr ::`;
 const solicit = `${unspecified} icmpv6 type nd-neighbor-solicit`;
 const beginning = '{ nd-router-solicit, mld-listener-report, mld2-listener-report }';
 
-/** `table`: its name in family bridge. */
-export function guardSkeleton(table: string): TableSkeleton {
+const neighbourSets: TableSkeleton['sets'] = {
+  near4: '{ type ifname . ether_addr . ipv4_addr; }',
+  near6: '{ type ifname . ether_addr . ipv6_addr; }',
+  peers4: '{ type ether_addr . ipv4_addr; }',
+  peers6: '{ type ether_addr . ipv6_addr; }',
+};
+
+/** `host`: its bridges. `overlay`: the namespace of an overlay network, where nothing is tracked anyway. */
+export type GuardPlace = 'host' | 'overlay';
+
+export interface GuardOptions {
+  /** Its name in family bridge. */
+  readonly table: string;
+  readonly place: GuardPlace;
+  /** True: frames between endpoints are not tracked. On hosts only. */
+  readonly skipsTracking: boolean;
+}
+
+/** From an endpoint, as itself, to another. IPv6 without extension headers, so that no neighbour discovery is among it. */
+const untracked: readonly string[] = [
+  'ether type ip ether daddr . ip daddr @peers4 iifname . ether saddr . ip saddr @near4 notrack accept',
+  `${ip6} ip6 nexthdr { tcp, udp } ether daddr . ip6 daddr @peers6 iifname . ether saddr . ip6 saddr @near6 notrack accept`,
+];
+
+export function guardSkeleton(options: GuardOptions): TableSkeleton {
   return {
     family: 'bridge',
-    table,
+    table: options.table,
     sets: {
       ports: '{ type ifname; }',
       macs: '{ type ifname . ether_addr; }',
       own4: '{ type ifname . ether_addr . ipv4_addr; }',
       own6: '{ type ifname . ether_addr . ipv6_addr; }',
       targets6: `{ typeof ${target}; }`,
+      ...(options.place === 'host' ? neighbourSets : {}),
     },
     maps: {},
     filledSets: [],
@@ -86,7 +119,7 @@ export function guardSkeleton(table: string): TableSkeleton {
         name: 'prerouting',
         // Before br_netfilter (0), at NF_BR_PRI_NAT_DST_BRIDGED.
         hook: '{ type filter hook prerouting priority -300; policy accept; }',
-        rules: ['iifname @ports goto check'],
+        rules: [...(options.skipsTracking ? untracked : []), 'iifname @ports goto check'],
       },
     ],
   };
@@ -97,9 +130,14 @@ function distinctIps(addresses: readonly Ip[]): readonly Ip[] {
 }
 
 /** All elements of one owner's endpoints. */
-export function planEndpoints(endpoints: readonly GuardedEndpoint[]): readonly SetElement[] {
+export function planEndpoints(
+  endpoints: readonly GuardedEndpoint[],
+  place: GuardPlace,
+): readonly SetElement[] {
   const addresses = endpoints.flatMap((endpoint) => endpoint.addresses);
-  return endpoints.filter(({ isChecked }) => isChecked).flatMap((one) => planEndpoint(one, addresses));
+  return endpoints
+    .filter(({ isChecked }) => isChecked)
+    .flatMap((one) => [...planEndpoint(one, addresses), ...(place === 'host' ? planNeighbour(one) : [])]);
 }
 
 /** `sources`: addresses of its owner, its own among them. */
@@ -116,4 +154,12 @@ function planEndpoint({ link, mac, addresses }: GuardedEndpoint, sources: readon
     ...targets.map((ip): SetElement => ({ set: 'targets6', key: [name, ipField(ip)] })),
     { set: 'ports', key: [name] },
   ];
+}
+
+function planNeighbour({ link, mac, addresses }: GuardedEndpoint): SetElement[] {
+  const own = macField(mac);
+  return distinctIps(addresses).flatMap((ip): SetElement[] => [
+    { set: `near${ip.family}`, key: [nameField(link), own, ipField(ip)] },
+    { set: `peers${ip.family}`, key: [own, ipField(ip)] },
+  ]);
 }

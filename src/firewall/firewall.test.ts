@@ -277,7 +277,7 @@ const endpoint = {
 
 test('the plan of an endpoint: its MAC, each of its addresses, and the link-local one that the MAC gives', () => {
   assert.deepEqual(
-    planEndpoints([endpoint]).map((element) => `${element.set} ${formatKey(element)}`),
+    planEndpoints([endpoint], 'overlay').map((element) => `${element.set} ${formatKey(element)}`),
     [
       'macs "veth1" . 02:11:22:33:44:55',
       'own4 "veth1" . 02:11:22:33:44:55 . 172.18.0.2',
@@ -289,8 +289,22 @@ test('the plan of an endpoint: its MAC, each of its addresses, and the link-loca
       'ports "veth1"',
     ],
   );
+  const onOverlay = planEndpoints([endpoint], 'overlay').length;
+  assert.deepEqual(
+    planEndpoints([endpoint], 'host')
+      .slice(onOverlay)
+      .map((element) => `${element.set} ${formatKey(element)}`),
+    [
+      'near4 "veth1" . 02:11:22:33:44:55 . 172.18.0.2',
+      'peers4 02:11:22:33:44:55 . 172.18.0.2',
+      'near4 "veth1" . 02:11:22:33:44:55 . 169.254.7.7',
+      'peers4 02:11:22:33:44:55 . 169.254.7.7',
+      'near6 "veth1" . 02:11:22:33:44:55 . fd00::2',
+      'peers6 02:11:22:33:44:55 . fd00::2',
+    ],
+  );
   const linkLocal = must(parseIp('fe80::11:22ff:fe33:4455'));
-  const given = planEndpoints([{ ...endpoint, addresses: [linkLocal] }]);
+  const given = planEndpoints([{ ...endpoint, addresses: [linkLocal] }], 'host');
   assert.equal(given.filter(({ set }) => set === 'own6').length, 1, 'no element twice');
 });
 
@@ -302,7 +316,7 @@ test('an endpoint may use addresses that its container has elsewhere, but not sp
     addresses: [first, second].map((text) => must(parseIp(text))),
   };
   const planned = (all: (typeof endpoint)[]): readonly string[] =>
-    planEndpoints(all).map((element) => `${element.set} ${formatKey(element)}`);
+    planEndpoints(all, 'host').map((element) => `${element.set} ${formatKey(element)}`);
   const alone = planned([endpoint]);
   assert.deepEqual(
     planned([endpoint, other]).filter((text) => !alone.includes(text)),
@@ -311,17 +325,24 @@ test('an endpoint may use addresses that its container has elsewhere, but not sp
 });
 
 test('elements of a set by typeof read back, as libnftables 1.0 prints it and as 1.1 does', () => {
-  const elem = planEndpoints([endpoint])
+  const elem = planEndpoints([endpoint], 'host')
     .filter(({ set }) => set === 'targets6')
     .map((element) => ({ concat: formatKey(element).replaceAll('"', '').split(' . ') }));
   const raw = { payload: { base: 'th', offset: 64, len: 128 } };
   for (const type of [['ifname', 'integer'], { typeof: { concat: [{ meta: { key: 'iifname' } }, raw] } }]) {
     const set = { family: 'bridge', table: 't', name: 'targets6', handle: 5, type, elem };
-    const desired = planEndpoints([endpoint]).filter(({ set: name }) => name === 'targets6');
-    assert.deepEqual(compareElements(guardSkeleton('t'), desired, list({ set })), {
-      missing: [],
-      extra: [],
-    });
+    const desired = planEndpoints([endpoint], 'host').filter(({ set: name }) => name === 'targets6');
+    assert.deepEqual(
+      compareElements(
+        guardSkeleton({ table: 't', place: 'host', skipsTracking: true }),
+        desired,
+        list({ set }),
+      ),
+      {
+        missing: [],
+        extra: [],
+      },
+    );
   }
 });
 

@@ -15,6 +15,7 @@ import { acceptsAsHostOnly, linksLosingRoutes } from './advertisedRoutes.ts';
 import type { FirewallBinding } from './binding.ts';
 import { bridgeFilteringKey, isBridgeFiltering } from './bridgeFiltering.ts';
 import type { GuardedEndpoint } from './endpointGuard.ts';
+import { hasFrameReaders } from './foreign/frameReaders.ts';
 import { type HostTools, hostTools } from './foreign/hostTools.ts';
 import { createIntegration, type Integration, type IntegrationResult } from './foreign/integration.ts';
 import {
@@ -28,7 +29,9 @@ import {
 import { GuardTable } from './guardTable.ts';
 import { MainTable } from './mainTable.ts';
 import type { FirewallNetwork } from './network.ts';
+import { operatorChain } from './skeleton.ts';
 import type { Carrier } from './tableKeeper.ts';
+import { tunnelTable } from './tunnelGuard.ts';
 
 type FirewallKernel = Pick<
   Kernel,
@@ -112,6 +115,7 @@ class NftFirewall implements Firewall {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #options: FirewallOptions;
+  readonly #tools: HostTools;
   readonly #main: MainTable;
   readonly #guard: GuardTable;
   readonly #integration: Integration;
@@ -147,6 +151,7 @@ class NftFirewall implements Firewall {
     this.#logger = logger;
     this.#clock = clock;
     this.#options = options;
+    this.#tools = tools;
     this.#forwarding = options.forwarding;
     this.#main = new MainTable(kernel, {
       table,
@@ -155,7 +160,7 @@ class NftFirewall implements Firewall {
       asksHost: options.asksHost ?? false,
       servesLoopback6: false,
     });
-    this.#guard = new GuardTable(kernel, table);
+    this.#guard = new GuardTable(kernel, table, 'host');
     this.#integration = createIntegration({
       table,
       kernel,
@@ -175,6 +180,7 @@ class NftFirewall implements Firewall {
     const servesLoopback6 = !(await isBridgeFiltering(this.#kernel));
     await this.#main.setOptions({ guardedFamilies: this.#guarded(), servesLoopback6 });
     await this.#main.sync();
+    await this.#followFrameReaders();
     await this.#syncGuard();
   }
 
@@ -229,6 +235,7 @@ class NftFirewall implements Firewall {
       ...this.#noteRepairs(this.#main.object, await this.#main.sync(), trigger),
       ...this.#noteRepairs(this.#guard.object, await this.#syncGuard(), trigger),
     ];
+    await this.#followFrameReaders();
     await this.#main.forgetAdmitted();
     for (const family of await this.#mutex.run('forwarding', () => this.#forward())) {
       const repair = { object: `IPv${family} forwarding`, cause: 'it was off: switched on', trigger };
@@ -262,6 +269,7 @@ class NftFirewall implements Firewall {
     this.#listeners = undefined;
     await this.#watchBridgeFiltering([]);
     this.#stopping.abort();
+    await this.#trackAgain();
     if (options.keepsForeignRule === true) return;
     await this.#mutex.run('foreign', () => this.#integration.remove(this.#bridges()));
   }
@@ -277,6 +285,25 @@ class NftFirewall implements Firewall {
 
   async #followBridgeFiltering(): Promise<void> {
     await this.#main.setOptions({ servesLoopback6: !(await isBridgeFiltering(this.#kernel)) });
+  }
+
+  /** Frames between containers are tracked as soon as somebody's rules may ask for it, and while nobody would notice. */
+  async #followFrameReaders(): Promise<void> {
+    const { table = 'linkspan' } = this.#options;
+    const isRead = await hasFrameReaders({
+      ...{ kernel: this.#kernel, tools: this.#tools, table, operatorChain },
+      ownTables: [`inet ${table}`, `bridge ${table}`, tunnelTable],
+    });
+    await this.#guard.skipTracking(!isRead && !this.#stopping.signal.aborted);
+  }
+
+  /** Rules that ask for states may come while no daemon runs. */
+  async #trackAgain(): Promise<void> {
+    try {
+      await this.#guard.skipTracking(false);
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'frames between containers stay untracked while no daemon runs');
+    }
   }
 
   #noteRepairs(object: string, causes: readonly string[], trigger: RepairTrigger): readonly string[] {

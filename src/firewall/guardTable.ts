@@ -2,15 +2,22 @@
  * The table `bridge linkspan`: keeps what endpointGuard.ts plans. A kernel or libnftables that cannot have it is no
  * failure: containers then run unchecked, and `lack` says why.
  */
-import { KernelError, type NamespacePath } from '../kernel/kernel.ts';
-import { type GuardedEndpoint, guardSkeleton, planEndpoints } from './endpointGuard.ts';
+import { KernelError, type NamespacePath, type SetElement } from '../kernel/kernel.ts';
+import { type GuardedEndpoint, type GuardPlace, guardSkeleton, planEndpoints } from './endpointGuard.ts';
 import { type Carrier, type TableContent, TableKeeper, type TableKernel } from './tableKeeper.ts';
+import type { TableSkeleton } from './tableSkeleton.ts';
 
 /** No family bridge, no such chain type, or rules that libnftables or the kernel does not understand. */
 const lacks: ReadonlySet<string> = new Set(['EOPNOTSUPP', 'EAFNOSUPPORT', 'ENOENT', 'EINVAL']);
 
+const isLack = (error: unknown): error is KernelError =>
+  error instanceof KernelError && lacks.has(error.code);
+
 export class GuardTable {
   readonly #keeper: TableKeeper;
+  readonly #plan: (endpoints: readonly GuardedEndpoint[]) => readonly SetElement[];
+  readonly #table: string;
+  readonly #place: GuardPlace;
   /** By owner. */
   readonly #endpoints = new Map<string, readonly GuardedEndpoint[]>();
   /** By link. */
@@ -18,14 +25,23 @@ export class GuardTable {
   /** False until `apply`: endpoints of an earlier run stay guarded until we know them. */
   #knowsEndpoints = false;
   #lack: string | undefined;
+  /** True once it is known that this kernel or libnftables has no `notrack` here. */
+  #alwaysTracks = false;
 
   /** `namespace`: where it is, and where `kernel` runs nft. */
-  constructor(kernel: TableKernel, table: string, namespace?: NamespacePath) {
+  constructor(kernel: TableKernel, table: string, place: GuardPlace, namespace?: NamespacePath) {
+    this.#table = table;
+    this.#place = place;
+    this.#plan = (endpoints) => planEndpoints(endpoints, place);
     const content: TableContent = {
-      desired: () => [...this.#endpoints.values()].flatMap(planEndpoints),
+      desired: () => [...this.#endpoints.values()].flatMap(this.#plan),
       isKnown: () => this.#knowsEndpoints,
     };
-    this.#keeper = new TableKeeper(kernel, guardSkeleton(table), content, namespace);
+    this.#keeper = new TableKeeper(kernel, this.#skeleton(false), content, namespace);
+  }
+
+  #skeleton(skipsTracking: boolean): TableSkeleton {
+    return guardSkeleton({ table: this.#table, place: this.#place, skipsTracking });
   }
 
   /** `table bridge linkspan` */
@@ -48,13 +64,28 @@ export class GuardTable {
     return await this.#attempt(() => this.#keeper.create(reference));
   }
 
+  /** Whether frames between endpoints pass untracked from now on. Writes the table if that is new, and where it can be. */
+  async skipTracking(isWanted: boolean): Promise<void> {
+    if (this.#lack !== undefined) return;
+    const write = (skips: boolean): Promise<void> =>
+      this.#keeper.run((turn) => turn.setSkeleton(this.#skeleton(skips)));
+    try {
+      await write(isWanted && !this.#alwaysTracks);
+    } catch (error) {
+      if (!isWanted || !isLack(error)) throw error;
+      this.#alwaysTracks = true;
+      // What is missing without it, the next compare says.
+      await this.#attempt(() => write(false));
+    }
+  }
+
   async #attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
     try {
       const done = await work();
       this.#lack = undefined;
       return done;
     } catch (error) {
-      if (!(error instanceof KernelError) || !lacks.has(error.code)) throw error;
+      if (!isLack(error)) throw error;
       this.#lack = error.message;
       return undefined;
     }
@@ -105,7 +136,7 @@ export class GuardTable {
       return endpoints.length === 0 ? undefined : endpoints;
     };
     if (this.#lack === undefined)
-      return await this.#keeper.replace(this.#endpoints, owner, next, planEndpoints, true, carry);
+      return await this.#keeper.replace(this.#endpoints, owner, next, this.#plan, true, carry);
     await carry?.(undefined);
     // For the day when a compare finds that the kernel has it after all.
     const endpoints = next();

@@ -5,7 +5,8 @@
  * A packet that the host forwards meets, in this order:
  *   operator   the operator's own rules; an accept there ends our verdict, a drop is final. Never flushed by us.
  *              Addresses are those after DNAT; `ct original ip daddr` and `ct original proto-dst` give the first ones.
- *   forward    one network (also frames that br_netfilter shows us: both interfaces are the bridge), internal
+ *   forward    one network (also frames that br_netfilter shows us: both interfaces are the bridge; they may be untracked,
+ *              see endpointGuard.ts), internal
  *              networks, known connections, published ports (DNAT), gateway modes; then everything else into a
  *              network is dropped and everything else out of one is accepted.
  *   guard      only where we switched forwarding on: drops what passes between two interfaces that are not ours,
@@ -116,7 +117,7 @@ const baseChains: Readonly<Record<string, string>> = {
 };
 
 /** The chain that belongs to the operator: added if missing, never flushed. */
-const operatorChain = 'operator';
+export const operatorChain = 'operator';
 
 /**
  * The protocol as the header names it. Not `meta l4proto`: in an interval set over several fields nft 1.0 turns that
@@ -177,36 +178,38 @@ function publishingRules({
 
 function rulesOf(options: SkeletonOptions): Readonly<Record<string, readonly string[]>> {
   const mark = `meta mark set meta mark | 0x${acceptedMark.toString(16)}`;
+  // A chain more is some nanoseconds of each packet.
+  const allow = options.marksAccepted ? 'goto allow' : 'accept';
   return {
     ...publishingRules(options),
-    allow: [options.marksAccepted ? `${mark} accept` : 'accept'],
+    allow: options.marksAccepted ? [`${mark} accept`] : [],
     guard: [
       'iifname . oifname @foreign return comment "inside a foreign bridge"',
       ...options.guardedFamilies.map((family) => `meta nfproto ipv${family} drop comment "not a router"`),
     ].slice(0, options.guardedFamilies.length === 0 ? 0 : undefined),
     forward: [
       `jump ${operatorChain}`,
-      'iifname . oifname @same goto allow comment "one network"',
+      `iifname . oifname @same ${allow} comment "one network"`,
       'iifname @internal drop comment "internal: nothing leaves"',
       'oifname @internal drop comment "internal: nothing enters"',
-      'oifname @bridges ct state established,related goto allow',
-      'iifname @bridges ct state established,related goto allow',
-      'oifname @bridges ct status dnat goto allow comment "published"',
+      `oifname @bridges ct state established,related ${allow}`,
+      `iifname @bridges ct state established,related ${allow}`,
+      `oifname @bridges ct status dnat ${allow} comment "published"`,
       ...perFamily(
         (family, ip) =>
-          `oifname @bridges ${client(ip)} @opened${family} goto allow comment "routed: published"`,
+          `oifname @bridges ${client(ip)} @opened${family} ${allow} comment "routed: published"`,
       ),
       ...perFamily(
         (family, ip) =>
-          `oifname @bridges iifname . ${target(ip)} @trusted${family} goto allow comment "trusted link: published"`,
+          `oifname @bridges iifname . ${target(ip)} @trusted${family} ${allow} comment "trusted link: published"`,
       ),
-      'oifname @open4 meta nfproto ipv4 goto allow comment "nat-unprotected"',
-      'oifname @open6 meta nfproto ipv6 goto allow comment "nat-unprotected"',
-      'oifname @routed4 ip protocol icmp goto allow comment "routed"',
-      'oifname @routed6 meta l4proto ipv6-icmp goto allow comment "routed"',
+      `oifname @open4 meta nfproto ipv4 ${allow} comment "nat-unprotected"`,
+      `oifname @open6 meta nfproto ipv6 ${allow} comment "nat-unprotected"`,
+      `oifname @routed4 ip protocol icmp ${allow} comment "routed"`,
+      `oifname @routed6 meta l4proto ipv6-icmp ${allow} comment "routed"`,
       'oifname @bridges drop comment "not published"',
       'iifname @bridges oifname @theirs accept comment "their owner decides"',
-      'iifname @bridges goto allow comment "outward"',
+      `iifname @bridges ${allow} comment "outward"`,
       'goto guard',
     ],
     postrouting: [

@@ -26,7 +26,9 @@ export interface TunnelGuard extends Disposable {
 /** By VNI the hosts, as text. */
 type Members = ReadonlyMap<number, ReadonlySet<string>>;
 
-const at = 'inet linkspan-tunnels';
+/** Family and name of its table. */
+export const tunnelTable = 'inet linkspan-tunnels';
+const at = tunnelTable;
 const removal = `add table ${at}\ndelete table ${at}`;
 const vniField = '@th,96,24';
 const setOf = (vtep: string): string => (vtep.includes(':') ? 'members6' : 'members4');

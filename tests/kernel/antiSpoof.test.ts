@@ -449,6 +449,7 @@ test('a new daemon leaves guarded what was, until it knows its endpoints; then o
   const network = await world.createNetwork('172.18.0.0/16');
   const w1 = await world.runContainer('w1', network);
   const w2 = await world.runContainer('w2', network);
+  const before = listGuard();
   await world.firewall.stop();
   const firewall = createFirewall({ kernel: world.kernel, logger: silentLogger });
   const driver = createBridgeDriver({
@@ -457,7 +458,6 @@ test('a new daemon leaves guarded what was, until it knows its endpoints; then o
     logger: silentLogger,
     daemonId: 'test',
   });
-  const before = listGuard();
   await firewall.start();
   await firewall.check();
   assert.equal(listGuard(), before);

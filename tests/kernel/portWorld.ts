@@ -10,16 +10,17 @@ import type { Container, World } from './bridgeWorld.ts';
 /** The host's address on the segment of client D. */
 export const otherHostAddress = '198.51.100.1';
 
-/** Servers in `where` that answer with the caller's address, on TCP and UDP ports. */
+/** Servers in `where` that answer with the caller's address, on TCP ports of `local` and UDP ports. */
 export async function serve(
   where: string,
   tcpPorts: readonly number[],
   udpPorts: readonly number[] = [],
+  local = '0.0.0.0',
 ): Promise<AsyncDisposable> {
   const program = `
     const ready = [];
     for (const port of ${JSON.stringify(tcpPorts)})
-      ready.push(new Promise((done) => require('node:net').createServer((s) => { s.on('error', () => {}); s.end(s.remoteAddress + '\\n'); }).listen(port, '0.0.0.0', done)));
+      ready.push(new Promise((done) => require('node:net').createServer((s) => { s.on('error', () => {}); s.end(s.remoteAddress + '\\n'); }).listen(port, '${local}', done)));
     for (const port of ${JSON.stringify(udpPorts)})
       ready.push(new Promise((done) => { const u = require('node:dgram').createSocket('udp4'); u.on('message', (m, from) => u.send(from.address + '\\n', from.port, from.address)); u.bind(port, '0.0.0.0', done); }));
     Promise.all(ready).then(() => console.log('ready'));`;

@@ -86,6 +86,7 @@ export class SourceGuards {
         changeElements: (batch) => kernel.changeElements(batch),
       },
       table,
+      'overlay',
       namespace,
     );
     this.#tables.set(id, made);
