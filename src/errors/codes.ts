@@ -44,6 +44,7 @@ export type ErrorCode =
   | 'joinTimeout'
   | 'managerUnreachable'
   | 'nodeNotFound'
+  | 'taskNotFound'
   | 'nodeAmbiguous'
   | 'nodeInUse'
   | 'nodeRefused'
@@ -117,6 +118,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   joinTimeout: 'unavailable',
   managerUnreachable: 'unavailable',
   nodeNotFound: 'notFound',
+  taskNotFound: 'notFound',
   nodeAmbiguous: 'invalid',
   nodeInUse: 'invalid',
   nodeRefused: 'forbidden',

@@ -61,11 +61,7 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
     ['POST', '/services/:id/update'],
     ['DELETE', '/services/:id'],
   ],
-  Tasks: [
-    ['GET', '/tasks'],
-    ['GET', '/tasks/:id'],
-    ['GET', '/tasks/:id/logs'],
-  ],
+  'Logs of tasks': [['GET', '/tasks/:id/logs']],
   Secrets: [
     ['GET', '/secrets'],
     ['GET', '/secrets/:id'],

@@ -1,5 +1,5 @@
 /*
- * /nodes: list, inspect, update, remove (Docker Engine API 1.50).
+ * /nodes: list, inspect, update, remove; /tasks, of which there are none without services (Docker Engine API 1.50).
  */
 import type { ClusterNode } from '../../cluster/swarm.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
@@ -12,6 +12,10 @@ import { baseVersionOf } from './swarmRoutes.ts';
 import { nodeShape } from './swarmShapes.ts';
 
 const listFilters = ['id', 'label', 'membership', 'name', 'node.label', 'role'];
+
+const taskFilters = [
+  ...['_up-to-date', 'desired-state', 'id', 'label', 'name', 'node', 'runtime', 'service', 'up-to-date'],
+];
 
 /** Words that a filter takes, in any case; an empty one filters nothing out. */
 const filterWords: Readonly<Record<string, readonly string[]>> = {
@@ -56,6 +60,18 @@ export const nodeRoutes: Routes = (app, { deps }) => {
     const nodes = swarm.nodes();
     const filters = parseNodeFilters(textOf(queryOf(request), 'filters'));
     return nodes.filter((node) => isSelected(node, filters)).map(shapeOf);
+  });
+
+  app.get('/tasks', (request) => {
+    // Of managers, as the nodes.
+    swarm.nodes();
+    parseFilters(textOf(queryOf(request), 'filters'), taskFilters);
+    return [];
+  });
+
+  app.get('/tasks/:id', (request) => {
+    swarm.nodes();
+    throw new LinkspanError('taskNotFound', `task ${paramOf(request, 'id')} not found`);
   });
 
   app.get('/nodes/:id', (request) => shapeOf(swarm.node(paramOf(request, 'id'))));

@@ -114,7 +114,7 @@ for (const [method, url] of [
   ['POST', '/session'],
   ['POST', '/volumes/create'],
   ['GET', '/services'],
-  ['GET', '/tasks'],
+  ['GET', '/tasks/x/logs'],
   ['GET', '/secrets'],
   ['GET', '/configs'],
   ['GET', '/plugins'],

@@ -355,6 +355,11 @@ node update --label-add a=b --label-add c --label-rm zone builder
 node update --label-rm nope --label-rm zone builder
 node update --label-add a=b nope
 node update --role worker host2
+node ps
+node ps -q
+node ps self builder
+node ps nope
+node ps builder nope
 node promote
 node promote builder self
 node promote nope builder
