@@ -202,12 +202,11 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   );
   await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
   const reconciler = parts.use(half.openReconciler(containers));
-  const follower = parts.use(
-    half.openFollower(containers, () => !['error', 'locked'].includes(swarm.status().state)),
-  );
+  const isKnown = (): boolean => !['error', 'locked'].includes(swarm.status().state);
+  const follower = parts.use(half.openFollower(containers, isKnown));
   engineParts.follower = follower;
   swarm.start();
-  half.encryption.start();
+  half.encryption.start(isKnown);
   await follower.start();
   const engine: Engine = {
     networks: half.networks,

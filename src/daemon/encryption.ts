@@ -73,6 +73,7 @@ export function openEncryption(deps: EncryptionDependencies): EncryptedCarrier {
         events: kernel.events,
         nft: (commands, options = {}) => kernel.nft(commands, { ...options, namespace }),
       },
+      isThere: () => kernel.hasNamespace(namespace),
       ...{ logger, clock: systemClock, onRepair },
       port: () => underlay().port,
     }),

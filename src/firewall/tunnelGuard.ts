@@ -19,6 +19,8 @@ export interface TunnelGuard extends Disposable {
   allow(vni: number, vteps: readonly Ip[]): Promise<void>;
   /** `vni` is not ours any more; success if it was not. */
   forget(vni: number): Promise<void>;
+  /** Its table went with its namespace: written anew, if there is to be one. */
+  rewrite(): Promise<void>;
   /** What an earlier daemon left goes, unless a VNI is ours by now: others may use those. */
   sweep(): Promise<void>;
 }
@@ -80,6 +82,8 @@ export interface TunnelGuardDependencies {
   readonly kernel: Pick<Kernel, 'nft' | 'events'>;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Of a table in a namespace that comes and goes: whether that is there. */
+  readonly isThere?: () => Promise<boolean>;
   /** UDP, of all hosts of the swarm; read whenever the table is written anew. */
   readonly port: () => number;
   readonly onRepair?: (repair: Omit<Repair, 'id' | 'at'>) => void;
@@ -117,7 +121,17 @@ class NftTunnelGuard implements TunnelGuard {
   }
 
   async forget(vni: number): Promise<void> {
-    await this.#change(vni, () => this.#wanted.delete(vni));
+    await this.#change(vni, () => this.#wanted.delete(vni), true);
+  }
+
+  async rewrite(): Promise<void> {
+    await this.#mutex.run('', async () => {
+      this.#actual = undefined;
+      if (this.#wanted.size === 0) return;
+      const wanted = new Map(this.#wanted);
+      await this.#write(wanted);
+      this.#actual = wanted;
+    });
   }
 
   async sweep(): Promise<void> {
@@ -126,9 +140,15 @@ class NftTunnelGuard implements TunnelGuard {
     });
   }
 
-  async #change(vni: number, change: () => void): Promise<void> {
+  async #change(vni: number, change: () => void, isLess = false): Promise<void> {
     await this.#mutex.run('', async () => {
       change();
+      const { isThere } = this.#deps;
+      if (isThere !== undefined && isLess && !(await isThere())) {
+        // It went with all that was in it.
+        this.#actual = undefined;
+        return;
+      }
       const wanted = new Map(this.#wanted);
       const before = this.#actual;
       const commands = before === undefined ? undefined : planChange(vni, before, wanted);

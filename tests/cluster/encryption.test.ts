@@ -253,4 +253,34 @@ for (const [name, program] of commandLines.slice(0, 1))
       await a.cli(['rm', '-f', 'web']);
       assert.ok(await eventually(() => Promise.resolve(tunnels(a) === '')));
     });
+
+    test('an encrypted network and the swarm go, and nothing of them is left', async () => {
+      await a.cli(
+        [
+          'network',
+          'create',
+          '-d',
+          'overlay',
+          '--opt',
+          'encrypted',
+          '--subnet',
+          '10.50.0.0/24',
+          '--subnet',
+          '10.51.0.0/24',
+          'two',
+        ],
+        {
+          exitCode: 1,
+          stderr: /one subnet of each family/,
+        },
+      );
+      await a.cli(['network', 'rm', 'sec']);
+      for (const host of [a, b])
+        assert.ok(await eventually(async () => !/sec/.test(await say(host, 'network', 'ls'))), host.tail());
+      await a.cli(['network', 'create', '-d', 'overlay', '--opt', 'encrypted', 'sec']);
+      await run(b, 'last', 'sec');
+      await b.cli(['swarm', 'leave']);
+      assert.ok(await eventually(() => Promise.resolve(tunnels(b) === '')), b.tail());
+      assert.doesNotMatch(await say(b, 'network', 'ls'), /sec/);
+    });
   });

@@ -80,7 +80,7 @@ export class EndpointBook {
         // What the store refuses is nobody's answer.
         if (!(error instanceof LinkspanError) || isStoreFailure(error)) throw error;
         writer.check();
-        refused.push({ networkId, endpointId, message: error.message });
+        refused.push({ networkId, endpointId, message: error.message, code: error.code });
       }
     }
     return refused;
@@ -155,6 +155,7 @@ export class EndpointBook {
     writer: Writer,
   ): Promise<SwarmEndpoint | undefined> {
     const { ipv4, ipv6, nodeId } = row;
+    if (claim.block !== row.block) throw otherNodes(row);
     const record: EndpointRecord = {
       ...claim,
       ...(ipv4 === undefined ? {} : { ipv4 }),

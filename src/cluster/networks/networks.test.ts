@@ -364,11 +364,28 @@ test('nodes that go down are said to be, at once, and those out of touch for a m
   assert.deepEqual([b.networks.findNode('a')?.isDown, changed], [true, ['a', 'a']]);
 });
 
+test('a call of a later version is answered, and the session goes on', async () => {
+  await using world = await World.open();
+  await world.addNode('a');
+  const record = await world.roster.begin('a', world.roster.find('a')!);
+  const heard: unknown[] = [];
+  const [own, far] = localLink(turn);
+  own.listen({ message: (value) => heard.push(value), end: () => heard.push('end') });
+  world.server.accept('a', record?.epoch ?? 0, far);
+  own.send('{"type":"call","id":1,"method":"invent","params":{"what":1}}');
+  await world.settle();
+  assert.deepEqual(heard, [
+    {
+      ...{ type: 'answer', id: 1 },
+      error: { code: 'notImplemented', message: 'this manager is of an earlier version' },
+    },
+  ]);
+});
+
 for (const [what, messages] of [
   ['garbage', ['"x"']],
   ['no id', ['{"type":"call","method":"claim","params":{}}']],
   ['a claim of nothing', ['{"type":"call","id":1,"method":"claim","params":{"claim":{"networkId":"a/b"}}}']],
-  ['a method of nobody', ['{"type":"call","id":1,"method":"destroy","params":{"claims":[]}}']],
   [
     'more calls than wait for their answer',
     Array.from({ length: 300 }, (_, i) =>

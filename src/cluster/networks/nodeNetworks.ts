@@ -495,10 +495,12 @@ export class NodeNetworks implements SwarmNetworks {
       this.events.emit('blocks', { networkId });
   }
 
-  #dropBlocks(isLost: (claim: EndpointClaim) => boolean): void {
-    this.#blocks.drop(isLost).catch((error: unknown) => {
+  /** `networkId`: of one that stays, where the block is another's now. */
+  #dropBlocks(isLost: (claim: EndpointClaim) => boolean, networkId?: string): void {
+    const dropping = this.#blocks.drop(isLost).catch((error: unknown) => {
       this.#deps.logger.error({ err: error }, 'could not forget a block of a network');
     });
+    if (networkId !== undefined) void dropping.then(() => this.events.emit('blocks', { networkId }));
   }
 
   /** What is asked of a manager that may be away: never longer than people wait, and the next sync heals it. */
@@ -559,9 +561,11 @@ export class NodeNetworks implements SwarmNetworks {
         { endpoint: refusal.endpointId, cause: refusal.message },
         'a manager refuses an endpoint',
       );
-      const { endpointId } = refusal;
-      if (this.#blocks.claims.some((one) => one.endpointId === endpointId))
-        this.#dropBlocks((one) => one.endpointId === endpointId);
+      const { endpointId, networkId, code } = refusal;
+      // A network that is about to go, or a manager in trouble, says nothing of whose it is.
+      const isOthers = code === 'addressTaken' || code === 'nodeRefused' || code === 'addressInvalid';
+      if (isOthers && this.#blocks.claims.some((one) => one.endpointId === endpointId))
+        this.#dropBlocks((one) => one.endpointId === endpointId, networkId);
       this.events.emit('refused', refusal);
     }
   }

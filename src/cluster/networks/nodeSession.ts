@@ -97,6 +97,11 @@ export class NodeSession {
       case 'call':
         this.#enqueue(request);
         break;
+      case 'unknownCall': {
+        const error = new LinkspanError('notImplemented', 'this manager is of an earlier version');
+        this.#deps.link.send(JSON.stringify(errorAnswer(request.id, error)));
+        break;
+      }
     }
   }
 

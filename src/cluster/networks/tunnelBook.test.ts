@@ -97,6 +97,8 @@ test('an offer is read strictly', () => {
     { publicKey: 'short' },
     { publicKey: `${'A'.repeat(42)}B=` },
     { mtuBytes: -1 },
+    { mtuBytes: 1279 },
+    { mtuBytes: 65_537 },
     { endpoints: ['192.0.2.1'] },
     { endpoints: ['192.0.2.1:0'] },
     { endpoints: ['example.org:51820'] },

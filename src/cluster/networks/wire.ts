@@ -55,6 +55,8 @@ export interface Calls {
 
 export interface Refusal extends EndpointName {
   readonly message: string;
+  /** Absent from managers of earlier versions. */
+  readonly code?: string;
 }
 
 export type Call = {
@@ -71,7 +73,9 @@ export type Request =
       readonly revision: number;
     }
   | { readonly type: 'unfollow'; readonly network: string }
-  | ({ readonly type: 'call'; readonly id: number } & Call);
+  | ({ readonly type: 'call'; readonly id: number } & Call)
+  /** A call of a later version. */
+  | { readonly type: 'unknownCall'; readonly id: number };
 
 export interface Answer {
   readonly type: 'answer';
@@ -129,6 +133,9 @@ export type Push = Answer | NetworksPush | NodesPush | SnapshotPart | ChangesPus
 export const maxPartRows = 1000;
 /** Well below what a side accepts of a message. */
 export const maxPartBytes: number = 256 * 1024;
+/** Of what carries a tunnel: the least of IPv6 (RFC 8200 section 5), and the most of a link. */
+const leastMtuBytes = 1280;
+const mostMtuBytes = 65_536;
 /** Of one node's tunnel. */
 const mostEndpoints = 16;
 /** In one claim; longer lists than a container ever has. */
@@ -207,9 +214,12 @@ function readOffer(value: unknown): TunnelOffer | undefined {
   if (!isFields(value)) return undefined;
   const { publicKey, mtuBytes } = value;
   const endpoints = readList(value['endpoints'], readEndpoint);
-  if (endpoints === undefined || endpoints.length > mostEndpoints || !isCount(mtuBytes)) return undefined;
+  if (endpoints === undefined || endpoints.length > mostEndpoints) return undefined;
+  if (!isCount(mtuBytes) || mtuBytes < leastMtuBytes || mtuBytes > mostMtuBytes) return undefined;
   return isPublicKey(publicKey) ? { publicKey, mtuBytes, endpoints } : undefined;
 }
+
+const methods: ReadonlySet<string> = new Set<keyof Calls>(['sync', 'claim', 'release', 'amend', 'tunnel']);
 
 function readCall(method: unknown, params: unknown): Call | undefined {
   if (!isFields(params)) return undefined;
@@ -248,6 +258,7 @@ export function readRequest(value: unknown): Request | 'malformed' | 'other' {
       return isId(network) ? { type, network } : 'malformed';
     case 'call': {
       if (!isCount(id)) return 'malformed';
+      if (isText(value['method']) && !methods.has(value['method'])) return { type: 'unknownCall', id };
       const call = readCall(value['method'], value['params']);
       return call === undefined ? 'malformed' : { type, id, ...call };
     }

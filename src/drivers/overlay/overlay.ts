@@ -103,7 +103,8 @@ class LinuxOverlayDriver implements OverlayDriver {
     this.#announcer = new Announcer(deps.kernel, deps.logger);
     const pathOf = (networkId: string): string => this.#pathOf(networkId);
     this.#sources = new SourceGuards({ kernel: deps.kernel, pathOf, linkOf: portName });
-    const segmentsOf = (network: DriverNetwork): readonly Segment[] => this.#planOf(network).segments;
+    const segmentsOf = (network: DriverNetwork): readonly Segment[] =>
+      planSegments(network, parseOverlayOptions(network));
     this.#program = new PeerProgram({
       ...{ kernel: deps.kernel, logger: deps.logger, pathOf, segmentsOf, plain: deps.carriers.plain },
       carrierOf: (network) => this.#carrierOf(network),
@@ -146,9 +147,11 @@ class LinuxOverlayDriver implements OverlayDriver {
       this.#sources.drop(network);
       const { plain } = this.#deps.carriers;
       const carrier = this.#carrierOf(network);
-      for (const vni of parseOverlayOptions(network).vnis)
-        for (const { guard } of new Set([carrier, plain])) await guard.forget(vni);
-      await carrier.release(network.id);
+      const guards = [...new Set([carrier.guard, plain.guard])];
+      await allDone([
+        ...parseOverlayOptions(network).vnis.flatMap((vni) => guards.map((guard) => guard.forget(vni))),
+        carrier.release(network.id),
+      ]);
     });
   }
 

@@ -79,17 +79,18 @@ function nodeOf(id: string, number: number, mtuBytes = 1500, key: SecretKey = ma
   };
 }
 
-function open(secret?: Uint8Array) {
-  const [clock, tunnels, swarm, store] = [
-    new HandClock(),
-    new FakeTunnels(),
-    new FakeSwarm(true),
-    new MemoryStore(),
-  ] as const;
+function open(secret?: Uint8Array, store = new MemoryStore()) {
+  const [clock, tunnels, swarm] = [new HandClock(), new FakeTunnels(), new FakeSwarm(true)] as const;
   const namespaces = new Set<string>();
   const repairs: string[] = [];
   const carrier = new EncryptedCarrier({
-    ...{ tunnels, swarm, clock, logger: silentLogger, guard: {} as TunnelGuard },
+    ...{
+      tunnels,
+      swarm,
+      clock,
+      logger: silentLogger,
+      guard: { rewrite: () => Promise.resolve() } as TunnelGuard,
+    },
     ...{ namespace: '/dev/null/netns', name: 'wg', alias: 'mark', port: 51_851 },
     ...(secret === undefined ? {} : { secret }),
     keys: new TunnelKeys(store, clock),
@@ -110,7 +111,7 @@ function open(secret?: Uint8Array) {
   };
   const own = async (): Promise<SwarmNode> => {
     await carrier.check();
-    carrier.start();
+    carrier.start(() => true);
     for (let i = 0; i < 10; i++) await nextTurn();
     const { offer } = swarm;
     assert.ok(offer);
@@ -156,7 +157,7 @@ test('the least underlay of all nodes counts', async () => {
 test('a machine without WireGuard refuses with the reason, and tells no key', async () => {
   const { carrier, tunnels, swarm } = open();
   tunnels.choice = { engine: undefined, reason: 'it is too old' };
-  carrier.start();
+  carrier.start(() => true);
   await nextTurn();
   await assert.rejects(carrier.hold('one'), { code: 'tunnelUnavailable', message: /it is too old/ });
   assert.equal(swarm.offer, undefined);
@@ -202,9 +203,62 @@ test('another key of this node: the device first, then the others', async () => 
   await carrier.hold('one');
   const before = swarm.offer?.publicKey;
   tunnels.told.length = 0;
-  await carrier.rotateKey();
+  const rotating = carrier.rotateKey();
+  for (let i = 0; i < 10; i++) await nextTurn();
   assert.equal(tunnels.told[0], 'private key');
   assert.notEqual(swarm.offer?.publicKey, before);
+  const { offer } = swarm;
+  assert.ok(offer);
+  await tell({ ...nodeOf('self', 7), tunnel: { ...offer, number: 7 } });
+  await rotating;
+});
+
+test('a key that no manager takes is given up again', async () => {
+  const { carrier, clock, swarm, tunnels, tell, own } = open();
+  await tell(await own(), nodeOf('other', 9));
+  await carrier.hold('one');
+  const before = swarm.offer?.publicKey;
+  tunnels.told.length = 0;
+  const refused = assert.rejects(carrier.rotateKey(), { code: 'managerUnreachable' });
+  for (let i = 0; i < 10; i++) await nextTurn();
+  await clock.advance(5000);
+  await refused;
+  assert.deepEqual(tunnels.told, ['private key', 'private key']);
+  assert.equal(swarm.offer?.publicKey, before);
+});
+
+test('networks that are up keep their MTU when a node with a smaller one comes', async () => {
+  const { carrier, tell, own } = open();
+  await tell(await own(), nodeOf('other', 9));
+  await carrier.hold('one');
+  await tell(nodeOf('third', 10, 1400));
+  assert.equal(carrier.underlay().mtuBytes, 1500);
+  await carrier.release('one');
+  assert.equal(carrier.underlay().mtuBytes, 1400);
+});
+
+test('a daemon that nobody tells of nodes knows its number, and leaves the peers that there are', async () => {
+  const first = open();
+  await first.tell(await first.own(), nodeOf('other', 9));
+  await first.carrier.hold('one');
+  const second = open(undefined, first.store);
+  await second.carrier.hold('one');
+  assert.deepEqual(
+    second.tunnels.specs[0]?.addresses.map(({ ip }) => formatIp(ip)),
+    ['100.64.0.7'],
+  );
+  assert.deepEqual(second.tunnels.told, []);
+});
+
+test('another number, from a store that was set back: the device is made anew', async () => {
+  const { carrier, tunnels, swarm, tell, own } = open();
+  await tell(await own(), nodeOf('other', 9));
+  await carrier.hold('one');
+  const { offer } = swarm;
+  assert.ok(offer);
+  await tell({ ...nodeOf('self', 8), tunnel: { ...offer, number: 8 } });
+  assert.equal(tunnels.specs.length, 2);
+  assert.equal(formatIp(carrier.underlay().address), '100.64.0.8');
 });
 
 test('a device that is lost is made again, with all its peers', async () => {

@@ -9,17 +9,18 @@
  * What is for a peer without a session waits or is dropped: it cannot leave in clear, since there is no other way out.
  */
 import { setMaxListeners } from 'node:events';
+import { isDeepStrictEqual } from 'node:util';
 import { dirname } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { RepairLog } from '../../base/repairLog.ts';
-import type { NodeTunnel, SwarmNetworks, SwarmNode } from '../../cluster/swarmNetworks.ts';
+import type { NodeTunnel, SwarmNetworks, SwarmNode, TunnelOffer } from '../../cluster/swarmNetworks.ts';
 import { type PublicKey, parsePublicKey, presharedKeyOf } from '../../codec/wireguard/key.ts';
 import type { WireguardEndpoint } from '../../codec/wireguard/device.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
 import type { Underlay } from '../../drivers/overlay/segments.ts';
-import { LinkspanError } from '../../errors/linkspanError.ts';
+import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Encryption, TunnelPath } from '../engine.ts';
@@ -89,6 +90,12 @@ interface ToldPeer {
   readonly text: string;
 }
 
+interface Made {
+  readonly nodeId: string;
+  readonly number: number;
+  readonly mtuBytes: number;
+}
+
 /** By node. */
 type ToldPeers = ReadonlyMap<string, ToldPeer>;
 
@@ -102,9 +109,15 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   /** Networks of this host that need it. */
   readonly #holders = new Set<string>();
   #tunnel: Tunnel | undefined;
+  /** What the device was made with; kept until nobody needs it. */
+  #made: Made | undefined;
   /** What the device was told; undefined where that is not known. */
   #peers: ToldPeers | undefined;
   #isSettling = false;
+  #isKnown = (): boolean => false;
+  /** What was told last; undefined: nothing yet of this membership. */
+  #offered: TunnelOffer | undefined;
+  #hasEngine: boolean | undefined;
 
   constructor(deps: EncryptedCarrierDependencies) {
     this.#deps = deps;
@@ -114,8 +127,9 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     this.#listeners.use(deps.swarm.events.on('nodes', () => this.#settleSoon()));
   }
 
-  /** Once this node's membership is known. */
-  start(): void {
+  /** Once this node's membership is known. `isKnown`: false as long as it is not known whether it is a member. */
+  start(isKnown: () => boolean): void {
+    this.#isKnown = isKnown;
     this.#settleSoon();
     void this.#rotateInTime();
   }
@@ -138,6 +152,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   /** Throws code tunnelUnavailable, with the reason, where this machine cannot encrypt. */
   async check(): Promise<void> {
     const choice = await this.engine();
+    this.#hasEngine = choice.engine !== undefined;
     if (choice.engine === undefined)
       throw new LinkspanError(
         'tunnelUnavailable',
@@ -145,20 +160,20 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
       );
   }
 
+  /** While the device is there, what it was when it was made: a node that joins changes nothing for networks that are up. */
   underlay(): Underlay {
     const { port, mtuBytes } = this.#deps.underlay();
     const others = this.#nodes().flatMap(({ tunnel }) => tunnel?.mtuBytes ?? []);
-    return {
-      address: insideAddress(this.#own()?.tunnel?.number ?? 0),
-      mtuBytes: Math.min(mtuBytes, ...others),
-      ...{ headerBytes, port },
-    };
+    const now = { number: this.#own()?.tunnel?.number ?? 0, mtuBytes: Math.min(mtuBytes, ...others) };
+    const { number, mtuBytes: least } = this.#made ?? now;
+    return { address: insideAddress(number), mtuBytes: least, headerBytes, port };
   }
 
   async hold(networkId: string): Promise<void> {
     await this.#mutex.run('', async () => {
-      await this.#open();
+      // What fails is undone by `release`, or tried again: it is needed.
       this.#holders.add(networkId);
+      await this.#open();
     });
   }
 
@@ -174,12 +189,24 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     await this.#mutex.run('', async () => {
       const { dataPath } = swarm;
       if (dataPath === undefined) throw new LinkspanError('noSwarm', 'this node is in no swarm');
-      if (!swarm.isInTouch)
-        throw new LinkspanError('managerUnreachable', 'no manager answers, who would tell the other nodes');
-      const { privateKey } = await keys.renew(dataPath.nodeId);
-      // In this order: docs/adr/0017-wireguard-engines.md.
-      await this.#tunnel?.setPrivateKey(privateKey);
-      await this.#offer();
+      const unreachable = (): LinkspanError =>
+        new LinkspanError('managerUnreachable', 'no manager answers, who would tell the other nodes');
+      if (!swarm.isInTouch) throw unreachable();
+      const before = await keys.of(dataPath.nodeId);
+      const { privateKey, publicKey } = await keys.renew(dataPath.nodeId);
+      const isTold = (): boolean => this.#own()?.tunnel?.publicKey === publicKey;
+      try {
+        // In this order: docs/adr/0017-wireguard-engines.md.
+        await this.#tunnel?.setPrivateKey(privateKey);
+        await this.#offer();
+        if (!(await this.#until(isTold))) throw unreachable();
+      } catch (error) {
+        // The others know the old one.
+        await keys.restore(dataPath.nodeId, before);
+        await this.#tunnel?.setPrivateKey(before.privateKey);
+        await this.#offer();
+        throw error;
+      }
       if (this.#tunnel !== undefined) await this.#program(this.#tunnel);
       logger.info({ node: dataPath.nodeId }, 'the encrypted tunnels of this node have another key');
     });
@@ -238,6 +265,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
       await this.#mutex.run('', () => this.#settle());
     } catch (error) {
       if (this.#stopping.signal.aborted) return;
+      // It was lost before anybody listened.
+      if (hasCode(error, 'tunnelLost')) this.#tunnel = undefined;
       logger.warn({ err: error }, 'could not follow the swarm with the encrypted tunnels; it is tried again');
       await clock.sleep(againMs, this.#stopping.signal).catch(() => {});
       this.#settleSoon();
@@ -247,25 +276,51 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   async #settle(): Promise<void> {
     const { swarm, keys } = this.#deps;
     if (swarm.dataPath === undefined) {
+      // It may be a member that could not be taken up.
+      if (!this.#isKnown()) return;
+      this.#offered = undefined;
       swarm.offerTunnel(undefined);
       await this.#close();
       await keys.forget();
       return;
     }
     await this.#offer();
+    const { number } = this.#own()?.tunnel ?? {};
+    if (number === undefined) return;
+    await keys.noteNumber(swarm.dataPath.nodeId, number);
+    const { nodeId, number: made } = this.#made ?? { nodeId: swarm.dataPath.nodeId, number };
+    // Another membership, or a store that was set back.
+    if (nodeId !== swarm.dataPath.nodeId || made !== number) this.#letGo();
+    if (this.#holders.size > 0) await this.#open();
     if (this.#tunnel !== undefined) await this.#program(this.#tunnel);
   }
 
-  /** Says what this node has, if it can encrypt. */
+  /** What there is, is to be taken up anew. */
+  #letGo(): void {
+    this.#tunnel?.[Symbol.dispose]();
+    this.#tunnel = undefined;
+    this.#made = undefined;
+  }
+
+  /** Says what this node has, where that is news. */
   async #offer(): Promise<void> {
-    const { swarm, keys, tunnels, port, underlay } = this.#deps;
+    const { swarm, keys, port, underlay } = this.#deps;
     const { dataPath } = swarm;
-    if (dataPath === undefined) return;
-    if (this.#tunnel === undefined && (await tunnels.findEngine()).engine === undefined) return;
+    if (dataPath === undefined || !(await this.#canEncrypt())) return;
     const { address, mtuBytes } = underlay();
     const endpoint = address.family === 6 ? `[${dataPath.address}]:${port}` : `${dataPath.address}:${port}`;
     const { publicKey } = await keys.of(dataPath.nodeId);
-    swarm.offerTunnel({ publicKey, mtuBytes, endpoints: [endpoint] });
+    const offer: TunnelOffer = { publicKey, mtuBytes, endpoints: [endpoint] };
+    if (isDeepStrictEqual(offer, this.#offered)) return;
+    this.#offered = offer;
+    swarm.offerTunnel(offer);
+  }
+
+  /** As the system said when it was asked last: by `check`, and once before. */
+  async #canEncrypt(): Promise<boolean> {
+    if (this.#tunnel !== undefined) return true;
+    this.#hasEngine ??= (await this.#deps.tunnels.findEngine()).engine !== undefined;
+    return this.#hasEngine;
   }
 
   async #open(): Promise<void> {
@@ -274,17 +329,26 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     await this.check();
     await this.#offer();
     const number = await this.#number();
-    const { privateKey } = await keys.of(swarm.dataPath?.nodeId ?? '');
-    if (!(await kernel.hasNamespace(namespace))) {
-      await this.#deps.makeFolder(dirname(namespace));
-      await kernel.createNamespace(namespace);
+    const nodeId = swarm.dataPath?.nodeId ?? '';
+    const { privateKey } = await keys.of(nodeId);
+    // One whose namespace somebody took away.
+    const { mtuBytes } = this.underlay();
+    this.#tunnel?.[Symbol.dispose]();
+    this.#tunnel = undefined;
+    await this.#ensureNamespace();
+    let tunnel: Tunnel;
+    try {
+      tunnel = await tunnels.open({
+        ...{ name, namespace, alias, privateKey, port },
+        mtuBytes: underlay().mtuBytes - headerBytes,
+        addresses: [{ ip: insideAddress(number), length: inside.length }],
+      });
+    } catch (error) {
+      if (this.#holders.size === 0) await kernel.removeNamespace(namespace);
+      throw error;
     }
-    const tunnel = await tunnels.open({
-      ...{ name, namespace, alias, privateKey, port },
-      mtuBytes: underlay().mtuBytes - headerBytes,
-      addresses: [{ ip: insideAddress(number), length: inside.length }],
-    });
     this.#tunnel = tunnel;
+    this.#made = { nodeId, number, mtuBytes };
     this.#peers = undefined;
     tunnel.events.on('lost', ({ cause }) => {
       if (this.#tunnel !== tunnel) return;
@@ -293,6 +357,14 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
       void this.#openAgain(cause);
     });
     await this.#program(tunnel);
+  }
+
+  async #ensureNamespace(): Promise<void> {
+    const { kernel, namespace, makeFolder, guard } = this.#deps;
+    if (await kernel.hasNamespace(namespace)) return;
+    await makeFolder(dirname(namespace));
+    await kernel.createNamespace(namespace);
+    await guard.rewrite();
   }
 
   /** Nobody waits for it. */
@@ -318,6 +390,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const { tunnels, kernel, name, namespace } = this.#deps;
     const tunnel = this.#tunnel;
     this.#tunnel = undefined;
+    this.#made = undefined;
     if (tunnel !== undefined) await tunnel.close();
     else await tunnels.remove(name, namespace);
     await kernel.removeNamespace(namespace);
@@ -325,36 +398,41 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
 
   /** Of this node, once a manager has taken its key. */
   async #number(): Promise<number> {
+    const { swarm, keys } = this.#deps;
+    const told = this.#own()?.tunnel?.number ?? (await keys.of(swarm.dataPath?.nodeId ?? '')).number;
+    if (told !== undefined) return told;
+    const find = (): number | undefined => this.#own()?.tunnel?.number;
+    await this.#until(() => find() !== undefined);
+    const number = find();
+    if (number !== undefined) return number;
+    throw new LinkspanError(
+      'managerUnreachable',
+      'no manager has taken the public key of this node, so that others could decrypt what it sends',
+    );
+  }
+
+  /** False if what nodes there are has not become so within five seconds. */
+  async #until(isIt: () => boolean): Promise<boolean> {
     const { swarm, clock } = this.#deps;
     const late = new AbortController();
-    const known = Promise.withResolvers<number>();
+    const known = Promise.withResolvers<void>();
     const look = (): void => {
-      const number = this.#own()?.tunnel?.number;
-      if (number !== undefined) known.resolve(number);
+      if (isIt()) known.resolve();
     };
     using _listening = swarm.events.on('nodes', look);
-    clock.sleep(patienceMs, late.signal).then(
-      () =>
-        known.reject(
-          new LinkspanError(
-            'managerUnreachable',
-            'no manager has taken the public key of this node, so that others could decrypt what it sends',
-          ),
-        ),
-      () => {},
-    );
+    clock.sleep(patienceMs, late.signal).then(known.resolve, () => {});
     look();
-    try {
-      return await known.promise;
-    } finally {
-      late.abort();
-    }
+    await known.promise;
+    late.abort();
+    return isIt();
   }
 
   async #program(tunnel: Tunnel): Promise<void> {
     const { swarm, keys } = this.#deps;
     const self = swarm.dataPath?.nodeId ?? '';
     const own = (await keys.of(self)).publicKey;
+    // Nobody has told of nodes yet: those that the device has are right until then.
+    if (this.#nodes().length === 0) return;
     const nodes = this.#nodes().filter(({ id }) => id !== self);
     const wanted = new Map(nodes.flatMap((node) => this.#peersOf(node, own)));
     const before = this.#peers;

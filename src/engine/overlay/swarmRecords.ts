@@ -105,6 +105,12 @@ export function planSwarmNetwork(
     here.now,
   );
   const asDriver = toDriverNetwork(network);
+  const families = asDriver.pools.map(({ subnet }) => subnet.base.family);
+  if (isEncrypted(request) && new Set(families).size < families.length)
+    throw new LinkspanError(
+      'networkConfigInvalid',
+      'an encrypted network has one subnet of each family: containers of two subnets reach each other by the way out of their hosts, in clear',
+    );
   const given = parseOverlayOptions(asDriver).vnis;
   const taken = new Set(around.networks.flatMap(({ vnis }) => vnis));
   const vnis = given.length > 0 ? given : chooseVnis(countSegments(asDriver.pools), taken);

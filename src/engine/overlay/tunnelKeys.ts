@@ -17,12 +17,15 @@ interface KeyRecord {
   /** Base64. */
   readonly privateKey: string;
   readonly madeAtMs: number;
+  /** That managers gave; absent until they did. */
+  readonly number?: number;
 }
 
 export interface NodeKey {
   readonly privateKey: SecretKey;
   readonly publicKey: PublicKey;
   readonly madeAtMs: number;
+  readonly number?: number;
 }
 
 const key = 'tunnel/key';
@@ -43,16 +46,24 @@ export class TunnelKeys {
     const record = (await this.#store.get(key))?.value as KeyRecord | undefined;
     const privateKey = record?.nodeId === nodeId ? parseSecretKey(record.privateKey) : undefined;
     if (record === undefined || privateKey === undefined) return await this.renew(nodeId);
-    return this.#note(nodeId, privateKey, record.madeAtMs);
+    return this.#note(nodeId, privateKey, record);
   }
 
   /** Another one, stored when it resolves. */
   async renew(nodeId: string): Promise<NodeKey> {
-    const privateKey = makeKey();
-    const madeAtMs = this.#clock.nowMs();
-    const record: KeyRecord = { nodeId, privateKey: privateKey.revealBase64(), madeAtMs };
-    await this.#store.txn({ write: [{ key, put: record }] });
-    return this.#note(nodeId, privateKey, madeAtMs);
+    const number = this.#known?.nodeId === nodeId ? this.#known.key.number : undefined;
+    return await this.#write(nodeId, makeKey(), { madeAtMs: this.#clock.nowMs(), ...withNumber(number) });
+  }
+
+  /** Back to one that it was: the other nodes know it. */
+  async restore(nodeId: string, { privateKey, madeAtMs, number }: NodeKey): Promise<NodeKey> {
+    return await this.#write(nodeId, privateKey, { madeAtMs, ...withNumber(number) });
+  }
+
+  /** So that a daemon that nobody tells knows it. */
+  async noteNumber(nodeId: string, number: number): Promise<void> {
+    const { privateKey, madeAtMs, number: known } = await this.of(nodeId);
+    if (known !== number) await this.#write(nodeId, privateKey, { madeAtMs, number });
   }
 
   /** This node is a member no more. */
@@ -62,9 +73,26 @@ export class TunnelKeys {
     await this.#store.txn({ write: [{ key, del: true }] });
   }
 
-  #note(nodeId: string, privateKey: SecretKey, madeAtMs: number): NodeKey {
-    const found: NodeKey = { privateKey, publicKey: publicKeyOf(privateKey), madeAtMs };
+  async #write(nodeId: string, privateKey: SecretKey, more: KeyFacts): Promise<NodeKey> {
+    const record: KeyRecord = { nodeId, privateKey: privateKey.revealBase64(), ...more };
+    await this.#store.txn({ write: [{ key, put: record }] });
+    return this.#note(nodeId, privateKey, more);
+  }
+
+  #note(nodeId: string, privateKey: SecretKey, { madeAtMs, number }: KeyFacts): NodeKey {
+    const found: NodeKey = {
+      privateKey,
+      publicKey: publicKeyOf(privateKey),
+      madeAtMs,
+      ...withNumber(number),
+    };
     this.#known = { nodeId, key: found };
     return found;
   }
+}
+
+type KeyFacts = Pick<KeyRecord, 'madeAtMs' | 'number'>;
+
+function withNumber(number: number | undefined): { readonly number?: number } {
+  return number === undefined ? {} : { number };
 }
