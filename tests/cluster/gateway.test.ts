@@ -6,9 +6,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { busyboxImage } from '../compat/daemonFixture.ts';
+import { testOnce } from '../compat/reference.ts';
 import { addressOf, type Cluster, commandLines, type Host, openCluster } from './hosts.ts';
 
 for (const [name, program] of commandLines) {
+  const once = testOnce({ name });
+
   describe(`gateway: ${name}`, () => {
     let cluster: Cluster;
     let [a, b] = [] as unknown as [Host, Host];
@@ -88,13 +91,13 @@ for (const [name, program] of commandLines) {
       assert.equal(await say(a, 'port', 'web'), '80/tcp -> 0.0.0.0:8080');
     });
 
-    test('a network of that name that the user made is taken, with its subnet', async () => {
+    once('a network of that name that the user made is taken, with its subnet', async () => {
       await run(b, 'near', '--network', 'o');
       assert.match(await exec(b, 'near', 'ip', '-4', 'address', 'show', 'eth1'), /inet 10\.11\.0\.2\/16/);
       assert.equal(await exec(b, 'near', ...ask('web', 80)), 'web');
     });
 
-    test('an internal overlay network has one interface and no route', async () => {
+    once('an internal overlay network has one interface and no route', async () => {
       await a.cli(['network', 'create', '-d', 'overlay', '--internal', 'i']);
       await run(a, 'inner', '--network', 'i');
       assert.equal(await outlook(a, 'inner'), 'eth0 by nothing');
@@ -102,7 +105,7 @@ for (const [name, program] of commandLines) {
       await a.cli(['network', 'rm', 'i']);
     });
 
-    test('it cannot be taken away by hand, nor by prune', async () => {
+    once('it cannot be taken away by hand, nor by prune', async () => {
       await a.cli(['network', 'rm', 'docker_gwbridge'], { exitCode: 1, stderr: /has active endpoints/ });
       await a.cli(['network', 'disconnect', 'docker_gwbridge', 'web'], {
         exitCode: 1,
@@ -113,7 +116,7 @@ for (const [name, program] of commandLines) {
       assert.equal(await outlook(a, 'web'), 'eth0 eth1 by eth1');
     });
 
-    test('a bridge network gives the default route while the container is on it', async () => {
+    once('a bridge network gives the default route while the container is on it', async () => {
       await a.cli(['network', 'create', 'lan']);
       await a.cli(['network', 'connect', 'lan', 'web']);
       assert.equal(await outlook(a, 'web'), 'eth0 eth1 eth2 by eth2');
@@ -123,7 +126,7 @@ for (const [name, program] of commandLines) {
       assert.equal(answerTo(b, addressOf('A'), 8080), 'web');
     });
 
-    test('it outlives a daemon that is killed, and is made again with the container', async () => {
+    once('it outlives a daemon that is killed, and is made again with the container', async () => {
       await a.kill('SIGKILL');
       assert.equal(answerTo(b, addressOf('A'), 8080), 'web');
       await a.start();

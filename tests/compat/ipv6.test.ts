@@ -8,6 +8,7 @@ import { notAsked } from '../arch/skips.ts';
 import type { Runner } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { readHostState } from './hostState.ts';
+import { testOnce } from './reference.ts';
 
 const sleeping = ['busybox', 'sleep', '999'] as const;
 const ping = (address: string): readonly string[] => ['ping', '-c1', '-W1', address];
@@ -34,6 +35,7 @@ async function fieldOn(cli: Runner, container: string, network: string, field: s
 }
 
 for (const engine of engines()) {
+  const once = testOnce(engine);
   describe(`IPv6: ${engine.name}`, () => {
     let daemon: Daemon;
     before(async () => {
@@ -83,24 +85,33 @@ for (const engine of engines()) {
       assert.deepEqual((await readHostState(daemon)).links, was.links);
     });
 
-    test('--ipv6 without a subnet takes a unique local /64, another for each network, the same /48', async (t) => {
-      if (daemon.isReference) return t.skip(notAsked('needs Docker 27'));
-      const prefixes: string[] = [];
-      for (const name of ['n1', 'n2']) {
-        await cli(['network', 'create', '--ipv6', name]);
-        const { stdout } = await cli(['network', 'inspect', '-f', '{{(index .IPAM.Config 1).Subnet}}', name]);
-        assert.match(stdout, /^fd[0-9a-f]{2}(:[0-9a-f]{1,4}){2,3}::\/64$/);
-        prefixes.push(stdout);
-      }
-      assert.notEqual(prefixes[0], prefixes[1]);
-      assert.equal(prefixes[0]?.split(':').slice(0, 3).join(), prefixes[1]?.split(':').slice(0, 3).join());
-      await runSleeper(cli, 'w1', '--network', 'n1');
-      await cli(['exec', 'w1', ...ping(client6)]);
-      await cli(['rm', '-f', 'w1']);
-      await cli(['network', 'rm', 'n1', 'n2']);
-    });
+    once(
+      '--ipv6 without a subnet takes a unique local /64, another for each network, the same /48',
+      async (t) => {
+        if (daemon.isReference) return t.skip(notAsked('needs Docker 27'));
+        const prefixes: string[] = [];
+        for (const name of ['n1', 'n2']) {
+          await cli(['network', 'create', '--ipv6', name]);
+          const { stdout } = await cli([
+            'network',
+            'inspect',
+            '-f',
+            '{{(index .IPAM.Config 1).Subnet}}',
+            name,
+          ]);
+          assert.match(stdout, /^fd[0-9a-f]{2}(:[0-9a-f]{1,4}){2,3}::\/64$/);
+          prefixes.push(stdout);
+        }
+        assert.notEqual(prefixes[0], prefixes[1]);
+        assert.equal(prefixes[0]?.split(':').slice(0, 3).join(), prefixes[1]?.split(':').slice(0, 3).join());
+        await runSleeper(cli, 'w1', '--network', 'n1');
+        await cli(['exec', 'w1', ...ping(client6)]);
+        await cli(['rm', '-f', 'w1']);
+        await cli(['network', 'rm', 'n1', 'n2']);
+      },
+    );
 
-    test('range, gateway, reserved and static addresses, restart, and what is refused', async () => {
+    once('range, gateway, reserved and static addresses, restart, and what is refused', async () => {
       await cli([
         ...['network', 'create', '--ipv6', '--subnet', '10.89.0.0/24', '--subnet', 'fd00:78::/64'],
         ...['--ip-range', 'fd00:78::1:0/112', '--gateway', 'fd00:78::fe', '--aux-address', 'r=fd00:78::1:0'],
@@ -136,7 +147,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1']);
     });
 
-    test('a network of one family has nothing of the other', async (t) => {
+    once('a network of one family has nothing of the other', async (t) => {
       if (daemon.isReference) return t.skip(notAsked('needs API 1.48 and newer'));
       await cli(['network', 'create', '--ipv6', '--ipv4=false', 'six']);
       await cli(['network', 'create', 'four']);
@@ -177,7 +188,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1', 'n2']);
     });
 
-    test('a routed network keeps its addresses on the way out', async (t) => {
+    once('a routed network keeps its addresses on the way out', async (t) => {
       if (daemon.isReference) return t.skip(notAsked('needs Docker 27'));
       const mode = 'com.docker.network.bridge.gateway_mode_ipv6=routed';
       await cli(['network', 'create', '--ipv6', '--subnet', 'fd00:77::/64', '-o', mode, 'n1']);
@@ -194,7 +205,7 @@ for (const engine of engines()) {
   });
 
   describe(`IPv6 on the default network: ${engine.name}`, () => {
-    test('--ipv6, --bip6 and --fixed-cidr-v6 are honoured', async (t) => {
+    once('--ipv6, --bip6 and --fixed-cidr-v6 are honoured', async (t) => {
       if (engine.kind === 'dockerd') return t.skip(notAsked('--bip6 needs Docker 28'));
       await using daemon = await startDaemon(engine, [
         ...['--ipv6', '--bip6', 'fd00:80::1/64', '--fixed-cidr-v6', 'fd00:80::100/120'],

@@ -11,6 +11,7 @@ import type { Runner } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { readHostState } from './hostState.ts';
 import { clientAddress } from './hosts.ts';
+import { testOnce } from './reference.ts';
 
 const sleeping = ['busybox', 'sleep', '999'] as const;
 const ping = (address: string): readonly string[] => ['ping', '-c1', '-W1', address];
@@ -25,6 +26,7 @@ async function addressOn(cli: Runner, container: string, network: string): Promi
 }
 
 for (const engine of engines()) {
+  const once = testOnce(engine);
   describe(`live changes of networks: ${engine.name}`, () => {
     let daemon: Daemon;
     before(async () => {
@@ -92,7 +94,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1', 'n2']);
     });
 
-    test('a static address stays over restarts, and is free again after a disconnect', async () => {
+    once('a static address stays over restarts, and is free again after a disconnect', async () => {
       await cli(['network', 'create', 'n1']);
       await cli(['network', 'create', '--subnet', '10.88.0.0/24', 'n2']);
       await runSleeper(cli, 'w1', '--network', 'n1');
@@ -118,7 +120,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1', 'n2']);
     });
 
-    test('what cannot be is refused with Docker’s texts and changes nothing', async () => {
+    once('what cannot be is refused with Docker’s texts and changes nothing', async () => {
       await cli(['network', 'create', 'n1']);
       await runSleeper(cli, 'w1', '--network', 'n1');
       await runSleeper(cli, 'hosted', '--network', 'host');
@@ -170,7 +172,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1']);
     });
 
-    test('events tell of each change in order, and nothing stays behind', async () => {
+    once('events tell of each change in order, and nothing stays behind', async () => {
       const was = await readHostState(daemon);
       const since = String(Date.now() / 1000);
       await cli(['network', 'create', 'n1']);
@@ -202,7 +204,7 @@ for (const engine of engines()) {
       if (!daemon.isReference) assert.deepEqual({ ...is, shims: 0 }, { ...was, shims: 0 });
     });
 
-    test('compose’s way: create, disconnect, connect with aliases, start', async () => {
+    once('compose’s way: create, disconnect, connect with aliases, start', async () => {
       await cli(['network', 'create', 'n1']);
       const { body } = await callApi(
         daemon.socketPath,
@@ -273,7 +275,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1', 'n2', 'n3']);
     });
 
-    test('an interface gets the name and the kernel parameters that were asked for', async (t) => {
+    once('an interface gets the name and the kernel parameters that were asked for', async (t) => {
       if (daemon.isReference) return t.skip(notAsked('needs API 1.46 and newer'));
       await cli(['network', 'create', 'n1']);
       await cli(['network', 'create', 'n2']);
