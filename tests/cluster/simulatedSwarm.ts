@@ -40,7 +40,7 @@ interface Host {
   /** How far its stored tables went. */
   readonly marks: Map<string, { readonly epoch: string; readonly revision: number }>;
   /** Undefined: the daemon is dead. */
-  daemon: { readonly networks: NodeNetworks; readonly store: SimulatedStore } | undefined;
+  daemon: { readonly networks: NodeNetworks; readonly store: SimulatedStore; isReady: boolean } | undefined;
   link: SimulatedLink | undefined;
   isCutOff: boolean;
   isRemoved: boolean;
@@ -449,7 +449,8 @@ export class SimulatedSwarm {
       ...{ store, clock: this.time, logger: silentLogger },
       ownEndpoints: () => (host.daemon?.networks === networks ? [...host.records.values()] : []),
     });
-    host.daemon = { networks, store };
+    const daemon = { networks, store, isReady: false };
+    host.daemon = daemon;
     this.#listen(host, networks);
     try {
       await networks.enter({ nodeId: host.id, address: '192.0.2.1', port: () => 4789 });
@@ -457,6 +458,7 @@ export class SimulatedSwarm {
       this.killDaemon(this.#hosts.indexOf(host));
       return;
     }
+    daemon.isReady = true;
     this.#forgetGone(host, networks);
     networks.start();
     for (const id of host.followed) this.#followNow(host, networks, id);
@@ -528,7 +530,8 @@ export class SimulatedSwarm {
   #connect(host: Host, attempt: number): void {
     const { daemon } = host;
     const manager = this.#manager;
-    if (daemon === undefined || host.isCutOff || host.link?.isOver === false) return;
+    // A session begins once the daemon knows what an earlier one knew; it connects then.
+    if (daemon?.isReady !== true || host.isCutOff || host.link?.isOver === false) return;
     // Where nothing comes of it, once more.
     this.time.after(2000, () => {
       if (attempt === host.attempt && host.link?.isOver !== false) this.#connectLater(host);
