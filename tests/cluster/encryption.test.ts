@@ -16,6 +16,7 @@ import {
   type Cluster,
   commandLines,
   cutOff,
+  formSwarm,
   type Host,
   openCluster,
   underlayWords,
@@ -101,10 +102,7 @@ for (const [name, program] of commandLines.slice(0, 1))
       a = cluster.hosts.A;
       b = cluster.hosts.B;
       c = cluster.hosts.C;
-      await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A')]);
-      const token = await say(a, 'swarm', 'join-token', '-q', 'worker');
-      for (const host of [b, c])
-        await host.cli(['swarm', 'join', '--token', token, `${addressOf('A')}:2377`]);
+      await formSwarm(a, b, c);
     });
     after(async () => {
       await cluster[Symbol.asyncDispose]();

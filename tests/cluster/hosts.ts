@@ -159,6 +159,14 @@ export async function cutOff(host: HostName, isCut: boolean): Promise<void> {
     if (other.name !== own.name) await (isCut ? partition : heal)(folder, own, other);
 }
 
+/** A swarm of these: the first manages it. */
+export async function formSwarm(manager: Host, ...workers: readonly Host[]): Promise<void> {
+  await manager.cli(['swarm', 'init', '--advertise-addr', addressOf(manager.name)]);
+  const { stdout: token } = await manager.cli(['swarm', 'join-token', '-q', 'worker']);
+  for (const host of workers)
+    await host.cli(['swarm', 'join', '--token', token, `${addressOf(manager.name)}:2377`]);
+}
+
 export interface Cluster extends AsyncDisposable {
   /** D is there only if it was asked for. */
   readonly hosts: Readonly<Record<HostName, Host>>;

@@ -9,10 +9,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../compat/command.ts';
 import { testOnce } from '../compat/reference.ts';
 import {
-  addressOf,
   type Cluster,
   commandLines,
   cutOff,
+  formSwarm,
   type Host,
   onUnderlay,
   openCluster,
@@ -75,10 +75,7 @@ for (const [name, program] of commandLines) {
       a = cluster.hosts.A;
       b = cluster.hosts.B;
       c = cluster.hosts.C;
-      await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A')]);
-      const token = await say(a, 'swarm', 'join-token', '-q', 'worker');
-      for (const host of [b, c])
-        await host.cli(['swarm', 'join', '--token', token, `${addressOf('A')}:2377`]);
+      await formSwarm(a, b, c);
     });
     after(async () => {
       await cluster[Symbol.asyncDispose]();

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from '../compat/command.ts';
-import { addressOf, type Cluster, cutOff, type Host, openCluster } from './hosts.ts';
+import { type Cluster, cutOff, formSwarm, type Host, openCluster } from './hosts.ts';
 
 describe('overlay networks with blocks', () => {
   let cluster: Cluster;
@@ -38,9 +38,7 @@ describe('overlay networks with blocks', () => {
   before(async () => {
     cluster = await openCluster('docker', true);
     ({ A: a, B: b, C: c } = cluster.hosts);
-    await a.cli(['swarm', 'init', '--advertise-addr', addressOf('A')]);
-    const token = await say(a, 'swarm', 'join-token', '-q', 'worker');
-    for (const host of [b, c]) await host.cli(['swarm', 'join', '--token', token, `${addressOf('A')}:2377`]);
+    await formSwarm(a, b, c);
   });
   after(async () => {
     await cluster[Symbol.asyncDispose]();

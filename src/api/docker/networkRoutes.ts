@@ -29,6 +29,7 @@ import { boolOf, textOf } from './query.ts';
 import { readBody } from './requestBody.ts';
 import { parseRfc3339 } from './timestamps.ts';
 import { isAtLeast } from './versions.ts';
+import { engineShape } from './tunnelShapes.ts';
 
 const listFilters = ['dangling', 'driver', 'id', 'idOrName', 'label', 'name', 'scope', 'type'];
 const pruneFilters = ['label', 'label!', 'until'];
@@ -70,10 +71,7 @@ async function encryptionShape(
   encryption: Encryption,
 ): Promise<Record<string, unknown>> {
   if (isEncrypted !== true) return {};
-  const choice = await encryption.engine();
-  const shape =
-    choice.engine === undefined ? { Engine: '', Error: choice.reason } : { Engine: choice.engine };
-  return { Encryption: { Protocol: 'WireGuard', ...shape } };
+  return { Encryption: { Protocol: 'WireGuard', ...engineShape(await encryption.engine()) } };
 }
 
 export const networkRoutes: Routes = (app, { deps, versionOf }) => {

@@ -2,6 +2,7 @@
  * Our own /linkspan/v1/tunnels: the encrypted tunnels of this node, and another key for it.
  */
 import type { Routes } from './apiContext.ts';
+import { engineShape } from './tunnelShapes.ts';
 
 export const tunnelRoutes: Routes = (app, { deps }) => {
   const { encryption } = deps.engine;
@@ -9,8 +10,7 @@ export const tunnelRoutes: Routes = (app, { deps }) => {
   app.get('/linkspan/v1/tunnels', async () => {
     const [choice, paths] = await Promise.all([encryption.engine(), encryption.paths()]);
     return {
-      Engine: choice.engine ?? '',
-      ...(choice.engine === undefined && { Error: choice.reason }),
+      ...engineShape(choice),
       Paths: paths.map((path) => ({
         ID: path.nodeId,
         Hostname: path.hostname,

@@ -5,6 +5,7 @@
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
 import type { NodeAddresses } from '../swarm.ts';
+import { formatHostPort } from '../../net/hostPort.ts';
 
 export const defaultPort = 2377;
 
@@ -12,11 +13,6 @@ export const defaultPort = 2377;
 export interface SystemAddress {
   readonly link: string;
   readonly ip: Ip;
-}
-
-/** `192.0.2.11:2377`, `[2001:db8::1]:2377`. */
-export function joinHostPort(ip: Ip, port: number): string {
-  return ip.family === 6 ? `[${formatIp(ip)}]:${port}` : `${formatIp(ip)}:${port}`;
 }
 
 /** Host and port of `host`, `host:port`, `[v6]:port` or a bare IPv6 address; undefined if the port is none. */
@@ -116,8 +112,8 @@ export function resolveAddresses(
   if (dataIp === undefined || isUnspecified(dataIp))
     return refuse('data path address must be a non-zero IP address or network interface');
   return {
-    listen: joinHostPort(listenIp, wanted.port),
-    advertise: joinHostPort(advertiseIp, advertised?.port ?? wanted.port),
+    listen: formatHostPort({ ip: listenIp, port: wanted.port }),
+    advertise: formatHostPort({ ip: advertiseIp, port: advertised?.port ?? wanted.port }),
     dataPath: formatIp(dataIp),
   };
 }

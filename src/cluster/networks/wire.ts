@@ -24,6 +24,7 @@ import type {
   SwarmNode,
   TunnelOffer,
 } from '../swarmNetworks.ts';
+import { parseHostPort } from '../../net/hostPort.ts';
 
 export interface EndpointName {
   readonly networkId: string;
@@ -205,9 +206,7 @@ const isPublicKey = (value: unknown): value is string =>
   Buffer.from(value, 'base64').toString('base64') === value;
 
 function readEndpoint(value: unknown): string | undefined {
-  const [, host = '', port = ''] = (isText(value) && /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(value)) || [];
-  const ip = parseIp(host);
-  return ip === undefined || Number(port) < 1 || Number(port) > 65_535 ? undefined : String(value);
+  return isText(value) && (parseHostPort(value)?.port ?? 0) > 0 ? value : undefined;
 }
 
 function readOffer(value: unknown): TunnelOffer | undefined {

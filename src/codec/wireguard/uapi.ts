@@ -3,7 +3,6 @@
  * answer ends with `errno=N` and an empty line. Pure. Keys are in hexadecimal. What `formatSet` returns may hold
  * secrets: it is for the socket alone. Contract: https://www.wireguard.com/xplatform/.
  */
-import { formatIp, parseIp } from '../../net/ip.ts';
 import { formatPrefix, type Prefix, parsePrefix } from '../../net/prefix.ts';
 import type {
   WireguardChange,
@@ -13,15 +12,12 @@ import type {
   WireguardState,
 } from './device.ts';
 import { type PublicKey, publicKeyFromBytes, publicKeyOf, publicKeyToBytes, SecretKey } from './key.ts';
+import { formatHostPort, parseHostPort } from '../../net/hostPort.ts';
 
 /** Asks for all that the device has. */
 export const getRequest = 'get=1\n\n';
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-
-function formatEndpoint({ ip, port }: WireguardEndpoint): string {
-  return ip.family === 4 ? `${formatIp(ip)}:${port}` : `[${formatIp(ip)}]:${port}`;
-}
 
 function peerLines(change: WireguardPeerChange): readonly string[] {
   const { publicKey, presharedKey, endpoint, keepaliveSeconds, allowedIps = [] } = change;
@@ -32,7 +28,7 @@ function peerLines(change: WireguardPeerChange): readonly string[] {
     key,
     ...(change.isUpdateOnly === true ? ['update_only=true'] : []),
     ...(presharedKey === undefined ? [] : [`preshared_key=${hex(presharedKey)}`]),
-    ...(endpoint === undefined ? [] : [`endpoint=${formatEndpoint(endpoint)}`]),
+    ...(endpoint === undefined ? [] : [`endpoint=${formatHostPort(endpoint)}`]),
     ...(keepaliveSeconds === undefined ? [] : [`persistent_keepalive_interval=${keepaliveSeconds}`]),
     ...(change.replacesAllowedIps === true ? ['replace_allowed_ips=true'] : []),
     ...allowedIps.map((prefix) => `allowed_ip=${formatPrefix(prefix)}`),
@@ -63,13 +59,6 @@ export function errnoOfReply(reply: string): number {
   const found = /(?:^|\n)errno=(-?\d+)\n\n$/.exec(reply)?.[1];
   if (found === undefined) throw new RangeError('an answer without errno');
   return Math.abs(Number(found));
-}
-
-/** Undefined for one with a zone, which means nothing outside this machine's links. */
-function parseEndpoint(text: string): WireguardEndpoint | undefined {
-  const [, host = '', port = ''] = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(text) ?? [];
-  const ip = parseIp(host);
-  return ip === undefined ? undefined : { ip, port: Number(port) };
 }
 
 function keyOf(text: string): Uint8Array {
@@ -109,7 +98,8 @@ function takePeerLine(draft: PeerDraft, key: string, value: string): void {
       draft.hasPresharedKey = !isZero(keyOf(value));
       break;
     case 'endpoint':
-      draft.endpoint = parseEndpoint(value);
+      // Undefined for one with a zone, which means nothing outside this machine's links.
+      draft.endpoint = parseHostPort(value);
       break;
     case 'persistent_keepalive_interval':
       draft.keepaliveSeconds = numberOf(value);

@@ -4,9 +4,10 @@
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Kernel, RefusedPort } from '../../kernel/kernel.ts';
-import { formatIp, type Ip } from '../../net/ip.ts';
+import { formatIp } from '../../net/ip.ts';
 import { ephemeralPorts, isRoutedOnly, type Settled, type Want } from './bindingPlan.ts';
 import type { PortTable, TablePort } from './portTable.ts';
+import { formatHostPort } from '../../net/hostPort.ts';
 
 export type PortKernel = Pick<Kernel, 'holdPorts' | 'releasePorts' | 'getSysctl'>;
 
@@ -19,13 +20,10 @@ const words: Readonly<Record<string, string>> = {
   ENFILE: 'too many open files in system',
 };
 
-const joinHostPort = (ip: Ip, port: number): string =>
-  ip.family === 6 ? `[${formatIp(ip)}]:${port}` : `${formatIp(ip)}:${port}`;
-
 function refused({ port, code }: RefusedPort): LinkspanError {
   return new LinkspanError(
     'portUnavailable',
-    `failed to bind host port ${joinHostPort(port.ip, port.port)}/${port.proto}: ${words[code] ?? code}`,
+    `failed to bind host port ${formatHostPort(port)}/${port.proto}: ${words[code] ?? code}`,
   );
 }
 

@@ -9,23 +9,23 @@
  * What is for a peer without a session waits or is dropped: it cannot leave in clear, since there is no other way out.
  */
 import { setMaxListeners } from 'node:events';
-import { isDeepStrictEqual } from 'node:util';
 import { dirname } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { RepairLog } from '../../base/repairLog.ts';
 import type { NodeTunnel, SwarmNetworks, SwarmNode, TunnelOffer } from '../../cluster/swarmNetworks.ts';
 import { type PublicKey, parsePublicKey, presharedKeyOf } from '../../codec/wireguard/key.ts';
-import type { WireguardEndpoint } from '../../codec/wireguard/device.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
 import type { Underlay } from '../../drivers/overlay/segments.ts';
 import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import type { Encryption, TunnelPath } from '../engine.ts';
-import { type Ip, parseIp } from '../../net/ip.ts';
+import { formatHostPort, parseHostPort } from '../../net/hostPort.ts';
+import type { Ip } from '../../net/ip.ts';
 import type { EngineChoice, Tunnel, TunnelPeer, Tunnels } from '../../tunnels/tunnel.ts';
+import type { Encryption, TunnelPath } from '../engine.ts';
 import type { TunnelKeys } from './tunnelKeys.ts';
 import { pathTo } from './tunnelPath.ts';
 
@@ -75,13 +75,6 @@ export function insideAddressOf(tunnel: Pick<NodeTunnel, 'number'> | undefined):
 
 function insideAddress(number: number): Ip {
   return { family: 4, bits: inside.bits + BigInt(number) };
-}
-
-/** `192.0.2.11:51851`, `[2001:db8::1]:51851`; undefined if it is none. */
-function parseEndpoint(text: string): WireguardEndpoint | undefined {
-  const [, host = '', port = ''] = /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(text) ?? [];
-  const ip = parseIp(host);
-  return ip === undefined ? undefined : { ip, port: Number(port) };
 }
 
 interface ToldPeer {
@@ -308,9 +301,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const { dataPath } = swarm;
     if (dataPath === undefined || !(await this.#canEncrypt())) return;
     const { address, mtuBytes } = underlay();
-    const endpoint = address.family === 6 ? `[${dataPath.address}]:${port}` : `${dataPath.address}:${port}`;
     const { publicKey } = await keys.of(dataPath.nodeId);
-    const offer: TunnelOffer = { publicKey, mtuBytes, endpoints: [endpoint] };
+    const offer: TunnelOffer = { publicKey, mtuBytes, endpoints: [formatHostPort({ ip: address, port })] };
     if (isDeepStrictEqual(offer, this.#offered)) return;
     this.#offered = offer;
     swarm.offerTunnel(offer);
@@ -331,8 +323,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const number = await this.#number();
     const nodeId = swarm.dataPath?.nodeId ?? '';
     const { privateKey } = await keys.of(nodeId);
-    // One whose namespace somebody took away.
     const { mtuBytes } = this.underlay();
+    // One whose namespace somebody took away.
     this.#tunnel?.[Symbol.dispose]();
     this.#tunnel = undefined;
     await this.#ensureNamespace();
@@ -399,11 +391,10 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   /** Of this node, once a manager has taken its key. */
   async #number(): Promise<number> {
     const { swarm, keys } = this.#deps;
-    const told = this.#own()?.tunnel?.number ?? (await keys.of(swarm.dataPath?.nodeId ?? '')).number;
-    if (told !== undefined) return told;
     const find = (): number | undefined => this.#own()?.tunnel?.number;
-    await this.#until(() => find() !== undefined);
-    const number = find();
+    const kept = (await keys.of(swarm.dataPath?.nodeId ?? '')).number;
+    if (kept === undefined) await this.#until(() => find() !== undefined);
+    const number = find() ?? kept;
     if (number !== undefined) return number;
     throw new LinkspanError(
       'managerUnreachable',
@@ -479,18 +470,21 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     }
   }
 
-  /** None where it cannot encrypt. */
+  /** None where it cannot encrypt. What was told already is as it was: nothing of it is computed again. */
   #peersOf({ id, tunnel }: SwarmNode, own: PublicKey): readonly [string, ToldPeer][] {
     const { secret } = this.#deps;
     const publicKey = parsePublicKey(tunnel?.publicKey ?? '');
     if (tunnel === undefined || publicKey === undefined) return [];
     const [first = ''] = tunnel.endpoints;
-    const endpoint = parseEndpoint(first);
+    const text = [own, publicKey, tunnel.number, first].join(' ');
+    const known = this.#peers?.get(id);
+    if (known?.text === text) return [[id, known]];
+    const endpoint = parseHostPort(first);
     const peer: TunnelPeer = {
       ...{ publicKey, allowedIps: [{ base: insideAddress(tunnel.number), length: 32 }] },
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(secret === undefined ? {} : { presharedKey: presharedKeyOf(secret, own, publicKey) }),
     };
-    return [[id, { peer, text: [own, publicKey, tunnel.number, first].join(' ') }]];
+    return [[id, { peer, text }]];
   }
 }

@@ -23,7 +23,7 @@ import { emitNetworkEvent } from '../networks/networkEvents.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import type { SwarmClaims } from './claims.ts';
 import { insideAddressOf } from './encryptedCarrier.ts';
-import { isEncrypted, toNetwork } from './swarmRecords.ts';
+import { toNetwork } from './swarmRecords.ts';
 
 export interface SwarmFollowerDependencies {
   readonly table: NetworkTable;
@@ -225,7 +225,7 @@ export class SwarmFollower implements Disposable {
   /** Where the network's packets for a node go; undefined if that is not known. */
   #vtepOf(network: Network, nodeId: string): Ip | undefined {
     const node = this.#deps.swarm.findNode(nodeId);
-    return isEncrypted(network) ? insideAddressOf(node?.tunnel) : parseIp(node?.vtep ?? '');
+    return network.isEncrypted === true ? insideAddressOf(node?.tunnel) : parseIp(node?.vtep ?? '');
   }
 
   /** An endpoint whose node, or its tunnel, is not known yet is no peer until it is. */

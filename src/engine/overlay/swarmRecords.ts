@@ -41,8 +41,8 @@ export function toNetwork(network: SwarmNetwork): Network {
   };
 }
 
-/** Of one that is being asked for, or is there. */
-export function isEncrypted({ options }: Pick<NetworkRequest, 'options'>): boolean {
+/** Of one that is being asked for. */
+export function isEncrypted({ options }: NetworkRequest): boolean {
   return parseOverlayOptions({ hasIpv4: true, hasIpv6: true, options }).isEncrypted;
 }
 

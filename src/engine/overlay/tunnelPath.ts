@@ -3,7 +3,7 @@
  */
 import type { SwarmNode } from '../../cluster/swarmNetworks.ts';
 import type { WireguardPeerState } from '../../codec/wireguard/device.ts';
-import { formatIp } from '../../net/ip.ts';
+import { formatHostPort } from '../../net/hostPort.ts';
 import type { TunnelPath } from '../engine.ts';
 
 /** WireGuard's REJECT_AFTER_TIME: no key is used longer. */
@@ -20,10 +20,7 @@ export function pathTo(node: SwarmNode, state: WireguardPeerState | undefined, n
     return { ...shared, state: 'none', why: 'it has no WireGuard, or has not told its key yet' };
   if (state === undefined)
     return { ...shared, state: 'none', why: 'no container of this node is on an encrypted network' };
-  const text =
-    endpoint === undefined
-      ? tunnel.endpoints[0]
-      : `${endpoint.ip.family === 6 ? `[${formatIp(endpoint.ip)}]` : formatIp(endpoint.ip)}:${endpoint.port}`;
+  const text = endpoint === undefined ? tunnel.endpoints[0] : formatHostPort(endpoint);
   const known = { ...shared, ...(text === undefined ? {} : { endpoint: text }) };
   if (lastHandshakeMs !== undefined && nowMs - lastHandshakeMs < sessionMs)
     return { ...known, state: 'direct' };
