@@ -1,8 +1,10 @@
 /*
- * A reporter for node:test that writes what tools/runTests.ts sums up, as JSON lines: the runner's own counts, and
- * the name and reason of each skipped test. It prints nothing for people; the spec reporter beside it does.
+ * A reporter for node:test that writes what tools/runTests.ts sums up, as JSON lines: the runner's own counts, the
+ * name and reason of each skipped test, and those of each failed one. It prints nothing for people; the spec reporter
+ * beside it does.
  */
 import { relative } from 'node:path';
+import { inspect } from 'node:util';
 
 /** One line of the report. Paths are relative to the working directory. */
 export type ReportLine =
@@ -12,7 +14,14 @@ export type ReportLine =
       readonly failed: number;
       readonly skipped: number;
     }
-  | { readonly type: 'skip'; readonly file: string; readonly name: string; readonly reason: string };
+  | ({ readonly type: 'skip' } & TestReport)
+  | ({ readonly type: 'failure' } & TestReport);
+
+interface TestReport {
+  readonly file: string;
+  readonly name: string;
+  readonly reason: string;
+}
 
 interface RunnerEvent {
   readonly type: string;
@@ -20,6 +29,7 @@ interface RunnerEvent {
     readonly file?: string;
     readonly name?: string;
     readonly skip?: string | boolean;
+    readonly details?: { readonly error?: { readonly failureType?: string; readonly cause?: unknown } };
     readonly counts?: Readonly<Record<'passed' | 'failed' | 'skipped' | 'cancelled' | 'todo', number>>;
   };
 }
@@ -29,10 +39,13 @@ function reportLine({ type, data }: RunnerEvent): ReportLine | undefined {
     const { passed, failed, skipped, cancelled, todo } = data.counts;
     return { type: 'counts', passed: passed + todo, failed: failed + cancelled, skipped };
   }
-  if (type === 'test:pass' && data.skip !== undefined && data.skip !== false) {
-    const reason = typeof data.skip === 'string' ? data.skip : '';
-    return { type: 'skip', file: relative(process.cwd(), data.file ?? ''), name: data.name ?? '', reason };
-  }
+  const test = { file: relative(process.cwd(), data.file ?? ''), name: data.name ?? '' };
+  if (type === 'test:pass' && data.skip !== undefined && data.skip !== false)
+    return { type: 'skip', ...test, reason: typeof data.skip === 'string' ? data.skip : '' };
+  // A suite that fails for its tests alone says nothing of its own.
+  const error = data.details?.error;
+  if (type === 'test:fail' && error?.failureType !== 'subtestsFailed')
+    return { type: 'failure', ...test, reason: inspect(error?.cause ?? error) };
   return undefined;
 }
 

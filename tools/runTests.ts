@@ -15,8 +15,11 @@ interface Totals {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  /** What failed and why, said once more at the end: of a long run often only the end is at hand. */
+  readonly failures: readonly string[];
 }
 
+const none: Totals = { passed: 0, failed: 0, skipped: 0, failures: [] };
 const root = join(import.meta.dirname, '..');
 const judgesDockerd = (process.env['LINKSPAN_COMPAT_ENGINE'] ?? '').split(',').includes('dockerd');
 const node = join(root, 'scripts/node');
@@ -47,7 +50,7 @@ function runStatic(): Totals {
       process.stdout.write(`${stdout}${stderr}\n`);
     }
   }
-  return { passed, failed, skipped: 0 };
+  return { ...none, passed, failed };
 }
 
 const patterns: Readonly<Record<Exclude<LaneName, 'static'>, readonly string[]>> = {
@@ -134,11 +137,14 @@ function sumReport(report: string, status: number | null, files: readonly string
   const counts = lines.find((line) => line.type === 'counts');
   const skips = lines.filter((line) => line.type === 'skip');
   const unlisted = unlistedSkips(skips, allowedSkips(), judgesDockerd);
-  for (const sentence of unlisted) process.stdout.write(`✖ ${sentence}\n`);
+  const failures = lines
+    .filter((line) => line.type === 'failure')
+    .map(({ file, name, reason }) => `✖ ${file}: ${name}\n${reason.replaceAll(/^/gm, '    ')}`);
+  for (const sentence of unlisted) failures.push(`✖ ${sentence}`);
   const { passed, failed, skipped } = counts ?? { passed: 0, failed: 0, skipped: 0 };
   const died = counts === undefined || (status !== 0 && failed === 0) ? 1 : 0;
-  if (died === 1) process.stdout.write(`✖ the runner of ${files.join(' ')} ended with status ${status}\n`);
-  return { passed, failed: failed + died + unlisted.length, skipped };
+  if (died === 1) failures.push(`✖ the runner of ${files.join(' ')} ended with status ${status}`);
+  return { passed, failed: failed + died + unlisted.length, skipped, failures };
 }
 
 function readReport(path: string): readonly ReportLine[] {
@@ -158,10 +164,11 @@ function allowedSkips(): readonly AllowedSkip[] {
 }
 
 function add(a: Totals, b: Totals): Totals {
-  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
+  return {
+    ...{ passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped },
+    failures: [...a.failures, ...b.failures],
+  };
 }
-
-const none: Totals = { passed: 0, failed: 0, skipped: 0 };
 
 /** The totals of a lane's files, `jobsOf(lane)` at a time, the longest first. */
 async function runEach(lane: LaneName, files: readonly string[]): Promise<Totals> {
@@ -211,4 +218,5 @@ if (names.includes('all')) process.env['LINKSPAN_VM'] ??= 'short';
 let totals = none;
 for (const lane of lanes) totals = add(totals, await runLane(lane, only));
 process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;
+for (const failure of totals.failures) process.stdout.write(`\n${failure}\n`);
 process.stdout.write(`\n${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped\n`);
