@@ -100,7 +100,7 @@ export function attachChild(context: NamespaceContext, host: NetlinkSocket, spec
 }
 
 /** The socket inside, or undefined if there is no namespace there any more. */
-function openInside(context: NamespaceContext, path: string): NetlinkSocket | undefined {
+export function openInside(context: NamespaceContext, path: string): NetlinkSocket | undefined {
   try {
     return openSocketIn(context, path);
   } catch (error) {

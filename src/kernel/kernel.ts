@@ -320,6 +320,13 @@ export interface Kernel extends AsyncDisposable {
    * true if it had none.
    */
   ensureConnectedRoute(link: string, address: IpWithLength, namespace?: NamespacePath): Promise<boolean>;
+  /**
+   * What goes to one of these subnets is refused (EHOSTUNREACH) where the namespace has no route of its own there, in
+   * place of going the default route. True if that was not so.
+   */
+  ensureUnreachable(subnets: readonly Prefix[], namespace: string): Promise<boolean>;
+  /** Undoes that; success if it is undone or the namespace is gone. */
+  delUnreachable(subnets: readonly Prefix[], namespace: string): Promise<void>;
   /** Lets packets for ::1 be received from the link, as `route_localnet` does for 127.0.0.0/8; true if they were not. */
   ensureLoopbackRoute(link: string): Promise<boolean>;
   /** A default route of the gateway's family unless there is one; true if there was none. */

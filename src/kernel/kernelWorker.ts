@@ -7,7 +7,14 @@ import { release } from 'node:os';
 import { announce } from './announce.ts';
 import { attach } from './attach.ts';
 import { ensureBridge, setAside, setUpBridge } from './bridges.ts';
-import { attachChild, delLinkInside, detachChild, ensureParent, hasLinkKind } from './children.ts';
+import {
+  attachChild,
+  delLinkInside,
+  detachChild,
+  ensureParent,
+  hasLinkKind,
+  openInside,
+} from './children.ts';
 import { changeElements } from './elements.ts';
 import { forgetFlows } from './flows.ts';
 import { HostPorts } from './hostPorts.ts';
@@ -15,6 +22,7 @@ import type { ElementBatch, NamespacePath } from './kernel.ts';
 import { linux, loadLibc } from './libc.ts';
 import {
   delAddress,
+  delUnreachable,
   dumpAddresses,
   dumpLinks,
   dumpRoutes,
@@ -22,6 +30,7 @@ import {
   ensureConnectedRoute,
   ensureDefaultRoute,
   ensureLoopbackRoute,
+  ensureUnreachable,
   findLink,
   setDefaultRoute,
   setHairpin,
@@ -108,6 +117,11 @@ function makeOperations(
     ensureAddress: (link, address, path) => withSocket(path, (s) => ensureAddress(s, link, address)),
     ensureConnectedRoute: (link, address, path) =>
       withSocket(path, (s) => ensureConnectedRoute(s, link, address)),
+    ensureUnreachable: (subnets, path) => withSocket(path, (s) => ensureUnreachable(s, subnets)),
+    delUnreachable: (subnets, path) => {
+      using inside = openInside(context, path);
+      if (inside !== undefined) delUnreachable(inside, subnets);
+    },
     ensureLoopbackRoute: (link) => ensureLoopbackRoute(host, link),
     ensureDefaultRoute: (link, gateway, path) =>
       withSocket(path, (s) => ensureDefaultRoute(s, link, gateway)),

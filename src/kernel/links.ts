@@ -14,11 +14,12 @@ import {
   encodeLinkDump,
   encodeLoopbackRoute,
   encodeSetLink,
+  encodeUnreachable,
   type LinkMessage,
   routeType,
 } from '../codec/netlink/route.ts';
 import { formatIp, type Ip, type IpFamily } from '../net/ip.ts';
-import type { IpWithLength } from '../net/prefix.ts';
+import { formatPrefix, type IpWithLength, type Prefix } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';
 import type { Address, Link, Route } from './kernel.ts';
 import type { NetlinkSocket, Request } from './netlinkSocket.ts';
@@ -91,6 +92,25 @@ export function ensureConnectedRoute(socket: NetlinkSocket, link: string, addres
   const ifindex = getIfindex(socket, link);
   const message = encodeConnectedRoute({ ...address, ifindex });
   return ensure(socket, { operation: `RTM_NEWROUTE connected ${link}`, message });
+}
+
+/** True if one of them was missing. */
+export function ensureUnreachable(socket: NetlinkSocket, subnets: readonly Prefix[]): boolean {
+  const added = subnets.map((subnet) => {
+    const message = encodeUnreachable('new', subnet);
+    return ensure(socket, { operation: `RTM_NEWROUTE unreachable ${formatPrefix(subnet)}`, message });
+  });
+  return added.includes(true);
+}
+
+/** Success if they are gone. */
+export function delUnreachable(socket: NetlinkSocket, subnets: readonly Prefix[]): void {
+  for (const subnet of subnets) {
+    const message = encodeUnreachable('del', subnet);
+    const operation = `RTM_DELROUTE unreachable ${formatPrefix(subnet)}`;
+    const [failure] = socket.exchange([{ operation, message }]);
+    if (failure !== undefined && !hasErrno(failure, 'ESRCH')) throw failure;
+  }
 }
 
 export function ensureLoopbackRoute(socket: NetlinkSocket, link: string): boolean {

@@ -166,6 +166,8 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     setUpBridge: (...args) => link.call('setUpBridge', args),
     ensureAddress: (...args) => link.call('ensureAddress', args),
     ensureConnectedRoute: (...args) => link.call('ensureConnectedRoute', args),
+    ensureUnreachable: (...args) => link.call('ensureUnreachable', args),
+    delUnreachable: (...args) => link.call('delUnreachable', args),
     ensureLoopbackRoute: (...args) => link.call('ensureLoopbackRoute', args),
     ensureDefaultRoute: (...args) => link.call('ensureDefaultRoute', args),
     setPort: (...args) => link.call('setPort', args),

@@ -3,7 +3,7 @@
  * peers that come, move and go, repairs, and that nothing stays behind, whatever step fails.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { systemClock } from '../../src/base/clock.ts';
@@ -425,6 +425,42 @@ test('what somebody takes away is put back: entries, links, the bridge’s addre
   assert.doesNotMatch(inside('ip', '-o', 'link'), new RegExp(stray.id.slice(0, 12)));
   assert.match(inside('ip', '-o', 'link'), new RegExp(port));
   for (const name of ['c1', 'c2', 'c9']) run('host', 'ip', 'netns', 'del', name);
+});
+
+test('what goes to an encrypted network goes nowhere else, whatever becomes of its interface', async () => {
+  await using world = await openOverlayWorld(1);
+  const [h1] = world.hosts;
+  assert.ok(h1);
+  // The tunnels are another test's; here both kinds are carried alike.
+  const network = makeNetwork('4097', ['10.0.1.0/24', 'fd00::/64'], { encrypted: '' });
+  const { endpoint } = await runContainer(h1, network, 'c1', ['10.0.1.2', 'fd00::2']);
+  run('c1', 'ip', 'link', 'add', 'out', 'type', 'veth', 'peer', 'name', 'far');
+  run('c1', 'ip', 'address', 'add', '172.18.0.2/16', 'dev', 'out');
+  run('c1', 'ip', 'address', 'add', '2001:db8:1::2/64', 'dev', 'out', 'nodad');
+  for (const link of ['out', 'far']) run('c1', 'ip', 'link', 'set', link, 'up');
+  run('c1', 'ip', 'route', 'add', 'default', 'via', '172.18.0.1');
+  run('c1', 'ip', '-6', 'route', 'add', 'default', 'via', '2001:db8:1::1');
+  const wayTo = (address: string): string => {
+    const { stdout } = spawnSync('ip', ['-n', 'c1', '-o', 'route', 'get', address], { encoding: 'utf8' });
+    return / dev (\w+)/.exec(stdout)?.[1] ?? 'nowhere';
+  };
+  const ways = (): readonly string[] => ['10.0.1.3', 'fd00::3', '192.0.2.99', '2001:db8:2::1'].map(wayTo);
+  assert.deepEqual(ways(), ['eth0', 'eth0', 'out', 'out']);
+  run('c1', 'ip', 'link', 'set', 'eth0', 'down');
+  assert.deepEqual(ways(), ['nowhere', 'nowhere', 'out', 'out']);
+
+  run('c1', 'ip', 'route', 'del', 'unreachable', '10.0.1.0/24');
+  const causes = await h1.driver.repairEndpoint(network, endpoint, '/run/netns/c1', 'all');
+  assert.match(
+    causes.join('\n'),
+    /^nothing barred the subnets of network net4097 from other ways out: barred$/m,
+  );
+  assert.deepEqual(ways(), ['eth0', 'eth0', 'out', 'out']);
+  assert.deepEqual(await h1.driver.repairEndpoint(network, endpoint, '/run/netns/c1', 'all'), []);
+
+  await h1.driver.detach(network, endpoint, '/run/netns/c1');
+  assert.deepEqual(ways(), ['out', 'out', 'out', 'out']);
+  run('host', 'ip', 'netns', 'del', 'c1');
 });
 
 test('frames of a network are taken from the hosts of its members alone, and other VNIs on the port are let be', async () => {

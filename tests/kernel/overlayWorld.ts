@@ -114,6 +114,12 @@ export async function openKernelIn(path: string, seam: Seam): Promise<Kernel> {
   }
 }
 
+/** At once: with its namespace the kernel would take the port away in its own time, and the next host needs the name. */
+export function leaveUnderlay(number: number): void {
+  run('host', 'ip', 'link', 'del', `under${number}`);
+  run('host', 'ip', 'netns', 'del', `h${number}`);
+}
+
 export function joinUnderlay(number: number, address4: string, address6: string): void {
   const [name, port] = [`h${number}`, `under${number}`];
   run('host', 'ip', 'netns', 'add', name);
@@ -159,11 +165,11 @@ export async function openOverlayWorld(count: number, family: 4 | 6 = 4): Promis
   return {
     hosts,
     [Symbol.asyncDispose]: async () => {
-      for (const { kernel, driver, name } of hosts) {
+      for (const [i, { kernel, driver, name }] of hosts.entries()) {
         await driver.sweep({ links: [], addresses: [] }, { networks: [], endpoints: [] });
         assert.deepEqual(readdirSync(`/run/overlays-${name}`), []);
         await kernel[Symbol.asyncDispose]();
-        run('host', 'ip', 'netns', 'del', name);
+        leaveUnderlay(i + 1);
       }
       run('host', 'ip', 'link', 'del', 'underlay');
     },

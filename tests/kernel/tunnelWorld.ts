@@ -24,7 +24,7 @@ import { parsePrefix, type Prefix } from '../../src/net/prefix.ts';
 import { createTunnels, tunnelNameOf } from '../../src/tunnels/createTunnels.ts';
 import type { Tunnel, TunnelEngine, TunnelPeer, Tunnels, TunnelSpec } from '../../src/tunnels/tunnel.ts';
 import { run, until } from './bridgeWorld.ts';
-import { ip, joinUnderlay, openKernelIn } from './overlayWorld.ts';
+import { ip, joinUnderlay, leaveUnderlay, openKernelIn } from './overlayWorld.ts';
 
 export interface TunnelHost {
   /** `h1` */
@@ -144,12 +144,13 @@ export async function openTunnelWorld(engine: TunnelEngine, count: number): Prom
   return {
     hosts,
     [Symbol.asyncDispose]: async () => {
-      for (const host of hosts) {
+      for (const [i, host] of hosts.entries()) {
         await host.tunnels.remove(host.spec.name, host.spec.namespace);
         host.tunnels[Symbol.dispose]();
         await host.kernel[Symbol.asyncDispose]();
         const left = processesOf(host.name);
-        for (const name of [host.inside, host.name]) run('host', 'ip', 'netns', 'del', name);
+        run('host', 'ip', 'netns', 'del', host.inside);
+        leaveUnderlay(i + 1);
         assert.deepEqual(left, []);
       }
       run('host', 'ip', 'link', 'del', 'underlay');

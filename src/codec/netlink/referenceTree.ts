@@ -44,6 +44,7 @@ const shapes: Readonly<Record<number, { readonly fixedBytes: number; readonly ho
   21: { fixedBytes: 8, holds: {} },
   22: { fixedBytes: 8, holds: {} },
   24: { fixedBytes: 12, holds: {} },
+  25: { fixedBytes: 12, holds: {} },
   26: { fixedBytes: 12, holds: {} },
   28: { fixedBytes: 12, holds: {} },
   29: { fixedBytes: 12, holds: {} },

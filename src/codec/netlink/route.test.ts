@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Ip, parseIp } from '../../net/ip.ts';
 import { macFromBytes, parseMac } from '../../net/mac.ts';
-import { formatPrefix, prefixOf } from '../../net/prefix.ts';
+import { formatPrefix, parsePrefix, prefixOf } from '../../net/prefix.ts';
 import { capturedBytes, capturedHex } from './captured.ts';
 import { decodeMessages } from './core.ts';
 import { type Branch, type MessageTree, treesOf } from './referenceTree.ts';
@@ -23,6 +23,7 @@ import {
   encodeGetLink,
   encodeLinkDump,
   encodeLoopbackRoute,
+  encodeUnreachable,
   encodeNewLink,
   encodeSetLink,
 } from './route.ts';
@@ -335,6 +336,27 @@ test('a route that receives ::1 from a link is one of the table local, and leave
     [1, `${'0'.repeat(31)}1`],
     [4, '07000000'],
   ]);
+});
+
+test('a route that leads nowhere comes last of all', () => {
+  const subnet = parsePrefix('10.0.1.0/24');
+  assert.ok(subnet);
+  const trees = (['new', 'del'] as const).map((op) =>
+    treeOf(Buffer.from(encodeUnreachable(op, subnet)).toString('hex')),
+  );
+  // RTM_NEWROUTE with NLM_F_EXCL, RTM_DELROUTE; rtmsg: AF_INET, /24, table 254, protocol boot, RTN_UNREACHABLE.
+  assert.deepEqual(
+    trees.map(({ type, flags, fixed }) => [type, flags, fixed]),
+    [
+      [24, 0x605, '02180000fe03000700000000'],
+      [25, 0x5, '02180000fe03000700000000'],
+    ],
+  );
+  for (const { attributes } of trees)
+    assert.deepEqual(attributes, [
+      [1, '0a000100'],
+      [6, 'ffffffff'],
+    ]);
 });
 
 test('a route that receives ::1 is told from all others', () => {

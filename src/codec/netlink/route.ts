@@ -406,6 +406,8 @@ const bootProtocol = 3;
 const advertisedProtocol = 9;
 const unicast = 1;
 const localRoute = 2;
+/** RTN_UNREACHABLE. */
+const unreachable = 7;
 const linkScope = 253;
 /** RT_SCOPE_NOWHERE: of a route to delete. */
 const anyScope = 255;
@@ -478,6 +480,23 @@ export function encodeDelRoute(destination: Prefix, ifindex: number): Uint8Array
     w.u32(0);
     w.bytesAttribute(rta.destination, ipToBytes(destination.base));
     w.u32Attribute(rta.oif, ifindex);
+  });
+  return w.finish();
+}
+
+/**
+ * A route of the main table, of the highest metric there is, by which what goes to `destination` is refused with
+ * EHOSTUNREACH where no other route leads there. RTM_NEWROUTE: EEXIST if it is there; RTM_DELROUTE: ESRCH if not.
+ */
+export function encodeUnreachable(op: 'new' | 'del', destination: Prefix): Uint8Array {
+  const w = new Writer();
+  const [type, flags] = op === 'new' ? [routeType.newRoute, create] : [routeType.delRoute, change];
+  w.message(type, flags, () => {
+    w.u8(familyNumber(destination.base.family));
+    for (const byte of [destination.length, 0, 0, mainTable, bootProtocol, 0, unreachable]) w.u8(byte);
+    w.u32(0);
+    w.bytesAttribute(rta.destination, ipToBytes(destination.base));
+    w.u32Attribute(rta.priority, 0xffffffff);
   });
   return w.finish();
 }

@@ -16,6 +16,7 @@ import {
   type Link,
   type OverlaySpec,
 } from '../../kernel/kernel.ts';
+import type { Prefix } from '../../net/prefix.ts';
 import { type Announcements, Announcer } from '../announcer.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
@@ -42,6 +43,8 @@ export interface OverlayDependencies {
       | 'hasNamespace'
       | 'ensureOverlay'
       | 'attach'
+      | 'ensureUnreachable'
+      | 'delUnreachable'
       | 'links'
       | 'findLink'
       | 'setPort'
@@ -177,11 +180,14 @@ class LinuxOverlayDriver implements OverlayDriver {
       sysctls: endpoint.sysctls,
     };
     try {
+      await this.#bar(network, sandboxPath);
       await this.#sources.add(network, endpoint, (elements) => this.#deps.kernel.attach(spec, elements));
     } catch (error) {
-      await this.#sources.remove(network, endpoint).catch((failure: unknown) => {
-        this.#deps.logger.error({ err: failure, link: spec.hostName }, 'could not undo an attach');
-      });
+      await allDone([this.#unbar(network, sandboxPath), this.#sources.remove(network, endpoint)]).catch(
+        (failure: unknown) => {
+          this.#deps.logger.error({ err: failure, link: spec.hostName }, 'could not undo an attach');
+        },
+      );
       if (!(error instanceof KernelError) || error.code !== 'EXFULL') throw error;
       const text = `network ${network.name} is full on this host: a bridge has room for ${endpointPorts} containers; use another network or host`;
       throw new LinkspanError('networkFull', text, { cause: error });
@@ -192,12 +198,32 @@ class LinuxOverlayDriver implements OverlayDriver {
   async detach(
     network: DriverNetwork,
     endpoint: DriverEndpoint,
-    _sandboxPath: string | undefined,
+    sandboxPath: string | undefined,
   ): Promise<void> {
     this.#announcer.end(endpoint.id);
     await this.#deps.kernel.delLink(portName(endpoint), this.#pathOf(network.id));
+    if (sandboxPath !== undefined) await this.#unbar(network, sandboxPath);
     // Only once the link is gone: what it may send must not widen.
     await this.#sources.remove(network, endpoint);
+  }
+
+  /**
+   * Whoever takes the interface of an encrypted network away, what goes to its subnets is refused: the default route,
+   * through another network, would take it along in clear. True if that was not so.
+   */
+  async #bar(network: DriverNetwork, sandboxPath: string): Promise<boolean> {
+    const subnets = this.#barredOf(network);
+    return subnets.length > 0 && (await this.#deps.kernel.ensureUnreachable(subnets, sandboxPath));
+  }
+
+  async #unbar(network: DriverNetwork, sandboxPath: string): Promise<void> {
+    const subnets = this.#barredOf(network);
+    if (subnets.length > 0) await this.#deps.kernel.delUnreachable(subnets, sandboxPath);
+  }
+
+  #barredOf(network: DriverNetwork): readonly Prefix[] {
+    const { isEncrypted } = parseOverlayOptions(network);
+    return isEncrypted ? network.pools.map(({ subnet }) => subnet) : [];
   }
 
   /** None in the host's own namespace. */
@@ -256,6 +282,8 @@ class LinuxOverlayDriver implements OverlayDriver {
       causes.push(`${hostName} was down: set up`);
     }
     if (peer === undefined) return causes;
+    if (await this.#bar(network, sandboxPath))
+      causes.push(`nothing barred the subnets of network ${network.name} from other ways out: barred`);
     const inside = { name, sandbox: sandboxPath, addresses, gateways: [] };
     return [...causes, ...(await repairPeer(kernel, peer, inside))];
   }
