@@ -11,13 +11,8 @@
  */
 import type { Seam } from '../base/seam.ts';
 import { encodeFixForward } from '../codec/netlink/neighbour.ts';
-import {
-  encodeAddress,
-  encodeDefaultRoute,
-  encodeDelLink,
-  encodeNewLink,
-  encodeSetLink,
-} from '../codec/netlink/route.ts';
+import { encodeAddress, encodeDelLink, encodeNewLink, encodeSetLink } from '../codec/netlink/route.ts';
+import { encodeDefaultRoute } from '../codec/netlink/routing.ts';
 import { formatIp } from '../net/ip.ts';
 import { hasErrno } from './errno.ts';
 import type { AttachSpec, InterfaceSpec } from './kernel.ts';

@@ -3,13 +3,8 @@
  * of the daemon's namespace.
  */
 import type { Seam } from '../base/seam.ts';
-import {
-  encodeAddress,
-  encodeDelLink,
-  encodeLoopbackRoute,
-  encodeNewLink,
-  encodeSetLink,
-} from '../codec/netlink/route.ts';
+import { encodeAddress, encodeDelLink, encodeNewLink, encodeSetLink } from '../codec/netlink/route.ts';
+import { encodeLoopbackRoute } from '../codec/netlink/routing.ts';
 import { formatIp } from '../net/ip.ts';
 import { hasErrno } from './errno.ts';
 import { type BridgeSetup, type BridgeSpec, KernelError, type Link } from './kernel.ts';

@@ -9,11 +9,10 @@ import {
   decodeAddress,
   decodeLink,
   decodeLinkHeader,
-  decodeRoute,
-  type RouteMessage,
   routeGroups,
   routeType,
 } from '../codec/netlink/route.ts';
+import { decodeRoute, type RouteMessage } from '../codec/netlink/routing.ts';
 import { containsIp, linkLocal6 } from '../net/prefix.ts';
 import { ControlReader } from './controlReader.ts';
 import { linux } from './libc.ts';

@@ -7,7 +7,8 @@
  */
 import type { Events } from '../base/events.ts';
 import type { Forward, Neighbour } from '../codec/netlink/neighbour.ts';
-import type { HopRoute, NewKind } from '../codec/netlink/route.ts';
+import type { NewKind } from '../codec/netlink/route.ts';
+import type { HopRoute } from '../codec/netlink/routing.ts';
 import type { WireguardChange, WireguardState } from '../codec/wireguard/device.ts';
 import type { Ip, IpFamily } from '../net/ip.ts';
 import type { Mac } from '../net/mac.ts';

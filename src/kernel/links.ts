@@ -5,19 +5,21 @@ import {
   decodeAddress,
   decodeLink,
   decodeLinkHeader,
-  decodeRoute,
   encodeAddress,
-  encodeConnectedRoute,
-  encodeDefaultRoute,
   encodeDump,
   encodeGetLink,
   encodeLinkDump,
-  encodeLoopbackRoute,
   encodeSetLink,
-  encodeUnreachable,
   type LinkMessage,
   routeType,
 } from '../codec/netlink/route.ts';
+import {
+  decodeRoute,
+  encodeConnectedRoute,
+  encodeDefaultRoute,
+  encodeLoopbackRoute,
+  encodeUnreachable,
+} from '../codec/netlink/routing.ts';
 import { formatIp, type Ip, type IpFamily } from '../net/ip.ts';
 import { formatPrefix, type IpWithLength, type Prefix } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';

@@ -13,7 +13,7 @@ import {
   encodeReplaceNeighbour,
   neighbourType,
 } from '../codec/netlink/neighbour.ts';
-import { encodeDelRoute, encodeReplaceHopRoute } from '../codec/netlink/route.ts';
+import { encodeDelRoute, encodeReplaceHopRoute } from '../codec/netlink/routing.ts';
 import { formatIp } from '../net/ip.ts';
 import { formatPrefix } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';

@@ -8,15 +8,13 @@ import { controlType, decodeMessages, type Message } from '../codec/netlink/core
 import { decodeGeneration, netfilterGroup, netfilterType } from '../codec/netlink/netfilter.ts';
 import {
   decodeAddress,
-  decodeForwarding,
   decodeLink,
   decodeLinkHeader,
-  decodeLoopbackRoute,
-  decodeRoute,
   netconfGroups,
   routeGroups,
   routeType,
 } from '../codec/netlink/route.ts';
+import { decodeForwarding, decodeLoopbackRoute, decodeRoute } from '../codec/netlink/routing.ts';
 import { ControlReader } from './controlReader.ts';
 import { errnoName } from './errno.ts';
 import { type FarWatcher, openFarWatcher } from './farWatcher.ts';

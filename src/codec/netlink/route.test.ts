@@ -9,24 +9,26 @@ import { decodeMessages } from './core.ts';
 import { type Branch, type MessageTree, treesOf } from './referenceTree.ts';
 import {
   decodeAddress,
-  decodeForwarding,
   decodeLink,
   decodeLinkHeader,
-  decodeLoopbackRoute,
-  decodeRoute,
   decodeVxlan,
   encodeAddress,
-  encodeConnectedRoute,
-  encodeDefaultRoute,
   encodeDelLink,
   encodeDump,
   encodeGetLink,
   encodeLinkDump,
-  encodeLoopbackRoute,
-  encodeUnreachable,
   encodeNewLink,
   encodeSetLink,
 } from './route.ts';
+import {
+  decodeForwarding,
+  decodeLoopbackRoute,
+  decodeRoute,
+  encodeConnectedRoute,
+  encodeDefaultRoute,
+  encodeLoopbackRoute,
+  encodeUnreachable,
+} from './routing.ts';
 
 function ip(text: string): Ip {
   const parsed = parseIp(text);

@@ -4,7 +4,7 @@
  * that node's router, and the bridge answers ARP for what lies behind. Pure.
  */
 import { createHash } from 'node:crypto';
-import type { HopRoute } from '../../codec/netlink/route.ts';
+import type { HopRoute } from '../../codec/netlink/routing.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Sysctl } from '../../kernel/kernel.ts';
 import { formatIp, type Ip, widthOf } from '../../net/ip.ts';

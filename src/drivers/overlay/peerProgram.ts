@@ -3,7 +3,7 @@
  * while a network is up, compared with it after a failure and at a repair. The caller does one thing of a network at a
  * time.
  */
-import type { HopRoute } from '../../codec/netlink/route.ts';
+import type { HopRoute } from '../../codec/netlink/routing.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Kernel, PeerChange, Peers } from '../../kernel/kernel.ts';
 import type { DriverNetwork } from '../interface.ts';
