@@ -97,11 +97,18 @@ export interface TunnelOffer {
   readonly mtuBytes: number;
   /** Where its UDP socket may be reached, `192.0.2.11:51820` or `[2001:db8::1]:51820`; the likeliest first. */
   readonly endpoints: readonly string[];
+  /** Of a relay: where it sees nodes behind NAT come from, by node. */
+  readonly sees?: Readonly<Record<string, string>>;
 }
 
 export interface NodeTunnel extends TunnelOffer {
   /** From 1; the address inside is made of it. No other node has it, and the node keeps it. */
   readonly number: number;
+  /**
+   * The address that a manager sees its session come from, where that is none of its own (`endpoints`): it is behind NAT,
+   * and nobody begins to talk to it from outside.
+   */
+  readonly seenAs?: string;
 }
 
 export interface SwarmNode {
@@ -113,6 +120,8 @@ export interface SwarmNode {
   readonly isDown: boolean;
   /** Absent on a node that cannot encrypt, and on one that has not said yet. */
   readonly tunnel?: NodeTunnel;
+  /** What two nodes behind NAT say to each other may go by it: it is a manager, or has the label `linkspan.relay=true`. */
+  readonly isRelay?: true;
 }
 
 export interface SwarmNetworksEvents extends Record<string, unknown> {

@@ -235,6 +235,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     ...half.firewall.conditions,
     ...half.ports.conditions,
     ...reconciler.conditions,
+    ...half.encryption.conditions,
   ];
   metrics.readFrom(async () =>
     takeStock({

@@ -16,9 +16,11 @@ import { TunnelKeys } from '../engine/overlay/tunnelKeys.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import { createTunnelGuard } from '../firewall/tunnelGuard.ts';
 import type { Kernel } from '../kernel/kernel.ts';
+import type { Prefix } from '../net/prefix.ts';
 import type { Store } from '../store/store.ts';
 import { createTunnels, tunnelNameOf } from '../tunnels/createTunnels.ts';
 import type { DaemonConfig } from './config.ts';
+import { systemAddresses } from './node.ts';
 
 export interface EncryptionDependencies {
   readonly config: DaemonConfig;
@@ -27,6 +29,8 @@ export interface EncryptionDependencies {
   readonly daemonId: string;
   readonly swarm: SwarmNetworks;
   readonly underlay: () => Underlay;
+  /** Of networks of our own on this machine: nobody reaches it by their addresses. */
+  readonly ownNetworks: () => readonly Prefix[];
   readonly logger: Logger;
   readonly repairs: RepairLog;
   readonly seam: Seam;
@@ -58,6 +62,7 @@ export function openEncryption(deps: EncryptionDependencies): EncryptedCarrier {
   return new EncryptedCarrier({
     ...{ swarm, kernel, underlay, namespace, logger, repairs, clock: systemClock },
     ...readSecret(config.encryptionSecret),
+    addresses: () => systemAddresses(deps.ownNetworks()).map(({ ip }) => ip),
     makeFolder: (path) => mkdir(path, { recursive: true, mode: 0o700 }),
     name: tunnelNameOf(daemonId),
     alias: formatOwnerMark({ daemonId, objectId: 'tunnels' }),

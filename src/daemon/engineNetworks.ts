@@ -168,7 +168,10 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
       onRepair: (repair) => deps.repairs.record(repair),
     }),
   );
-  const encryption = listeners.use(openEncryption({ ...deps, underlay, daemonId: identity.id }));
+  const table = new NetworkTable(store);
+  const encryption = listeners.use(
+    openEncryption({ ...deps, underlay, daemonId: identity.id, ownNetworks: () => table.subnets }),
+  );
   const overlay = new OnDemandOverlay(
     createOverlayDriver({
       ...{ kernel, logger, daemonId: identity.id },
@@ -185,7 +188,6 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     createNoneDriver(),
   ];
   const drivers = new Map<string, Driver>(all.map((driver) => [driver.name, driver]));
-  const table = new NetworkTable(store);
   await table.load();
   listeners.use(feedNames(table, dns));
   const common = { table, drivers, kernel, events, logger };

@@ -3,6 +3,7 @@
  * `ref` is what a user types: a full id, a name, or a unique id prefix. Every method throws LinkspanError.
  */
 
+import type { Condition } from '../base/condition.ts';
 import type { Swarm } from '../cluster/swarm.ts';
 import type { ImageStore } from '../runtime/images/images.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
@@ -178,10 +179,15 @@ export interface EngineInfo {
 export interface TunnelPath {
   readonly nodeId: string;
   readonly hostname: string;
-  /** `idle`: there is a peer, and no session of the last three minutes. `none`: there is no peer, see `why`. */
-  readonly state: 'direct' | 'idle' | 'none';
-  /** One sentence, where it is not `direct`. */
-  readonly why?: string;
+  /**
+   * `relay`: by the node that `relay` names. `idle`: there is a peer, no session of the last three minutes, and nothing
+   * that says that there could be none. `none`: there is no peer, or no path to it works, see `why`.
+   */
+  readonly state: 'direct' | 'relay' | 'idle' | 'none';
+  /** Half a sentence. */
+  readonly why: string;
+  /** Host name. */
+  readonly relay?: string;
   /** Outer, `192.0.2.12:51851`; where the peer was heard from last, or is thought to be. */
   readonly endpoint?: string;
   /** Milliseconds since 1970. */
@@ -198,6 +204,8 @@ export interface Encryption {
   paths(): Promise<readonly TunnelPath[]>;
   /** Another key of this node, without losing a packet. Codes noSwarm, managerUnreachable. */
   rotateKey(): Promise<void>;
+  /** Nodes that should be reached, and are not. */
+  readonly conditions: readonly Condition[];
 }
 
 export interface Engine {

@@ -57,7 +57,13 @@ export function planPeers(
     [...known].flatMap(([key, { allowedIps }]) => [...allowedIps].map((ip) => [ip, key])),
   );
   const changes: WireguardPeerChange[] = [];
-  for (const { publicKey, presharedKey, endpoint, keepaliveSeconds = 0, allowedIps } of put) {
+  for (const { publicKey, presharedKey, endpoint, keepaliveSeconds = 0, isAnew, allowedIps } of put) {
+    const old = isAnew === true ? next.get(publicKey) : undefined;
+    if (old !== undefined) {
+      changes.push({ publicKey, isRemoved: true });
+      next.delete(publicKey);
+      for (const text of old.allowedIps) owners.delete(text);
+    }
     const wanted = new Map(allowedIps.map((prefix) => [formatPrefix(prefix), prefix]));
     changes.push({
       publicKey,

@@ -45,6 +45,8 @@ export interface TunnelPeer {
   readonly endpoint?: WireguardEndpoint;
   /** Absent or 0: none. 25 keeps the mapping of a NAT open. */
   readonly keepaliveSeconds?: number;
+  /** True: one that is there is taken away first, so that its session ends and the next one begins at once. */
+  readonly isAnew?: boolean;
   /** Packets for these go to it, and from it only those from these are taken. One that another peer has moves here. */
   readonly allowedIps: readonly Prefix[];
 }

@@ -11,7 +11,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { httpStatusOfKind } from '../../errors/kinds.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
-import { parseIp } from '../../net/ip.ts';
+import { type Ip, parseIp } from '../../net/ip.ts';
 import { type Authority, publicKeyOf, subjectOf } from '../identity/authority.ts';
 import { equalSecrets } from '../identity/joinToken.ts';
 import { issuerAmong, isUpToDate, type Trust } from '../identity/trust.ts';
@@ -80,6 +80,17 @@ const tlsOptions = ({ keys, rootPem }: OwnIdentity) => ({
 /** Of a change of the root: a certificate costs a manager 5 ms. */
 const msPerRenewal = 20;
 const longestRenewalsMs = 60_000;
+
+interface Caller {
+  /** Of the certificate that the node shows. */
+  readonly issuer: string;
+  readonly from: Ip | undefined;
+}
+
+/** Of the other end, where a socket of both families says it as the IPv4 address that it is. */
+function addressOf({ remoteAddress = '' }: TLSSocket): Ip | undefined {
+  return parseIp(remoteAddress.replace(/^::ffff:(?=\d+\.)/, ''));
+}
 
 interface Session {
   readonly socket: WebSocket;
@@ -321,7 +332,7 @@ export class ManagerServer implements AsyncDisposable {
           if (node === undefined) refuse('403 Forbidden');
           else
             this.#sockets.handleUpgrade(request, socket, head, (webSocket) =>
-              this.#greet(node.id, this.#issuerOf(tls), webSocket),
+              this.#greet(node.id, { issuer: this.#issuerOf(tls), from: addressOf(tls) }, webSocket),
             );
         },
         () => refuse('503 Service Unavailable'),
@@ -336,8 +347,7 @@ export class ManagerServer implements AsyncDisposable {
     return this.#nodeOf(socket);
   }
 
-  /** `issuer`: of the certificate that the node shows. */
-  #greet(id: string, issuer: string, socket: WebSocket): void {
+  #greet(id: string, { issuer, from }: Caller, socket: WebSocket): void {
     const timer = setTimeout(() => socket.close(closeCode.refused), helloTimeoutMs).unref();
     socket.on('error', (error) =>
       this.#deps.logger.debug({ node: id, err: error.message }, 'a session failed'),
@@ -351,7 +361,7 @@ export class ManagerServer implements AsyncDisposable {
       }
       const { description, address, dataPath = address, trusts = '' } = hello;
       const heard = { description, address, dataPath, tls: { issuer, trusts } };
-      this.#begin(id, socket, heard).catch((error: unknown) => {
+      this.#begin(id, socket, heard, from).catch((error: unknown) => {
         this.#deps.logger.error({ node: id, err: error }, 'could not begin a session');
         socket.terminate();
       });
@@ -362,6 +372,7 @@ export class ManagerServer implements AsyncDisposable {
     id: string,
     socket: WebSocket,
     heard: Pick<NodeRecord, 'description' | 'address' | 'dataPath' | 'tls'>,
+    from: Ip | undefined,
   ): Promise<void> {
     const { roster, clock, logger, tables } = this.#deps;
     const node = await roster.begin(id, heard);
@@ -377,7 +388,7 @@ export class ManagerServer implements AsyncDisposable {
     socket.on('close', (code) => this.#ended(id, session, code));
     roster.note(id, { state: 'ready', message: '' });
     // What a node says in an earlier session it says to nobody from here on.
-    tables.accept(id, node.epoch, new WebSocketLink(socket));
+    tables.accept(id, node.epoch, new WebSocketLink(socket), from);
     const { heartbeatMs, managers, dataPathPort } = this.#deps.state();
     const welcome: Welcome = {
       type: 'welcome',

@@ -5,6 +5,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Ip } from '../../net/ip.ts';
 import type { Compare } from '../../store/store.ts';
 import type { EndpointClaim } from '../swarmNetworks.ts';
 import type { EndpointBook, Writer } from './endpointBook.ts';
@@ -24,6 +25,8 @@ const mostClaims = 100_000;
 export interface NodeSessionDependencies {
   readonly nodeId: string;
   readonly link: Link;
+  /** Where it comes from; absent for one within a process. */
+  readonly from?: Ip;
   readonly book: NetworkBook;
   readonly endpoints: EndpointBook;
   readonly tunnels: TunnelBook;
@@ -164,7 +167,7 @@ export class NodeSession {
       case 'release':
         return await endpoints.release(nodeId, call.params.endpoints, writer);
       case 'tunnel':
-        return await tunnels.publish(nodeId, call.params.offer, writer);
+        return await tunnels.publish(nodeId, call.params.offer, writer, this.#deps.from);
       case 'sync': {
         const { claims, keep, isLast } = call.params;
         if (this.#claims.length + claims.length > mostClaims)

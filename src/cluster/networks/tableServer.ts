@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { Ip } from '../../net/ip.ts';
 import type { NodeRecord } from '../membership/records.ts';
 import type { Roster } from '../membership/roster.ts';
 import type { SwarmNode } from '../swarmNetworks.ts';
@@ -23,6 +24,8 @@ export interface TableServerDependencies {
   readonly turn: (work: () => void) => void;
 }
 
+/** Of a worker that may be a relay, `true`. */
+const relayLabel = 'linkspan.relay';
 /** After a failure of the store. */
 const againMs = 1000;
 
@@ -78,12 +81,13 @@ export class TableServer implements Disposable {
     for (const session of this.#sessions.values()) session.end();
   }
 
-  /** A node's session begins, the `epoch`th; an earlier one counts no more. */
-  accept(nodeId: string, epoch: number, link: Link): void {
+  /** A node's session begins, the `epoch`th, `from` an address; an earlier one counts no more. */
+  accept(nodeId: string, epoch: number, link: Link, from?: Ip): void {
     const { book, clock, logger, roster } = this.#deps;
     this.#sessions.get(nodeId)?.end();
     const session: NodeSession = new NodeSession({
       ...{ nodeId, link, book, clock, logger, endpoints: this.#endpoints },
+      ...(from === undefined ? {} : { from }),
       tunnels: this.#tunnels,
       counts: () =>
         !this.#isOver && this.#sessions.get(nodeId) === session && roster.find(nodeId)?.epoch === epoch,
@@ -132,11 +136,15 @@ export class TableServer implements Disposable {
     });
   }
 
-  #toNode({ id, description, dataPath, address }: NodeRecord): SwarmNode {
+  #toNode({ id, description, dataPath, address, spec }: NodeRecord): SwarmNode {
     const isDown = this.#deps.roster.presenceOf(id).state === 'down';
     const tunnel = this.#tunnels.find(id);
-    const node = { id, hostname: description.hostname, vtep: dataPath ?? address, isDown };
-    return tunnel === undefined ? node : { ...node, tunnel };
+    const isRelay = spec.role === 'manager' || spec.labels[relayLabel] === 'true';
+    return {
+      ...{ id, hostname: description.hostname, vtep: dataPath ?? address, isDown },
+      ...(tunnel === undefined ? {} : { tunnel }),
+      ...(isRelay ? { isRelay } : {}),
+    };
   }
 
   async #drop(isGone: (nodeId: string) => boolean): Promise<void> {

@@ -12,6 +12,7 @@ import { openSeam } from '../../base/seam.ts';
 import { Mirror } from '../../store/mirror.ts';
 import { openSqliteStore } from '../../store/sqliteStore.ts';
 import type { Store } from '../../store/store.ts';
+import { parseIp } from '../../net/ip.ts';
 import type { TunnelOffer } from '../swarmNetworks.ts';
 import type { Writer } from './endpointBook.ts';
 import { TunnelBook } from './tunnelBook.ts';
@@ -80,6 +81,20 @@ test('what a node had is free when it is gone', async () => {
   });
 });
 
+test('a node whose session comes from none of its addresses is behind NAT, until one does', async () => {
+  await during(async ([one, other]) => {
+    const offer = offerOf(newKey(), { endpoints: ['192.0.2.11:51820', '[2001:db8::b]:51820'] });
+    const from = async (text: string): Promise<string | undefined> =>
+      (await one.publish('a', offer, always, parseIp(text))).seenAs;
+    assert.equal(await from('192.0.2.11'), undefined);
+    assert.equal(await from('203.0.113.9'), '203.0.113.9');
+    assert.equal(other.find('a')?.seenAs, '203.0.113.9');
+    assert.equal(await from('2001:db8::b'), undefined);
+    // Within a manager's own process.
+    assert.equal((await one.publish('a', offer, always)).seenAs, undefined);
+  });
+});
+
 test('a session that counts no more stores nothing', async () => {
   await during(async ([one], store) => {
     const over: Writer = { check: () => [{ key: 'cluster/nodes/a', is: 'revision', revision: 7 }] };
@@ -93,6 +108,8 @@ test('an offer is read strictly', () => {
   const call = (offer: object): unknown =>
     readRequest({ type: 'call', id: 1, method: 'tunnel', params: { offer } });
   assert.deepEqual(call(good), { type: 'call', id: 1, method: 'tunnel', params: { offer: good } });
+  const relay = { ...good, sees: { n1: '203.0.113.10:7' } };
+  assert.deepEqual(call(relay), { type: 'call', id: 1, method: 'tunnel', params: { offer: relay } });
   for (const bad of [
     { publicKey: 'short' },
     { publicKey: `${'A'.repeat(42)}B=` },
@@ -102,6 +119,9 @@ test('an offer is read strictly', () => {
     { endpoints: ['192.0.2.1'] },
     { endpoints: ['192.0.2.1:0'] },
     { endpoints: ['example.org:51820'] },
+    { sees: [] },
+    { sees: { n1: 'nowhere' } },
+    { sees: { 'a/b': '203.0.113.10:7' } },
     { endpoints: Array.from({ length: 17 }, () => '192.0.2.1:51820') },
   ])
     assert.equal(call({ ...good, ...bad }), 'malformed', JSON.stringify(bad));

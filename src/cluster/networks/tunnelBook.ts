@@ -5,6 +5,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import { parseHostPort } from '../../net/hostPort.ts';
+import { equalIp, formatIp, type Ip } from '../../net/ip.ts';
 import type { Mirror, MirrorChange } from '../../store/mirror.ts';
 import type { Compare, Entry, Write } from '../../store/store.ts';
 import type { NodeTunnel, TunnelOffer } from '../swarmNetworks.ts';
@@ -19,6 +21,14 @@ export interface TunnelBookEvents extends Record<string, unknown> {
 
 /** Numbers that fit into the addresses inside, 100.64.0.0/10 (RFC 6598) without its ends. */
 const lastNumber = 2 ** 22 - 2;
+
+function seenOf({ endpoints }: TunnelOffer, from: Ip | undefined): Pick<NodeTunnel, 'seenAs'> {
+  const isOwn = endpoints.some((text) => {
+    const own = parseHostPort(text)?.ip;
+    return own !== undefined && from !== undefined && equalIp(own, from);
+  });
+  return from === undefined || isOwn ? {} : { seenAs: formatIp(from) };
+}
 
 export class TunnelBook implements Disposable {
   readonly events: Events<TunnelBookEvents> = new Events();
@@ -41,15 +51,16 @@ export class TunnelBook implements Disposable {
   }
 
   /**
-   * The node has this tunnel from now on; what it said before is replaced, and its number stays. Codes nodeRefused where a
-   * key is another node's, addressesExhausted where every number is taken.
+   * The node has this tunnel from now on; what it said before is replaced, and its number stays. `from`: the address that
+   * its session comes from. Codes nodeRefused where a key is another node's, addressesExhausted where every number is taken.
    */
-  async publish(nodeId: string, offer: TunnelOffer, writer: Writer): Promise<NodeTunnel> {
+  async publish(nodeId: string, offer: TunnelOffer, writer: Writer, from?: Ip): Promise<NodeTunnel> {
+    const seenAs = seenOf(offer, from);
     for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
       const guard = writer.check();
       const before = this.#tunnels.get(nodeId);
       this.#refuseForeign(nodeId, offer.publicKey);
-      const tunnel: NodeTunnel = { ...offer, number: before?.number ?? this.#freeNumber() };
+      const tunnel: NodeTunnel = { ...offer, ...seenAs, number: before?.number ?? this.#freeNumber() };
       if (isDeepStrictEqual(before, tunnel)) return tunnel;
       const { compare, write } = this.#plan(nodeId, before, tunnel);
       if (await this.#mirror.commit({ compare: [...guard, ...compare], write })) return tunnel;

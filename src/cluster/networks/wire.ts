@@ -139,6 +139,8 @@ const leastMtuBytes = 1280;
 const mostMtuBytes = 65_536;
 /** Of one node's tunnel. */
 const mostEndpoints = 16;
+/** Nodes behind NAT that a relay tells of. */
+const mostSeen = 1000;
 /** In one claim; longer lists than a container ever has. */
 const maxNames = 256;
 const maxTextLength = 255;
@@ -209,13 +211,22 @@ function readEndpoint(value: unknown): string | undefined {
   return isText(value) && (parseHostPort(value)?.port ?? 0) > 0 ? value : undefined;
 }
 
+function readSeen(value: unknown = {}): Readonly<Record<string, string>> | undefined {
+  const entries = isFields(value) ? Object.entries(value) : undefined;
+  if (entries === undefined || entries.length > mostSeen) return undefined;
+  const isGood = entries.every(([id, endpoint]) => isId(id) && readEndpoint(endpoint) !== undefined);
+  return isGood ? (value as Readonly<Record<string, string>>) : undefined;
+}
+
 function readOffer(value: unknown): TunnelOffer | undefined {
   if (!isFields(value)) return undefined;
   const { publicKey, mtuBytes } = value;
   const endpoints = readList(value['endpoints'], readEndpoint);
   if (endpoints === undefined || endpoints.length > mostEndpoints) return undefined;
   if (!isCount(mtuBytes) || mtuBytes < leastMtuBytes || mtuBytes > mostMtuBytes) return undefined;
-  return isPublicKey(publicKey) ? { publicKey, mtuBytes, endpoints } : undefined;
+  const sees = readSeen(value['sees']);
+  if (!isPublicKey(publicKey) || sees === undefined) return undefined;
+  return { publicKey, mtuBytes, endpoints, ...(Object.keys(sees).length === 0 ? {} : { sees }) };
 }
 
 const methods: ReadonlySet<string> = new Set<keyof Calls>(['sync', 'claim', 'release', 'amend', 'tunnel']);

@@ -82,6 +82,7 @@ function nodeOf(id: string, number: number, mtuBytes = 1500, key: SecretKey = ma
 function open(secret?: Uint8Array, store = new MemoryStore()) {
   const [clock, tunnels, swarm] = [new HandClock(), new FakeTunnels(), new FakeSwarm(true)] as const;
   const namespaces = new Set<string>();
+  const sysctls = new Map<string, string>();
   const repairs: string[] = [];
   const carrier = new EncryptedCarrier({
     ...{
@@ -98,8 +99,10 @@ function open(secret?: Uint8Array, store = new MemoryStore()) {
       hasNamespace: (path) => Promise.resolve(namespaces.has(path)),
       createNamespace: (path) => Promise.resolve(void namespaces.add(path)),
       removeNamespace: (path) => Promise.resolve(void namespaces.delete(path)),
+      setSysctl: (key, value) => Promise.resolve(void sysctls.set(key, value)),
     },
     makeFolder: () => Promise.resolve(),
+    addresses: () => ['192.0.2.1', '10.0.0.1'].map(address),
     underlay: () => ({ address: address('192.0.2.1'), mtuBytes: 1500, port: 4789 }),
     repairs: { record: ({ object, cause }) => void repairs.push(`${object}: ${cause}`) },
   });
@@ -117,13 +120,13 @@ function open(secret?: Uint8Array, store = new MemoryStore()) {
     assert.ok(offer);
     return { ...nodeOf('self', 7), tunnel: { ...offer, number: 7 } };
   };
-  return { carrier, clock, tunnels, swarm, store, namespaces, repairs, tell, own };
+  return { carrier, clock, tunnels, swarm, store, namespaces, sysctls, repairs, tell, own };
 }
 
 test('a node tells its key as soon as it is in a swarm, and has a device while a network needs it', async () => {
   const { carrier, tunnels, swarm, namespaces, tell, own } = open();
   await tell(await own(), nodeOf('other', 9));
-  assert.deepEqual(swarm.offer?.endpoints, ['192.0.2.1:51851']);
+  assert.deepEqual(swarm.offer?.endpoints, ['192.0.2.1:51851', '10.0.0.1:51851']);
   assert.equal(tunnels.specs.length, 0);
   await carrier.hold('one');
   await carrier.hold('two');
@@ -259,6 +262,37 @@ test('another number, from a store that was set back: the device is made anew', 
   await tell({ ...nodeOf('self', 8), tunnel: { ...offer, number: 8 } });
   assert.equal(tunnels.specs.length, 2);
   assert.equal(formatIp(carrier.underlay().address), '100.64.0.8');
+});
+
+test('a relay has its device without a container of its own, and forwards in it, while two nodes need that', async () => {
+  const { carrier, tunnels, swarm, sysctls, namespaces, tell, own } = open();
+  const self = { ...(await own()), isRelay: true as const };
+  const hidden = (id: string, number: number): SwarmNode => {
+    const node = nodeOf(id, number);
+    return node.tunnel === undefined ? node : { ...node, tunnel: { ...node.tunnel, seenAs: '203.0.113.1' } };
+  };
+  await tell(self, hidden('one', 8), hidden('two', 9));
+  assert.equal(tunnels.specs.length, 0);
+  const network = await swarm.createNetwork(() => ({
+    ...{
+      name: 'sec',
+      isInternal: false,
+      isAttachable: true,
+      isIngress: false,
+      hasIpv4: true,
+      hasIpv6: false,
+    },
+    ...{ pools: [], vnis: [4097], options: { encrypted: '' }, labels: {} },
+  }));
+  await tell();
+  assert.equal(tunnels.specs.length, 1);
+  assert.equal(sysctls.get('net/ipv4/ip_forward'), '1');
+  assert.equal(sysctls.get('net/ipv4/conf/wg/send_redirects'), '0');
+  await carrier.hold(network.id);
+  await carrier.release(network.id);
+  assert.equal(namespaces.size, 1);
+  await tell(nodeOf('two', 9));
+  assert.equal(namespaces.size, 0);
 });
 
 test('a device that is lost is made again, with all its peers', async () => {

@@ -1,7 +1,8 @@
 /*
  * What carries encrypted overlay networks: one WireGuard device of this node, in a namespace where nothing else is, and the
  * nodes of the swarm as its peers. The node makes its key; the public half goes to managers in the node's own session, and
- * to the others with what they are told of nodes. The device is there while an encrypted network of this host needs it.
+ * to the others with what they are told of nodes. The device is there while an encrypted network of this host needs it, or
+ * nodes behind NAT need this one as their relay. Which path leads to which node is found out in tunnelPaths.ts.
  *
  *   the host's namespace     the tunnels' namespace                     an overlay's namespace
  *   UDP socket          <--- device, 100.64.0.0/10, VXLAN's socket <--- vxlan0 ---- br0
@@ -11,34 +12,39 @@
 import { setMaxListeners } from 'node:events';
 import { dirname } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { Condition } from '../../base/condition.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { RepairLog } from '../../base/repairLog.ts';
 import type { NodeTunnel, SwarmNetworks, SwarmNode, TunnelOffer } from '../../cluster/swarmNetworks.ts';
-import { type PublicKey, parsePublicKey, presharedKeyOf } from '../../codec/wireguard/key.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
 import type { Underlay } from '../../drivers/overlay/segments.ts';
 import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import { formatHostPort, parseHostPort } from '../../net/hostPort.ts';
-import type { Ip } from '../../net/ip.ts';
-import type { EngineChoice, Tunnel, TunnelPeer, Tunnels } from '../../tunnels/tunnel.ts';
+import { formatHostPort } from '../../net/hostPort.ts';
+import { equalIp, type Ip } from '../../net/ip.ts';
+import type { EngineChoice, Tunnel, Tunnels } from '../../tunnels/tunnel.ts';
 import type { Encryption, TunnelPath } from '../engine.ts';
 import type { TunnelKeys } from './tunnelKeys.ts';
-import { pathTo } from './tunnelPath.ts';
+import { KeyRotation } from './keyRotation.ts';
+import { isEncrypted } from './swarmRecords.ts';
+import { type PeerStates, TunnelPaths } from './tunnelPaths.ts';
+import { TunnelPeers } from './tunnelPeers.ts';
 
 export interface EncryptedCarrierDependencies {
   /** Disposed of with the carrier. */
   readonly tunnels: Tunnels;
   readonly keys: TunnelKeys;
   readonly swarm: SwarmNetworks;
-  readonly kernel: Pick<Kernel, 'createNamespace' | 'removeNamespace' | 'hasNamespace'>;
+  readonly kernel: Pick<Kernel, 'createNamespace' | 'removeNamespace' | 'hasNamespace' | 'setSysctl'>;
   /** Of VXLAN packets in the tunnels' namespace. */
   readonly guard: TunnelGuard;
   /** Of the host, which carries the tunnels. */
   readonly underlay: () => Underlay;
+  /** All of this host that others might reach it by. */
+  readonly addresses: () => readonly Ip[];
   readonly namespace: string;
   readonly makeFolder: (path: string) => Promise<unknown>;
   /** Of the device; unique on the machine. */
@@ -60,11 +66,13 @@ const inside = { bits: 0x64400000n, length: 10 } as const;
 const headerBytes = 80;
 /** How long a container waits for a manager to take this node's key. */
 const patienceMs = 5000;
-/** A node has a key for as long, and looks at its age as often. */
-const keyLifeMs: number = 7 * 24 * 3_600_000;
-const ageCheckMs = 3_600_000;
-/** How long the old key of a node is known beside its new one. */
-const retireMs = 3000;
+/** Between two looks at the device: while a path is being tried, and otherwise. */
+const soonMs = 500;
+const laterMs = 5000;
+/** Among what holds the device: nodes behind NAT. */
+const relaying = 'relay';
+/** Of a node, as managers take them. */
+const mostEndpoints = 16;
 /** After a failure. */
 const againMs = 1000;
 
@@ -77,20 +85,11 @@ function insideAddress(number: number): Ip {
   return { family: 4, bits: inside.bits + BigInt(number) };
 }
 
-interface ToldPeer {
-  readonly peer: TunnelPeer;
-  /** Of all that it is made of. */
-  readonly text: string;
-}
-
 interface Made {
   readonly nodeId: string;
   readonly number: number;
   readonly mtuBytes: number;
 }
-
-/** By node. */
-type ToldPeers = ReadonlyMap<string, ToldPeer>;
 
 export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   readonly guard: TunnelGuard;
@@ -104,8 +103,14 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   #tunnel: Tunnel | undefined;
   /** What the device was made with; kept until nobody needs it. */
   #made: Made | undefined;
-  /** What the device was told; undefined where that is not known. */
-  #peers: ToldPeers | undefined;
+  readonly #paths: TunnelPaths;
+  readonly #peers: TunnelPeers;
+  readonly #rotation: KeyRotation;
+  /** Wakes who waits for the next look at the device. */
+  #lookNow: () => void = () => {};
+  #isForwarding = false;
+  /** Nodes with which a container of this host shares an encrypted network, at the last look. */
+  #sharing: ReadonlySet<string> = new Set();
   #isSettling = false;
   #isKnown = (): boolean => false;
   /** What was told last; undefined: nothing yet of this membership. */
@@ -116,15 +121,53 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     this.#deps = deps;
     this.guard = deps.guard;
     this.namespace = deps.namespace;
-    setMaxListeners(0, this.#stopping.signal);
-    this.#listeners.use(deps.swarm.events.on('nodes', () => this.#settleSoon()));
+    const { swarm, keys, clock, logger, secret } = deps;
+    const stopping = this.#stopping.signal;
+    setMaxListeners(0, stopping);
+    this.#paths = new TunnelPaths({ clock, logger });
+    this.#peers = new TunnelPeers({
+      ...{ addressOf: insideAddress, clock, logger, stopping },
+      ...(secret === undefined ? {} : { secret }),
+      inTurn: (tunnel, work) =>
+        this.#mutex.run('', async () => {
+          if (this.#tunnel === tunnel) await work();
+        }),
+    });
+    this.#rotation = new KeyRotation({
+      ...{ swarm, keys, clock, logger },
+      alone: (work) => this.#mutex.run('', work),
+      tunnel: () => this.#tunnel,
+      offer: () => this.#offer(),
+      until: (isIt) => this.#until(isIt),
+      program: (tunnel) => this.#program(tunnel),
+    });
+    const settleSoon = (): void => this.#settleSoon();
+    this.#listeners.use(swarm.events.on('nodes', settleSoon));
+    // Who is on an encrypted network of this host, and whether there is one at all.
+    this.#listeners.use(
+      swarm.events.on('peers', ({ networkId, added }) => {
+        const isNews = added.some(({ nodeId }) => !this.#sharing.has(nodeId));
+        if (isNews && this.#holders.has(networkId)) settleSoon();
+      }),
+    );
+    this.#listeners.use(
+      swarm.events.on('blocks', ({ networkId }) => {
+        if (this.#holders.has(networkId)) settleSoon();
+      }),
+    );
+    this.#listeners.use(
+      swarm.events.on('networks', ({ added, removed }) => {
+        if ([...added, ...removed].some(isEncrypted)) settleSoon();
+      }),
+    );
   }
 
   /** Once this node's membership is known. `isKnown`: false as long as it is not known whether it is a member. */
   start(isKnown: () => boolean): void {
     this.#isKnown = isKnown;
     this.#settleSoon();
-    void this.#rotateInTime();
+    void this.#rotation.rotateInTime(this.#stopping.signal);
+    void this.#look();
   }
 
   /** The device goes on, for the next daemon. */
@@ -176,57 +219,26 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     });
   }
 
-  /** Another key from now on: nothing is lost, and what was recorded before cannot be read with the new one. */
-  async rotateKey(): Promise<void> {
-    const { keys, swarm, logger } = this.#deps;
-    await this.#mutex.run('', async () => {
-      const { dataPath } = swarm;
-      if (dataPath === undefined) throw new LinkspanError('noSwarm', 'this node is in no swarm');
-      const unreachable = (): LinkspanError =>
-        new LinkspanError('managerUnreachable', 'no manager answers, who would tell the other nodes');
-      if (!swarm.isInTouch) throw unreachable();
-      const before = await keys.of(dataPath.nodeId);
-      const { privateKey, publicKey } = await keys.renew(dataPath.nodeId);
-      const isTold = (): boolean => this.#own()?.tunnel?.publicKey === publicKey;
-      try {
-        // In this order: docs/adr/0017-wireguard-engines.md.
-        await this.#tunnel?.setPrivateKey(privateKey);
-        await this.#offer();
-        if (!(await this.#until(isTold))) throw unreachable();
-      } catch (error) {
-        // The others know the old one.
-        await keys.restore(dataPath.nodeId, before);
-        await this.#tunnel?.setPrivateKey(before.privateKey);
-        await this.#offer();
-        throw error;
-      }
-      if (this.#tunnel !== undefined) await this.#program(this.#tunnel);
-      logger.info({ node: dataPath.nodeId }, 'the encrypted tunnels of this node have another key');
-    });
+  rotateKey(): Promise<void> {
+    return this.#rotation.rotate();
+  }
+
+  get conditions(): readonly Condition[] {
+    return this.#paths.conditions;
   }
 
   async paths(): Promise<readonly TunnelPath[]> {
-    const { swarm, clock } = this.#deps;
-    const states = new Map((await this.#tunnel?.peers())?.map((state) => [String(state.publicKey), state]));
+    const { swarm } = this.#deps;
+    const states = await this.#mutex.run('', async () => {
+      const tunnel = this.#tunnel;
+      if (tunnel === undefined) return new Map<string, never>();
+      await this.#program(tunnel, true);
+      return await statesOf(tunnel);
+    });
     return this.#nodes()
       .filter(({ id }) => id !== swarm.dataPath?.nodeId)
-      .map((node) => pathTo(node, states.get(node.tunnel?.publicKey ?? ''), clock.nowMs()))
+      .map((node) => this.#paths.pathTo(node, states.get(node.tunnel?.publicKey ?? '')))
       .toSorted((a, b) => (a.hostname < b.hostname ? -1 : 1));
-  }
-
-  async #rotateInTime(): Promise<void> {
-    const { clock, keys, swarm, logger } = this.#deps;
-    const { signal } = this.#stopping;
-    while (!signal.aborted)
-      try {
-        await clock.sleep(ageCheckMs, signal);
-        const { dataPath } = swarm;
-        if (dataPath === undefined || this.#tunnel === undefined) continue;
-        const { madeAtMs } = await keys.of(dataPath.nodeId);
-        if (swarm.isInTouch && clock.nowMs() - madeAtMs >= keyLifeMs) await this.rotateKey();
-      } catch (error) {
-        if (!signal.aborted) logger.warn({ err: error }, 'could not change the key of the encrypted tunnels');
-      }
   }
 
   async sweep(): Promise<void> {
@@ -284,8 +296,15 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const { nodeId, number: made } = this.#made ?? { nodeId: swarm.dataPath.nodeId, number };
     // Another membership, or a store that was set back.
     if (nodeId !== swarm.dataPath.nodeId || made !== number) this.#letGo();
+    await this.#relay();
     if (this.#holders.size > 0) await this.#open();
     if (this.#tunnel !== undefined) await this.#program(this.#tunnel);
+  }
+
+  async #relay(): Promise<void> {
+    if (this.#isRelay()) this.#holders.add(relaying);
+    else if (this.#holders.delete(relaying) && this.#holders.size === 0) await this.#close();
+    if (this.#tunnel !== undefined) await this.#forward();
   }
 
   /** What there is, is to be taken up anew. */
@@ -302,7 +321,13 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     if (dataPath === undefined || !(await this.#canEncrypt())) return;
     const { address, mtuBytes } = underlay();
     const { publicKey } = await keys.of(dataPath.nodeId);
-    const offer: TunnelOffer = { publicKey, mtuBytes, endpoints: [formatHostPort({ ip: address, port })] };
+    const others = this.#deps.addresses().filter((ip) => !equalIp(ip, address));
+    const endpoints = [address, ...others].slice(0, mostEndpoints).map((ip) => formatHostPort({ ip, port }));
+    const sees = this.#holders.has(relaying) ? this.#paths.seen(this.#nodes()) : {};
+    const offer: TunnelOffer = {
+      ...{ publicKey, mtuBytes, endpoints },
+      ...(Object.keys(sees).length === 0 ? {} : { sees }),
+    };
     if (isDeepStrictEqual(offer, this.#offered)) return;
     this.#offered = offer;
     swarm.offerTunnel(offer);
@@ -341,13 +366,16 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     }
     this.#tunnel = tunnel;
     this.#made = { nodeId, number, mtuBytes };
-    this.#peers = undefined;
+    this.#peers.forget();
+    this.#paths.renew();
+    this.#isForwarding = false;
     tunnel.events.on('lost', ({ cause }) => {
       if (this.#tunnel !== tunnel) return;
       this.#tunnel = undefined;
       logger.error({ cause }, 'the encrypted tunnels are gone: nothing leaves until they are made again');
       void this.#openAgain(cause);
     });
+    await this.#forward();
     await this.#program(tunnel);
   }
 
@@ -383,6 +411,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const tunnel = this.#tunnel;
     this.#tunnel = undefined;
     this.#made = undefined;
+    this.#paths.forget();
     if (tunnel !== undefined) await tunnel.close();
     else await tunnels.remove(name, namespace);
     await kernel.removeNamespace(namespace);
@@ -418,73 +447,92 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     return isIt();
   }
 
-  async #program(tunnel: Tunnel): Promise<void> {
+  /** `isLook`: what the device says now counts, not what it said last. */
+  async #program(tunnel: Tunnel, isLook = false): Promise<void> {
     const { swarm, keys } = this.#deps;
-    const self = swarm.dataPath?.nodeId ?? '';
-    const own = (await keys.of(self)).publicKey;
+    const nodeId = swarm.dataPath?.nodeId ?? '';
+    const own = (await keys.of(nodeId)).publicKey;
+    const nodes = this.#nodes();
     // Nobody has told of nodes yet: those that the device has are right until then.
-    if (this.#nodes().length === 0) return;
-    const nodes = this.#nodes().filter(({ id }) => id !== self);
-    const wanted = new Map(nodes.flatMap((node) => this.#peersOf(node, own)));
-    const before = this.#peers;
-    this.#peers = undefined;
-    if (before === undefined) await tunnel.setPeers([...wanted.values()].map(({ peer }) => peer));
-    else await this.#change(tunnel, before, wanted);
-    this.#peers = wanted;
-  }
-
-  /** Only what is new is said, since the device may know better where the others are. */
-  async #change(tunnel: Tunnel, before: ToldPeers, wanted: ToldPeers): Promise<void> {
-    const put = [...wanted].flatMap(([id, { text, peer }]) =>
-      before.get(id)?.text === text ? [] : { id, peer },
-    );
-    const gone = [...before].flatMap(([id, { peer }]) => (wanted.has(id) ? [] : peer.publicKey));
-    if (put.length + gone.length === 0) return;
-    await tunnel.changePeers({ put: put.map(({ peer }) => peer), remove: gone });
-    const changed = put.flatMap(({ id, peer }) => {
-      const old = before.get(id)?.peer.publicKey;
-      return old === undefined || old === peer.publicKey ? [] : { old, now: peer.publicKey };
+    if (nodes.length === 0) return;
+    const states = isLook || this.#peers.isUnknown ? await statesOf(tunnel) : undefined;
+    this.#sharing = this.#findSharing();
+    this.#paths.step({ nodeId, nodes, needed: this.#sharing }, states);
+    await this.#peers.tell(tunnel, {
+      ...{ own, nodes: nodes.filter(({ id }) => id !== nodeId) },
+      routeTo: (id) => this.#paths.routeTo(id),
+      isLive: (id) => this.#paths.isLive(id),
     });
-    if (changed.length === 0) return;
-    // One with another key than before cannot begin a session until it is heard from.
-    await tunnel.wake(changed.map(({ now }) => now));
-    void this.#retire(
-      tunnel,
-      changed.map(({ old }) => old),
-    );
+    if (this.#paths.isTrying) this.#lookNow();
   }
 
-  /** Of nodes that have another key by now: what is on its way under the old one is to get there. */
-  async #retire(tunnel: Tunnel, old: readonly PublicKey[]): Promise<void> {
+  #findSharing(): ReadonlySet<string> {
+    const { swarm } = this.#deps;
+    const found = new Set<string>();
+    for (const id of this.#holders)
+      for (const { nodeId } of [...swarm.peers(id), ...swarm.blocks(id)]) found.add(nodeId);
+    return found;
+  }
+
+  /** At the device, again and again as long as it is there. */
+  async #look(): Promise<void> {
     const { clock, logger } = this.#deps;
-    try {
-      await clock.sleep(retireMs, this.#stopping.signal);
-      await this.#mutex.run('', async () => {
-        const inUse = new Set([...(this.#peers ?? [])].map(([, { peer }]) => peer.publicKey));
-        const remove = old.filter((key) => !inUse.has(key));
-        if (this.#tunnel === tunnel) await tunnel.changePeers({ remove });
-      });
-    } catch (error) {
-      // The next `setPeers` does it.
-      if (!this.#stopping.signal.aborted) logger.debug({ err: error }, 'could not remove an old key');
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await this.#untilNextLook();
+      try {
+        await this.#mutex.run('', async () => {
+          const tunnel = this.#tunnel;
+          if (tunnel === undefined || this.#deps.swarm.dataPath === undefined) return;
+          await this.#program(tunnel, true);
+          await this.#offer();
+        });
+      } catch (error) {
+        if (!signal.aborted) logger.debug({ err: error }, 'could not look at the encrypted tunnels');
+        await clock.sleep(againMs, signal).catch(() => {});
+      }
     }
   }
 
-  /** None where it cannot encrypt. What was told already is as it was: nothing of it is computed again. */
-  #peersOf({ id, tunnel }: SwarmNode, own: PublicKey): readonly [string, ToldPeer][] {
-    const { secret } = this.#deps;
-    const publicKey = parsePublicKey(tunnel?.publicKey ?? '');
-    if (tunnel === undefined || publicKey === undefined) return [];
-    const [first = ''] = tunnel.endpoints;
-    const text = [own, publicKey, tunnel.number, first].join(' ');
-    const known = this.#peers?.get(id);
-    if (known?.text === text) return [[id, known]];
-    const endpoint = parseHostPort(first);
-    const peer: TunnelPeer = {
-      ...{ publicKey, allowedIps: [{ base: insideAddress(tunnel.number), length: 32 }] },
-      ...(endpoint === undefined ? {} : { endpoint }),
-      ...(secret === undefined ? {} : { presharedKey: presharedKeyOf(secret, own, publicKey) }),
-    };
-    return [[id, { peer, text }]];
+  async #untilNextLook(): Promise<void> {
+    const { clock } = this.#deps;
+    const over = new AbortController();
+    const { signal } = this.#stopping;
+    const due = Promise.withResolvers<void>();
+    const end = (): void => due.resolve();
+    const soon = (): void => void clock.sleep(soonMs, over.signal).then(end, () => {});
+    this.#lookNow = soon;
+    signal.addEventListener('abort', end, { once: true });
+    if (this.#paths.isTrying) soon();
+    clock.sleep(laterMs, over.signal).then(end, () => {});
+    await due.promise;
+    signal.removeEventListener('abort', end);
+    this.#lookNow = () => {};
+    over.abort();
   }
+
+  /** Whether what two nodes behind NAT say to each other may go by this one. */
+  #isRelay(): boolean {
+    const own = this.#own();
+    if (own?.isRelay !== true || own.tunnel === undefined || own.tunnel.seenAs !== undefined) return false;
+    const hidden = this.#nodes().filter(({ tunnel }) => tunnel?.seenAs !== undefined);
+    return hidden.length > 1 && this.#deps.swarm.networks.some(isEncrypted);
+  }
+
+  /** In the tunnels' namespace, where nothing else is: from one node to another. */
+  async #forward(): Promise<void> {
+    const { kernel, namespace, name } = this.#deps;
+    const isWanted = this.#holders.has(relaying);
+    if (isWanted === this.#isForwarding) return;
+    const set = (key: string, value: string): Promise<void> =>
+      kernel.setSysctl(`net/ipv4/${key}`, value, namespace);
+    // It sends back where it came from, which is no mistake of the sender's.
+    for (const link of ['all', name]) await set(`conf/${link}/send_redirects`, '0');
+    await set('ip_forward', isWanted ? '1' : '0');
+    this.#isForwarding = isWanted;
+  }
+}
+
+async function statesOf(tunnel: Tunnel): Promise<PeerStates> {
+  return new Map((await tunnel.peers()).map((state) => [String(state.publicKey), state]));
 }

@@ -42,7 +42,7 @@ export function toNetwork(network: SwarmNetwork): Network {
 }
 
 /** Of one that is being asked for. */
-export function isEncrypted({ options }: NetworkRequest): boolean {
+export function isEncrypted({ options }: Pick<NetworkRequest, 'options'>): boolean {
   return parseOverlayOptions({ hasIpv4: true, hasIpv6: true, options }).isEncrypted;
 }
 

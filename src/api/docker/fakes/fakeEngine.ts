@@ -27,6 +27,7 @@ export function createFakeEngine(): FakeEngine {
     events,
     encryption: {
       engine: () => Promise.resolve({ engine: undefined, reason: 'a fake has none' }),
+      conditions: [],
       paths: () => Promise.resolve([]),
       rotateKey: () => Promise.resolve(),
     },

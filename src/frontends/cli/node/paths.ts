@@ -11,6 +11,8 @@ interface PathAnswer {
   readonly Hostname: string;
   readonly State: string;
   readonly Why: string;
+  /** Absent from daemons of earlier versions. */
+  readonly Relay?: string;
   readonly Endpoint: string;
   readonly LastHandshake: string;
   readonly ReceivedBytes: number;
@@ -25,12 +27,13 @@ interface TunnelsAnswer {
 
 const listing: Listing<PathAnswer> = {
   typeName: '*node.pathContext',
-  table: '{{.ID}}\t{{.Hostname}}\t{{.State}}\t{{.Endpoint}}\t{{.LastHandshake}}\t{{.Why}}',
+  table: '{{.ID}}\t{{.Hostname}}\t{{.State}}\t{{.Relay}}\t{{.Endpoint}}\t{{.LastHandshake}}\t{{.Why}}',
   headers: { LastHandshake: 'LAST HANDSHAKE', ReceivedBytes: 'RECEIVED', SentBytes: 'SENT' },
   columns: {
     ID: ({ ID }) => ID,
     Hostname: ({ Hostname }) => Hostname,
     State: ({ State }) => State,
+    Relay: ({ Relay }) => Relay ?? '',
     Endpoint: ({ Endpoint }) => Endpoint,
     LastHandshake: ({ LastHandshake }) => LastHandshake,
     ReceivedBytes: ({ ReceivedBytes }) => ReceivedBytes,

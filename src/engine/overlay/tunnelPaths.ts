@@ -1,0 +1,243 @@
+/*
+ * By which path each other node is reached: what managers tell (tunnelReach.ts) and what the device says (tunnelTry.ts)
+ * put together. Asks nobody; whoever has the device looks at it and tells.
+ */
+import { ConditionBook, type ConditionReport } from '../../base/conditionBook.ts';
+import type { Condition } from '../../base/condition.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { SwarmNode } from '../../cluster/swarmNetworks.ts';
+import type { WireguardPeerState } from '../../codec/wireguard/device.ts';
+import { formatHostPort } from '../../net/hostPort.ts';
+import type { TunnelPath } from '../engine.ts';
+import { isTunnelled, type Reach, reachOf, seenFrom, standpointOf } from './tunnelReach.ts';
+import { nextTry, type Try } from './tunnelTry.ts';
+
+/** How a node is reached, as the device is told. */
+export interface Route {
+  readonly endpoint: string | undefined;
+  /** The peer is made anew with each. */
+  readonly serial: number;
+  readonly keepaliveSeconds: number;
+  /** Id of the node whose peer has its address. */
+  readonly relay: string | undefined;
+}
+
+export interface Surroundings {
+  /** Of this node. */
+  readonly nodeId: string;
+  readonly nodes: readonly SwarmNode[];
+  /** With which a container of this host shares an encrypted network. */
+  readonly needed: ReadonlySet<string>;
+}
+
+export type PeerStates = ReadonlyMap<string, WireguardPeerState>;
+
+/** That a peer which should be reached by now is not: longer than it takes one that is behind NAT to come by itself. */
+const patienceMs: Readonly<Record<Reach['way'], number>> = { call: 15_000, wait: 60_000, meet: 30_000 };
+
+/** So long after it became needed a path may come to work at any moment. */
+const freshMs = 10_000;
+
+interface Place {
+  readonly node: SwarmNode;
+  readonly reach: Reach;
+  readonly attempt: Try;
+  readonly isNeeded: boolean;
+}
+
+export class TunnelPaths {
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #conditions: ConditionBook;
+  #places: ReadonlyMap<string, Place> = new Map();
+  #own: SwarmNode | undefined;
+  /** By public key, as the device said last. */
+  #states: PeerStates = new Map();
+
+  constructor(deps: { readonly clock: Clock; readonly logger: Logger }) {
+    this.#clock = deps.clock;
+    this.#logger = deps.logger;
+    this.#conditions = new ConditionBook(deps.clock);
+  }
+
+  get conditions(): readonly Condition[] {
+    return this.#conditions.list();
+  }
+
+  /** Something is being tried, or may have begun to work just now: the device is to be looked at soon. */
+  get isTrying(): boolean {
+    const youngMs = this.#clock.nowMs() - freshMs;
+    return [...this.#places.values()].some(
+      ({ attempt: { isTrying, failingSinceMs = Number.NEGATIVE_INFINITY } }) =>
+        isTrying || failingSinceMs > youngMs,
+    );
+  }
+
+  /** Once the device is gone: nothing of it is known. */
+  forget(): void {
+    this.#states = new Map();
+    this.#places = new Map();
+    this.#report([]);
+  }
+
+  /** It is another device than before, which knows nothing: where others were heard from last they are to be found. */
+  renew(): void {
+    this.#places = new Map(
+      [...this.#places].map(([id, place]) => {
+        const endpoint = this.#states.get(place.node.tunnel?.publicKey ?? '')?.endpoint;
+        if (!place.attempt.isLive || endpoint === undefined) return [id, place];
+        return [id, { ...place, attempt: { ...place.attempt, endpoint: formatHostPort(endpoint) } }];
+      }),
+    );
+    this.#states = new Map();
+  }
+
+  /** There is a session with it, so that the device knows where it is. */
+  isLive(nodeId: string): boolean {
+    return this.#places.get(nodeId)?.attempt.isLive === true;
+  }
+
+  /** One step for each node; `states` where the device was looked at just now. */
+  step({ nodeId, nodes, needed }: Surroundings, states: PeerStates = this.#states): void {
+    this.#states = states;
+    const standpoint = standpointOf(nodeId, nodes);
+    const { own, relays } = standpoint;
+    this.#own = own;
+    const others = nodes.filter(isTunnelled).filter(({ id }) => id !== nodeId);
+    const reaches = others.map((node) => ({
+      node,
+      reach: reachOf(standpoint, node),
+      isNeeded: needed.has(node.id),
+    }));
+    const kept = this.#keptRelays(reaches, relays[0]?.id);
+    const isBehindNat = own?.tunnel?.seenAs !== undefined;
+    const nowMs = this.#clock.nowMs();
+    this.#places = new Map(
+      reaches.map(({ node, reach, isNeeded }) => {
+        const attempt = nextTry(this.#places.get(node.id)?.attempt, {
+          ...{ reach, isBehindNat, nowMs, isDown: node.isDown },
+          isNeeded: isNeeded || kept.has(node.id),
+          device: states.get(node.tunnel.publicKey),
+        });
+        return [node.id, { node, reach, attempt, isNeeded }];
+      }),
+    );
+    this.#reportFailures(nowMs);
+  }
+
+  /** Those that are used, and the one that is to see where this node comes from. */
+  #keptRelays(
+    reaches: readonly { readonly reach: Reach; readonly isNeeded: boolean }[],
+    witness: string | undefined,
+  ): ReadonlySet<string> {
+    const met = reaches.filter(({ reach, isNeeded }) => isNeeded && reach.way === 'meet');
+    const used = met.flatMap(({ reach }) => reach.relay ?? []);
+    return new Set(met.length === 0 || witness === undefined ? used : [...used, witness]);
+  }
+
+  routeTo(nodeId: string): Route {
+    const place = this.#places.get(nodeId);
+    if (place === undefined) return { endpoint: undefined, serial: 0, keepaliveSeconds: 0, relay: undefined };
+    const { endpoint, serial, keepaliveSeconds } = place.attempt;
+    return { endpoint, serial, keepaliveSeconds, relay: relayIn(place) };
+  }
+
+  /** Where this node sees others come from who are behind NAT. */
+  seen(nodes: readonly SwarmNode[]): Readonly<Record<string, string>> {
+    return seenFrom(nodes, ({ id, tunnel }) =>
+      this.#places.get(id)?.attempt.isLive === true
+        ? this.#states.get(tunnel.publicKey)?.endpoint
+        : undefined,
+    );
+  }
+
+  pathTo(node: SwarmNode, state: WireguardPeerState | undefined): TunnelPath {
+    const { id: nodeId, hostname, tunnel } = node;
+    const { endpoint, lastHandshakeMs, receivedBytes = 0, sentBytes = 0 } = state ?? {};
+    const shared = {
+      ...{ nodeId, hostname, receivedBytes, sentBytes },
+      ...(lastHandshakeMs === undefined ? {} : { lastHandshakeMs }),
+    };
+    const place = this.#places.get(nodeId);
+    if (tunnel === undefined)
+      return { ...shared, state: 'none', why: 'it has no WireGuard, or has not told its key yet' };
+    if (state === undefined || place === undefined)
+      return { ...shared, state: 'none', why: 'no container of this node is on an encrypted network' };
+    const text = endpoint === undefined ? place.reach.endpoints[0] : formatHostPort(endpoint);
+    const known = { ...shared, ...(text === undefined ? {} : { endpoint: text }) };
+    if (place.attempt.isLive) return { ...known, state: 'direct', why: directWords(place, text) };
+    const relay = this.#places.get(relayIn(place) ?? '');
+    if (relay?.attempt.isLive === true && place.isNeeded)
+      return { ...known, state: 'relay', relay: relay.node.hostname, why: meetWords(place) };
+    const failure = this.#failureOf(place, this.#clock.nowMs());
+    if (failure !== undefined) return { ...known, state: 'none', why: failure };
+    return { ...known, state: 'idle', why: idleWords(place) };
+  }
+
+  /** Why it is not reached though it should be; undefined if nothing says so. */
+  #failureOf(place: Place, nowMs: number): string | undefined {
+    const { node, reach, attempt, isNeeded } = place;
+    const sinceMs = attempt.failingSinceMs;
+    const relay = this.#places.get(relayIn(place) ?? '');
+    if (!isNeeded || node.isDown || sinceMs === undefined || relay?.attempt.isLive === true) return undefined;
+    if (nowMs - sinceMs < patienceMs[reach.way]) return undefined;
+    switch (reach.way) {
+      case 'call':
+        return `it does not answer at ${reach.endpoints.join(' or ')}: is its UDP port let through?`;
+      case 'wait':
+        return 'it is behind NAT, and does not come by itself: is the UDP port of this node let through?';
+      case 'meet':
+        return relay === undefined
+          ? 'both are behind NAT, a hole through both could not be punched, and no node may be their relay'
+          : `both are behind NAT, and their relay ${relay.node.hostname} does not answer`;
+    }
+  }
+
+  #reportFailures(nowMs: number): void {
+    const own = this.#own?.hostname ?? 'this node';
+    this.#report(
+      [...this.#places].flatMap(([id, place]) => {
+        const failure = this.#failureOf(place, nowMs);
+        if (failure === undefined) return [];
+        const text = `${own} has no path to ${place.node.hostname} for encrypted networks: ${failure}`;
+        return { id: `tunnel.noPath:${id}`, severity: 'error' as const, text };
+      }),
+    );
+  }
+
+  #report(reports: readonly ConditionReport[]): void {
+    for (const { id, text } of this.#conditions.report('paths', reports))
+      this.#logger.warn({ condition: id }, text);
+  }
+}
+
+/** Id of the relay that carries what is sent to it; undefined if nobody does. */
+function relayIn({ reach, attempt }: Place): string | undefined {
+  return attempt.isLive ? undefined : reach.relay;
+}
+
+function directWords({ reach, node }: Place, endpoint: string | undefined): string {
+  const isOwn = node.tunnel?.endpoints.includes(endpoint ?? '') === true;
+  switch (reach.way) {
+    case 'call':
+      return isOwn ? 'it can be reached' : 'it was heard from there';
+    case 'wait':
+      return 'it is behind NAT, and keeps the way open';
+    case 'meet':
+      return isOwn ? 'both are behind the same NAT' : 'through the NATs of both';
+  }
+}
+
+function meetWords({ attempt, reach }: Place): string {
+  if (attempt.isTrying) return 'both are behind NAT; a way through is being tried';
+  return reach.endpoints.length === 0
+    ? 'both are behind NAT; nobody has told yet where it comes from'
+    : 'both are behind NAT, and there was no way through; it is tried again every two minutes';
+}
+
+function idleWords({ node, attempt, reach }: Place): string {
+  if (node.isDown) return 'the node is down';
+  if (attempt.failingSinceMs !== undefined) return 'it has not answered yet';
+  return reach.way === 'call' ? 'nothing was sent lately' : 'no network is shared with it';
+}

@@ -1,0 +1,112 @@
+/*
+ * How this node may reach another one with WireGuard, from what managers tell of both: who of the two begins, at which
+ * endpoints, and by which relay meanwhile. Pure; what of it works is found out by tunnelTry.ts.
+ */
+import { createHash } from 'node:crypto';
+import type { NodeTunnel, SwarmNode } from '../../cluster/swarmNetworks.ts';
+import { formatHostPort, parseHostPort } from '../../net/hostPort.ts';
+import { formatIp } from '../../net/ip.ts';
+
+/**
+ * `call`: the other is reachable, so that this node can begin. `wait`: the other is behind NAT, and this node is not: it
+ * begins. `meet`: both are behind NAT: both begin at once, and a relay carries what they say until that worked.
+ */
+export type Way = 'call' | 'wait' | 'meet';
+
+export interface Reach {
+  readonly way: Way;
+  /** As `NodeTunnel.endpoints`, to be tried in this order; may be empty. */
+  readonly endpoints: readonly string[];
+  /** Both are behind the same NAT, as managers see it. */
+  readonly isNear: boolean;
+  /** Id of the relay, the same that the other chooses; undefined where none is needed or there is none. */
+  readonly relay: string | undefined;
+  /** Of the two this one begins first, since two that begin at once hinder each other. */
+  readonly isFirst: boolean;
+}
+
+type Tunnelled = SwarmNode & { readonly tunnel: NodeTunnel };
+
+export function isTunnelled(node: SwarmNode): node is Tunnelled {
+  return node.tunnel !== undefined;
+}
+
+/** Nodes that everybody reaches and that may be relays, in an order that all nodes have. */
+function relaysAmong(nodes: readonly SwarmNode[]): readonly Tunnelled[] {
+  return nodes
+    .filter(isTunnelled)
+    .filter(({ isRelay, isDown, tunnel }) => isRelay === true && !isDown && tunnel.seenAs === undefined)
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** Of each pair another one, and the same as long as it is there, whichever others come and go. */
+function relayOf(a: string, b: string, relays: readonly Tunnelled[]): string | undefined {
+  const pair = [a, b].sort().join(' ');
+  const weigh = (id: string): string => createHash('sha256').update(`${pair} ${id}`).digest('hex');
+  const [first, ...others] = relays.map(({ id }) => ({ id, weight: weigh(id) }));
+  return others.reduce((best, one) => (best !== undefined && best.weight > one.weight ? best : one), first)
+    ?.id;
+}
+
+const hostOf = (endpoint: string): string => {
+  const ip = parseHostPort(endpoint)?.ip;
+  return ip === undefined ? '' : formatIp(ip);
+};
+
+/** Where relays see a node come from, the first that has seen it. */
+function mappedEndpointOf(nodeId: string, relays: readonly Tunnelled[]): string | undefined {
+  for (const { tunnel } of relays) {
+    const found = tunnel.sees?.[nodeId];
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Where this node stands among all. */
+export interface Standpoint {
+  /** As far as managers told of it. */
+  readonly own: SwarmNode | undefined;
+  readonly ownHosts: ReadonlySet<string>;
+  readonly relays: readonly Tunnelled[];
+}
+
+export function standpointOf(nodeId: string, nodes: readonly SwarmNode[]): Standpoint {
+  const own = nodes.find(({ id }) => id === nodeId);
+  const ownHosts = new Set((own?.tunnel?.endpoints ?? []).map(hostOf));
+  return { own, ownHosts, relays: relaysAmong(nodes) };
+}
+
+export function reachOf({ own, ownHosts, relays }: Standpoint, other: Tunnelled): Reach {
+  // An address that both have leads here.
+  const told = other.tunnel.endpoints.filter((one) => !ownHosts.has(hostOf(one)));
+  const { seenAs } = other.tunnel;
+  const ownSeenAs = own?.tunnel?.seenAs;
+  const isNear = seenAs !== undefined && seenAs === ownSeenAs;
+  const isFirst = (own?.tunnel?.number ?? 0) < other.tunnel.number;
+  const shared = { isNear, isFirst, relay: undefined };
+  if (seenAs === undefined) return { ...shared, way: 'call', endpoints: told };
+  const mapped = mappedEndpointOf(other.id, relays);
+  const seen = mapped === undefined ? [] : [mapped];
+  if (ownSeenAs === undefined) return { ...shared, way: 'wait', endpoints: seen };
+  return {
+    ...{ ...shared, way: 'meet', endpoints: isNear ? [...told, ...seen] : seen },
+    relay: relayOf(own?.id ?? '', other.id, relays),
+  };
+}
+
+/** Where this node, which may be a relay, sees others come from who are behind NAT: what it is to tell of them. */
+export function seenFrom(
+  nodes: readonly SwarmNode[],
+  endpointOf: (node: Tunnelled) => Parameters<typeof formatHostPort>[0] | undefined,
+): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    nodes
+      .filter(isTunnelled)
+      .filter(({ tunnel }) => tunnel.seenAs !== undefined)
+      .toSorted((a, b) => (a.id < b.id ? -1 : 1))
+      .flatMap((node) => {
+        const endpoint = endpointOf(node);
+        return endpoint === undefined ? [] : [[node.id, formatHostPort(endpoint)]];
+      }),
+  );
+}

@@ -1,0 +1,195 @@
+/*
+ * Which of the endpoints of a peer works, found out by trying: one step for each look at the device. Pure.
+ * An endpoint is tried with a peer made anew, since WireGuard sends one first message in five seconds to the same peer; a
+ * peer with a session is never touched.
+ */
+import type { WireguardPeerState } from '../../codec/wireguard/device.ts';
+import type { Reach } from './tunnelReach.ts';
+
+/** WireGuard's REJECT_AFTER_TIME: no key is used longer. */
+export const sessionMs = 180_000;
+/** What keeps the mapping of a NAT open: most hold one for 30 s (RFC 4787 section 4.3 asks for 120). */
+export const keepaliveSeconds = 25;
+/** Of one whose keepalives should come: three are missing. */
+const silenceMs: number = 3 * keepaliveSeconds * 1000 + 5000;
+/** For an answer from an endpoint; longer once all were tried in vain twice. */
+const stepMs = 3000;
+const longStepMs = 15_000;
+/** Between two that are to meet, the second waits: the first one's message has opened its NAT by then. */
+const secondMs = 1000;
+/** They try together, so by the clock of the day, and rest for the remainder. */
+const roundMs = 18_000;
+const everyMs = 120_000;
+/** That what was sent is answered, where this node may begin; WireGuard itself tries again after five. */
+const answerMs = 15_000;
+
+export interface Try {
+  /** As text; undefined: whatever the device has. */
+  readonly endpoint: string | undefined;
+  /** The peer is made anew with each. */
+  readonly serial: number;
+  /** 0 or `keepaliveSeconds`. */
+  readonly keepaliveSeconds: number;
+  /** There is a session, and nothing that should come is missing. */
+  readonly isLive: boolean;
+  /** An endpoint is being tried: to be looked at soon. */
+  readonly isTrying: boolean;
+  /** Since when it should work and does not. */
+  readonly failingSinceMs: number | undefined;
+  readonly memory: Memory;
+}
+
+interface Memory {
+  readonly endpoints: string;
+  readonly received: Count;
+  readonly sent: Count;
+  readonly step: { readonly index: number; readonly sinceMs: number } | undefined;
+  readonly roundSinceMs: number;
+}
+
+interface Count {
+  readonly bytes: number;
+  /** When it grew last. */
+  readonly atMs: number;
+}
+
+export interface Look {
+  readonly reach: Reach;
+  /** Packets of a network are sent to it, or it has to be heard from for another reason. */
+  readonly isNeeded: boolean;
+  /** This node is behind NAT, so that the other reaches it only while it keeps the way open. */
+  readonly isBehindNat: boolean;
+  /** The swarm has lost it. */
+  readonly isDown: boolean;
+  /** What the device says; undefined where it has no such peer. */
+  readonly device: WireguardPeerState | undefined;
+  readonly nowMs: number;
+}
+
+function grown(before: Count | undefined, bytes: number, nowMs: number): Count {
+  if (before === undefined) return { bytes, atMs: Number.NEGATIVE_INFINITY };
+  // Less than before: it was made anew.
+  return bytes === before.bytes ? before : { bytes, atMs: bytes > 0 ? nowMs : before.atMs };
+}
+
+/** The next step; `before` undefined at first: a session that the device has is taken as it is. */
+export function nextTry(before: Try | undefined, look: Look): Try {
+  const { device, nowMs } = look;
+  const handshakeMs = device?.lastHandshakeMs;
+  const heard = grown(before?.memory.received, device?.receivedBytes ?? 0, nowMs);
+  const hasSession = handshakeMs !== undefined && nowMs - handshakeMs < sessionMs;
+  // One that an earlier daemon left has been heard from, for all that is known.
+  const heardAtMs = before === undefined && hasSession ? nowMs : (handshakeMs ?? heard.atMs);
+  const known: Known = {
+    sent: grown(before?.memory.sent, device?.sentBytes ?? 0, nowMs),
+    received: { ...heard, atMs: Math.max(heard.atMs, heardAtMs) },
+    hasSession,
+  };
+  return { call, wait, meet }[look.reach.way](before, look, known);
+}
+
+interface Known extends Pick<Memory, 'received' | 'sent'> {
+  readonly hasSession: boolean;
+}
+
+const atRest = { serial: 0, isTrying: false, keepaliveSeconds: 0 } as const;
+
+/** What was tried stays while it is among those to try. */
+function keptOr(before: Try | undefined, endpoints: readonly string[], isLive: boolean): string | undefined {
+  if (before === undefined && isLive) return undefined;
+  const kept = before?.endpoint;
+  const isSame = before?.memory.endpoints === endpoints.join(' ');
+  return isSame || (kept !== undefined && endpoints.includes(kept)) ? kept : endpoints[0];
+}
+
+/** The other can be reached: it is called whenever there is something to send, at the next endpoint if it does not answer. */
+function call(before: Try | undefined, look: Look, { hasSession: isLive, sent, received }: Known): Try {
+  const { endpoints } = look.reach;
+  const { nowMs } = look;
+  const isAsked = nowMs - sent.atMs < answerMs;
+  // One that has not answered is asked until it does, so that it is not taken for lost when nobody asks any more.
+  const isMissed = look.isNeeded && before?.failingSinceMs !== undefined;
+  const isFailing = !isLive && !look.isDown && (isAsked || isMissed);
+  const failingSinceMs = isFailing ? (before?.failingSinceMs ?? nowMs) : undefined;
+  const isTrying = isFailing && endpoints.length > 1;
+  const endpoint = keptOr(before, endpoints, isLive);
+  const memory = {
+    ...{ endpoints: endpoints.join(' '), received, sent, step: undefined },
+    roundSinceMs: failingSinceMs ?? nowMs,
+  };
+  const now: Try = {
+    ...{ ...atRest, endpoint, isLive, isTrying, failingSinceMs, memory, serial: before?.serial ?? 0 },
+    keepaliveSeconds: look.isNeeded && (look.isBehindNat || isFailing) ? keepaliveSeconds : 0,
+  };
+  if (!isTrying) return now;
+  const index = Math.max(0, endpoints.indexOf(endpoint ?? ''));
+  const step = before?.memory.step ?? { index, sinceMs: nowMs };
+  const isLong = nowMs - memory.roundSinceMs > 2 * endpoints.length * stepMs;
+  if (nowMs - step.sinceMs < (isLong ? longStepMs : stepMs)) return { ...now, memory: { ...memory, step } };
+  const next = (index + 1) % endpoints.length;
+  return {
+    ...{ ...now, endpoint: endpoints[next], serial: now.serial + 1 },
+    // What is sent to the one made anew counts from nothing.
+    memory: { ...memory, step: { index: next, sinceMs: nowMs }, sent: { bytes: 0, atMs: nowMs } },
+  };
+}
+
+/** The other begins, and keeps the way open if it needs it; where it was seen is a guess that costs nothing. */
+function wait(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
+  const { nowMs } = look;
+  const isLive = hasSession && (!look.isNeeded || nowMs - received.atMs < silenceMs);
+  const [seen] = look.reach.endpoints;
+  const isFailing = !isLive && look.isNeeded && !look.isDown;
+  const endpoints = look.reach.endpoints.join(' ');
+  const kept = before?.endpoint;
+  const isNews = before?.memory.endpoints !== endpoints;
+  const best = isNews ? (seen ?? kept) : (kept ?? seen);
+  return {
+    ...{ ...atRest, isLive, serial: before?.serial ?? 0 },
+    endpoint: isLive ? kept : best,
+    failingSinceMs: isFailing ? (before?.failingSinceMs ?? nowMs) : undefined,
+    memory: { endpoints, received, sent, step: undefined, roundSinceMs: nowMs },
+  };
+}
+
+/** Both begin, for a while and again and again, until there is a session; then both keep it open. */
+function meet(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
+  const { nowMs, isNeeded, reach } = look;
+  const { endpoints } = reach;
+  const isLive = hasSession && (!isNeeded || nowMs - received.atMs < silenceMs);
+  const isFailing = !isLive && isNeeded && !look.isDown;
+  const failingSinceMs = isFailing ? (before?.failingSinceMs ?? nowMs) : undefined;
+  const serial = before?.serial ?? 0;
+  const memory: Memory = {
+    ...{ endpoints: endpoints.join(' '), received, sent, step: undefined },
+    roundSinceMs: before?.memory.roundSinceMs ?? Number.NEGATIVE_INFINITY,
+  };
+  const resting: Try = { ...atRest, endpoint: before?.endpoint, isLive, serial, failingSinceMs, memory };
+  if (isLive) return { ...resting, keepaliveSeconds: isNeeded ? keepaliveSeconds : 0 };
+  if (!isFailing || endpoints.length === 0) return { ...resting, endpoint: undefined };
+  const step = before?.memory.step;
+  const isOther = before?.memory.endpoints !== memory.endpoints;
+  const isNextRound = Math.floor(nowMs / everyMs) !== Math.floor(memory.roundSinceMs / everyMs);
+  if (isOther || before.failingSinceMs === undefined || (step === undefined && isNextRound))
+    return trying({ ...resting, serial: serial + 1 }, look, { index: 0, sinceMs: nowMs }, nowMs);
+  if (step === undefined) return resting;
+  if (nowMs - step.sinceMs < stepMs) return trying(resting, look, step, memory.roundSinceMs);
+  if (nowMs - memory.roundSinceMs >= roundMs) return { ...resting, endpoint: undefined, serial: serial + 1 };
+  const next = { index: (step.index + 1) % endpoints.length, sinceMs: nowMs };
+  return trying({ ...resting, serial: serial + 1 }, look, next, memory.roundSinceMs);
+}
+
+function trying(
+  resting: Try,
+  { reach, nowMs }: Look,
+  step: { readonly index: number; readonly sinceMs: number },
+  roundSinceMs: number,
+): Try {
+  // A keepalive is what begins a session.
+  const isBegun = reach.isFirst || nowMs - step.sinceMs >= secondMs;
+  return {
+    ...{ ...resting, isTrying: true, endpoint: reach.endpoints[step.index] },
+    keepaliveSeconds: isBegun ? keepaliveSeconds : 0,
+    memory: { ...resting.memory, step, roundSinceMs },
+  };
+}

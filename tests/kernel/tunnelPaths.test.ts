@@ -1,0 +1,88 @@
+/*
+ * Encrypted tunnels between sites behind NATs of both kinds: who is reached directly, by which address, and by a relay
+ * where there is no other way.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { expectOpen, reaches, run, until } from './bridgeWorld.ts';
+import { insideOf, type NodeName, nodeNames, openSites, type SiteWorld } from './siteWorld.ts';
+import { processesOf } from './tunnelWorld.ts';
+
+async function untilPath(
+  { nodes }: SiteWorld,
+  [from, to]: readonly [NodeName, NodeName],
+  state: string,
+  endpoint = /./,
+): Promise<void> {
+  let last: unknown;
+  const isSo = async (): Promise<boolean> => {
+    const path = await nodes[from].pathTo(to);
+    last = path;
+    return path.state === state && endpoint.test(path.endpoint ?? '-');
+  };
+  await until(`${from} to ${to}`, isSo).catch((error: unknown) =>
+    assert.fail(`${String(error)}: ${JSON.stringify(last)}`),
+  );
+}
+
+const untilOpen = (from: NodeName, to: NodeName): Promise<void> =>
+  until(`${from} reaches ${to}`, () => reaches(`w-${from}`, insideOf(to)));
+
+/** Outer bytes that the relay had of a node. */
+async function relayed({ nodes }: SiteWorld, of: NodeName): Promise<number> {
+  return (await nodes.a.pathTo(of)).receivedBytes;
+}
+
+const pings = (from: NodeName, to: NodeName): string =>
+  run(`w-${from}`, 'busybox', 'ping', '-c', '20', '-i', '0.01', '-W', '1', '-q', insideOf(to));
+
+test('NATs that keep ports: neighbours talk directly, sites by a relay and then through a hole', async () => {
+  await using world = await openSites({ b: 'preserving', c: 'preserving' });
+  const { nodes } = world;
+  for (const name of nodeNames) await nodes[name].attach();
+  await untilOpen('a', 'b1');
+  await untilOpen('c1', 'a');
+  await untilOpen('b1', 'c1');
+  await untilPath(world, ['b1', 'b2'], 'direct', /^10\.1\.0\.2:/);
+  for (const name of ['b1', 'b2'] as const) {
+    await untilPath(world, [name, 'c1'], 'direct', /^203\.0\.113\.20:/);
+    await untilPath(world, ['c1', name], 'direct', /^203\.0\.113\.10:/);
+  }
+  const before = await relayed(world, 'b1');
+  assert.match(pings('b1', 'c1'), / 20 packets received/);
+  assert.ok((await relayed(world, 'b1')) - before < 500);
+
+  // The next daemon leaves what there is, though managers know other places for it.
+  const place = (await nodes.b1.pathTo('c1')).lastHandshakeMs;
+  await nodes.b1.restart();
+  assert.match(pings('b1', 'c1'), / 20 packets received/);
+  assert.equal((await nodes.b1.pathTo('c1')).lastHandshakeMs, place);
+
+  // A device that dies is found again by all, from wherever they are.
+  for (const pid of processesOf('b1')) process.kill(pid, 'SIGKILL');
+  await until('it is made again', () => processesOf('b1').length > 0);
+  await untilOpen('a', 'b1');
+  await untilOpen('c1', 'b1');
+  await untilOpen('b2', 'b1');
+  await expectOpen(['w-b1', insideOf('a')], ['w-b1', insideOf('b2')], ['w-b1', insideOf('c1')]);
+});
+
+test('a NAT with another port for each: a relay carries what no hole lets through', async () => {
+  await using world = await openSites({ b: 'preserving', c: 'symmetric' });
+  const { nodes } = world;
+  for (const name of nodeNames) await nodes[name].attach();
+  await untilOpen('b1', 'c1');
+  await untilPath(world, ['b1', 'b2'], 'direct', /^10\.1\.0\.2:/);
+  await untilPath(world, ['b1', 'c1'], 'relay');
+  await untilPath(world, ['c1', 'b2'], 'relay');
+  await expectOpen(['w-c1', insideOf('b1')], ['w-c1', insideOf('b2')], ['w-c1', insideOf('a')]);
+  const before = await relayed(world, 'b1');
+  assert.match(pings('b1', 'c1'), / 20 packets received/);
+  assert.ok((await relayed(world, 'b1')) - before > 20 * 100);
+  // A whole packet of the network's MTU passes the relay.
+  run('w-b1', 'busybox', 'ping', '-c', '1', '-W', '2', '-s', String(1420 - 28), insideOf('c1'));
+  // The relay sends nobody elsewhere.
+  assert.equal(run('w-a', 'cat', '/proc/sys/net/ipv4/conf/all/send_redirects').trim(), '0');
+  // Who is no relay passes nothing on.
+  assert.equal(run('w-b1', 'cat', '/proc/sys/net/ipv4/ip_forward').trim(), '0');
+});
