@@ -18,12 +18,12 @@ import { eventually } from '../tests/compat/command.ts';
 import { DockerSwarm } from './dockerSwarm.ts';
 import { makeFolder, removeFolder } from './engines.ts';
 import { openBareWireguard } from './bareWireguard.ts';
-import { buildPathLoad, medianOf, type PathLoad, throughput, within } from './pathLoad.ts';
+import { buildPathLoad, type PathLoad, within } from './pathLoad.ts';
 import { quantilesOf, timed } from './quantiles.ts';
+import type { PathRow } from './trafficTables.ts';
+import { measureWays, type Way } from './ways.ts';
 
 const rounds = Number(process.argv[2] ?? 30);
-const pathRounds = 7;
-const seconds = 0.3;
 const labFolder = '/run/bench-lab';
 const hosts = ['host1', 'host2', 'host3'] as const;
 type HostName = (typeof hosts)[number];
@@ -167,8 +167,6 @@ async function measureStarts(docker: DockerSwarm): Promise<object> {
   };
 }
 
-type Way = readonly [name: string, client: string, server: string, address: string];
-
 /** Between containers of two hosts on the network. */
 async function makeWay(name: string, network: string): Promise<Way> {
   const [client, server] = await Promise.all(
@@ -181,7 +179,7 @@ async function makeWay(name: string, network: string): Promise<Way> {
 }
 
 /** An encrypted network and a tunnel of the same engine, of which only wireguard-go's is measured here. */
-async function measureEncrypted(load: PathLoad): Promise<object> {
+async function measureEncrypted(load: PathLoad): Promise<readonly PathRow[]> {
   const { Engine } = await call<{ Engine: string }>('host1', 'GET', '/linkspan/v1/tunnels');
   if (Engine !== 'wireguard-go') return [];
   await call('host1', 'POST', '/networks/create', {
@@ -198,40 +196,9 @@ async function measureEncrypted(load: PathLoad): Promise<object> {
   return await measureWays(load, [bare, ours]);
 }
 
-async function measurePath(segment: string, load: PathLoad): Promise<object> {
+async function measurePath(segment: string, load: PathLoad): Promise<readonly PathRow[]> {
   const bare = makeBareTunnel(segment);
   return await measureWays(load, [['bare VXLAN', ...bare], await makeWay('linkspan', 'bench')]);
-}
-
-async function measureWays(load: PathLoad, ways: readonly Way[]): Promise<object> {
-  const samples = new Map<string, number[]>();
-  const note = (key: string, value: number): void =>
-    void samples.set(key, [...(samples.get(key) ?? []), value]);
-  using servers = new DisposableStack();
-  for (const [, , at] of ways) servers.use(await load.serve(at, 7000));
-  for (let round = 0; round <= pathRounds; round++) {
-    if (round === 1) samples.clear();
-    const turns = round % 2 === 0 ? ways : ways.toReversed();
-    for (const kind of ['tcp', 'udp', 'connect'] as const)
-      for (const [name, from, , address] of turns)
-        note(
-          `${name} ${kind}`,
-          load.measure(kind, from, address, 7000, seconds)[kind === 'connect' ? 'p25' : 'p50'],
-        );
-    for (const [name, from, to, address] of turns) note(`${name} iperf`, await throughput(from, to, address));
-  }
-  const of = (name: string, kind: string): number =>
-    Number(medianOf(samples.get(`${name} ${kind}`) ?? []).toFixed(2));
-  return ways.map(([name]) => ({
-    ...{
-      name,
-      rounds: pathRounds,
-      tcpUs: of(name, 'tcp'),
-      udpUs: of(name, 'udp'),
-      connectUs: of(name, 'connect'),
-    },
-    gbitPerSecond: of(name, 'iperf'),
-  }));
 }
 
 async function measureWithDocker(): Promise<object> {

@@ -101,6 +101,42 @@ function encryptedTargets(rows: readonly PathRow[]): readonly Target[] {
   ];
 }
 
+/** Rows of bench/kernelTunnels.ts. */
+export function kernelTunnelsTargets(rows: readonly PathRow[]): readonly Target[] {
+  const [bare, ours, esp] = ['bare WireGuard', 'linkspan', 'VXLAN in ESP'].map((name) =>
+    rows.find((row) => row.name === name),
+  );
+  const what = 'by the kernel of an emulated machine: throughput of an encrypted network, of';
+  return [
+    [`${what} a bare tunnel's`, bare, 0.9] as const,
+    [`${what} that in ESP as Docker sets it up`, esp, 1] as const,
+  ].map(([text, other, limit]) => ({
+    what: text,
+    value: ratio(ours?.gbitPerSecond, other?.gbitPerSecond),
+    ...{ limit, isLowerLimit: true, unit: '' },
+  }));
+}
+
+export function kernelTunnelsTable(rows: readonly PathRow[]): readonly string[] {
+  const [first] = rows;
+  return [
+    `Where the kernel encrypts, on a machine whose processor is emulated (the vm lane's): in turns, ${first?.rounds ?? 0} rounds, microseconds:`,
+    '',
+    ...pathTable(rows),
+  ];
+}
+
+function pathTable(rows: readonly PathRow[]): readonly string[] {
+  return [
+    '| tunnel | TCP round trip | UDP round trip | connect (a quarter is faster) | iperf3, Gbit/s |',
+    '|---|---|---|---|---|',
+    ...rows.map(
+      ({ name, tcpUs, udpUs, connectUs, gbitPerSecond }) =>
+        `| ${name} | ${tcpUs} | ${udpUs} | ${connectUs} | ${gbitPerSecond} |`,
+    ),
+  ];
+}
+
 export function overlayTargets(result: OverlayResult): readonly Target[] {
   const { reachedMs, createAndStartMs, firstOnHostMs, dockerMs, dockerFirstMs, joinMs, path } = result;
   const [bare, ours] = ['bare VXLAN', 'linkspan'].map((name) => path.find((row) => row.name === name));
@@ -156,11 +192,6 @@ export function overlayTables(result: OverlayResult): readonly string[] {
     '',
     `Between two hosts, ${result.path[0]?.rounds ?? 0} rounds taking turns, microseconds:`,
     '',
-    '| tunnel | TCP round trip | UDP round trip | connect (a quarter is faster) | iperf3, Gbit/s |',
-    '|---|---|---|---|---|',
-    ...[...result.path, ...result.encrypted].map(
-      ({ name, tcpUs, udpUs, connectUs, gbitPerSecond }) =>
-        `| ${name} | ${tcpUs} | ${udpUs} | ${connectUs} | ${gbitPerSecond} |`,
-    ),
+    ...pathTable([...result.path, ...result.encrypted]),
   ];
 }

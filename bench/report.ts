@@ -13,6 +13,8 @@ import {
   agentsTargets,
   type FailoverResult,
   failoverTargets,
+  kernelTunnelsTable,
+  kernelTunnelsTargets,
   type OverlayResult,
   overlayTables,
   overlayTargets,
@@ -41,8 +43,14 @@ interface EngineResult {
   readonly usedRssMb: number;
 }
 
-function measure(...command: string[]): unknown {
-  const output = execFileSync(join(root, 'scripts/lane'), command, {
+const lane = join(root, 'scripts/lane');
+const measure = (...command: string[]): unknown => measureBy(lane, command);
+/** On another kernel, of a machine whose processor is emulated; `modules` are loaded there before. */
+const measureInGuest = (modules: string, ...command: string[]): unknown =>
+  measureBy(join(root, 'tools/vmrun'), ['-m', modules, '--', lane, ...command]);
+
+function measureBy(program: string, args: readonly string[]): unknown {
+  const output = execFileSync(program, args, {
     cwd: root,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -256,6 +264,9 @@ process.stderr.write('bench: three managers, one of them killed\n');
 const failover = measure(node, 'bench/failover.ts') as FailoverResult;
 process.stderr.write('bench: the tables of many nodes\n');
 const agents = measure(node, 'bench/agents.ts') as AgentsResult;
+process.stderr.write('bench: encryption by the kernel of an emulated machine, up to five minutes\n');
+const cipherModules = 'wireguard veth bridge vxlan esp4 xfrm_user gcm aesni_intel';
+const byKernel = measureInGuest(cipherModules, node, 'bench/kernelTunnels.ts') as TrafficResults['path'];
 const traffic: TrafficResults = { publish, ports, path };
 const loads = [loadBefore, loadavg()[0] ?? 0];
 const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`;
@@ -276,6 +287,7 @@ const text = [
     ...trafficTargets(traffic),
     ...dnsTargets(dns),
     ...overlayTargets(overlay),
+    ...kernelTunnelsTargets(byKernel),
     ...failoverTargets(failover),
     ...agentsTargets(agents),
   ]),
@@ -289,6 +301,8 @@ const text = [
   ...trafficTables(traffic),
   '',
   ...overlayTables(overlay),
+  '',
+  ...kernelTunnelsTable(byKernel),
   '',
   ...agentsTable(agents),
   '',
