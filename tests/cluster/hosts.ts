@@ -1,6 +1,6 @@
 /*
  * Machines for the cluster checks: a lab (src/frontends/lab) of three hosts, or four, inside a lane (scripts/lane), each with a
- * daemon of its own.
+ * daemon of its own. Those of several sites are in sites.ts.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,12 +9,19 @@ import { downLab, upLab } from '../../src/frontends/lab/lab.ts';
 import { isDaemonAlive, killDaemon, logTail, startDaemon } from '../../src/frontends/lab/labDaemon.ts';
 import { hostPaths, readLab } from '../../src/frontends/lab/labFolder.ts';
 import { inHost, inUnderlay } from '../../src/frontends/lab/namespaces.ts';
-import { addressOf as labAddress, getHost, planTopology } from '../../src/frontends/lab/topology.ts';
+import {
+  addressOf as labAddress,
+  getHost,
+  type LabHost,
+  planTopology,
+  type Topology,
+} from '../../src/frontends/lab/topology.ts';
 import { heal, partition } from '../../src/frontends/lab/underlay.ts';
 import { createRunner, eventually, type Runner, type Transcript } from '../compat/command.ts';
 
 const root = join(import.meta.dirname, '../..');
-const folder = '/run/cluster';
+/** Of the lab whose hosts these are. */
+export const folder = '/run/cluster';
 /** Orders for the fault seam of one daemon at a time (src/daemon/faults.ts). */
 const faultFile = join(folder, 'faults');
 
@@ -37,16 +44,20 @@ export function addressOf(host: HostName): string {
 
 /** A machine with its daemon. */
 export class Host {
-  readonly name: HostName;
+  /** In the transcript and in tests. */
+  readonly name: string;
+  /** That the other machines know it by. */
+  readonly address: string;
   /** The command line at this host's daemon. */
   readonly cli: Runner;
   /** Its daemon's. */
   readonly socket: string;
   readonly #labName: string;
 
-  constructor(name: HostName, program: string, transcript: Transcript) {
+  constructor(name: string, { name: inLab, links }: LabHost, program: string, transcript: Transcript) {
     this.name = name;
-    this.#labName = labName(name);
+    this.address = links[0]?.address ?? '';
+    this.#labName = inLab;
     const paths = hostPaths(folder, this.#labName);
     this.socket = paths.socket;
     const env = { DOCKER_CONFIG: join(paths.folder, 'config'), DOCKER_HOST: '', HOME: paths.folder };
@@ -129,9 +140,14 @@ export class Host {
     return join(hostPaths(folder, this.#labName).folder, 'exec', 'overlays');
   }
 
+  /** The words that run a program on the machine. */
+  words(...words: readonly string[]): readonly string[] {
+    return [...inHost(folder, this.#labName), ...words];
+  }
+
   /** A program on the machine; what it wrote. */
   run(...words: readonly string[]): string {
-    const [program = '', ...args] = [...inHost(folder, this.#labName), ...words];
+    const [program = '', ...args] = this.words(...words);
     return execFileSync(program, args, { encoding: 'utf8' });
   }
 }
@@ -161,10 +177,9 @@ export async function cutOff(host: HostName, isCut: boolean): Promise<void> {
 
 /** A swarm of these: the first manages it. */
 export async function formSwarm(manager: Host, ...workers: readonly Host[]): Promise<void> {
-  await manager.cli(['swarm', 'init', '--advertise-addr', addressOf(manager.name)]);
+  await manager.cli(['swarm', 'init', '--advertise-addr', manager.address]);
   const { stdout: token } = await manager.cli(['swarm', 'join-token', '-q', 'worker']);
-  for (const host of workers)
-    await host.cli(['swarm', 'join', '--token', token, `${addressOf(manager.name)}:2377`]);
+  for (const host of workers) await host.cli(['swarm', 'join', '--token', token, `${manager.address}:2377`]);
 }
 
 export interface Cluster extends AsyncDisposable {
@@ -174,15 +189,20 @@ export interface Cluster extends AsyncDisposable {
 
 /** Hosts whose daemons run, in no swarm yet. `program`: the command line; `withImage`: busybox is loaded. */
 export async function openCluster(program: string, withImage = false, count: 3 | 4 = 3): Promise<Cluster> {
-  if (process.env['LINKSPAN_LANE'] !== '1') throw new Error('run this inside scripts/lane');
-  const cgroupParent = process.env['LINKSPAN_LANE_CGROUP'] ?? '';
-  process.env['LINKSPAN_FAULT_FILE'] = faultFile;
-  const present = planTopology(hostNames.slice(0, count).map(labName));
-  await upLab({ folder, topology: present, cgroupParent, managers: 0, withImage });
+  await upTopology(planTopology(hostNames.slice(0, count).map(labName)), withImage);
   const transcript: Transcript = [];
-  const host = (name: HostName): Host => new Host(name, program, transcript);
+  const host = (name: HostName): Host =>
+    new Host(name, getHost(topology, labName(name)), program, transcript);
   return {
     hosts: { A: host('A'), B: host('B'), C: host('C'), D: host('D') },
     [Symbol.asyncDispose]: () => downLab(folder),
   };
+}
+
+/** Hosts with their daemons, in no swarm; `downLab` of `folder` ends them. */
+export async function upTopology(planned: Topology, withImage: boolean): Promise<void> {
+  if (process.env['LINKSPAN_LANE'] !== '1') throw new Error('run this inside scripts/lane');
+  const cgroupParent = process.env['LINKSPAN_LANE_CGROUP'] ?? '';
+  process.env['LINKSPAN_FAULT_FILE'] = faultFile;
+  await upLab({ folder, topology: planned, cgroupParent, managers: 0, withImage });
 }

@@ -8,11 +8,18 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createRunner, eventually, type Runner, type Transcript } from '../compat/command.ts';
+import { openSites } from './sites.ts';
 
 const program = join(import.meta.dirname, '../../bin/linkspan');
 const folder = '/run/linkspan-lab';
 const laneCgroup = process.env['LINKSPAN_LANE_CGROUP'] ?? '';
 const up = ['up', '--cgroup-parent', laneCgroup] as const;
+
+const sites = (...more: readonly string[]): readonly string[] => [
+  ...up,
+  ...'--site A=2 --site B=2 --nat B'.split(' '),
+  ...more,
+];
 
 const transcript: Transcript = [];
 const run = createRunner([], transcript);
@@ -82,6 +89,17 @@ describe('a lab that is not there, or cannot be', () => {
     [['up', '--hosts', 'many'], 125, /invalid argument "many" for "--hosts" flag/],
     [['up', '--hosts', '2', '--managers', '3'], 125, /3 managers need as many hosts: there are 2/],
     [['up', '--managers', '0'], 125, /a swarm has at least one manager/],
+    [['up', '--site', 'A=0'], 125, /invalid argument "A=0" for "--site" flag: a site has 1 to 16 hosts/],
+    [['up', '--site', 'A1=2'], 125, /a site is NAME=HOSTS, and its name 1 to 4 letters/],
+    [['up', '--site', 'A=2', '--site', 'a=1'], 125, /--site names a twice/],
+    [['up', '--site', 'A=9', '--site', 'B=8'], 125, /a lab has 1 to 16 hosts; these sites have 17/],
+    [['up', '--site', 'A=2', '--hosts', '3'], 125, /--hosts and --site exclude each other/],
+    [['up', '--site', 'A=2', '--nat', 'B'], 125, /there is no site B; --site names A$/],
+    [['up', '--site', 'A=2', '--nat', 'A'], 125, /a site without NAT is needed/],
+    [['up', '--site', 'A=2', '--nat', 'A=full-cone'], 125, /its kind port-preserving or symmetric/],
+    [sites('--nat', 'B=symmetric'), 125, /--nat names B twice/],
+    [sites('--managers', '3'), 125, /3 managers need as many hosts that are not behind NAT: there are 2/],
+    [['up', '--nat', 'B'], 125, /--nat needs sites/],
     [['up', '--folder', '/run/nowhere/lab'], 1, /^lab: there is no folder \/run\/nowhere$/],
     [['up', '--folder', `/run/${'x'.repeat(70)}`], 1, /is too long: sockets are made below it/],
   ] as const)
@@ -242,12 +260,115 @@ describe('a lab of three hosts', () => {
   });
 });
 
+describe('a lab of two sites, one of them behind a NAT', () => {
+  let untouched: Readonly<Record<string, unknown>>;
+  const ping = (from: string, to: string, exitCode: number): Promise<unknown> =>
+    lab(['exec', from, 'busybox', 'ping', '-c', '1', '-W', '1', to], { exitCode });
+  /** How each host sees what it is cut off from. */
+  const isCut = (stdout: string): ReturnType<Runner> =>
+    lab(['ls', '--format', '{{.Name}}:{{.PartitionedFrom}}'], { stdout });
+
+  before(async () => {
+    untouched = await machineState();
+    await lab(sites(), {
+      stdout: /^A1 203\.0\.113\.11\nA2 203\.0\.113\.12\nB1 192\.168\.102\.11\nB2 192\.168\.102\.12\n/,
+    });
+  });
+  after(async () => {
+    if (existsSync(folder)) await lab(['down'], { exitCode: undefined });
+  });
+
+  test('is a swarm that all joined by the address of the first host', async () => {
+    const { stdout } = await lab(['docker', 'A1', 'node', 'ls', '--format', '{{.Hostname}} {{.Status}}']);
+    assert.deepEqual(stdout.split('\n').toSorted(), ['A1 Ready', 'A2 Ready', 'B1 Ready', 'B2 Ready']);
+  });
+
+  test('who is behind the NAT reaches all, and is reached by its own site only', async () => {
+    for (const from of ['A1', 'B1']) await ping(from, 'A2', 0);
+    await ping('B1', 'B2', 0);
+    await ping('A1', 'B2', 1);
+  });
+
+  test('a partition between sites, within one, and of hosts that share no wire', async () => {
+    await lab(['partition', 'A', 'B']);
+    await lab(['partition', 'B1', 'B2']);
+    await isCut('A1:B\nA2:B\nB1:B2, A\nB2:B1, A');
+    await ping('B1', 'A2', 1);
+    await ping('A1', 'A2', 0);
+    await lab(['heal', 'A', 'B']);
+    await isCut('A1:\nA2:\nB1:B2\nB2:B1');
+    await ping('B1', 'A2', 0);
+    await lab(['heal']);
+    await isCut('A1:\nA2:\nB1:\nB2:');
+    await lab(['partition', 'A1', 'B1'], { exitCode: 1, stderr: /A1 and B1 are on no common segment/ });
+    await lab(['partition', 'A1', 'C'], {
+      exitCode: 1,
+      stderr: /no host or site C; this lab has A1, .*, A, B$/,
+    });
+    await isCut('A1:\nA2:\nB1:\nB2:');
+  });
+
+  test('down leaves nothing', async () => {
+    await lab(['down']);
+    await assertUnchanged(untouched);
+  });
+});
+
+test('three sites: ports of one NAT stay, of the other they change; nobody comes in by himself', async () => {
+  await using made = await openSites('docker', ['A=1', 'B=1', 'C=1'], ['B', 'C=symmetric']);
+  const a = made.host('A1');
+  /** Answers on three ports with the address and port that the question came from; knocks at B before. */
+  const echo = `for (const port of [9001, 9002, 9003]) {
+    const socket = require('dgram').createSocket('udp4', (_, from) =>
+      socket.send(from.address + ':' + from.port, from.port, from.address));
+    socket.bind(port, () => socket.send('!', 7000, '${made.outsideOf('B')}', () => console.log('ready')));
+  }`;
+  /** Asks all three from one port. */
+  const ask = `const socket = require('dgram').createSocket('udp4', (text) => {
+    told.add(String(text));
+    if (++answers === 3) socket.close(() => console.log([...told].toSorted().join(' ')));
+  });
+  const told = new Set();
+  let answers = 0;
+  socket.bind(7000, () => [9001, 9002, 9003].map((port) => socket.send('?', port, '${a.address}')));`;
+  const [enter = '', ...words] = a.words(process.execPath, '-e', echo);
+  const server = spawn(enter, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    let told = '';
+    server.stdout.on('data', (piece: Buffer) => {
+      told += piece.toString();
+    });
+    assert.equal(await eventually(() => told === 'ready\n'.repeat(3)), true);
+    const seen = (host: string): string => made.host(host).run(process.execPath, '-e', ask).trim();
+    // Also towards those who knocked before anybody inside began.
+    assert.equal(seen('B1'), `${made.outsideOf('B')}:7000`);
+    const symmetric = seen('C1').split(' ');
+    assert.ok(symmetric.length > 1, symmetric.join(' '));
+    for (const each of symmetric) assert.ok(each.startsWith(`${made.outsideOf('C')}:`), each);
+
+    // A way to the private addresses lets nobody in; without the router's rules it would.
+    const b = made.host('B1');
+    made.onRouter('A', 'ip', 'route', 'add', `${b.address}/32`, 'via', made.outsideOf('B'));
+    const ping = (): string =>
+      a.run('sh', '-c', `busybox ping -c 1 -W 1 ${b.address} >/dev/null || echo none`);
+    assert.equal(ping(), 'none\n');
+    made.onRouter('B', 'nft', 'delete', 'table', 'ip', 'nat-site');
+    assert.equal(ping(), '');
+  } finally {
+    server.kill('SIGKILL');
+  }
+});
+
 describe('an up that is cut short', () => {
   /** The last thing that is there when it is cut. */
-  for (const file of ['underlay.process', 'host1/sock'])
+  for (const [file, words] of [
+    ['underlay.process', [...up, '--hosts', '2']],
+    ['host1/sock', [...up, '--hosts', '2']],
+    ['router-B.process', sites()],
+  ] as const)
     test(`kill -9 once there is ${file}: down removes what there is`, async () => {
       const before = await machineState();
-      const started = open(...up, '--hosts', '2');
+      const started = open(...words);
       assert.equal(await eventually(() => existsSync(join(folder, file)), 20_000), true);
       await lab(['down'], { exitCode: 1, stderr: /'lab up' \(process \d+\) is still making the lab/ });
       started.child.kill('SIGKILL');

@@ -207,7 +207,7 @@ describe('several managers, killed', () => {
     await becomes(a, ...three, 'D Ready');
     // The one that it has a session with.
     const table = d.run('busybox', 'netstat', '-tn');
-    const its = [a, b, c].find((host) => table.includes(`${addressOf(host.name)}:2377 `));
+    const its = [a, b, c].find((host) => table.includes(`${host.address}:2377 `));
     assert.ok(its, table);
     const others = [a, b, c].filter((host) => host !== its);
     await d.cli(['create', '--name', 'late', '--network', 'net', 'busybox', 'sleep', '900']);

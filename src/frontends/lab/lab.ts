@@ -10,11 +10,17 @@ import { removeCgroups } from './cgroups.ts';
 import { imageBuilder } from './installation.ts';
 import { socketUrl, startDaemon } from './labDaemon.ts';
 import { claimFolder, markUp, readRemains, underlayRecordPath } from './labFolder.ts';
-import { getUnderlay, makeHostNamespaces, makeUnderlayNamespace, writeHostsFile } from './namespaces.ts';
+import {
+  getUnderlay,
+  makeHostNamespaces,
+  makeRouterNamespace,
+  makeUnderlayNamespace,
+  writeHostsFile,
+} from './namespaces.ts';
 import { endProcess, ownRecord, readRecord } from './processRecord.ts';
 import { runTool } from './tools.ts';
 import { makeLinks } from './underlay.ts';
-import { addressOf, type Topology } from './topology.ts';
+import { addressOf, isReachable, routersOf, type Topology } from './topology.ts';
 
 export interface LabPlan {
   /** As `resolveFolder` gives it. */
@@ -22,7 +28,7 @@ export interface LabPlan {
   readonly topology: Topology;
   /** Cgroup that the lab's own is made below; default the root. */
   readonly cgroupParent?: string;
-  /** How many hosts, from the first on, are managers of a swarm of all; 0 = there is no swarm. */
+  /** How many of the hosts that are not behind NAT, from the first on, manage a swarm of all; 0 = there is no swarm. */
   readonly managers: number;
   readonly withImage: boolean;
 }
@@ -49,9 +55,15 @@ async function loadImages(plan: LabPlan, image: Promise<string>): Promise<string
   return undefined;
 }
 
-/** The first host makes it; other managers join one after the other, then the workers at once. */
+/**
+ * The first host makes it; other managers join one after the other, then the workers at once, which know the first
+ * one's address only. Managers are hosts that all others reach.
+ */
 async function makeSwarm({ folder, topology, managers }: LabPlan): Promise<void> {
-  const [first, ...others] = topology.hosts;
+  const [first, ...others] = [
+    ...topology.hosts.filter((host) => isReachable(topology, host)),
+    ...topology.hosts.filter((host) => !isReachable(topology, host)),
+  ];
   if (first === undefined) return;
   const manager = new ApiClient(socketUrl(folder, first.name));
   const addresses = (address: string): Readonly<Record<string, string>> => ({
@@ -87,7 +99,10 @@ async function build(plan: LabPlan, cgroup: string): Promise<string | undefined>
   const image = plan.withImage ? buildImage(folder) : undefined;
   // Looked at only after the daemons are up; a failure before that must not count as one that nobody handled.
   image?.catch(() => undefined);
-  await Promise.all(names.map((name) => makeHostNamespaces(folder, name)));
+  await Promise.all([
+    ...names.map((name) => makeHostNamespaces(folder, name)),
+    ...routersOf(topology).map(({ name }) => makeRouterNamespace(folder, name)),
+  ]);
   await makeLinks(folder, topology);
   await Promise.all(names.map((name) => startDaemon(folder, name, cgroup)));
   const [notice] = await Promise.all([

@@ -3,6 +3,7 @@
  *   lab.json                what the lab is, and whether it is whole; written before anything is made
  *   underlay.process        process 1 of the lab: all others end with it
  *   hosts                   /etc/hosts as the hosts see it
+ *   router-SITE.process     the router of a site
  *   NAME/host.process       process 1 of a host
  *   NAME/daemon.process     its linkspand
  *   NAME/sock, log, pid, data, exec
@@ -39,6 +40,11 @@ export interface HostPaths {
 
 export function underlayRecordPath(folder: string): string {
   return join(folder, 'underlay.process');
+}
+
+/** Letters are all that a site's name has: no host's folder is called like this. */
+export function routerRecordPath(folder: string, site: string): string {
+  return join(folder, `router-${site}.process`);
 }
 
 export function hostPaths(labFolder: string, host: string): HostPaths {

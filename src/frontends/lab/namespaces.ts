@@ -4,7 +4,8 @@
  * the lab with the underlay's process 1, and mounts and links go with it. The machine's namespaces stay as they are.
  *
  *     machine ── setsid sh (underlay's 1: bridges) ─┬─ setsid sh (host1's 1) ── linkspand, containerd, shims
- *                                                   └─ setsid sh (host2's 1) ── …
+ *                                                   ├─ setsid sh (host2's 1) ── …
+ *                                                   └─ setsid sh (a site's router: a network namespace)
  *
  * Each of these writes its id and start time, as the machine counts them, into the lab's folder: it reads /proc before it
  * leaves the machine's mounts. A shell as process 1 reaps what its children leave behind.
@@ -13,7 +14,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CliError } from '../cli/cliError.ts';
-import { hostPaths, underlayRecordPath } from './labFolder.ts';
+import { hostPaths, routerRecordPath, underlayRecordPath } from './labFolder.ts';
 import { isAlive, type ProcessRecord, readRecord } from './processRecord.ts';
 import { runTool, toolProblem } from './tools.ts';
 import { addressOf, type Topology } from './topology.ts';
@@ -38,6 +39,15 @@ const underlayScript = `set -eu
 ${recordFunction}
 record "$1"
 ip link set lo up
+${hold}`;
+
+/** $1: file for the record. Ends with the underlay's process 1, in whose pid namespace it is. */
+const routerScript = `set -eu
+${recordFunction}
+record "$1.early"
+ip link set lo up
+echo 1 >/proc/sys/net/ipv4/ip_forward
+mv "$1.early" "$1"
 ${hold}`;
 
 /**
@@ -99,6 +109,15 @@ export function getHostProcess(folder: string, host: string): ProcessRecord {
   return getProcess(hostPaths(folder, host).hostProcess, host);
 }
 
+export function getRouterProcess(folder: string, site: string): ProcessRecord {
+  return getProcess(routerRecordPath(folder, site), `the router of site ${site}`);
+}
+
+/** The words that run a command in the network namespace of a site's router. */
+export function inRouter(folder: string, site: string): readonly string[] {
+  return ['nsenter', `--net=/proc/${getRouterProcess(folder, site).pid}/ns/net`, '--'];
+}
+
 /** The words that run a command in the underlay's network namespace. */
 export function inUnderlay(folder: string): readonly string[] {
   return ['nsenter', `--net=/proc/${getUnderlay(folder).pid}/ns/net`, '--'];
@@ -148,6 +167,22 @@ export async function makeHostNamespaces(folder: string, host: string): Promise<
   const outer = ['nsenter', '--target', String(getUnderlay(folder).pid), '--pid', '--'];
   const own = ['unshare', '--net', '--uts', '--ipc', '--mount', '--pid', '--'];
   await startScript([...outer, ...own], hostScript, [folder, host], paths.hostProcess);
+}
+
+/** Makes the network namespace of a site's router, which forwards; its links come after. */
+export async function makeRouterNamespace(folder: string, site: string): Promise<void> {
+  const record = routerRecordPath(folder, site);
+  const into = [
+    'nsenter',
+    '--target',
+    String(getUnderlay(folder).pid),
+    '--pid',
+    '--',
+    'unshare',
+    '--net',
+    '--',
+  ];
+  await startScript(into, routerScript, [record], record);
 }
 
 /** Starts a program in a host, detached, with its record and log among the host's files. */

@@ -2,7 +2,7 @@
  * `lab ls`.
  */
 import { isDaemonAlive, socketUrl } from '../../lab/labDaemon.ts';
-import { addressOf } from '../../lab/topology.ts';
+import { addressOf, findRouterOf, type LabHost, routersOf, type Topology } from '../../lab/topology.ts';
 import { partitions } from '../../lab/underlay.ts';
 import { type Command, noArguments } from '../command.ts';
 import { flag } from '../flags.ts';
@@ -31,6 +31,20 @@ const listing: Listing<HostRow> = {
   },
 };
 
+/** What a host is cut off from: stations of its own LAN, and the sites that its own site is cut off from. */
+function partitionedFrom(
+  topology: Topology,
+  cut: readonly (readonly [string, string])[],
+  host: LabHost,
+): readonly string[] {
+  const isSite = (name: string): boolean => routersOf(topology).some((router) => router.name === name);
+  const site = findRouterOf(topology, host)?.name;
+  return cut.flatMap(([a, b]) => {
+    const own = isSite(a) && isSite(b) ? site : host.name;
+    return a === own ? [b] : b === own ? [a] : [];
+  });
+}
+
 export const labListCommand: Command = {
   paths: ['lab ls', 'lab list'],
   summary: 'List the hosts',
@@ -53,7 +67,7 @@ export const labListCommand: Command = {
         name,
         address: addressOf(host),
         isRunning: isDaemonAlive(folder, name),
-        partitionedFrom: cut.flatMap(([a, b]) => (a === name ? [b] : b === name ? [a] : [])),
+        partitionedFrom: partitionedFrom(state.topology, cut, host),
         socket: socketUrl(folder, name),
       };
     });
