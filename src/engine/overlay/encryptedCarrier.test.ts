@@ -193,7 +193,7 @@ test('a new node is one more peer; one with another key is woken, and its old ke
 });
 
 test('another key of this node: the device first, then the others', async () => {
-  const { carrier, swarm, tunnels, tell, own } = open();
+  const { carrier, clock, swarm, tunnels, tell, own } = open();
   await assert.rejects(
     (async () => {
       swarm.isInTouch = false;
@@ -209,6 +209,8 @@ test('another key of this node: the device first, then the others', async () => 
   const rotating = carrier.rotateKey();
   for (let i = 0; i < 10; i++) await nextTurn();
   assert.equal(tunnels.told[0], 'private key');
+  assert.equal(swarm.offer?.publicKey, before, 'what was sent with the old key has time to arrive');
+  await clock.advance(100);
   assert.notEqual(swarm.offer?.publicKey, before);
   const { offer } = swarm;
   assert.ok(offer);
@@ -224,6 +226,7 @@ test('a key that no manager takes is given up again', async () => {
   tunnels.told.length = 0;
   const refused = assert.rejects(carrier.rotateKey(), { code: 'managerUnreachable' });
   for (let i = 0; i < 10; i++) await nextTurn();
+  await clock.advance(100);
   await clock.advance(5000);
   await refused;
   assert.deepEqual(tunnels.told, ['private key', 'private key']);

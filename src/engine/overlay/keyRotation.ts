@@ -27,6 +27,8 @@ export interface KeyRotationDependencies {
 /** A node has a key for as long, and looks at its age as often. */
 const keyLifeMs: number = 7 * 24 * 3_600_000;
 const ageCheckMs = 3_600_000;
+/** What was sent with the old key is taken until the others hear of the new one: it gets so much of a lead. */
+const leadMs = 25;
 
 export class KeyRotation {
   readonly #deps: KeyRotationDependencies;
@@ -37,7 +39,7 @@ export class KeyRotation {
 
   /** Nothing is lost, and what was recorded before cannot be read with the new one. Codes noSwarm, managerUnreachable. */
   async rotate(): Promise<void> {
-    const { keys, swarm, logger, alone, offer, until, program } = this.#deps;
+    const { keys, swarm, clock, logger, alone, offer, until, program } = this.#deps;
     await alone(async () => {
       const { dataPath } = swarm;
       if (dataPath === undefined) throw new LinkspanError('noSwarm', 'this node is in no swarm');
@@ -49,6 +51,7 @@ export class KeyRotation {
       const isTold = (): boolean => swarm.findNode(dataPath.nodeId)?.tunnel?.publicKey === publicKey;
       try {
         await this.#deps.tunnel()?.setPrivateKey(privateKey);
+        await clock.sleep(leadMs);
         await offer();
         if (!(await until(isTold))) throw unreachable();
       } catch (error) {
