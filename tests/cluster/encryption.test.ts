@@ -3,72 +3,11 @@
  * taken from it, whatever happens to the tunnels.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../compat/command.ts';
-import {
-  addressOf,
-  type Cluster,
-  commandLines,
-  cutOff,
-  formSwarm,
-  type Host,
-  openCluster,
-  underlayWords,
-} from './hosts.ts';
-
-/** Is in what containers say to each other, and must not be in what machines do. */
-const marker = 'linkspan-in-clear';
-const folder = mkdtempSync(join(tmpdir(), 'linkspan-capture-'));
-
-/** Everything between the machines, until it is asked what was in it. */
-class Capture implements AsyncDisposable {
-  readonly #path: string;
-  readonly #child: ChildProcess;
-
-  private constructor(path: string, child: ChildProcess) {
-    this.#path = path;
-    this.#child = child;
-  }
-
-  static async open(name: string): Promise<Capture> {
-    const path = join(folder, name);
-    const [program = '', ...words] = underlayWords();
-    const args = [
-      ...[...words, 'tcpdump', '--immediate-mode', '-i', 'any', '-Z', 'root', '-s', '0'],
-      ...['-U', '-w', path, 'udp or tcp or icmp'],
-    ];
-    const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    let text = '';
-    child.stderr?.on('data', (chunk: Buffer) => {
-      text += chunk.toString();
-    });
-    const isReady = (): boolean => text.includes('listening on') || child.exitCode !== null;
-    assert.ok(await eventually(() => Promise.resolve(isReady())), text);
-    assert.equal(child.exitCode, null, text);
-    return new Capture(path, child);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const gone = once(this.#child, 'exit');
-    this.#child.kill('SIGINT');
-    await gone;
-  }
-
-  /** How often the marker was there. */
-  async end(): Promise<{ readonly markers: number; readonly bytes: number }> {
-    await sleep(500);
-    await this[Symbol.asyncDispose]();
-    const content = readFileSync(this.#path);
-    return { markers: content.toString('latin1').split(marker).length - 1, bytes: content.length };
-  }
-}
+import { Capture, marker } from './capture.ts';
+import { addressOf, type Cluster, commandLines, cutOff, formSwarm, type Host, openCluster } from './hosts.ts';
 
 for (const [name, program] of commandLines.slice(0, 1))
   describe(`encryption: ${name}`, () => {
@@ -106,7 +45,6 @@ for (const [name, program] of commandLines.slice(0, 1))
     });
     after(async () => {
       await cluster[Symbol.asyncDispose]();
-      rmSync(folder, { recursive: true, force: true });
     });
 
     test('the same between machines in clear is seen', async () => {
