@@ -236,6 +236,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     ...half.ports.conditions,
     ...reconciler.conditions,
     ...half.encryption.conditions,
+    ...half.plainPaths.conditions,
   ];
   metrics.readFrom(async () =>
     takeStock({

@@ -39,6 +39,7 @@ import { Sandboxes } from '../engine/networks/sandboxes.ts';
 import type { EncryptedCarrier } from '../engine/overlay/encryptedCarrier.ts';
 import { SwarmClaims } from '../engine/overlay/claims.ts';
 import { SwarmCreator } from '../engine/overlay/swarmCreator.ts';
+import { PlainPaths } from '../engine/overlay/plainPaths.ts';
 import { SwarmFollower } from '../engine/overlay/swarmFollower.ts';
 import { Reconciler } from '../engine/reconcile/reconciler.ts';
 import { feedNames } from '../engine/resolver/nameFeed.ts';
@@ -66,6 +67,7 @@ export interface NetworkHalf {
   readonly ports: PublishedPorts;
   readonly claims: SwarmClaims;
   readonly encryption: EncryptedCarrier;
+  readonly plainPaths: PlainPaths;
   /** What hears of changes as long as the daemon runs. */
   readonly listeners: DisposableStack;
   /** To be started with the containers, once they are there and the swarm is taken up. */
@@ -256,8 +258,9 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
         await allDone(endpoints.map(({ containerId }) => containers.disconnect(containerId, id, true)));
       },
     });
+  const plainPaths = listeners.use(new PlainPaths({ swarm, claims, table, clock: systemClock, logger }));
   return {
-    ...{ table, networks, network, firewall, ports, claims, encryption },
+    ...{ table, networks, network, firewall, ports, claims, encryption, plainPaths },
     ...{ listeners, openFollower, openReconciler },
   };
 }
