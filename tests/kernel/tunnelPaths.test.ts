@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eventually } from '../compat/command.ts';
 import { expectOpen, reaches, run, until } from './bridgeWorld.ts';
 import { insideOf, type NodeName, nodeNames, openSites, type SiteWorld } from './siteWorld.ts';
 import { processesOf } from './tunnelWorld.ts';
@@ -65,6 +66,15 @@ test('NATs that keep ports: neighbours talk directly, sites by a relay and then 
   await untilOpen('c1', 'b1');
   await untilOpen('b2', 'b1');
   await expectOpen(['w-b1', insideOf('a')], ['w-b1', insideOf('b2')], ['w-b1', insideOf('c1')]);
+
+  // What a NAT does not let through any more goes by the relay again, once that is noticed.
+  await untilPath(world, ['b2', 'c1'], 'direct');
+  run('rb', 'nft', 'insert', 'rule', 'ip', 'nat', 'through', 'ip', 'saddr', '203.0.113.20', 'drop');
+  run('rb', 'nft', 'insert', 'rule', 'ip', 'nat', 'through', 'ip', 'daddr', '203.0.113.20', 'drop');
+  const isRelayed = async (): Promise<boolean> =>
+    (await nodes.b2.pathTo('c1')).state === 'relay' && (await nodes.c1.pathTo('b2')).state === 'relay';
+  assert.ok(await eventually(isRelayed, 60_000), JSON.stringify(await nodes.b2.pathTo('c1')));
+  await expectOpen(['w-b2', insideOf('c1')], ['w-c1', insideOf('b2')]);
 });
 
 test('a NAT with another port for each: a relay carries what no hole lets through', async () => {

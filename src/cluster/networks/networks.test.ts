@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { NodeSpec } from '../swarm.ts';
 import type { EndpointClaim, SwarmEndpoint } from '../swarmNetworks.ts';
 import { EndpointBook } from './endpointBook.ts';
 import { type Link, localLink } from './link.ts';
@@ -362,6 +363,27 @@ test('nodes that go down are said to be, at once, and those out of touch for a m
   world.roster.note(a.id, { state: 'down', message: '' });
   await world.settle();
   assert.deepEqual([b.networks.findNode('a')?.isDown, changed], [true, ['a', 'a']]);
+});
+
+test('who may relay is told to all: managers, and who has the label', async () => {
+  await using world = await World.open();
+  const a = await world.addNode('a');
+  const b = await world.addNode('b');
+  const isRelay = (): boolean => b.networks.findNode(a.id)?.isRelay === true;
+  const change = async (spec: Partial<NodeSpec>): Promise<void> => {
+    const record = world.roster.find(a.id)!;
+    await world.roster.changeSpec(a.id, record.version, { ...record.spec, ...spec });
+    await world.settle();
+  };
+  assert.equal(isRelay(), false);
+  await change({ labels: { 'linkspan.relay': 'false' } });
+  assert.equal(isRelay(), false);
+  await change({ labels: { 'linkspan.relay': 'true' } });
+  assert.equal(isRelay(), true);
+  await change({ labels: {} });
+  assert.equal(isRelay(), false);
+  await change({ role: 'manager' });
+  assert.equal(isRelay(), true);
 });
 
 test('a call of a later version is answered, and the session goes on', async () => {

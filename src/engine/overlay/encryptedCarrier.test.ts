@@ -294,6 +294,9 @@ test('a relay has its device without a container of its own, and forwards in it,
   await carrier.hold(network.id);
   await carrier.release(network.id);
   assert.equal(namespaces.size, 1);
+  tunnels.told.length = 0;
+  await carrier.sweep();
+  assert.deepEqual(tunnels.told, []);
   await tell(nodeOf('two', 9));
   assert.equal(namespaces.size, 0);
 });

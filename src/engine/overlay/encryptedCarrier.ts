@@ -67,7 +67,7 @@ const headerBytes = 80;
 /** How long a container waits for a manager to take this node's key. */
 const patienceMs = 5000;
 /** Between two looks at the device: while a path is being tried, and otherwise. */
-const soonMs = 500;
+const soonMs = 250;
 const laterMs = 5000;
 /** Among what holds the device: nodes behind NAT. */
 const relaying = 'relay';
@@ -243,6 +243,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
 
   async sweep(): Promise<void> {
     await this.#mutex.run('', async () => {
+      // It goes on for others while this daemon begins.
+      if (this.#isRelay()) this.#holders.add(relaying);
       if (this.#holders.size === 0) await this.#close();
     });
   }

@@ -123,28 +123,28 @@ describe('both behind NAT', () => {
     'the first begins at once, again and again, then rests until the next round',
     { way: 'meet', endpoints: ['m'] },
     [
-      { at: 0, gives: 'm 1 25 trying failing' },
-      { at: 2, gives: 'm 1 25 trying failing' },
-      { at: 3, gives: 'm 2 25 trying failing' },
-      { at: 17, gives: 'm 3 25 trying failing' },
+      { at: 0, gives: 'm 1 10 trying failing' },
+      { at: 2, gives: 'm 1 10 trying failing' },
+      { at: 3, gives: 'm 2 10 trying failing' },
+      { at: 17, gives: 'm 3 10 trying failing' },
       { at: 20, gives: '- 4 0 failing' },
       { at: 119, gives: '- 4 0 failing' },
-      { at: 121, gives: 'm 5 25 trying failing' },
-      { at: 122, handshake: 122, received: 92, gives: 'm 5 25 live' },
-      { at: 200, handshake: 122, received: 92, gives: 'm 5 25 live' },
+      { at: 121, gives: 'm 5 10 trying failing' },
+      { at: 122, handshake: 122, received: 92, gives: 'm 5 10 live' },
+      { at: 155, handshake: 122, received: 92, gives: 'm 5 10 live' },
       // Keepalives stay out: by the relay, and again at once.
-      { at: 210, handshake: 122, received: 92, gives: 'm 6 25 trying failing' },
+      { at: 160, handshake: 122, received: 92, gives: 'm 6 10 trying failing' },
     ],
   );
   check('the second lets the first open its NAT', { way: 'meet', endpoints: ['m'], isFirst: false }, [
     { at: 0, gives: 'm 1 0 trying failing' },
-    { at: 1, gives: 'm 1 25 trying failing' },
+    { at: 1, gives: 'm 1 10 trying failing' },
   ]);
   check('a place that is news is tried at once', { way: 'meet' }, [
     { at: 0, gives: '- 0 0 failing' },
-    { at: 50, endpoints: ['m'], gives: 'm 1 25 trying failing' },
-    { at: 53, endpoints: ['m', 'n'], gives: 'm 2 25 trying failing' },
-    { at: 56, endpoints: ['m', 'n'], gives: 'n 3 25 trying failing' },
+    { at: 50, endpoints: ['m'], gives: 'm 1 10 trying failing' },
+    { at: 53, endpoints: ['m', 'n'], gives: 'm 2 10 trying failing' },
+    { at: 56, endpoints: ['m', 'n'], gives: 'n 3 10 trying failing' },
   ]);
   check(
     'nothing is tried where nothing is shared, or with one that is down',
@@ -152,12 +152,12 @@ describe('both behind NAT', () => {
     [
       { at: 0, isNeeded: false, gives: '- 0 0' },
       { at: 1, isDown: true, gives: '- 0 0' },
-      { at: 2, gives: 'm 1 25 trying failing' },
+      { at: 2, gives: 'm 1 10 trying failing' },
     ],
   );
   check('a session of an earlier daemon is taken as it is', { way: 'meet', endpoints: ['m'] }, [
-    { at: 0, handshake: -100, received: 5, gives: '- 0 25 live' },
-    { at: 25, handshake: -100, received: 37, gives: '- 0 25 live' },
-    { at: 81, handshake: 20, received: 200, gives: '- 0 25 live' },
+    { at: 0, handshake: -100, received: 5, gives: '- 0 10 live' },
+    { at: 25, handshake: -100, received: 37, gives: '- 0 10 live' },
+    { at: 50, handshake: 20, received: 200, gives: '- 0 10 live' },
   ]);
 });

@@ -10,8 +10,10 @@ import type { Reach } from './tunnelReach.ts';
 export const sessionMs = 180_000;
 /** What keeps the mapping of a NAT open: most hold one for 30 s (RFC 4787 section 4.3 asks for 120). */
 export const keepaliveSeconds = 25;
-/** Of one whose keepalives should come: three are missing. */
-const silenceMs: number = 3 * keepaliveSeconds * 1000 + 5000;
+/** The same between two that have a relay to fall back on, which is to be noticed soon. */
+export const meetingSeconds = 10;
+/** Of one whose keepalives should come each so often: three are missing. */
+const silenceMs = (seconds: number): number => 3 * seconds * 1000 + 5000;
 /** For an answer from an endpoint; longer once all were tried in vain twice. */
 const stepMs = 3000;
 const longStepMs = 15_000;
@@ -28,7 +30,7 @@ export interface Try {
   readonly endpoint: string | undefined;
   /** The peer is made anew with each. */
   readonly serial: number;
-  /** 0 or `keepaliveSeconds`. */
+  /** 0: none. */
   readonly keepaliveSeconds: number;
   /** There is a session, and nothing that should come is missing. */
   readonly isLive: boolean;
@@ -137,7 +139,7 @@ function call(before: Try | undefined, look: Look, { hasSession: isLive, sent, r
 /** The other begins, and keeps the way open if it needs it; where it was seen is a guess that costs nothing. */
 function wait(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
   const { nowMs } = look;
-  const isLive = hasSession && (!look.isNeeded || nowMs - received.atMs < silenceMs);
+  const isLive = hasSession && (!look.isNeeded || nowMs - received.atMs < silenceMs(keepaliveSeconds));
   const [seen] = look.reach.endpoints;
   const isFailing = !isLive && look.isNeeded && !look.isDown;
   const endpoints = look.reach.endpoints.join(' ');
@@ -156,7 +158,7 @@ function wait(before: Try | undefined, look: Look, { hasSession, sent, received 
 function meet(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
   const { nowMs, isNeeded, reach } = look;
   const { endpoints } = reach;
-  const isLive = hasSession && (!isNeeded || nowMs - received.atMs < silenceMs);
+  const isLive = hasSession && (!isNeeded || nowMs - received.atMs < silenceMs(meetingSeconds));
   const isFailing = !isLive && isNeeded && !look.isDown;
   const failingSinceMs = isFailing ? (before?.failingSinceMs ?? nowMs) : undefined;
   const serial = before?.serial ?? 0;
@@ -165,7 +167,7 @@ function meet(before: Try | undefined, look: Look, { hasSession, sent, received 
     roundSinceMs: before?.memory.roundSinceMs ?? Number.NEGATIVE_INFINITY,
   };
   const resting: Try = { ...atRest, endpoint: before?.endpoint, isLive, serial, failingSinceMs, memory };
-  if (isLive) return { ...resting, keepaliveSeconds: isNeeded ? keepaliveSeconds : 0 };
+  if (isLive) return { ...resting, keepaliveSeconds: isNeeded ? meetingSeconds : 0 };
   if (!isFailing || endpoints.length === 0) return { ...resting, endpoint: undefined };
   const step = before?.memory.step;
   const isOther = before?.memory.endpoints !== memory.endpoints;
@@ -189,7 +191,7 @@ function trying(
   const isBegun = reach.isFirst || nowMs - step.sinceMs >= secondMs;
   return {
     ...{ ...resting, isTrying: true, endpoint: reach.endpoints[step.index] },
-    keepaliveSeconds: isBegun ? keepaliveSeconds : 0,
+    keepaliveSeconds: isBegun ? meetingSeconds : 0,
     memory: { ...resting.memory, step, roundSinceMs },
   };
 }
