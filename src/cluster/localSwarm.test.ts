@@ -441,6 +441,7 @@ class SharedStore implements SwarmStores {
           const entry = await store.get(at(key));
           return entry === undefined ? undefined : { ...entry, key };
         }),
+      sync: () => answer(() => store.sync()),
       list: (prefix) =>
         answer(async () => {
           const { revision, entries } = await store.list(at(prefix));

@@ -160,7 +160,7 @@ export class NetlinkSocket implements Disposable {
 
   /**
    * As `exchange`, for an nfnetlink batch between its two frames, where everything happens or nothing: any failure
-   * is the failure of all.
+   * is the failure of all. The last message alone is acknowledged, after what the kernel says of those that fail.
    */
   exchangeBatch(
     begin: Uint8Array,
@@ -175,6 +175,7 @@ export class NetlinkSocket implements Disposable {
         return requests.map(() => fault);
       }
     }
+    for (const { message } of requests.slice(0, -1)) clearAcknowledge(message);
     return this.#exchange(requests, begin, end);
   }
 
@@ -188,7 +189,7 @@ export class NetlinkSocket implements Disposable {
     const operation = requests[0]?.operation ?? '';
     this.#send(operation, Buffer.concat([begin, ...requests.map((request) => request.message), end]));
     const outcomes: (KernelError | undefined)[] = requests.map(() => undefined);
-    for (let missing = requests.length; missing > 0; ) {
+    for (;;) {
       for (const message of this.receive(operation)) {
         if (message.type !== controlType.error) continue;
         const { errno, text } = decodeAcknowledgement(message);
@@ -199,10 +200,10 @@ export class NetlinkSocket implements Disposable {
         const request = requests[index];
         if (request === undefined) continue;
         if (errno !== 0) outcomes[index] = new KernelError(request.operation, errnoName(errno), text);
-        missing--;
+        // Acknowledgements keep the order of the messages.
+        if (index === requests.length - 1) return outcomes;
       }
     }
-    return outcomes;
   }
 
   /** Sends one message from a thread of libuv's pool, for what blocks in the kernel. Does not pass the seam. */

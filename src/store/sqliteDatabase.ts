@@ -3,6 +3,7 @@
  * by the file lock, which the kernel drops when the holder dies). Synchronous; runs in the store worker.
  * Schema versions are in PRAGMA user_version; each migration takes the file from its index to the next.
  */
+import { closeSync, fdatasync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Seam } from '../base/seam.ts';
 import type { Compare, Survival } from './store.ts';
@@ -21,6 +22,11 @@ export class SqliteDatabase {
   readonly #db: DatabaseSync;
   readonly #seam: Seam;
   #survives: Survival = 'machine';
+  /** The log of commits, which SQLite has open too, from the first look into the file until it is closed. */
+  readonly #log: number;
+  /** The wait for the disk that is about to begin, shared by all who ask before it does. */
+  #nextSync: Promise<void> | undefined;
+  #lastSync: Promise<void> = Promise.resolve();
   readonly #statements: Readonly<
     Record<'get' | 'list' | 'put' | 'del' | 'revision' | 'setRevision', StatementSync>
   >;
@@ -31,6 +37,7 @@ export class SqliteDatabase {
     this.#seam = seam;
     this.#db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     this.#migrate();
+    this.#log = openSync(`${path}-wal`, 'r+');
     this.#statements = {
       get: this.#db.prepare('SELECT key, json, revision FROM entries WHERE key = ?'),
       list: this.#db.prepare(
@@ -91,7 +98,27 @@ export class SqliteDatabase {
     }
   }
 
-  close(): void {
+  /**
+   * Takes what was committed to the disk, from a thread of libuv's pool, so that others are served meanwhile. In WAL mode
+   * a commit is in the log alone until a checkpoint, which SQLite syncs itself.
+   */
+  sync(): Promise<void> {
+    // One that runs may have begun before the last commit.
+    this.#nextSync ??= this.#lastSync.then(() => {
+      this.#nextSync = undefined;
+      this.#seam.step('store sync');
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      fdatasync(this.#log, (error) => (error === null ? resolve() : reject(error)));
+      this.#lastSync = promise.catch(() => {});
+      return promise;
+    });
+    return this.#nextSync;
+  }
+
+  /** Waits for a `sync` that is under way. */
+  async close(): Promise<void> {
+    await (this.#nextSync ?? this.#lastSync).catch(() => {});
+    closeSync(this.#log);
     this.#db.close();
   }
 

@@ -71,6 +71,35 @@ test('kill -9 takes nothing that was written, whatever else it was to survive', 
   );
 });
 
+test('a sync resolves once for each who asks, while others are served, and before the store is closed', async () => {
+  using file = temporaryFile();
+  const order: string[] = [];
+  {
+    await using store = await openSqliteStore(file.path, openSeam());
+    await store.txn({ write: [{ key: 'a', put: 1 }], survives: 'process' });
+    const syncs = [1, 2].map((n) => store.sync().then(() => order.push(`sync ${n}`)));
+    await store.txn({ write: [{ key: 'b', put: 2 }], survives: 'process' });
+    await Promise.all(syncs);
+    assert.deepEqual(order, ['sync 1', 'sync 2']);
+    void store.sync().then(() => order.push('last'));
+  }
+  assert.equal(order.at(-1), 'last');
+  await using store = await openSqliteStore(file.path, openSeam());
+  await store.sync();
+  assert.equal((await store.list('')).entries.length, 2);
+});
+
+test('a sync that the disk refuses is an error of the store, and the next one is not', async () => {
+  using file = temporaryFile();
+  const seam = new Seam(parseFaultPlan('EIO@2'));
+  await using store = await openSqliteStore(file.path, seam);
+  seam.arm();
+  await store.txn({ write: [{ key: 'a', put: 1 }], survives: 'process' });
+  await assert.rejects(store.sync(), (e) => hasCode(e, 'store') && /EIO/.test(e.message));
+  await store.sync();
+  assert.equal((await store.get('a'))?.value, 1);
+});
+
 test('a transaction whose comparison fails writes nothing', async () => {
   using file = temporaryFile();
   await using store = await openSqliteStore(file.path, openSeam());

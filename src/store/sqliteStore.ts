@@ -31,7 +31,7 @@ function toEntry({ key, json, revision }: RawEntry): Entry {
 /** Before a list that failed is asked for again. */
 const againMs = 1000;
 
-/** A call under way. The worker answers in order, so what is done here and at once is done in order. */
+/** A call under way. The worker answers in order (but for `sync`), so what is done here and at once is done in order. */
 interface Call {
   readonly answered: (answer: StoreAnswer) => void;
   readonly failed: (error: LinkspanError) => void;
@@ -85,6 +85,10 @@ class SqliteStore implements Store {
       },
     );
     return promise;
+  }
+
+  async sync(): Promise<void> {
+    await this.#ask({ op: 'sync' });
   }
 
   watch(prefix: string, hear: (change: StoreChange) => void): Disposable {

@@ -63,6 +63,11 @@ export interface Store extends AsyncDisposable {
   /** Atomic; durable when it resolves, as `survives` says. Rejects with code `store` when the disk refuses. */
   txn(txn: Txn): Promise<TxnResult>;
   /**
+   * Resolves when all that transactions wrote which had resolved before outlives the machine too: for who has more to do
+   * while the disk works. Rejects with code `store` when the disk refuses; then what was written may or may not outlive it.
+   */
+  sync(): Promise<void>;
+  /**
    * First all that is below `prefix`, then each transaction's changes in order of revision, one call per transaction that
    * touched it; all again where some were missed. A transaction of this store that resolved has been told before it
    * resolves only with SQLite; with etcd it comes by itself, soon. Goes on by itself until disposed, or until the store

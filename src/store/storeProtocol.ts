@@ -29,12 +29,14 @@ export type StoreRequest =
   | { readonly op: 'get'; readonly key: string }
   | { readonly op: 'list'; readonly prefix: string }
   | ({ readonly op: 'txn' } & RawTxn)
+  | { readonly op: 'sync' }
   | { readonly op: 'close' };
 
 export type StoreAnswer =
   | { readonly op: 'get'; readonly entry: RawEntry | undefined }
   | { readonly op: 'list'; readonly revision: number; readonly entries: readonly RawEntry[] }
   | { readonly op: 'txn'; readonly revision: number | undefined }
+  | { readonly op: 'sync' }
   | { readonly op: 'close' };
 
 export interface StoreCall {

@@ -1,5 +1,6 @@
 /*
- * The store worker: owns the database, because a commit waits for the disk. Calls are answered in order.
+ * The store worker: owns the database, because a commit waits for the disk. Calls are answered in order, but for a
+ * `sync`, which others need not wait for.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Seam } from '../base/seam.ts';
@@ -13,7 +14,7 @@ import type {
   StoreWorkerData,
 } from './storeProtocol.ts';
 
-function answer(db: SqliteDatabase, request: StoreRequest): StoreAnswer {
+function answer(db: SqliteDatabase, request: StoreRequest): StoreAnswer | Promise<StoreAnswer> {
   switch (request.op) {
     case 'get':
       return { op: 'get', entry: db.get(request.key) };
@@ -21,9 +22,10 @@ function answer(db: SqliteDatabase, request: StoreRequest): StoreAnswer {
       return { op: 'list', ...db.list(request.prefix) };
     case 'txn':
       return { op: 'txn', revision: db.txn(request) };
+    case 'sync':
+      return db.sync().then(() => ({ op: 'sync' }));
     case 'close':
-      db.close();
-      return { op: 'close' };
+      return db.close().then(() => ({ op: 'close' }));
   }
 }
 
@@ -49,14 +51,19 @@ function serve(): void {
   port.postMessage(greeting);
   if (db === undefined) return;
   port.on('message', ({ call, request }: StoreCall) => {
-    let reply: StoreReply;
+    const settle = (reply: StoreReply): void => {
+      port.postMessage(reply);
+      if (request.op === 'close') port.close();
+    };
+    const succeed = (value: StoreAnswer): void => settle({ call, answer: value });
+    const fail = (error: unknown): void => settle({ call, error: textOf(error) });
     try {
-      reply = { call, answer: answer(db, request) };
+      const value = answer(db, request);
+      if (value instanceof Promise) value.then(succeed, fail);
+      else succeed(value);
     } catch (error) {
-      reply = { call, error: textOf(error) };
+      fail(error);
     }
-    port.postMessage(reply);
-    if (request.op === 'close') port.close();
   });
 }
 

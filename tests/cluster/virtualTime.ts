@@ -155,6 +155,10 @@ export class SimulatedStore implements Store {
     return this.#ask(() => this.#disk.apply(txn));
   }
 
+  sync(): Promise<void> {
+    return this.#ask(() => undefined);
+  }
+
   /** Hears of commits in order, late by chance; now and then the line breaks, and all is told anew. */
   watch(prefix: string, hear: (change: StoreChange) => void): Disposable {
     const time = this.#time;

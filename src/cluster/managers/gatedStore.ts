@@ -45,6 +45,10 @@ export class GatedStore implements Store {
     }
   }
 
+  sync(): Promise<void> {
+    return this.#store.sync();
+  }
+
   watch(prefix: string, hear: (change: StoreChange) => void): Disposable {
     return this.#store.watch(prefix, hear);
   }

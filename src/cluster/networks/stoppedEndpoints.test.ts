@@ -87,6 +87,7 @@ test('endpoints that have stopped go with their network, wherever its removal is
       get: (key) => store.get(key),
       list: (prefix) => store.list(prefix),
       watch: (prefix, hear) => store.watch(prefix, hear),
+      sync: () => store.sync(),
       txn: (one) => {
         if (done === writes) return Promise.reject(new LinkspanError('store', 'the manager died'));
         done += 1;

@@ -4,6 +4,7 @@
  * Called with the container's mutex held.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Survival } from '../../store/store.ts';
 import type { AttachmentRequest, Container, Network } from '../model.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { ownNames, readText, updateHosts, writeInPlace } from './etcFiles.ts';
@@ -49,8 +50,9 @@ async function putAttachments(
   { table }: ContainersContext,
   live: LiveContainer,
   attachments: readonly AttachmentRequest[],
+  survives: Survival,
 ): Promise<void> {
-  await table.update(live, { spec: { ...live.record.spec, attachments } });
+  await table.update(live, { spec: { ...live.record.spec, attachments } }, survives);
 }
 
 /** The container's own lines in its hosts file, which a running one has bind-mounted. */
@@ -59,7 +61,39 @@ function updateHostsFile(context: ContainersContext, { record }: LiveContainer):
   const hostname = ownHostname(record.id, record.spec, context.hostname);
   const addresses = addressesOf(context.network.endpoints(record));
   const names = ownNames(hostname, record.spec.domainname ?? '');
-  writeInPlace(record.hostsPath, updateHosts(readText(record.hostsPath), addresses, names));
+  const before = readText(record.hostsPath);
+  const after = updateHosts(before, addresses, names);
+  if (after !== before) writeInPlace(record.hostsPath, after);
+}
+
+/** The hosts file is written while the record goes to the disk. */
+async function connectRunning(
+  context: ContainersContext,
+  live: LiveContainer,
+  request: AttachmentRequest,
+  commit: () => Promise<void>,
+): Promise<void> {
+  let isNamed = false;
+  let failure: { readonly error: unknown } | undefined;
+  const nameIt = (): void => {
+    isNamed = true;
+    try {
+      updateHostsFile(context, live);
+    } catch (error) {
+      failure = { error };
+    }
+  };
+  try {
+    await context.network.connect(live.record, request, async () => {
+      const committed = commit();
+      nameIt();
+      await committed;
+    });
+  } catch (error) {
+    if (isNamed) nameIt();
+    throw error;
+  }
+  if (failure !== undefined) throw failure.error;
 }
 
 /** A stopped container that is on the network already is left as it is, as Docker does. */
@@ -77,10 +111,9 @@ export async function connectContainer(
   checkModes(record, network, others);
   context.network.check(request);
   const commit = (): Promise<void> =>
-    putAttachments(context, live, [...live.record.spec.attachments, request]);
+    putAttachments(context, live, [...live.record.spec.attachments, request], 'machine');
   if (isRunning) {
-    await context.network.connect(record, request, commit);
-    updateHostsFile(context, live);
+    await connectRunning(context, live, request, commit);
   } else if (!others.some(({ id }) => id === network.id)) await commit();
 }
 
@@ -108,8 +141,16 @@ export async function disconnectContainer(
       'endpointNotFound',
       `container ${record.id} is not connected to ${isRunning ? '' : 'the '}network ${network?.name ?? ref}`,
     );
-  const commit = (): Promise<void> => putAttachments(context, live, rest);
+  // The record comes first, so that all else is done while it goes to the disk.
+  let synced: Promise<void> | undefined;
+  const commit = async (): Promise<void> => {
+    await putAttachments(context, live, rest, 'process');
+    synced = context.table.sync();
+    // Heard below, if nothing else fails before.
+    synced.catch(() => {});
+  };
   if (network === undefined) await commit();
   else await context.network.disconnect(record, network, commit);
   if (isRunning) updateHostsFile(context, live);
+  await synced;
 }

@@ -4,7 +4,7 @@
  */
 import { parseTimestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { Store } from '../../store/store.ts';
+import type { Store, Survival } from '../../store/store.ts';
 import { lookUp } from '../../base/lookup.ts';
 import type { Container, ContainerId } from '../model.ts';
 import { LiveContainer } from './liveContainer.ts';
@@ -101,19 +101,24 @@ export class ContainerTable {
   }
 
   /**
-   * Changes a record in memory at once, and durably (`starting`: for this machine's uptime) when it resolves. A refused
-   * write takes the change back.
+   * Changes a record in memory at once, and durably (`starting`: for this machine's uptime) when it resolves; `survives`
+   * where `sync` follows. A refused write takes the change back.
    */
-  async update(live: LiveContainer, change: Partial<Container>): Promise<void> {
+  async update(live: LiveContainer, change: Partial<Container>, survives?: Survival): Promise<void> {
     const before = live.record;
     const next = { ...before, ...change };
     live.record = next;
     try {
-      await this.#write(next);
+      await this.#write(next, survives);
     } catch (error) {
       if (live.record === next) live.record = before;
       throw error;
     }
+  }
+
+  /** What was written outlives the machine when it resolves. */
+  sync(): Promise<void> {
+    return this.#store.sync();
   }
 
   /** Forgets a container and its name. */
@@ -124,11 +129,11 @@ export class ContainerTable {
     this.releaseName(name, id);
   }
 
-  async #write(record: Container): Promise<void> {
-    await this.#store.txn({
-      write: [{ key: prefix + record.id, put: record }],
-      // A start that power loss cuts short has left nothing; a removal has: images and snapshots are on the disk.
-      survives: record.state === 'starting' ? 'process' : 'machine',
-    });
+  /** A start that power loss cuts short has left nothing; a removal has: images and snapshots are on the disk. */
+  async #write(
+    record: Container,
+    survives: Survival = record.state === 'starting' ? 'process' : 'machine',
+  ): Promise<void> {
+    await this.#store.txn({ write: [{ key: prefix + record.id, put: record }], survives });
   }
 }

@@ -55,6 +55,8 @@ export class MemoryStore implements Store {
     return Promise.resolve({ ok: true, revision });
   }
 
+  async sync(): Promise<void> {}
+
   watch(prefix: string, hear: (change: StoreChange) => void): Disposable {
     const watcher = this.#watchers.add(prefix, hear);
     queueMicrotask(() => watcher.tellAll(this.#revision, this.#below(prefix)));

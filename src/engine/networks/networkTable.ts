@@ -116,13 +116,17 @@ export class NetworkTable {
     return [...this.#networks.values()].flatMap(({ pools }) => pools.map(({ subnet }) => subnet));
   }
 
-  /** Adds or replaces; visible at once, durable when it resolves. On failure a new network is taken out again. */
-  async putNetwork(network: Network): Promise<void> {
+  /**
+   * Adds or replaces; visible at once, durable when it resolves: `ready` for good unless `survives` says otherwise, half-made
+   * and half-gone until `sync`. On failure a new network is taken out again.
+   */
+  async putNetwork(
+    network: Network,
+    survives: Survival = network.state === 'ready' ? 'machine' : 'process',
+  ): Promise<void> {
     const before = this.find(network.id);
     this.#insert(network);
     try {
-      // Half-made and half-gone, it is an intent.
-      const survives = network.state === 'ready' ? 'machine' : 'process';
       await this.#write([{ key: `networks/${network.id}`, put: network }], survives);
     } catch (error) {
       if (before === undefined) this.#drop(network);
@@ -131,15 +135,20 @@ export class NetworkTable {
     }
   }
 
+  /** What was written outlives the machine when it resolves. */
+  sync(): Promise<void> {
+    return this.#store.sync();
+  }
+
   /** Forgets the network and the endpoints reserved on it. */
-  async delNetwork(network: Network): Promise<void> {
+  async delNetwork(network: Network, survives: Survival = 'machine'): Promise<void> {
     const endpoints = this.endpointsOf(network.id);
     await this.#write(
       [
         { key: `networks/${network.id}`, del: true },
         ...endpoints.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })),
       ],
-      'machine',
+      survives,
     );
     for (const endpoint of endpoints) this.#dropEndpoint(endpoint);
     this.#drop(network);

@@ -247,7 +247,7 @@ test('a full pool says so, and a freed address can be had again', async () => {
   await w.sandboxes.create(container('c3'), [attachment('tiny')], true);
 });
 
-test('a restart finishes removals, undoes half-made networks and takes back endpoints of the dead', async () => {
+test('a restart finishes removals and creations, or takes these back, and the endpoints of the dead', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
   const [alive, dead, gone] = [container('alive'), container('dead'), container('gone')];
   {
@@ -266,17 +266,32 @@ test('a restart finishes removals, undoes half-made networks and takes back endp
     await w.table.putNetwork({
       ...network,
       id: newId<'network'>(),
+      name: 'refused',
+      state: 'creating',
+      pools: [],
+    });
+    await w.table.putNetwork({
+      ...network,
+      id: newId<'network'>(),
       name: 'going',
       state: 'removing',
       pools: [],
     });
   }
   await using w = await world(folder);
+  w.driver.failing = 'ensure refused';
   await recoverNetworks({ ...w });
-  assert.deepEqual(w.driver.log.toSorted(), ['ensure n1', 'remove going', 'remove half']);
+  w.driver.failing = undefined;
+  assert.deepEqual(w.driver.log.toSorted(), [
+    'ensure half',
+    'ensure n1',
+    'ensure refused',
+    'remove going',
+    'remove refused',
+  ]);
   assert.deepEqual(
-    w.networks.list().map(({ name }) => name),
-    ['n1'],
+    w.networks.list().map(({ name, state }) => `${name} ${state}`),
+    ['half ready', 'n1 ready'],
   );
   mkdirSync(w.namespaceFolder);
   await recoverEndpoints(
@@ -288,7 +303,7 @@ test('a restart finishes removals, undoes half-made networks and takes back endp
     w.table.endpoints.map(({ containerName, state }) => `${containerName} ${state}`).toSorted(),
     ['alive attached', 'dead reserved'],
   );
-  assert.equal(w.driver.log.at(-1), 'sweep all but 1 networks, 1 endpoints');
+  assert.equal(w.driver.log.at(-1), 'sweep all but 2 networks, 1 endpoints');
   rmSync(folder, { recursive: true });
 });
 

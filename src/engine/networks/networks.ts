@@ -1,8 +1,9 @@
 /*
  * The networks: create, remove, prune, and the three predefined ones. Each change is a durable intent, then the
- * driver, then the durable end of it; a restart finishes or undoes what lies between (recover.ts).
+ * driver, then the durable end of it; a restart finishes what lies between (recover.ts).
  */
 import { readFile } from 'node:fs/promises';
+import { allDone } from '../../base/allDone.ts';
 import type { Clock } from '../../base/clock.ts';
 import { shortId } from '../../base/ids.ts';
 import { lookUp } from '../../base/lookup.ts';
@@ -15,6 +16,7 @@ import type { PoolSource } from '../../ipam/pools.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
 import { type Prefix, prefixOf } from '../../net/prefix.ts';
+import type { Survival } from '../../store/store.ts';
 import type { HeldBlock, NetworkFilter, Networks, PeerNode, PoolStatus } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import type { Endpoint, Network, NetworkId, NetworkRequest } from '../model.ts';
@@ -187,11 +189,15 @@ export class LocalNetworks implements Networks {
     if (active.length > 0) throw new LinkspanError('networkInUse', activeEndpointsMessage(network, active));
     // Before it waits for a repair, so that nothing else begins on the network.
     await this.#deps.table.putNetwork({ ...network, state: 'removing' });
-    await this.#mutex.run(network.id, () =>
-      withSecondChance(this.#deps.logger, { network: network.name, id: network.id }, () =>
-        this.finishRemoval(network),
+    await allDone([
+      this.#mutex.run(network.id, () =>
+        withSecondChance(this.#deps.logger, { network: network.name, id: network.id }, () =>
+          this.finishRemoval(network, 'process'),
+        ),
       ),
-    );
+      // The intent is enough: a restart finishes what it says.
+      this.#deps.table.sync(),
+    ]);
     emitNetworkEvent(this.#deps.events, 'destroy', network);
   }
 
@@ -204,10 +210,10 @@ export class LocalNetworks implements Networks {
   }
 
   /** The second half of a removal: driver, then record. A restart calls it for networks found `removing`. */
-  async finishRemoval(network: Network): Promise<void> {
+  async finishRemoval(network: Network, survives: Survival = 'machine'): Promise<void> {
     if (network.configuration === undefined)
       await this.#takeOut(network, getDriver(this.#deps.drivers, network.driver));
-    await this.#deps.table.delNetwork(network);
+    await this.#deps.table.delNetwork(network, survives);
     this.#deps.logger.info({ network: network.name, id: network.id }, 'removed a network');
   }
 
@@ -255,14 +261,21 @@ export class LocalNetworks implements Networks {
     );
     await table.putNetwork(network);
     try {
-      await driver.ensureNetwork(toDriverNetwork(network), true);
-      await table.putNetwork({ ...network, state: 'ready' });
+      // The intent is what must outlive the machine: a restart finishes it.
+      await allDone([this.finishCreation(network, true), table.sync()]);
     } catch (error) {
       await this.#undo(network, driver);
       throw error;
     }
     logger.info({ network: network.name, id: network.id, pools: network.pools }, 'created a network');
     return { ...network, state: 'ready' };
+  }
+
+  /** The second half of a creation. A restart calls it for networks found `creating`; `isNew`: nothing was made yet. */
+  async finishCreation(network: Network, isNew = false): Promise<void> {
+    const { drivers, table } = this.#deps;
+    await getDriver(drivers, network.driver).ensureNetwork(toDriverNetwork(network), isNew);
+    await table.putNetwork({ ...network, state: 'ready' }, 'process');
   }
 
   #checkName(name: string): void {
@@ -294,7 +307,7 @@ export class LocalNetworks implements Networks {
     return driver.removeNetwork(toDriverNetwork(network), others.map(toDriverNetwork));
   }
 
-  /** Takes a half-made network back; a restart does it again if this fails too. */
+  /** Takes a half-made network back; if this fails too, a restart finishes it or takes it back. */
   async #undo(network: Network, driver: Driver): Promise<void> {
     try {
       await this.#takeOut(network, driver);

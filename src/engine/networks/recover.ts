@@ -1,5 +1,5 @@
 /*
- * What a restart does for networks: finishes removals, undoes half-made networks, makes the kernel match the others,
+ * What a restart does for networks: finishes removals and creations, makes the kernel match the others,
  * takes back endpoints of containers that no longer run, and sweeps away what carries our mark but belongs to nothing.
  */
 import { readdir } from 'node:fs/promises';
@@ -26,18 +26,34 @@ export interface RecoverDependencies {
 export async function recoverNetworks(deps: RecoverDependencies): Promise<void> {
   for (const network of deps.table.networks) {
     try {
-      if (network.state === 'ready') {
-        await getDriver(deps.drivers, network.driver).ensureNetwork(toDriverNetwork(network));
-      } else {
-        await deps.networks.finishRemoval(network);
-        deps.logger.warn(
-          { network: network.name, id: network.id, state: network.state },
-          'took back a half-made or half-removed network',
-        );
-      }
+      await recoverNetwork(deps, network);
     } catch (error) {
       deps.logger.error({ network: network.name, id: network.id, err: error }, 'could not recover a network');
     }
+  }
+}
+
+async function recoverNetwork(
+  { networks, drivers, logger }: RecoverDependencies,
+  network: Network,
+): Promise<void> {
+  const { name, id, state } = network;
+  switch (state) {
+    case 'ready':
+      return await getDriver(drivers, network.driver).ensureNetwork(toDriverNetwork(network));
+    case 'removing':
+      await networks.finishRemoval(network);
+      return logger.warn({ network: name, id }, 'finished the removal of a network');
+    case 'creating':
+      try {
+        await networks.finishCreation(network);
+        return logger.warn({ network: name, id }, 'finished a half-made network');
+      } catch (error) {
+        await networks.finishRemoval(network);
+        return logger.warn({ network: name, id, err: error }, 'took back a half-made network');
+      }
+    default:
+      state satisfies never;
   }
 }
 

@@ -76,6 +76,9 @@ export class EtcdStore implements Store {
     return succeeded ? { ok: true, revision: Number(header?.revision ?? 0) } : { ok: false };
   }
 
+  /** A majority has on its disks whatever resolved. */
+  async sync(): Promise<void> {}
+
   watch(prefix: string, hear: (change: StoreChange) => void): Disposable {
     const key = this.#bytes(prefix);
     const list = async () => {
