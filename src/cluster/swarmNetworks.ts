@@ -89,6 +89,10 @@ export interface SwarmEndpoint extends EndpointClaim {
   readonly revision: number;
 }
 
+/** Endpoints of one node's tunnel, and nodes behind NAT that a relay tells of. */
+export const mostEndpoints = 16;
+export const mostSeen = 1000;
+
 /** What a node says of its end of encrypted tunnels. */
 export interface TunnelOffer {
   /** X25519, base64. */

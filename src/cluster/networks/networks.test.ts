@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { makeKey, publicKeyOf } from '../../codec/wireguard/key.ts';
 import type { NodeSpec } from '../swarm.ts';
 import type { EndpointClaim, SwarmEndpoint } from '../swarmNetworks.ts';
 import { EndpointBook } from './endpointBook.ts';
@@ -378,8 +379,17 @@ test('who may relay is told to all: managers, and who has the label', async () =
   assert.equal(isRelay(), false);
   await change({ labels: { 'linkspan.relay': 'false' } });
   assert.equal(isRelay(), false);
+  // What it sees is told of a relay alone.
+  const sees = async (): Promise<unknown> => {
+    const publicKey = publicKeyOf(makeKey());
+    a.networks.offerTunnel({ publicKey, mtuBytes: 1500, endpoints: [], sees: { b: '203.0.113.1:7' } });
+    await world.settle();
+    return b.networks.findNode(a.id)?.tunnel?.sees;
+  };
+  assert.equal(await sees(), undefined);
   await change({ labels: { 'linkspan.relay': 'true' } });
   assert.equal(isRelay(), true);
+  assert.deepEqual(await sees(), { b: '203.0.113.1:7' });
   await change({ labels: {} });
   assert.equal(isRelay(), false);
   await change({ role: 'manager' });

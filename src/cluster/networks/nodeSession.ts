@@ -7,7 +7,7 @@ import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Ip } from '../../net/ip.ts';
 import type { Compare } from '../../store/store.ts';
-import type { EndpointClaim } from '../swarmNetworks.ts';
+import type { EndpointClaim, TunnelOffer } from '../swarmNetworks.ts';
 import type { EndpointBook, Writer } from './endpointBook.ts';
 import type { Link } from './link.ts';
 import type { NetworkBook } from './networkBook.ts';
@@ -34,6 +34,7 @@ export interface NodeSessionDependencies {
   readonly logger: Logger;
   /** It is the node's newest, and the node is one of the swarm. */
   readonly counts: () => boolean;
+  readonly mayRelay: () => boolean;
   /** Of the store: what `counts` says is so as long as this holds. */
   readonly unchanged: () => Compare;
   readonly subscribe: () => void;
@@ -155,6 +156,11 @@ export class NodeSession {
     }
   }
 
+  /** Nobody asks a node that is no relay where it sees others, so that it is not told to all. */
+  #offered({ sees, ...offer }: TunnelOffer): TunnelOffer {
+    return sees === undefined || !this.#deps.mayRelay() ? offer : { ...offer, sees };
+  }
+
   async #run(call: Call): Promise<unknown> {
     const { nodeId, endpoints, tunnels } = this.#deps;
     const writer: Writer = { check: () => this.#check() };
@@ -167,7 +173,7 @@ export class NodeSession {
       case 'release':
         return await endpoints.release(nodeId, call.params.endpoints, writer);
       case 'tunnel':
-        return await tunnels.publish(nodeId, call.params.offer, writer, this.#deps.from);
+        return await tunnels.publish(nodeId, this.#offered(call.params.offer), writer, this.#deps.from);
       case 'sync': {
         const { claims, keep, isLast } = call.params;
         if (this.#claims.length + claims.length > mostClaims)

@@ -26,6 +26,10 @@ export interface TableServerDependencies {
 
 /** Of a worker that may be a relay, `true`. */
 const relayLabel = 'linkspan.relay';
+function mayRelay(node: Pick<NodeRecord, 'spec'> | undefined): boolean {
+  return node?.spec.role === 'manager' || node?.spec.labels[relayLabel] === 'true';
+}
+
 /** After a failure of the store. */
 const againMs = 1000;
 
@@ -91,6 +95,7 @@ export class TableServer implements Disposable {
       tunnels: this.#tunnels,
       counts: () =>
         !this.#isOver && this.#sessions.get(nodeId) === session && roster.find(nodeId)?.epoch === epoch,
+      mayRelay: () => mayRelay(roster.find(nodeId)),
       unchanged: () => roster.unchanged(nodeId),
       subscribe: () => this.#subscribe(link),
       ended: () => {
@@ -139,7 +144,7 @@ export class TableServer implements Disposable {
   #toNode({ id, description, dataPath, address, spec }: NodeRecord): SwarmNode {
     const isDown = this.#deps.roster.presenceOf(id).state === 'down';
     const tunnel = this.#tunnels.find(id);
-    const isRelay = spec.role === 'manager' || spec.labels[relayLabel] === 'true';
+    const isRelay = mayRelay({ spec });
     return {
       ...{ id, hostname: description.hostname, vtep: dataPath ?? address, isDown },
       ...(tunnel === undefined ? {} : { tunnel }),

@@ -16,13 +16,15 @@ import { isErrorCode } from '../../errors/codes.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { formatIp, parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
-import type {
-  EndpointClaim,
-  NodeTunnel,
-  SwarmEndpoint,
-  SwarmNetwork,
-  SwarmNode,
-  TunnelOffer,
+import {
+  mostEndpoints,
+  mostSeen,
+  type EndpointClaim,
+  type NodeTunnel,
+  type SwarmEndpoint,
+  type SwarmNetwork,
+  type SwarmNode,
+  type TunnelOffer,
 } from '../swarmNetworks.ts';
 import { parseHostPort } from '../../net/hostPort.ts';
 
@@ -137,10 +139,6 @@ export const maxPartBytes: number = 256 * 1024;
 /** Of what carries a tunnel: the least of IPv6 (RFC 8200 section 5), and the most of a link. */
 const leastMtuBytes = 1280;
 const mostMtuBytes = 65_536;
-/** Of one node's tunnel. */
-const mostEndpoints = 16;
-/** Nodes behind NAT that a relay tells of. */
-const mostSeen = 1000;
 /** In one claim; longer lists than a container ever has. */
 const maxNames = 256;
 const maxTextLength = 255;

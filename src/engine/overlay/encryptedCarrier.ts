@@ -17,7 +17,13 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { RepairLog } from '../../base/repairLog.ts';
-import type { NodeTunnel, SwarmNetworks, SwarmNode, TunnelOffer } from '../../cluster/swarmNetworks.ts';
+import {
+  mostEndpoints,
+  type NodeTunnel,
+  type SwarmNetworks,
+  type SwarmNode,
+  type TunnelOffer,
+} from '../../cluster/swarmNetworks.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
 import type { Underlay } from '../../drivers/overlay/segments.ts';
 import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
@@ -71,8 +77,6 @@ const soonMs = 250;
 const laterMs = 5000;
 /** Among what holds the device: nodes behind NAT. */
 const relaying = 'relay';
-/** Of a node, as managers take them. */
-const mostEndpoints = 16;
 /** After a failure. */
 const againMs = 1000;
 
@@ -108,7 +112,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   readonly #rotation: KeyRotation;
   /** Wakes who waits for the next look at the device. */
   #lookNow: () => void = () => {};
-  #isForwarding = false;
+  /** Undefined where that is not known. */
+  #isForwarding: boolean | undefined;
   /** Nodes with which a container of this host shares an encrypted network, at the last look. */
   #sharing: ReadonlySet<string> = new Set();
   #isSettling = false;
@@ -370,7 +375,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     this.#made = { nodeId, number, mtuBytes };
     this.#peers.forget();
     this.#paths.renew();
-    this.#isForwarding = false;
+    // A namespace begins with what the host's first one has.
+    this.#isForwarding = undefined;
     tunnel.events.on('lost', ({ cause }) => {
       if (this.#tunnel !== tunnel) return;
       this.#tunnel = undefined;
@@ -457,7 +463,9 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const nodes = this.#nodes();
     // Nobody has told of nodes yet: those that the device has are right until then.
     if (nodes.length === 0) return;
-    const states = isLook || this.#peers.isUnknown ? await statesOf(tunnel) : undefined;
+    // One that got a session since it was looked at must not be tried anew.
+    const isOld = this.#peers.isUnknown || this.#paths.isTrying;
+    const states = isLook || isOld ? await statesOf(tunnel) : undefined;
     this.#sharing = this.#findSharing();
     this.#paths.step({ nodeId, nodes, needed: this.#sharing }, states);
     await this.#peers.tell(tunnel, {
@@ -471,8 +479,11 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   #findSharing(): ReadonlySet<string> {
     const { swarm } = this.#deps;
     const found = new Set<string>();
-    for (const id of this.#holders)
-      for (const { nodeId } of [...swarm.peers(id), ...swarm.blocks(id)]) found.add(nodeId);
+    for (const id of this.#holders) {
+      // A block outlives the containers in it; who cannot be told of containers goes by that.
+      const blocks = swarm.isInTouch ? [] : swarm.blocks(id);
+      for (const { nodeId } of [...swarm.peers(id), ...blocks]) found.add(nodeId);
+    }
     return found;
   }
 
@@ -490,7 +501,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
           await this.#offer();
         });
       } catch (error) {
-        if (!signal.aborted) logger.debug({ err: error }, 'could not look at the encrypted tunnels');
+        if (!signal.aborted) logger.warn({ err: error }, 'could not look at the encrypted tunnels');
         await clock.sleep(againMs, signal).catch(() => {});
       }
     }

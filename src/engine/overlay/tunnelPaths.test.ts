@@ -126,6 +126,28 @@ test('behind NAT: by the relay until there is a way through, and by it again whe
   assert.deepEqual(paths.conditions, []);
 });
 
+test('a node that was reached through both NATs is not sent to by the relay while it begins with another key', async () => {
+  const { clock, paths, hear, step } = open(east1);
+  hear(manager, 0, 100);
+  hear(west1, 0, 100, '203.0.113.20:9');
+  step();
+  const rekeyed = nodeOf('w1', '10.0.0.1', west);
+  const around = [...all.filter((node) => node !== west1), rekeyed];
+  step(around);
+  assert.equal(paths.routeTo('w1').relay, undefined);
+  await clock.advance(2000);
+  hear(rekeyed, 2, 50, '203.0.113.20:9');
+  step(around);
+  assert.equal(paths.routeTo('w1').relay, undefined);
+  // A third one, with which nothing comes of it.
+  const lost = nodeOf('w1', '10.0.0.1', west);
+  const others = [...all.filter((node) => node !== west1), lost];
+  step(others);
+  await clock.advance(16_000);
+  step(others);
+  assert.equal(paths.routeTo('w1').relay, 'm');
+});
+
 test('a relay tells where nodes behind NAT come from', () => {
   const { paths, hear, step } = open(manager);
   hear(east2, 0, 100, '203.0.113.10:7');

@@ -44,7 +44,12 @@ interface Place {
   readonly reach: Reach;
   readonly attempt: Try;
   readonly isNeeded: boolean;
+  /** When it was heard of that it has another key. */
+  readonly rekeyedAtMs?: number | undefined;
 }
+
+/** For a session with the new key of a node that was reached with the old one. */
+const rekeyMs = 15_000;
 
 export class TunnelPaths {
   readonly #clock: Clock;
@@ -115,15 +120,32 @@ export class TunnelPaths {
     const nowMs = this.#clock.nowMs();
     this.#places = new Map(
       reaches.map(({ node, reach, isNeeded }) => {
+        const device = states.get(node.tunnel.publicKey);
+        const rekeyed = this.#rekeyed(node, device, nowMs);
+        if (rekeyed !== undefined) return [node.id, { ...rekeyed, node, reach, isNeeded }];
         const attempt = nextTry(this.#places.get(node.id)?.attempt, {
           ...{ reach, isBehindNat, nowMs, isDown: node.isDown },
           isNeeded: isNeeded || kept.has(node.id),
-          device: states.get(node.tunnel.publicKey),
+          device,
         });
         return [node.id, { node, reach, attempt, isNeeded }];
       }),
     );
     this.#reportFailures(nowMs);
+  }
+
+  /** A node that was reached is where it was with another key too, until it has had the time to begin a session with it. */
+  #rekeyed(
+    { id, tunnel }: Place['node'],
+    device: WireguardPeerState | undefined,
+    nowMs: number,
+  ): Pick<Place, 'attempt' | 'rekeyedAtMs'> | undefined {
+    const before = this.#places.get(id);
+    if (before?.attempt.isLive !== true || device?.lastHandshakeMs !== undefined) return undefined;
+    const isNews = before.node.tunnel?.publicKey !== tunnel?.publicKey;
+    const rekeyedAtMs = isNews ? nowMs : before.rekeyedAtMs;
+    if (rekeyedAtMs === undefined || nowMs - rekeyedAtMs > rekeyMs) return undefined;
+    return { attempt: before.attempt, rekeyedAtMs };
   }
 
   /** Those that are used, and the one that is to see where this node comes from. */

@@ -3,7 +3,7 @@
  * endpoints, and by which relay meanwhile. Pure; what of it works is found out by tunnelTry.ts.
  */
 import { createHash } from 'node:crypto';
-import type { NodeTunnel, SwarmNode } from '../../cluster/swarmNetworks.ts';
+import { mostSeen, type NodeTunnel, type SwarmNode } from '../../cluster/swarmNetworks.ts';
 import { formatHostPort, parseHostPort } from '../../net/hostPort.ts';
 import { formatIp } from '../../net/ip.ts';
 
@@ -107,6 +107,7 @@ export function seenFrom(
       .flatMap((node) => {
         const endpoint = endpointOf(node);
         return endpoint === undefined ? [] : [[node.id, formatHostPort(endpoint)]];
-      }),
+      })
+      .slice(0, mostSeen),
   );
 }

@@ -97,9 +97,30 @@ describe('one that can be reached', () => {
       { at: 1, gives: 'x 0 25' },
     ],
   );
-  check('a session of an earlier daemon is taken as it is', { way: 'call', endpoints: ['x', 'y'] }, [
-    { at: 0, handshake: -100, received: 5, sent: 5, gives: '- 0 0 live' },
-    { at: 5, handshake: -100, received: 5, sent: 5, gives: '- 0 0 live' },
+  check(
+    'is asked anew from behind NAT where its keepalives stay out: it may have lost the session',
+    { way: 'call', endpoints: ['x'], isBehindNat: true },
+    [
+      { at: 0, gives: 'x 0 25' },
+      { at: 1, handshake: 1, received: 92, sent: 148, gives: 'x 0 25 live' },
+      { at: 80, handshake: 1, received: 92, sent: 300, gives: 'x 0 25 live' },
+      { at: 82, handshake: 1, received: 92, sent: 300, gives: 'x 1 25 failing' },
+      { at: 87, sent: 148, gives: 'x 1 25 failing' },
+      { at: 88, handshake: 88, received: 92, sent: 148, gives: 'x 1 25 live' },
+    ],
+  );
+  check(
+    'that answers from an address nobody told stays there, whatever is told',
+    { way: 'call', endpoints: ['x', 'y'] },
+    [
+      { at: 0, handshake: -100, received: 5, sent: 5, gives: '- 0 0 live' },
+      { at: 5, handshake: -100, received: 5, sent: 5, gives: '- 0 0 live' },
+      { at: 6, handshake: -100, received: 5, sent: 5, endpoints: ['w'], gives: '- 0 0 live' },
+      { at: 90, handshake: -100, received: 5, sent: 5, endpoints: ['w'], gives: 'w 0 0' },
+    ],
+  );
+  check('is not taken for alive by a clock that was set back', { way: 'call', endpoints: ['x'] }, [
+    { at: 0, handshake: 3600, received: 5, sent: 5, gives: 'x 0 0' },
   ]);
 });
 
@@ -107,14 +128,17 @@ describe('one behind NAT, from outside', () => {
   check('is waited for; where it was seen is a guess', { way: 'wait', endpoints: ['m'] }, [
     { at: 0, endpoints: [], gives: '- 0 0 failing' },
     { at: 1, gives: 'm 0 0 failing' },
-    { at: 2, handshake: 2, received: 148, gives: 'm 0 0 live' },
+    // That it gets keepalives is how it knows of this end's session.
+    { at: 2, handshake: 2, received: 148, gives: 'm 0 25 live' },
     // It keeps the way open: three keepalives are missing.
-    { at: 60, handshake: 2, received: 148, gives: 'm 0 0 live' },
+    { at: 60, handshake: 2, received: 148, gives: 'm 0 25 live' },
     { at: 90, handshake: 2, received: 148, gives: 'm 0 0 failing' },
-    { at: 95, handshake: 2, received: 180, gives: 'm 0 0 live' },
+    { at: 95, handshake: 2, received: 180, gives: 'm 0 25 live' },
   ]);
   check('is not missed where nothing is shared with it', { way: 'wait' }, [
     { at: 0, isNeeded: false, gives: '- 0 0' },
+    { at: 1, isNeeded: false, handshake: 1, received: 148, gives: '- 0 25 live' },
+    { at: 90, isNeeded: false, handshake: 1, received: 148, gives: '- 0 0 live' },
   ]);
 });
 

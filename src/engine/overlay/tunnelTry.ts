@@ -71,7 +71,8 @@ export interface Look {
 function grown(before: Count | undefined, bytes: number, nowMs: number): Count {
   if (before === undefined) return { bytes, atMs: Number.NEGATIVE_INFINITY };
   // Less than before: it was made anew.
-  return bytes === before.bytes ? before : { bytes, atMs: bytes > 0 ? nowMs : before.atMs };
+  const atMs = bytes === before.bytes || bytes === 0 ? Math.min(before.atMs, nowMs) : nowMs;
+  return { bytes, atMs };
 }
 
 /** The next step; `before` undefined at first: a session that the device has is taken as it is. */
@@ -79,12 +80,14 @@ export function nextTry(before: Try | undefined, look: Look): Try {
   const { device, nowMs } = look;
   const handshakeMs = device?.lastHandshakeMs;
   const heard = grown(before?.memory.received, device?.receivedBytes ?? 0, nowMs);
-  const hasSession = handshakeMs !== undefined && nowMs - handshakeMs < sessionMs;
+  const ageMs = nowMs - (handshakeMs ?? Number.NEGATIVE_INFINITY);
+  // A clock that was set back says nothing of how old it is.
+  const hasSession = ageMs < sessionMs && ageMs > -answerMs;
   // One that an earlier daemon left has been heard from, for all that is known.
   const heardAtMs = before === undefined && hasSession ? nowMs : (handshakeMs ?? heard.atMs);
   const known: Known = {
     sent: grown(before?.memory.sent, device?.sentBytes ?? 0, nowMs),
-    received: { ...heard, atMs: Math.max(heard.atMs, heardAtMs) },
+    received: { ...heard, atMs: Math.min(nowMs, Math.max(heard.atMs, heardAtMs)) },
     hasSession,
   };
   return { call, wait, meet }[look.reach.way](before, look, known);
@@ -96,25 +99,35 @@ interface Known extends Pick<Memory, 'received' | 'sent'> {
 
 const atRest = { serial: 0, isTrying: false, keepaliveSeconds: 0 } as const;
 
+/** Where it answers it stays, unless it was an address of the other's that it has no more. */
+function liveAt(before: Try | undefined, endpoints: readonly string[]): string | undefined {
+  const kept = before?.endpoint;
+  if (kept === undefined || endpoints.includes(kept)) return kept;
+  const wasTold = before?.memory.endpoints.split(' ').includes(kept) === true;
+  return wasTold ? (endpoints[0] ?? kept) : kept;
+}
+
 /** What was tried stays while it is among those to try. */
-function keptOr(before: Try | undefined, endpoints: readonly string[], isLive: boolean): string | undefined {
-  if (before === undefined && isLive) return undefined;
+function keptOr(before: Try | undefined, endpoints: readonly string[]): string | undefined {
   const kept = before?.endpoint;
   const isSame = before?.memory.endpoints === endpoints.join(' ');
-  return isSame || (kept !== undefined && endpoints.includes(kept)) ? kept : endpoints[0];
+  return kept !== undefined && (isSame || endpoints.includes(kept)) ? kept : endpoints[0];
 }
 
 /** The other can be reached: it is called whenever there is something to send, at the next endpoint if it does not answer. */
-function call(before: Try | undefined, look: Look, { hasSession: isLive, sent, received }: Known): Try {
+function call(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
   const { endpoints } = look.reach;
   const { nowMs } = look;
+  // It may have lost its end of the session, and has no way to begin another.
+  const isMute = look.isBehindNat && look.isNeeded && nowMs - received.atMs >= silenceMs(keepaliveSeconds);
+  const isLive = hasSession && !isMute;
   const isAsked = nowMs - sent.atMs < answerMs;
   // One that has not answered is asked until it does, so that it is not taken for lost when nobody asks any more.
   const isMissed = look.isNeeded && before?.failingSinceMs !== undefined;
   const isFailing = !isLive && !look.isDown && (isAsked || isMissed);
   const failingSinceMs = isFailing ? (before?.failingSinceMs ?? nowMs) : undefined;
   const isTrying = isFailing && endpoints.length > 1;
-  const endpoint = keptOr(before, endpoints, isLive);
+  const endpoint = isLive ? liveAt(before, endpoints) : keptOr(before, endpoints);
   const memory = {
     ...{ endpoints: endpoints.join(' '), received, sent, step: undefined },
     roundSinceMs: failingSinceMs ?? nowMs,
@@ -123,6 +136,11 @@ function call(before: Try | undefined, look: Look, { hasSession: isLive, sent, r
     ...{ ...atRest, endpoint, isLive, isTrying, failingSinceMs, memory, serial: before?.serial ?? 0 },
     keepaliveSeconds: look.isNeeded && (look.isBehindNat || isFailing) ? keepaliveSeconds : 0,
   };
+  if (hasSession && isMute)
+    return {
+      ...{ ...now, endpoint: endpoint ?? endpoints[0], serial: now.serial + 1 },
+      memory: { ...memory, received: { bytes: 0, atMs: nowMs }, sent: { bytes: 0, atMs: nowMs } },
+    };
   if (!isTrying) return now;
   const index = Math.max(0, endpoints.indexOf(endpoint ?? ''));
   const step = before?.memory.step ?? { index, sinceMs: nowMs };
@@ -139,7 +157,8 @@ function call(before: Try | undefined, look: Look, { hasSession: isLive, sent, r
 /** The other begins, and keeps the way open if it needs it; where it was seen is a guess that costs nothing. */
 function wait(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
   const { nowMs } = look;
-  const isLive = hasSession && (!look.isNeeded || nowMs - received.atMs < silenceMs(keepaliveSeconds));
+  const isHeard = nowMs - received.atMs < silenceMs(keepaliveSeconds);
+  const isLive = hasSession && (!look.isNeeded || isHeard);
   const [seen] = look.reach.endpoints;
   const isFailing = !isLive && look.isNeeded && !look.isDown;
   const endpoints = look.reach.endpoints.join(' ');
@@ -149,6 +168,8 @@ function wait(before: Try | undefined, look: Look, { hasSession, sent, received 
   return {
     ...{ ...atRest, isLive, serial: before?.serial ?? 0 },
     endpoint: isLive ? kept : best,
+    // By what does not come the other learns that this node has lost the session; no longer than the other keeps it.
+    keepaliveSeconds: hasSession && isHeard ? keepaliveSeconds : 0,
     failingSinceMs: isFailing ? (before?.failingSinceMs ?? nowMs) : undefined,
     memory: { endpoints, received, sent, step: undefined, roundSinceMs: nowMs },
   };
