@@ -1,5 +1,6 @@
 /*
- * Tunnels by a kernel that has WireGuard: the same tests as by wireguard-go. LINKSPAN_VM=short runs one of them.
+ * Tunnels by a kernel that has WireGuard, and paths between sites with them: the same tests as by wireguard-go.
+ * LINKSPAN_VM=short runs one of them.
  */
 import { test } from 'node:test';
 import { runInGuest } from './guest.ts';
@@ -11,3 +12,8 @@ test('tunnels by the kernel', { timeout: (limitSeconds + 30) * 1000 }, () => {
   const only = isShort ? '^kernel: packets of two hosts' : '^kernel: ';
   runInGuest('tests/kernel/tunnels.test.ts', limitSeconds, only, 'wireguard veth bridge vxlan');
 });
+
+if (!isShort)
+  test('paths between sites by the kernel', { timeout: 930_000 }, () => {
+    runInGuest('tests/kernel/tunnelPaths.test.ts', 900, undefined, 'wireguard veth bridge vxlan');
+  });
