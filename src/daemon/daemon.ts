@@ -207,6 +207,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   engineParts.follower = follower;
   swarm.start();
   half.encryption.start(isKnown);
+  half.probes.start();
   await follower.start();
   const engine: Engine = {
     networks: half.networks,
@@ -237,6 +238,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     ...reconciler.conditions,
     ...half.encryption.conditions,
     ...half.plainPaths.conditions,
+    ...half.probes.conditions,
   ];
   metrics.readFrom(async () =>
     takeStock({

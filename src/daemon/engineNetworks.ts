@@ -38,6 +38,7 @@ import { recoverNetworks } from '../engine/networks/recover.ts';
 import { Sandboxes } from '../engine/networks/sandboxes.ts';
 import type { EncryptedCarrier } from '../engine/overlay/encryptedCarrier.ts';
 import { SwarmClaims } from '../engine/overlay/claims.ts';
+import { PathProbes } from '../engine/overlay/pathProbes.ts';
 import { SwarmCreator } from '../engine/overlay/swarmCreator.ts';
 import { PlainPaths } from '../engine/overlay/plainPaths.ts';
 import { SwarmFollower } from '../engine/overlay/swarmFollower.ts';
@@ -68,6 +69,8 @@ export interface NetworkHalf {
   readonly claims: SwarmClaims;
   readonly encryption: EncryptedCarrier;
   readonly plainPaths: PlainPaths;
+  /** To be started once the swarm is taken up. */
+  readonly probes: PathProbes;
   /** What hears of changes as long as the daemon runs. */
   readonly listeners: DisposableStack;
   /** To be started with the containers, once they are there and the swarm is taken up. */
@@ -174,10 +177,14 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   const encryption = listeners.use(
     openEncryption({ ...deps, underlay, daemonId: identity.id, ownNetworks: () => table.subnets }),
   );
+  const carriers = { plain: createPlainCarrier(guard, underlay), encrypted: encryption };
+  const probes = listeners.use(
+    new PathProbes({ kernel, carriers, logger, swarm: deps.swarm, clock: systemClock }),
+  );
   const overlay = new OnDemandOverlay(
     createOverlayDriver({
       ...{ kernel, logger, daemonId: identity.id },
-      carriers: { plain: createPlainCarrier(guard, underlay), encrypted: encryption },
+      carriers,
       namespaceFolder: overlayFolderOf(config),
     }),
   );
@@ -260,7 +267,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     });
   const plainPaths = listeners.use(new PlainPaths({ swarm, claims, table, clock: systemClock, logger }));
   return {
-    ...{ table, networks, network, firewall, ports, claims, encryption, plainPaths },
+    ...{ table, networks, network, firewall, ports, claims, encryption, plainPaths, probes },
     ...{ listeners, openFollower, openReconciler },
   };
 }

@@ -64,6 +64,22 @@ export interface Route {
 /** Of the names of links that are about to vanish. */
 export const discardedPrefix = 'lsdel';
 
+/** A question of how large packets may be on the way to another host and back. */
+export interface PathProbe {
+  /** IPv4, of this host; `to` too. */
+  readonly from: Ip;
+  readonly to: Ip;
+  readonly namespace?: NamespacePath;
+  /** Of IP packets with their header; 36 to 65535, each once. */
+  readonly sizes: readonly number[];
+  /**
+   * True: sent with DF, whatever was learned of the way, so that nobody splits them. False: routers may, as they may split
+   * the packets of tunnels.
+   */
+  readonly isWhole: boolean;
+  readonly timeoutMs: number;
+}
+
 /** A bridge device as it should be. */
 export interface BridgeSpec {
   readonly name: string;
@@ -402,6 +418,12 @@ export interface Kernel extends AsyncDisposable {
   setDefaultRoute(link: string, gateway: Ip, namespace: NamespacePath): Promise<void>;
   /** Sends one gratuitous ARP (IPv4) or unsolicited neighbour advertisement (IPv6) from `link`. Best effort: changes nothing, and does not pass the seam. */
   announce(link: string, mac: Mac, ip: Ip, namespace?: NamespacePath): Promise<void>;
+  /**
+   * Which lengths of packets come back from another host (ICMP echo), in the order in which they are given. Resolves once
+   * all have, or after `timeoutMs`. Rejects where the namespace or the own address is not there. Changes nothing, and like
+   * `announce` does not pass the seam.
+   */
+  probePath(probe: PathProbe): Promise<readonly number[]>;
 
   links(namespace?: NamespacePath): Promise<readonly Link[]>;
   /** The link of that name, whatever the number of others. */

@@ -51,6 +51,7 @@ import {
 import { NetlinkSocket, newSocketContext } from './netlinkSocket.ts';
 import { ensureOverlay } from './overlays.ts';
 import { changePeers, changeRoutes, dumpPeers } from './peers.ts';
+import { PathProber } from './pathProbe.ts';
 import type { Call, NftVerb, Operations, Verb } from './protocol.ts';
 import { Reaper } from './reaper.ts';
 import { enterThread, serveVerb } from './serveVerbs.ts';
@@ -73,11 +74,12 @@ interface OwnResources {
   readonly netfilter: NetlinkSocket;
   readonly ports: HostPorts;
   readonly sysctls: SysctlWatcher;
+  readonly prober: PathProber;
 }
 
 function makeOperations(
   context: NamespaceContext,
-  { host, netfilter, ports, sysctls }: OwnResources,
+  { host, netfilter, ports, sysctls, prober }: OwnResources,
   reaper: Reaper,
   drain: () => void,
 ): Operations<OwnVerb> {
@@ -157,6 +159,7 @@ function makeOperations(
     detachChild: (spec) => reaper.track(detachChild(context, spec)),
     setDefaultRoute: (link, gateway, path) => withSocket(path, (s) => setDefaultRoute(s, link, gateway)),
     announce: (link, mac, ip, path) => announce(context, link, mac, ip, path),
+    probePath: (probe) => prober.probe(probe),
     links: (path) => withSocket(path, dumpLinks),
     findLink: (name, path) => withSocket(path, (s) => findLink(s, name)),
     addresses: (path) => withSocket(path, dumpAddresses),
@@ -193,11 +196,10 @@ function start(): void {
       post({ type: 'events', events });
     }),
   );
-  const operations = makeOperations(
-    { libc, seam, home, sockets },
-    { host, netfilter, ports, sysctls },
-    reaper,
-    () => watcher.drain(),
+  const context = { libc, seam, home, sockets };
+  const prober = open.use(new PathProber(context));
+  const operations = makeOperations(context, { host, netfilter, ports, sysctls, prober }, reaper, () =>
+    watcher.drain(),
   );
   port.on('message', (call: Call<OwnVerb> | 'close') => {
     if (call === 'close') {

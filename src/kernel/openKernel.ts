@@ -191,6 +191,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     detachChild: (...args) => link.call('detachChild', args),
     setDefaultRoute: (...args) => link.call('setDefaultRoute', args),
     announce: (...args) => link.call('announce', args),
+    probePath: (...args) => link.call('probePath', args),
     links: (...args) => link.call('links', args),
     findLink: (...args) => link.call('findLink', args),
     addresses: (...args) => link.call('addresses', args),

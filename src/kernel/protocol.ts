@@ -13,7 +13,7 @@ export type NftVerb = Extract<Verb, 'nft' | 'probeFeatures'>;
 export type VerbArguments<V extends Verb> = Parameters<Kernel[V]>;
 export type VerbResult<V extends Verb> = Awaited<ReturnType<Kernel[V]>>;
 
-/** A verb is synchronous, except for deleting a link, which waits for the kernel without holding the others up. */
+/** A verb is synchronous, except for deleting a link and probing a path, which wait without holding the others up. */
 export type Operations<Verbs extends Verb> = {
   readonly [V in Verbs]: (...args: VerbArguments<V>) => VerbResult<V> | Promise<VerbResult<V>>;
 };
