@@ -26,7 +26,7 @@ import {
 } from '../../cluster/swarmNetworks.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
 import type { Underlay } from '../../drivers/overlay/segments.ts';
-import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
+import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { formatHostPort } from '../../net/hostPort.ts';
@@ -112,6 +112,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   readonly #rotation: KeyRotation;
   /** Wakes who waits for the next look at the device. */
   #lookNow: () => void = () => {};
+  /** Why the last attempt to be as the swarm says failed. */
+  #failure: string | undefined;
   /** Undefined where that is not known. */
   #isForwarding: boolean | undefined;
   /** Nodes with which a container of this host shares an encrypted network, at the last look. */
@@ -271,18 +273,26 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   }
 
   async #settleUntilDone(): Promise<void> {
-    const { clock, logger } = this.#deps;
+    const { clock } = this.#deps;
     this.#isSettling = false;
     try {
       await this.#mutex.run('', () => this.#settle());
+      this.#failure = undefined;
     } catch (error) {
       if (this.#stopping.signal.aborted) return;
       // It was lost before anybody listened.
       if (hasCode(error, 'tunnelLost')) this.#tunnel = undefined;
-      logger.warn({ err: error }, 'could not follow the swarm with the encrypted tunnels; it is tried again');
+      this.#noteFailure(error, 'could not follow the swarm with the encrypted tunnels; it is tried again');
       await clock.sleep(againMs, this.#stopping.signal).catch(() => {});
       this.#settleSoon();
     }
+  }
+
+  /** Warns once for each reason, however long it lasts. */
+  #noteFailure(error: unknown, text: string): void {
+    const failure = `${text}: ${messageOf(error)}`;
+    this.#deps.logger[this.#failure === failure ? 'debug' : 'warn']({ err: error }, text);
+    this.#failure = failure;
   }
 
   async #settle(): Promise<void> {
@@ -489,7 +499,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
 
   /** At the device, again and again as long as it is there. */
   async #look(): Promise<void> {
-    const { clock, logger } = this.#deps;
+    const { clock } = this.#deps;
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       await this.#untilNextLook();
@@ -501,7 +511,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
           await this.#offer();
         });
       } catch (error) {
-        if (!signal.aborted) logger.warn({ err: error }, 'could not look at the encrypted tunnels');
+        if (!signal.aborted) this.#noteFailure(error, 'could not look at the encrypted tunnels');
         await clock.sleep(againMs, signal).catch(() => {});
       }
     }
