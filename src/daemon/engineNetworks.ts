@@ -202,6 +202,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   const common = { table, drivers, kernel, events, logger };
   const { swarm } = deps;
   const claims = listeners.use(new SwarmClaims({ table, swarm, logger }));
+  listeners.use(claims.events.on('left', () => probes.lookAgain()));
   const poolSources = completeSources(config.poolSources, identity.id);
   const sources6 = poolSources.filter(({ base }) => base.base.family === 6);
   const networks = new LocalNetworks({

@@ -9,7 +9,7 @@ import {
   decodeAcknowledgement,
   decodeMessages,
   type Message,
-  clearAcknowledge,
+  setAcknowledge,
   messageFlag,
   setSequence,
 } from '../codec/netlink/core.ts';
@@ -143,7 +143,7 @@ export class NetlinkSocket implements Disposable {
     const first = this.#sequence + 1;
     for (const { message } of requests) {
       setSequence(message, ++this.#sequence);
-      if (message !== last.message) clearAcknowledge(message);
+      if (message !== last.message) setAcknowledge(message, false);
     }
     this.#send(last.operation, Buffer.concat(requests.map(({ message }) => message)));
     const failures: KernelError[] = [];
@@ -175,7 +175,8 @@ export class NetlinkSocket implements Disposable {
         return requests.map(() => fault);
       }
     }
-    for (const { message } of requests.slice(0, -1)) clearAcknowledge(message);
+    // Each time: the last one of a batch that is sent again was in the midst of it before.
+    for (const [i, { message }] of requests.entries()) setAcknowledge(message, i === requests.length - 1);
     return this.#exchange(requests, begin, end);
   }
 

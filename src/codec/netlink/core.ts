@@ -271,8 +271,9 @@ export function setSequence(bytes: Uint8Array, sequence: number): void {
   view(bytes).setUint32(8, sequence, true);
 }
 
-/** The kernel answers the message that starts at `bytes[0]` only if it fails. */
-export function clearAcknowledge(bytes: Uint8Array): void {
+/** Whether the kernel answers the message that starts at `bytes[0]` also if it does not fail. */
+export function setAcknowledge(bytes: Uint8Array, isAsked: boolean): void {
   const data = view(bytes);
-  data.setUint16(6, data.getUint16(6, true) & ~messageFlag.ack, true);
+  const flags = data.getUint16(6, true);
+  data.setUint16(6, isAsked ? flags | messageFlag.ack : flags & ~messageFlag.ack, true);
 }

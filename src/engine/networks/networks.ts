@@ -262,20 +262,29 @@ export class LocalNetworks implements Networks {
     await table.putNetwork(network);
     try {
       // The intent is what must outlive the machine: a restart finishes it.
-      await allDone([this.finishCreation(network, true), table.sync()]);
+      await allDone([this.#finishCreation(network), table.sync()]);
     } catch (error) {
-      await this.#undo(network, driver);
+      await this.#undo(network);
       throw error;
     }
     logger.info({ network: network.name, id: network.id, pools: network.pools }, 'created a network');
+    // Nobody waits for it: without it a restart after a loss of power finishes the network once more.
+    table.sync().catch(() => {});
     return { ...network, state: 'ready' };
   }
 
-  /** The second half of a creation. A restart calls it for networks found `creating`; `isNew`: nothing was made yet. */
-  async finishCreation(network: Network, isNew = false): Promise<void> {
+  /** The second half of a creation. */
+  async #finishCreation(network: Network): Promise<void> {
     const { drivers, table } = this.#deps;
-    await getDriver(drivers, network.driver).ensureNetwork(toDriverNetwork(network), isNew);
+    await getDriver(drivers, network.driver).ensureNetwork(toDriverNetwork(network), true);
     await table.putNetwork({ ...network, state: 'ready' }, 'process');
+  }
+
+  /** What a restart does with a network found `creating`. It is one of the networks then, also where making it fails. */
+  async keepHalfMade(network: Network): Promise<void> {
+    const { drivers, table } = this.#deps;
+    await table.putNetwork({ ...network, state: 'ready' });
+    await getDriver(drivers, network.driver).ensureNetwork(toDriverNetwork(network));
   }
 
   #checkName(name: string): void {
@@ -307,16 +316,17 @@ export class LocalNetworks implements Networks {
     return driver.removeNetwork(toDriverNetwork(network), others.map(toDriverNetwork));
   }
 
-  /** Takes a half-made network back; if this fails too, a restart finishes it or takes it back. */
-  async #undo(network: Network, driver: Driver): Promise<void> {
+  /** Takes a half-made network back; if this fails too, it is one that is being removed, which a restart finishes. */
+  async #undo(network: Network): Promise<void> {
+    const { table, logger } = this.#deps;
+    const subject = { network: network.name, id: network.id };
     try {
-      await this.#takeOut(network, driver);
-      await this.#deps.table.delNetwork(network);
+      await this.#mutex.run(network.id, async () => {
+        await table.putNetwork({ ...network, state: 'removing' });
+        await withSecondChance(logger, subject, () => this.finishRemoval(network));
+      });
     } catch (error) {
-      this.#deps.logger.error(
-        { network: network.name, id: network.id, err: error },
-        'could not take a half-made network back',
-      );
+      logger.error({ ...subject, err: error }, 'could not take a half-made network back');
     }
   }
 

@@ -45,13 +45,9 @@ async function recoverNetwork(
       await networks.finishRemoval(network);
       return logger.warn({ network: name, id }, 'finished the removal of a network');
     case 'creating':
-      try {
-        await networks.finishCreation(network);
-        return logger.warn({ network: name, id }, 'finished a half-made network');
-      } catch (error) {
-        await networks.finishRemoval(network);
-        return logger.warn({ network: name, id, err: error }, 'took back a half-made network');
-      }
+      // Its user may have been told that it is there, so that what it lacks is repaired as with any other.
+      await networks.keepHalfMade(network);
+      return logger.warn({ network: name, id }, 'finished a half-made network');
     default:
       state satisfies never;
   }

@@ -52,12 +52,14 @@ export class PathProbes implements Disposable {
   constructor(deps: PathProbesDependencies) {
     this.#deps = deps;
     this.#conditions = new ConditionBook(deps.clock);
-    const change = (): void => {
-      this.#isChanged = true;
-      this.#wake();
-    };
     for (const name of ['peers', 'blocks', 'nodes', 'networks'] as const)
-      this.#listeners.use(deps.swarm.events.on(name, change));
+      this.#listeners.use(deps.swarm.events.on(name, () => this.lookAgain()));
+  }
+
+  /** What the swarm says, or which networks are used here, is not as it was. */
+  lookAgain(): void {
+    this.#isChanged = true;
+    this.#wake();
   }
 
   /** What holds now. */
@@ -100,7 +102,6 @@ export class PathProbes implements Disposable {
   /** Which ways there are now; what is known of those that stay is kept. */
   #follow(): void {
     const { swarm, carriers, clock } = this.#deps;
-    this.#isChanged = false;
     const paths = findNodePaths(swarm, carriers);
     const isSame = (a: NodePath, b: NodePath): boolean =>
       a.fullBytes === b.fullBytes && a.to.bits === b.to.bits && a.from.bits === b.from.bits;
@@ -111,12 +112,18 @@ export class PathProbes implements Disposable {
         return [path.key, { path, dueAtMs: clock.nowMs(), silences: 0 }];
       }),
     );
+    this.#isChanged = false;
     this.#report();
   }
 
   #findDue(): Place | undefined {
     const nowMs = this.#deps.clock.nowMs();
-    return [...this.#places.values()].find(({ dueAtMs }) => dueAtMs <= nowMs);
+    const [first, ...others] = [...this.#places.values()].filter(({ dueAtMs }) => dueAtMs <= nowMs);
+    // Bad ways are due again soon: the others must have their turn.
+    return others.reduce(
+      (next, one) => (next !== undefined && next.dueAtMs <= one.dueAtMs ? next : one),
+      first,
+    );
   }
 
   async #untilDue(): Promise<void> {
