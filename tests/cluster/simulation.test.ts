@@ -2,14 +2,14 @@
  * Random histories of a swarm: claims and releases, networks that come and go, sessions that break, daemons and managers
  * that die, disks that fail, nodes that are cut off or removed. Whatever happens, no address has two holders, no table is
  * another than the store's, and no earlier session writes.
- * LINKSPAN_HISTORIES says how many (1,000 unless told; `npm run soak` runs many more); a failure prints the history and the seed.
+ * LINKSPAN_HISTORIES says how many (500 unless told; `npm run soak` runs many more); a failure prints the history and the seed.
  */
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { SimulatedManagers } from './simulatedManagers.ts';
 import { SimulatedSwarm } from './simulatedSwarm.ts';
 
-const histories = Number(process.env['LINKSPAN_HISTORIES'] ?? 1000);
+const histories = Number(process.env['LINKSPAN_HISTORIES'] ?? 500);
 const hostCount = 3;
 
 const who = fc.nat(hostCount - 1);

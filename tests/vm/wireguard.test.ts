@@ -15,5 +15,5 @@ test('tunnels by the kernel', { timeout: (limitSeconds + 30) * 1000 }, () => {
 
 if (!isShort)
   test('paths between sites by the kernel', { timeout: 930_000 }, () => {
-    runInGuest('tests/kernel/tunnelPaths.test.ts', 900, undefined, 'wireguard veth bridge vxlan');
+    runInGuest('tests/vm/guests/tunnelPaths.test.ts', 900, undefined, 'wireguard veth bridge vxlan');
   });

@@ -1,14 +1,15 @@
 /*
  * Encrypted tunnels between sites behind NATs of both kinds: who is reached directly, by which address, and by a relay
- * where there is no other way.
+ * where there is no other way. Not of a lane of its own: the vm lane runs it in its machine (tests/vm/wireguard.test.ts),
+ * as tests/cluster/sites.test.ts has the same with wireguard-go and daemons.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { tunnelNameOf } from '../../src/tunnels/createTunnels.ts';
-import { eventually } from '../compat/command.ts';
-import { expectOpen, reaches, run, until } from './bridgeWorld.ts';
-import { insideOf, type NodeName, nodeNames, openSites, type SiteWorld } from './siteWorld.ts';
-import { processesOf } from './tunnelWorld.ts';
+import { tunnelNameOf } from '../../../src/tunnels/createTunnels.ts';
+import { eventually } from '../../compat/command.ts';
+import { expectOpen, reaches, run, until } from '../../kernel/bridgeWorld.ts';
+import { insideOf, type NodeName, nodeNames, openSites, type SiteWorld } from '../../kernel/siteWorld.ts';
+import { processesOf } from '../../kernel/tunnelWorld.ts';
 
 async function untilPath(
   { nodes }: SiteWorld,
