@@ -154,7 +154,8 @@ async function openGatewayWorld(): Promise<GatewayWorld> {
 /** Interfaces but for loopback. */
 function linksIn(where: string): readonly string[] {
   const links = JSON.parse(run(where, 'ip', '-json', 'link')) as readonly { readonly ifname: string }[];
-  return links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
+  // Endpoints are attached side by side, so that either may be the first.
+  return links.flatMap(({ ifname }) => (ifname === 'lo' ? [] : ifname)).toSorted();
 }
 
 /** The device of each default route. */
