@@ -3,19 +3,22 @@
  */
 import type { Clock } from './clock.ts';
 import type { Condition } from './condition.ts';
+import type { Logger } from './logger.ts';
 
 export type ConditionReport = Omit<Condition, 'since'>;
 
 export class ConditionBook {
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #topics = new Map<string, readonly Condition[]>();
 
-  constructor(clock: Clock) {
+  constructor({ clock, logger }: { readonly clock: Clock; readonly logger: Logger }) {
     this.#clock = clock;
+    this.#logger = logger;
   }
 
-  /** Replaces everything reported on `topic`. Returns what is new. */
-  report(topic: string, reports: readonly ConditionReport[]): readonly Condition[] {
+  /** Replaces everything reported on `topic`; warns of what is new. */
+  report(topic: string, reports: readonly ConditionReport[]): void {
     const before = this.#topics.get(topic) ?? [];
     const since = new Date(this.#clock.nowMs()).toISOString();
     const now = reports.map((one) => ({
@@ -23,7 +26,8 @@ export class ConditionBook {
       since: before.find(({ id }) => id === one.id)?.since ?? since,
     }));
     this.#topics.set(topic, now);
-    return now.filter(({ id }) => !before.some((one) => one.id === id));
+    for (const { id, text } of now)
+      if (!before.some((one) => one.id === id)) this.#logger.warn({ condition: id }, text);
   }
 
   list(): readonly Condition[] {

@@ -169,7 +169,7 @@ class NftFirewall implements Firewall {
       isAllowed: options.integratesForeign ?? true,
       mark: () => this.#main.setOptions({ marksAccepted: true }),
     });
-    this.#conditions = new ConditionBook(clock);
+    this.#conditions = new ConditionBook({ clock, logger });
   }
 
   async start(): Promise<void> {
@@ -423,8 +423,7 @@ class NftFirewall implements Firewall {
   }
 
   #report(topic: string, reports: readonly ConditionReport[]): void {
-    for (const { id, text } of this.#conditions.report(topic, reports))
-      this.#logger.warn({ condition: id }, text);
+    this.#conditions.report(topic, reports);
   }
 
   #listen(): void {

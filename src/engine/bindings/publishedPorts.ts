@@ -135,7 +135,7 @@ export class PublishedPorts implements SandboxFollower {
   constructor(deps: PublishedPortsDependencies) {
     this.#deps = deps;
     this.#settler = new Settler(this.#table, deps.kernel);
-    this.#conditions = new ConditionBook(deps.clock);
+    this.#conditions = new ConditionBook(deps);
   }
 
   get conditions(): readonly Condition[] {
@@ -337,8 +337,7 @@ export class PublishedPorts implements SandboxFollower {
       severity: 'warning' as const,
       text: `A program of the host took port ${nameOf(port)} while the daemon was down. Connections from outside go to the container that publishes it; the program is out of their reach.`,
     }));
-    for (const { id, text } of this.#conditions.report('taken', reports))
-      this.#deps.logger.warn({ condition: id }, text);
+    this.#conditions.report('taken', reports);
   }
 
   async #retry(): Promise<void> {

@@ -19,7 +19,6 @@ import { KeyedMutex } from '../../base/mutex.ts';
 import type { RepairLog } from '../../base/repairLog.ts';
 import {
   mostEndpoints,
-  type NodeTunnel,
   type SwarmNetworks,
   type SwarmNode,
   type TunnelOffer,
@@ -30,7 +29,7 @@ import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts
 import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { formatHostPort } from '../../net/hostPort.ts';
-import { equalIp, type Ip } from '../../net/ip.ts';
+import { equalIp, type Ip, parseIp } from '../../net/ip.ts';
 import type { EngineChoice, Tunnel, Tunnels } from '../../tunnels/tunnel.ts';
 import type { Encryption, TunnelPath } from '../engine.ts';
 import type { TunnelKeys } from './tunnelKeys.ts';
@@ -80,9 +79,11 @@ const relaying = 'relay';
 /** After a failure. */
 const againMs = 1000;
 
-/** Of a node inside the tunnels, made of the number that managers gave it. */
-export function insideAddressOf(tunnel: Pick<NodeTunnel, 'number'> | undefined): Ip | undefined {
-  return tunnel === undefined ? undefined : insideAddress(tunnel.number);
+/** Where VXLAN packets for a node go, in an encrypted network or another; undefined if that is not known. */
+export function vtepOf(node: SwarmNode | undefined, isEncrypted: boolean): Ip | undefined {
+  if (!isEncrypted) return parseIp(node?.vtep ?? '');
+  // Inside the tunnels, made of the number that managers gave it.
+  return node?.tunnel === undefined ? undefined : insideAddress(node.tunnel.number);
 }
 
 function insideAddress(number: number): Ip {

@@ -51,7 +51,7 @@ export class PathProbes implements Disposable {
 
   constructor(deps: PathProbesDependencies) {
     this.#deps = deps;
-    this.#conditions = new ConditionBook(deps.clock);
+    this.#conditions = new ConditionBook(deps);
     for (const name of ['peers', 'blocks', 'nodes', 'networks'] as const)
       this.#listeners.use(deps.swarm.events.on(name, () => this.lookAgain()));
   }
@@ -159,7 +159,7 @@ export class PathProbes implements Disposable {
   }
 
   #report(): void {
-    const { swarm, logger } = this.#deps;
+    const { swarm } = this.#deps;
     const own = swarm.findNode(swarm.dataPath?.nodeId ?? '')?.hostname ?? 'this node';
     const reports = [...this.#places.values()].flatMap(({ path, size }) => {
       if (size === undefined || !('passingBytes' in size)) return [];
@@ -167,8 +167,7 @@ export class PathProbes implements Disposable {
       const severity = size.kind === 'lost' ? ('error' as const) : ('warning' as const);
       return { id, severity, text: wordsOf(own, path, size.kind, size.passingBytes) };
     });
-    for (const { id, text } of this.#conditions.report('sizes', reports))
-      logger.warn({ condition: id }, text);
+    this.#conditions.report('sizes', reports);
   }
 }
 

@@ -1,12 +1,10 @@
 /*
  * The nodes with which containers of this host share overlay networks, and how large the packets are that may go there.
  */
-import type { SwarmNetworks, SwarmNode } from '../../cluster/swarmNetworks.ts';
+import type { SwarmNetworks } from '../../cluster/swarmNetworks.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
 import { parseOverlayOptions } from '../../drivers/overlay/options.ts';
-import type { Ip } from '../../net/ip.ts';
-import { parseIp } from '../../net/ip.ts';
-import { insideAddressOf } from './encryptedCarrier.ts';
+import { vtepOf } from './encryptedCarrier.ts';
 import type { PathTarget } from './pathSize.ts';
 
 export interface NodePath extends PathTarget {
@@ -43,7 +41,7 @@ export function findNodePaths(
     const fullBytes = (underlayMtuBytes ?? mtuBytes) - headerBytes;
     for (const id of ids) {
       const node = swarm.findNode(id);
-      const to = node === undefined ? undefined : addressOf(node, isEncrypted);
+      const to = vtepOf(node, isEncrypted);
       if (node === undefined || node.isDown || to?.family !== 4 || from.family !== 4) continue;
       const key = `${isEncrypted ? 'encrypted' : 'plain'}:${id}`;
       if ((found.get(key)?.fullBytes ?? 0) >= fullBytes) continue;
@@ -63,8 +61,4 @@ export function findNodePaths(
     }
   }
   return [...found.values()];
-}
-
-function addressOf({ tunnel, vtep }: SwarmNode, isEncrypted: boolean): Ip | undefined {
-  return isEncrypted ? insideAddressOf(tunnel) : parseIp(vtep);
 }

@@ -30,7 +30,7 @@ export class PlainPaths implements Disposable {
 
   constructor(deps: PlainPathsDependencies) {
     this.#deps = deps;
-    this.#conditions = new ConditionBook(deps.clock);
+    this.#conditions = new ConditionBook(deps);
     const { swarm, claims } = deps;
     const look = (): void => void this.#lookSoon();
     this.#listeners.use(swarm.events.on('peers', look));
@@ -58,8 +58,7 @@ export class PlainPaths implements Disposable {
     } finally {
       this.#isDue = false;
     }
-    for (const { id, text } of this.#conditions.report('plain', this.#failures()))
-      this.#deps.logger.warn({ condition: id }, text);
+    this.#conditions.report('plain', this.#failures());
   }
 
   #failures(): readonly ConditionReport[] {

@@ -22,7 +22,7 @@ import { toDriverNetwork } from '../networks/driverValues.ts';
 import { emitNetworkEvent } from '../networks/networkEvents.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import type { SwarmClaims } from './claims.ts';
-import { insideAddressOf } from './encryptedCarrier.ts';
+import { vtepOf } from './encryptedCarrier.ts';
 import { toNetwork } from './swarmRecords.ts';
 
 export interface SwarmFollowerDependencies {
@@ -224,8 +224,7 @@ export class SwarmFollower implements Disposable {
 
   /** Where the network's packets for a node go; undefined if that is not known. */
   #vtepOf(network: Network, nodeId: string): Ip | undefined {
-    const node = this.#deps.swarm.findNode(nodeId);
-    return network.isEncrypted === true ? insideAddressOf(node?.tunnel) : parseIp(node?.vtep ?? '');
+    return vtepOf(this.#deps.swarm.findNode(nodeId), network.isEncrypted === true);
   }
 
   /** An endpoint whose node, or its tunnel, is not known yet is no peer until it is. */

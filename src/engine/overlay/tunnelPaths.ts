@@ -2,7 +2,7 @@
  * By which path each other node is reached: what managers tell (tunnelReach.ts) and what the device says (tunnelTry.ts)
  * put together. Asks nobody; whoever has the device looks at it and tells.
  */
-import { ConditionBook, type ConditionReport } from '../../base/conditionBook.ts';
+import { ConditionBook } from '../../base/conditionBook.ts';
 import type { Condition } from '../../base/condition.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -53,7 +53,6 @@ const rekeyMs = 15_000;
 
 export class TunnelPaths {
   readonly #clock: Clock;
-  readonly #logger: Logger;
   readonly #conditions: ConditionBook;
   #places: ReadonlyMap<string, Place> = new Map();
   #own: SwarmNode | undefined;
@@ -62,8 +61,7 @@ export class TunnelPaths {
 
   constructor(deps: { readonly clock: Clock; readonly logger: Logger }) {
     this.#clock = deps.clock;
-    this.#logger = deps.logger;
-    this.#conditions = new ConditionBook(deps.clock);
+    this.#conditions = new ConditionBook(deps);
   }
 
   get conditions(): readonly Condition[] {
@@ -83,7 +81,7 @@ export class TunnelPaths {
   forget(): void {
     this.#states = new Map();
     this.#places = new Map();
-    this.#report([]);
+    this.#conditions.report('paths', []);
   }
 
   /** It is another device than before, which knows nothing: where others were heard from last they are to be found. */
@@ -218,7 +216,8 @@ export class TunnelPaths {
 
   #reportFailures(nowMs: number): void {
     const own = this.#own?.hostname ?? 'this node';
-    this.#report(
+    this.#conditions.report(
+      'paths',
       [...this.#places].flatMap(([id, place]) => {
         const failure = this.#failureOf(place, nowMs);
         if (failure === undefined) return [];
@@ -226,11 +225,6 @@ export class TunnelPaths {
         return { id: `tunnel.noPath:${id}`, severity: 'error' as const, text };
       }),
     );
-  }
-
-  #report(reports: readonly ConditionReport[]): void {
-    for (const { id, text } of this.#conditions.report('paths', reports))
-      this.#logger.warn({ condition: id }, text);
   }
 }
 

@@ -17,8 +17,6 @@ export interface Reach {
   readonly way: Way;
   /** As `NodeTunnel.endpoints`, to be tried in this order; may be empty. */
   readonly endpoints: readonly string[];
-  /** Both are behind the same NAT, as managers see it. */
-  readonly isNear: boolean;
   /** Id of the relay, the same that the other chooses; undefined where none is needed or there is none. */
   readonly relay: string | undefined;
   /** Of the two this one begins first, since two that begin at once hinder each other. */
@@ -81,15 +79,15 @@ export function reachOf({ own, ownHosts, relays }: Standpoint, other: Tunnelled)
   const told = other.tunnel.endpoints.filter((one) => !ownHosts.has(hostOf(one)));
   const { seenAs } = other.tunnel;
   const ownSeenAs = own?.tunnel?.seenAs;
-  const isNear = seenAs !== undefined && seenAs === ownSeenAs;
   const isFirst = (own?.tunnel?.number ?? 0) < other.tunnel.number;
-  const shared = { isNear, isFirst, relay: undefined };
+  const shared = { isFirst, relay: undefined };
   if (seenAs === undefined) return { ...shared, way: 'call', endpoints: told };
   const mapped = mappedEndpointOf(other.id, relays);
   const seen = mapped === undefined ? [] : [mapped];
   if (ownSeenAs === undefined) return { ...shared, way: 'wait', endpoints: seen };
   return {
-    ...{ ...shared, way: 'meet', endpoints: isNear ? [...told, ...seen] : seen },
+    // Behind the same NAT, as managers see it, their own addresses may do.
+    ...{ ...shared, way: 'meet', endpoints: seenAs === ownSeenAs ? [...told, ...seen] : seen },
     relay: relayOf(own?.id ?? '', other.id, relays),
   };
 }

@@ -67,7 +67,7 @@ export class Reconciler implements Disposable {
 
   constructor(deps: ReconcilerDependencies) {
     this.#deps = deps;
-    this.#conditions = new ConditionBook(deps.clock);
+    this.#conditions = new ConditionBook(deps);
     this.#lookout = this.#listeners.use(new Lookout(deps.table, deps.drivers));
     this.#sysctls = this.#listeners.use(new SysctlWatch(deps));
   }
@@ -275,8 +275,7 @@ export class Reconciler implements Disposable {
 
   #report(subject: Subject, outcome: Outcome): void {
     const reports = reportsOf(keyOf(subject), this.#nameOf(subject), outcome);
-    for (const { id, text } of this.#conditions.report(keyOf(subject), reports))
-      this.#deps.logger.warn({ condition: id }, text);
+    this.#conditions.report(keyOf(subject), reports);
   }
 
   #nameOf(subject: Subject): string {
