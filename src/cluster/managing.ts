@@ -5,6 +5,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
+import { parseIp } from '../net/ip.ts';
 import { Mirror } from '../store/mirror.ts';
 import type { Store } from '../store/store.ts';
 import { type Authority, publicKeyOf, requestCertificate } from './identity/authority.ts';
@@ -86,7 +87,8 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   if (record.isClear) await record.change((swarm) => ({ ...swarm }));
   const roster = parts.use(new Roster({ store, mirror, clock, selfId: self.nodeId }));
   const book = parts.use(await NetworkBook.open({ store, mirror, clock, turn, pools: record.swarm }));
-  const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn }));
+  const advertised = parseIp(hostOf(self.advertise));
+  const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn, advertised }));
   const trust = parts.use(
     await TrustKeeper.open(
       {

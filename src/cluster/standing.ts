@@ -184,17 +184,23 @@ async function openWorking(deps: StandingDependencies, self: SelfRecord): Promis
   };
   const logFailure = (error: unknown): void =>
     logger.warn({ err: error }, 'could not renew the certificate of this node');
-  session.events.on('welcome', ({ managers, dataPathPort = defaultDataPathPort, role = 'worker', link }) => {
+  // Where it was found it may be found again, though it has another address for nodes elsewhere.
+  let found: string | undefined;
+  const withFound = (managers: readonly string[]): readonly string[] =>
+    found === undefined ? managers : [...new Set([...managers, found])];
+  session.events.on('welcome', (welcome) => {
+    const { managers, dataPathPort = defaultDataPathPort, role = 'worker', manager, link } = welcome;
+    found = managers.includes(manager) ? undefined : manager;
     deps.trouble('');
     // It was a manager: nobody is to take it for one.
     if (subjectOf(today().keys.certificatePem)?.role === 'manager' && role === 'worker')
       void renewOwn().catch(logFailure);
-    void noteManagers(deps, managers, dataPathPort);
+    void noteManagers(deps, withFound(managers), dataPathPort);
     networks.connect(link);
     deps.role(role);
   });
   session.events.on('news', ({ managers, role }) => {
-    void noteManagers(deps, managers);
+    void noteManagers(deps, withFound(managers));
     deps.role(role);
   });
   const follower = parts.use(

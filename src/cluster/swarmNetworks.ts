@@ -109,8 +109,9 @@ export interface NodeTunnel extends TunnelOffer {
   /** From 1; the address inside is made of it. No other node has it, and the node keeps it. */
   readonly number: number;
   /**
-   * The address that a manager sees its session come from, where that is none of its own (`endpoints`): it is behind NAT,
-   * and nobody begins to talk to it from outside.
+   * The address that a manager sees its session come from, where that is none of its own (`endpoints`), or which the
+   * manager itself is known by outside, where the session comes from within the manager's network: it is behind NAT, and
+   * nobody begins to talk to it from outside.
    */
   readonly seenAs?: string;
 }
@@ -143,7 +144,7 @@ export interface SwarmNetworksEvents extends Record<string, unknown> {
   };
   /** Of a followed network: which node has which block is not as it was. */
   readonly blocks: { readonly networkId: string };
-  /** A node came, went, moved to another address, is down or up, or has another tunnel. */
+  /** A node came, went, moved to another address, is down or up, may be a relay or no more, or has another tunnel. */
   readonly nodes: { readonly changed: readonly string[] };
   /** The manager refuses what this node says it has (its address is another's by now). */
   readonly refused: {

@@ -19,3 +19,9 @@ export function parseHostPort(text: string): HostPort | undefined {
   const [ip, port] = [parseIp(host), Number(digits)];
   return ip === undefined || port > 65_535 ? undefined : { ip, port };
 }
+
+/** The address alone; empty if the text is none. */
+export function hostOf(text: string): string {
+  const ip = parseHostPort(text)?.ip;
+  return ip === undefined ? '' : formatIp(ip);
+}

@@ -7,6 +7,7 @@ import {
   containsIp,
   containsPrefix,
   formatPrefix,
+  isPrivateIp,
   lastOf,
   overlaps,
   parseIpWithLength,
@@ -45,6 +46,23 @@ for (const [text, canonical] of [
     assert.equal(formatIp(ip), canonical);
   });
 }
+
+test('addresses that many networks have each for itself are private, those that lead to one place are not', () => {
+  const isPrivate = (text: string): boolean => isPrivateIp(parseIp(text) ?? assert.fail(text));
+  for (const text of ['10.0.0.1', '172.31.255.1', '192.168.0.1', '100.127.0.1', '169.254.1.1', '127.0.0.1'])
+    assert.ok(isPrivate(text), text);
+  for (const text of ['fd00::1', 'fe80::1', '::1']) assert.ok(isPrivate(text), text);
+  for (const text of [
+    '172.32.0.1',
+    '100.128.0.1',
+    '11.0.0.1',
+    '203.0.113.1',
+    '2001:db8::1',
+    'fec0::1',
+    '::2',
+  ])
+    assert.ok(!isPrivate(text), text);
+});
 
 for (const bad of [
   '',

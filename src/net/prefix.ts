@@ -19,6 +19,27 @@ export interface IpWithLength {
 /** RFC 4291 section 2.5.6. */
 export const linkLocal6: Prefix = { base: { family: 6, bits: 0xfe80n << 112n }, length: 10 };
 
+/**
+ * Addresses that many networks have, each of its own, so that they lead nowhere from another one: RFC 1918, RFC 6598
+ * (between a provider and its customers), RFC 3927, RFC 4193, and a machine's own.
+ */
+const privateRanges: readonly Prefix[] = [
+  { base: { family: 4, bits: 0x0a000000n }, length: 8 },
+  { base: { family: 4, bits: 0xac100000n }, length: 12 },
+  { base: { family: 4, bits: 0xc0a80000n }, length: 16 },
+  { base: { family: 4, bits: 0x64400000n }, length: 10 },
+  { base: { family: 4, bits: 0xa9fe0000n }, length: 16 },
+  { base: { family: 4, bits: 0x7f000000n }, length: 8 },
+  { base: { family: 6, bits: 0xfcn << 120n }, length: 7 },
+  linkLocal6,
+  { base: { family: 6, bits: 1n }, length: 128 },
+];
+
+/** It means something within one network only. */
+export function isPrivateIp(ip: Ip): boolean {
+  return privateRanges.some((range) => containsIp(range, ip));
+}
+
 function maskOf(family: IpFamily, length: number): bigint {
   const width = BigInt(widthOf(family));
   return ((1n << BigInt(length)) - 1n) << (width - BigInt(length));

@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { eventually } from '../compat/command.ts';
-import { Capture, marker } from './capture.ts';
+import { Capture } from './capture.ts';
 import { commandLines, formSwarm, type Host } from './hosts.ts';
 import { openSites, type Sites } from './sites.ts';
+import { asks, becomes, pathOf, serveOn, type TunnelPath } from './tunnelPath.ts';
 
 const [[, program] = ['', '']] = commandLines;
 const names = ['A1', 'B1', 'B2', 'C1', 'D1'] as const;
@@ -16,34 +17,6 @@ type Name = (typeof names)[number];
 let sites: Sites;
 let capture: Capture;
 const at = (name: Name): Host => sites.host(name);
-
-interface Path {
-  readonly Hostname: string;
-  readonly State: string;
-  readonly Relay: string;
-  readonly Endpoint: string;
-  readonly Why: string;
-  readonly ReceivedBytes: number;
-}
-
-function pathOf(from: Name, to: Name): Path {
-  const host = at(from);
-  const words = ['curl', '-sf', '--unix-socket', host.socket, 'http://linkspan/linkspan/v1/tunnels'];
-  const { Paths } = JSON.parse(host.run(...words)) as { readonly Paths: readonly Path[] };
-  return Paths.find(({ Hostname }) => Hostname === to) ?? assert.fail(`${from} does not know ${to}`);
-}
-
-/** Within 25 seconds: a way through NATs takes a few. */
-async function becomes(from: Name, to: Name, isIt: (path: Path) => boolean): Promise<void> {
-  const isSo = await eventually(() => Promise.resolve(isIt(pathOf(from, to))), 25_000);
-  assert.ok(isSo, `${from} to ${to}: ${JSON.stringify(pathOf(from, to))}\n${at(from).tail()}`);
-}
-
-async function asks(from: Name, to: Name): Promise<boolean> {
-  const words = ['exec', `on-${from}`, 'wget', '-qO-', '-Y', 'off', `http://on-${to}/${marker}`];
-  const { stdout, exitCode } = await at(from).cli(words, { exitCode: undefined });
-  return exitCode === 0 && stdout.includes(marker);
-}
 
 before(async () => {
   sites = await openSites(program, ['A=1', 'B=2', 'C=1', 'D=1'], ['B', 'C', 'D=symmetric'], true);
@@ -59,13 +32,7 @@ before(async () => {
   at('A1').run('sh', '-c', `printf '%s\\n' '${rules.join("' '")}' | nft -f -`);
   await formSwarm(at('A1'), at('B1'), at('B2'), at('C1'), at('D1'));
   await at('A1').cli(['network', 'create', '-d', 'overlay', '--opt', 'encrypted', 'sec']);
-  const script = `mkdir /w && echo ${marker} > /w/${marker} && exec httpd -f -p 80 -h /w`;
-  await Promise.all(
-    names.map((name) => {
-      const words = ['run', '-d', '--name', `on-${name}`, '--network', 'sec'];
-      return at(name).cli([...words, 'busybox', 'sh', '-c', script]);
-    }),
-  );
+  await serveOn(names.map(at));
 });
 after(async () => {
   await capture[Symbol.asyncDispose]();
@@ -75,32 +42,32 @@ after(async () => {
 test('containers of all sites reach each other by name, whichever NATs are between', async () => {
   const pairs = names.flatMap((from) => names.filter((to) => to !== from).map((to) => [from, to] as const));
   for (const [from, to] of pairs)
-    assert.ok(await eventually(() => asks(from, to), 15_000), `${from} to ${to}: ${at(from).tail()}`);
+    assert.ok(await eventually(() => asks(at(from), to), 15_000), `${from} to ${to}: ${at(from).tail()}`);
 });
 
 test('neighbours behind one NAT talk by their own addresses', async () => {
   const { address } = at('B2');
   await becomes(
-    'B1',
+    at('B1'),
     'B2',
     ({ State, Endpoint }) => State === 'direct' && Endpoint.startsWith(`${address}:`),
   );
 });
 
 test('two NATs that keep ports are punched, and the relay carries nothing then', async () => {
-  const isThrough = ({ State, Endpoint }: Path): boolean =>
+  const isThrough = ({ State, Endpoint }: TunnelPath): boolean =>
     State === 'direct' && Endpoint.startsWith(sites.outsideOf('C'));
-  await becomes('B1', 'C1', isThrough);
-  await becomes('C1', 'B1', ({ State }) => State === 'direct');
-  const before = pathOf('A1', 'B1').ReceivedBytes;
+  await becomes(at('B1'), 'C1', isThrough);
+  await becomes(at('C1'), 'B1', ({ State }) => State === 'direct');
+  const before = pathOf(at('A1'), 'B1').ReceivedBytes;
   await at('B1').cli(['exec', 'on-B1', 'ping', '-c', '20', '-i', '0.01', '-q', 'on-C1'], {
     stdout: /20 packets received/,
   });
-  assert.ok(pathOf('A1', 'B1').ReceivedBytes - before < 1000);
+  assert.ok(pathOf(at('A1'), 'B1').ReceivedBytes - before < 1000);
 });
 
 test('a NAT with another port for each leaves the relay, as node paths says', async () => {
-  await becomes('B1', 'D1', ({ State, Relay }) => State === 'relay' && Relay === 'A1');
+  await becomes(at('B1'), 'D1', ({ State, Relay }) => State === 'relay' && Relay === 'A1');
   const { stdout } = await at('D1').cli(['exec', 'on-D1', 'ping', '-c', '20', '-i', '0.01', '-q', 'on-C1']);
   assert.match(stdout, /20 packets received/);
 });
@@ -116,17 +83,17 @@ test('another key of a node behind NAT changes no path', async () => {
     ['C1', 'B1'],
     ['B1', 'D1'],
   ] as const)
-    assert.ok(await eventually(() => asks(from, to), 5000), `${from} to ${to}: ${at(from).tail()}`);
-  await becomes('A1', 'B1', ({ State }) => State === 'direct');
-  await becomes('B1', 'D1', ({ State }) => State === 'relay');
+    assert.ok(await eventually(() => asks(at(from), to), 5000), `${from} to ${to}: ${at(from).tail()}`);
+  await becomes(at('A1'), 'B1', ({ State }) => State === 'direct');
+  await becomes(at('B1'), 'D1', ({ State }) => State === 'relay');
 });
 
 test('a daemon that comes back leaves its paths as they are', async () => {
-  const { Endpoint } = pathOf('C1', 'B1');
+  const { Endpoint } = pathOf(at('C1'), 'B1');
   await at('C1').kill('SIGKILL');
   await at('C1').start();
-  assert.ok(await eventually(() => asks('C1', 'B1'), 5000), at('C1').tail());
-  const after = pathOf('C1', 'B1');
+  assert.ok(await eventually(() => asks(at('C1'), 'B1'), 5000), at('C1').tail());
+  const after = pathOf(at('C1'), 'B1');
   assert.deepEqual([after.State, after.Endpoint], ['direct', Endpoint]);
 });
 

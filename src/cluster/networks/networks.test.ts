@@ -371,6 +371,8 @@ test('who may relay is told to all: managers, and who has the label', async () =
   const a = await world.addNode('a');
   const b = await world.addNode('b');
   const isRelay = (): boolean => b.networks.findNode(a.id)?.isRelay === true;
+  const heard: string[] = [];
+  using _listening = b.networks.events.on('nodes', ({ changed }) => heard.push(...changed));
   const change = async (spec: Partial<NodeSpec>): Promise<void> => {
     const record = world.roster.find(a.id)!;
     await world.roster.changeSpec(a.id, record.version, { ...record.spec, ...spec });
@@ -388,12 +390,31 @@ test('who may relay is told to all: managers, and who has the label', async () =
   };
   assert.equal(await sees(), undefined);
   await change({ labels: { 'linkspan.relay': 'true' } });
+  heard.length = 0;
   assert.equal(isRelay(), true);
   assert.deepEqual(await sees(), { b: '203.0.113.1:7' });
+  assert.deepEqual(heard, ['a']);
   await change({ labels: {} });
   assert.equal(isRelay(), false);
   await change({ role: 'manager' });
   assert.equal(isRelay(), true);
+});
+
+test('a node is told with the address that it is known by, too, where that is one that others know', async () => {
+  await using world = await World.open();
+  const a = await world.addNode('a');
+  const told = async (own: string): Promise<readonly string[] | undefined> => {
+    const publicKey = publicKeyOf(makeKey());
+    a.networks.offerTunnel({ publicKey, mtuBytes: 1500, endpoints: [own, '10.1.0.3:7'] });
+    await world.settle();
+    return a.networks.findNode(a.id)?.tunnel?.endpoints;
+  };
+  // Its record has 192.0.2.1.
+  assert.deepEqual(await told('10.1.0.2:7'), ['10.1.0.2:7', '192.0.2.1:7', '10.1.0.3:7']);
+  assert.deepEqual(await told('192.0.2.1:7'), ['192.0.2.1:7', '10.1.0.3:7']);
+  await world.roster.begin(a.id, { ...world.roster.find(a.id)!, address: '10.9.9.9' });
+  await world.connect(a);
+  assert.deepEqual(await told('10.1.0.2:7'), ['10.1.0.2:7', '10.1.0.3:7']);
 });
 
 test('a call of a later version is answered, and the session goes on', async () => {

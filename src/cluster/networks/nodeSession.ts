@@ -5,13 +5,15 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import { formatHostPort, parseHostPort } from '../../net/hostPort.ts';
 import type { Ip } from '../../net/ip.ts';
+import { isPrivateIp } from '../../net/prefix.ts';
 import type { Compare } from '../../store/store.ts';
-import type { EndpointClaim, TunnelOffer } from '../swarmNetworks.ts';
+import { type EndpointClaim, mostEndpoints, type TunnelOffer } from '../swarmNetworks.ts';
 import type { EndpointBook, Writer } from './endpointBook.ts';
 import type { Link } from './link.ts';
 import type { NetworkBook } from './networkBook.ts';
-import type { TunnelBook } from './tunnelBook.ts';
+import type { Sighting, TunnelBook } from './tunnelBook.ts';
 import { type Answer, type Call, errorAnswer, type Request, readRequest } from './wire.ts';
 
 /** Calls that wait for their answer; nodes send fewer. */
@@ -25,8 +27,10 @@ const mostClaims = 100_000;
 export interface NodeSessionDependencies {
   readonly nodeId: string;
   readonly link: Link;
-  /** Where it comes from; absent for one within a process. */
-  readonly from?: Ip;
+  /** Absent for one within a process. */
+  readonly sighting?: Sighting;
+  /** By which the node wants to be reached, without a port; undefined where that is not known. */
+  readonly addressOf: () => Ip | undefined;
   readonly book: NetworkBook;
   readonly endpoints: EndpointBook;
   readonly tunnels: TunnelBook;
@@ -158,7 +162,17 @@ export class NodeSession {
 
   /** Nobody asks a node that is no relay where it sees others, so that it is not told to all. */
   #offered({ sees, ...offer }: TunnelOffer): TunnelOffer {
-    return sees === undefined || !this.#deps.mayRelay() ? offer : { ...offer, sees };
+    const placed = { ...offer, endpoints: this.#placed(offer.endpoints) };
+    return sees === undefined || !this.#deps.mayRelay() ? placed : { ...placed, sees };
+  }
+
+  /** With the address that it is known by, which may be its router's, where a port is passed on. */
+  #placed([first, ...others]: readonly string[]): readonly string[] {
+    const ip = this.#deps.addressOf();
+    const port = parseHostPort(first ?? '')?.port;
+    if (first === undefined || port === undefined) return [];
+    if (ip === undefined || isPrivateIp(ip)) return [first, ...others];
+    return [...new Set([first, formatHostPort({ ip, port }), ...others])].slice(0, mostEndpoints);
   }
 
   async #run(call: Call): Promise<unknown> {
@@ -173,7 +187,7 @@ export class NodeSession {
       case 'release':
         return await endpoints.release(nodeId, call.params.endpoints, writer);
       case 'tunnel':
-        return await tunnels.publish(nodeId, this.#offered(call.params.offer), writer, this.#deps.from);
+        return await tunnels.publish(nodeId, this.#offered(call.params.offer), writer, this.#deps.sighting);
       case 'sync': {
         const { claims, keep, isLast } = call.params;
         if (this.#claims.length + claims.length > mostClaims)

@@ -97,9 +97,9 @@ export class Replica {
     const listed = new Set(nodes.map(({ id }) => id));
     const lost = isAll ? [...this.#nodes.keys()].filter((id) => !listed.has(id)) : gone;
     const changed = nodes.filter((node) => {
-      const { hostname, vtep, isDown, tunnel } = this.#nodes.get(node.id) ?? {};
+      const { hostname, vtep, isDown, isRelay, tunnel } = this.#nodes.get(node.id) ?? {};
       const isSame = hostname === node.hostname && vtep === node.vtep && isDown === node.isDown;
-      return !isSame || !isDeepStrictEqual(tunnel, node.tunnel);
+      return !isSame || isRelay !== node.isRelay || !isDeepStrictEqual(tunnel, node.tunnel);
     });
     const removed = lost.filter((id) => this.#nodes.delete(id));
     for (const node of nodes) this.#nodes.set(node.id, node);

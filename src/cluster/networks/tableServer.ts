@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { Ip } from '../../net/ip.ts';
+import { type Ip, parseIp } from '../../net/ip.ts';
 import type { NodeRecord } from '../membership/records.ts';
 import type { Roster } from '../membership/roster.ts';
 import type { SwarmNode } from '../swarmNetworks.ts';
@@ -20,6 +20,8 @@ export interface TableServerDependencies {
   readonly roster: Roster;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Which this manager tells everybody to reach it by. */
+  readonly advertised?: Ip | undefined;
   /** As the book's. */
   readonly turn: (work: () => void) => void;
 }
@@ -87,11 +89,13 @@ export class TableServer implements Disposable {
 
   /** A node's session begins, the `epoch`th, `from` an address; an earlier one counts no more. */
   accept(nodeId: string, epoch: number, link: Link, from?: Ip): void {
-    const { book, clock, logger, roster } = this.#deps;
+    const { book, clock, logger, roster, advertised } = this.#deps;
     this.#sessions.get(nodeId)?.end();
+    const seen = advertised === undefined ? {} : { advertised };
     const session: NodeSession = new NodeSession({
       ...{ nodeId, link, book, clock, logger, endpoints: this.#endpoints },
-      ...(from === undefined ? {} : { from }),
+      ...(from === undefined ? {} : { sighting: { ...seen, from } }),
+      addressOf: () => parseIp(roster.find(nodeId)?.address ?? ''),
       tunnels: this.#tunnels,
       counts: () =>
         !this.#isOver && this.#sessions.get(nodeId) === session && roster.find(nodeId)?.epoch === epoch,

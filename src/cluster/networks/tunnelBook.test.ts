@@ -12,12 +12,14 @@ import { openSeam } from '../../base/seam.ts';
 import { Mirror } from '../../store/mirror.ts';
 import { openSqliteStore } from '../../store/sqliteStore.ts';
 import type { Store } from '../../store/store.ts';
-import { parseIp } from '../../net/ip.ts';
+import { formatHostPort } from '../../net/hostPort.ts';
+import { type Ip, parseIp } from '../../net/ip.ts';
 import type { TunnelOffer } from '../swarmNetworks.ts';
 import type { Writer } from './endpointBook.ts';
 import { TunnelBook } from './tunnelBook.ts';
 import { readRequest } from './wire.ts';
 
+const address = (text: string): Ip => parseIp(text) ?? assert.fail(text);
 const always: Writer = { check: () => [] };
 const newKey = (): string => randomBytes(32).toString('base64');
 const offerOf = (publicKey: string, more: Partial<TunnelOffer> = {}): TunnelOffer => ({
@@ -85,7 +87,7 @@ test('a node whose session comes from none of its addresses is behind NAT, until
   await during(async ([one, other]) => {
     const offer = offerOf(newKey(), { endpoints: ['192.0.2.11:51820', '[2001:db8::b]:51820'] });
     const from = async (text: string): Promise<string | undefined> =>
-      (await one.publish('a', offer, always, parseIp(text))).seenAs;
+      (await one.publish('a', offer, always, { from: address(text) })).seenAs;
     assert.equal(await from('192.0.2.11'), undefined);
     assert.equal(await from('203.0.113.9'), '203.0.113.9');
     assert.equal(other.find('a')?.seenAs, '203.0.113.9');
@@ -94,6 +96,29 @@ test('a node whose session comes from none of its addresses is behind NAT, until
     assert.equal((await one.publish('a', offer, always)).seenAs, undefined);
   });
 });
+
+for (const [what, endpoints, from, advertised, expected] of [
+  [
+    'within the network of a manager that others reach',
+    ['10.1.0.2'],
+    '10.1.0.2',
+    '203.0.113.9',
+    '203.0.113.9',
+  ],
+  ['the same, by way of the router', ['10.1.0.2'], '10.1.0.254', '203.0.113.9', '203.0.113.9'],
+  ['with an address that others know', ['10.1.0.2', '203.0.113.8'], '10.1.0.2', '203.0.113.9', undefined],
+  ['all within one network', ['10.1.0.2'], '10.1.0.2', '10.1.0.1', undefined],
+  ['elsewhere', ['10.1.0.2'], '203.0.113.7', '203.0.113.9', '203.0.113.7'],
+  ['with a unique local address', ['fd00::2'], 'fd00::2', '2001:db8::9', '2001:db8::9'],
+] as const)
+  test(`whether a node is behind NAT: ${what}`, async () => {
+    await during(async ([one]) => {
+      const texts = endpoints.map((text) => formatHostPort({ ip: address(text), port: 51_820 }));
+      const sighting = { from: address(from), advertised: address(advertised) };
+      const { seenAs } = await one.publish('a', offerOf(newKey(), { endpoints: texts }), always, sighting);
+      assert.equal(seenAs, expected);
+    });
+  });
 
 test('a session that counts no more stores nothing', async () => {
   await during(async ([one], store) => {

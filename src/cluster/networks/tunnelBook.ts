@@ -7,6 +7,7 @@ import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { parseHostPort } from '../../net/hostPort.ts';
 import { equalIp, formatIp, type Ip } from '../../net/ip.ts';
+import { isPrivateIp } from '../../net/prefix.ts';
 import type { Mirror, MirrorChange } from '../../store/mirror.ts';
 import type { Compare, Entry, Write } from '../../store/store.ts';
 import type { NodeTunnel, TunnelOffer } from '../swarmNetworks.ts';
@@ -22,12 +23,21 @@ export interface TunnelBookEvents extends Record<string, unknown> {
 /** Numbers that fit into the addresses inside, 100.64.0.0/10 (RFC 6598) without its ends. */
 const lastNumber = 2 ** 22 - 2;
 
-function seenOf({ endpoints }: TunnelOffer, from: Ip | undefined): Pick<NodeTunnel, 'seenAs'> {
-  const isOwn = endpoints.some((text) => {
-    const own = parseHostPort(text)?.ip;
-    return own !== undefined && from !== undefined && equalIp(own, from);
-  });
-  return from === undefined || isOwn ? {} : { seenAs: formatIp(from) };
+/** Where a session comes from, and how far that says what others see. */
+export interface Sighting {
+  readonly from: Ip;
+  /** That the manager which sees it tells everybody to reach it by. */
+  readonly advertised?: Ip;
+}
+
+function seenOf({ endpoints }: TunnelOffer, sighting: Sighting | undefined): Pick<NodeTunnel, 'seenAs'> {
+  if (sighting === undefined) return {};
+  const { from, advertised } = sighting;
+  const own = endpoints.flatMap((text) => parseHostPort(text)?.ip ?? []);
+  // Within the manager's own network: what is outside knows that by the manager's address.
+  if (advertised !== undefined && !isPrivateIp(advertised) && [from, ...own].every(isPrivateIp))
+    return { seenAs: formatIp(advertised) };
+  return own.some((ip) => equalIp(ip, from)) ? {} : { seenAs: formatIp(from) };
 }
 
 export class TunnelBook implements Disposable {
@@ -51,11 +61,16 @@ export class TunnelBook implements Disposable {
   }
 
   /**
-   * The node has this tunnel from now on; what it said before is replaced, and its number stays. `from`: the address that
-   * its session comes from. Codes nodeRefused where a key is another node's, addressesExhausted where every number is taken.
+   * The node has this tunnel from now on; what it said before is replaced, and its number stays. `sighting`: of its
+   * session; absent for one within the manager's process. Codes nodeRefused where a key is another node's, addressesExhausted where every number is taken.
    */
-  async publish(nodeId: string, offer: TunnelOffer, writer: Writer, from?: Ip): Promise<NodeTunnel> {
-    const seenAs = seenOf(offer, from);
+  async publish(
+    nodeId: string,
+    offer: TunnelOffer,
+    writer: Writer,
+    sighting?: Sighting,
+  ): Promise<NodeTunnel> {
+    const seenAs = seenOf(offer, sighting);
     for (let attempt = 0; attempt < mostAttempts; attempt += 1) {
       const guard = writer.check();
       const before = this.#tunnels.get(nodeId);

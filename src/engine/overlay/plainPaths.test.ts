@@ -9,11 +9,20 @@ import type { SwarmClaims } from './claims.ts';
 import { FakeSwarm } from './fakeSwarm.ts';
 import { PlainPaths } from './plainPaths.ts';
 
-function nodeOf(id: string, seenAs?: string): SwarmNode {
+function nodeOf(
+  id: string,
+  seenAs?: string,
+  vtep = '192.0.2.1',
+  endpoints: readonly string[] = [],
+): SwarmNode {
   const seen = seenAs === undefined ? {} : { seenAs };
-  const tunnel = { publicKey: '', number: 1, mtuBytes: 1500, endpoints: [], ...seen } as never;
-  return { id, hostname: `host-${id}`, vtep: '192.0.2.1', isDown: false, tunnel };
+  const tunnel = { publicKey: '', number: 1, mtuBytes: 1500, endpoints, ...seen } as never;
+  return { id, hostname: `host-${id}`, vtep, isDown: false, tunnel };
 }
+
+/** A manager that others reach by an address of its network's NAT. */
+const manager = (vtep: string): SwarmNode =>
+  nodeOf('self', undefined, vtep, ['10.1.0.1:1', '198.51.100.2:1']);
 
 function open(own: SwarmNode, others: readonly SwarmNode[], isEncrypted = false) {
   const [swarm, clock] = [new FakeSwarm(true), new HandClock()];
@@ -47,6 +56,14 @@ for (const [what, own, other, expected] of [
     nodeOf('b', '198.51.100.3'),
     'each is behind a NAT of its own',
   ],
+  ['the other is beside this one', manager('10.1.0.1'), nodeOf('b', '198.51.100.2'), undefined],
+  [
+    'the same, but for the data path',
+    manager('198.51.100.2'),
+    nodeOf('b', '198.51.100.2'),
+    'host-b is behind NAT',
+  ],
+  ['the other is elsewhere', manager('10.1.0.1'), nodeOf('b', '198.51.100.3'), 'host-b is behind NAT'],
 ] as const)
   test(`two nodes of a network that is not encrypted: ${what}`, async () => {
     const { look } = open(own, [other]);

@@ -6,6 +6,9 @@ import type { Clock } from '../../base/clock.ts';
 import type { Condition } from '../../base/condition.ts';
 import { ConditionBook, type ConditionReport } from '../../base/conditionBook.ts';
 import type { Logger } from '../../base/logger.ts';
+import { hostOf } from '../../net/hostPort.ts';
+import { parseIp } from '../../net/ip.ts';
+import { isPrivateIp } from '../../net/prefix.ts';
 import type { SwarmNetworks, SwarmNode } from '../../cluster/swarmNetworks.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import type { SwarmClaims } from './claims.ts';
@@ -65,7 +68,10 @@ export class PlainPaths implements Disposable {
     const { swarm, claims, table } = this.#deps;
     const own = swarm.findNode(swarm.dataPath?.nodeId ?? '');
     if (own === undefined) return [];
-    const apart = new Map(swarm.nodes.filter((node) => isApart(own, node)).map((node) => [node.id, node]));
+    const known = new Set(swarm.nodes.flatMap(({ tunnel }) => tunnel?.endpoints.map(hostOf) ?? []));
+    const apart = new Map(
+      swarm.nodes.filter((node) => isApart(own, node, known)).map((node) => [node.id, node]),
+    );
     // Where nobody is behind NAT, endpoints are not looked at.
     if (apart.size === 0) return [];
     return claims.followed.flatMap((id) => {
@@ -82,9 +88,18 @@ export class PlainPaths implements Disposable {
   }
 }
 
-/** Managers see at least one of them come from a NAT that the other is not behind. */
-function isApart(own: SwarmNode, other: SwarmNode): boolean {
-  return own.id !== other.id && !other.isDown && own.tunnel?.seenAs !== other.tunnel?.seenAs;
+/**
+ * Managers see at least one of them come from a NAT that the other is not behind. `known`: the hosts that nodes say they
+ * are reached by.
+ */
+function isApart(own: SwarmNode, other: SwarmNode, known: ReadonlySet<string>): boolean {
+  if (own.id === other.id || other.isDown) return false;
+  const [one, two] = [own.tunnel?.seenAs, other.tunnel?.seenAs];
+  if (one === two) return false;
+  const open = one === undefined ? own : two === undefined ? other : undefined;
+  const vtep = parseIp(open?.vtep ?? '');
+  // One that is in the network of a manager is not behind NAT for who has the data path in there too.
+  return !(known.has(one ?? two ?? '') && vtep !== undefined && isPrivateIp(vtep));
 }
 
 function behindNat(own: SwarmNode, other: SwarmNode): string {

@@ -10,7 +10,7 @@ import type { WireguardPeerState } from '../../codec/wireguard/device.ts';
 import { makeKey, parsePublicKey, publicKeyOf } from '../../codec/wireguard/key.ts';
 import { parseHostPort } from '../../net/hostPort.ts';
 import { type PeerStates, TunnelPaths } from './tunnelPaths.ts';
-import { isTunnelled, reachOf, standpointOf } from './tunnelReach.ts';
+import { isTunnelled, reachOf, standpointOf, witnessesOf } from './tunnelReach.ts';
 
 let number = 0;
 function nodeOf(id: string, address: string, tunnel: Partial<NodeTunnel> = {}, isRelay = false): SwarmNode {
@@ -49,6 +49,25 @@ test('who begins, where, and by which relay', () => {
     [east1, west1, 'meet 203.0.113.20:9 m'],
   ];
   for (const [from, to, wanted] of rows) assert.equal(reach(from, to), wanted, `${from.id} to ${to.id}`);
+});
+
+test('what a relay sees from within a node’s own network is no place for others: one outside is to see it', () => {
+  const own = { ...east, endpoints: ['10.0.0.5:1'] };
+  const inner = nodeOf('a', '203.0.113.10', { sees: { e3: '10.0.0.5:1', w1: '203.0.113.20:9' } }, true);
+  const east3 = nodeOf('e3', '10.0.0.5', own);
+  const outer = nodeOf('b', '203.0.113.1', { sees: { e3: '203.0.113.10:40' } }, true);
+  const last = nodeOf('c', '203.0.113.2', {}, true);
+  const nodes = [inner, east1, east3, west1];
+  assert.equal(reach(west1, east3, nodes), 'meet a');
+  assert.equal(reach(east1, east3, nodes), 'meet 10.0.0.5:1 a');
+  const around = [...nodes, outer, last];
+  assert.match(reach(west1, east3, around), /^meet 203\.0\.113\.10:40 [abc]$/);
+  const kept = (from: SwarmNode, all: readonly SwarmNode[]): string =>
+    witnessesOf(standpointOf(from.id, all)).join(' ');
+  assert.equal(kept(east3, nodes), 'a');
+  assert.equal(kept(east3, around), 'a b');
+  assert.equal(kept(west1, around), 'a');
+  assert.equal(kept(east1, around), 'a');
 });
 
 test('a relay is a manager or a node that was told to be one, is up, and can be reached', () => {

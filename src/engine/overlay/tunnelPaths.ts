@@ -10,7 +10,7 @@ import type { SwarmNode } from '../../cluster/swarmNetworks.ts';
 import type { WireguardPeerState } from '../../codec/wireguard/device.ts';
 import { formatHostPort } from '../../net/hostPort.ts';
 import type { TunnelPath } from '../engine.ts';
-import { isTunnelled, type Reach, reachOf, seenFrom, standpointOf } from './tunnelReach.ts';
+import { isTunnelled, type Reach, reachOf, seenFrom, standpointOf, witnessesOf } from './tunnelReach.ts';
 import { nextTry, type Try } from './tunnelTry.ts';
 
 /** How a node is reached, as the device is told. */
@@ -105,7 +105,7 @@ export class TunnelPaths {
   step({ nodeId, nodes, needed }: Surroundings, states: PeerStates = this.#states): void {
     this.#states = states;
     const standpoint = standpointOf(nodeId, nodes);
-    const { own, relays } = standpoint;
+    const { own } = standpoint;
     this.#own = own;
     const others = nodes.filter(isTunnelled).filter(({ id }) => id !== nodeId);
     const reaches = others.map((node) => ({
@@ -113,7 +113,7 @@ export class TunnelPaths {
       reach: reachOf(standpoint, node),
       isNeeded: needed.has(node.id),
     }));
-    const kept = this.#keptRelays(reaches, relays[0]?.id);
+    const kept = keptRelays(reaches, witnessesOf(standpoint));
     const isBehindNat = own?.tunnel?.seenAs !== undefined;
     const nowMs = this.#clock.nowMs();
     this.#places = new Map(
@@ -144,16 +144,6 @@ export class TunnelPaths {
     const rekeyedAtMs = isNews ? nowMs : before.rekeyedAtMs;
     if (rekeyedAtMs === undefined || nowMs - rekeyedAtMs > rekeyMs) return undefined;
     return { attempt: before.attempt, rekeyedAtMs };
-  }
-
-  /** Those that are used, and the one that is to see where this node comes from. */
-  #keptRelays(
-    reaches: readonly { readonly reach: Reach; readonly isNeeded: boolean }[],
-    witness: string | undefined,
-  ): ReadonlySet<string> {
-    const met = reaches.filter(({ reach, isNeeded }) => isNeeded && reach.way === 'meet');
-    const used = met.flatMap(({ reach }) => reach.relay ?? []);
-    return new Set(met.length === 0 || witness === undefined ? used : [...used, witness]);
   }
 
   routeTo(nodeId: string): Route {
@@ -226,6 +216,15 @@ export class TunnelPaths {
       }),
     );
   }
+}
+
+/** Those that are used, and those that are to see where this node comes from. */
+function keptRelays(
+  reaches: readonly Pick<Place, 'reach' | 'isNeeded'>[],
+  witnesses: readonly string[],
+): ReadonlySet<string> {
+  const met = reaches.filter(({ reach, isNeeded }) => isNeeded && reach.way === 'meet');
+  return new Set(met.length === 0 ? [] : [...met.flatMap(({ reach }) => reach.relay ?? []), ...witnesses]);
 }
 
 /** Id of the relay that carries what is sent to it; undefined if nobody does. */

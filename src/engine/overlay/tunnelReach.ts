@@ -4,8 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { mostSeen, type NodeTunnel, type SwarmNode } from '../../cluster/swarmNetworks.ts';
-import { formatHostPort, parseHostPort } from '../../net/hostPort.ts';
-import { formatIp } from '../../net/ip.ts';
+import { formatHostPort, hostOf } from '../../net/hostPort.ts';
 
 /**
  * `call`: the other is reachable, so that this node can begin. `wait`: the other is behind NAT, and this node is not: it
@@ -46,18 +45,28 @@ function relayOf(a: string, b: string, relays: readonly Tunnelled[]): string | u
     ?.id;
 }
 
-const hostOf = (endpoint: string): string => {
-  const ip = parseHostPort(endpoint)?.ip;
-  return ip === undefined ? '' : formatIp(ip);
-};
+/** From within its own network, where no NAT is between the two. */
+function isWithin({ endpoints }: NodeTunnel, seen: string): boolean {
+  return endpoints.some((one) => hostOf(one) === hostOf(seen));
+}
 
-/** Where relays see a node come from, the first that has seen it. */
-function mappedEndpointOf(nodeId: string, relays: readonly Tunnelled[]): string | undefined {
-  for (const { tunnel } of relays) {
-    const found = tunnel.sees?.[nodeId];
-    if (found !== undefined) return found;
-  }
-  return undefined;
+/** Where relays that are outside see a node come from; a NAT may show it differently to each of them. */
+function mappedEndpointsOf({ id, tunnel }: Tunnelled, relays: readonly Tunnelled[]): readonly string[] {
+  const found = relays.flatMap((relay) => relay.tunnel.sees?.[id] ?? []);
+  return [...new Set(found.filter((seen) => !isWithin(tunnel, seen)))];
+}
+
+/**
+ * Relays that this node keeps in touch with so that others hear where it comes from: the first that sees that, or is to,
+ * and those before it, which are in this node's own network.
+ */
+export function witnessesOf({ own, relays }: Standpoint): readonly string[] {
+  const isOutside = ({ tunnel }: Tunnelled): boolean => {
+    const seen = tunnel.sees?.[own?.id ?? ''];
+    return seen === undefined || own?.tunnel === undefined || !isWithin(own.tunnel, seen);
+  };
+  const first = relays.findIndex(isOutside);
+  return relays.slice(0, first < 0 ? relays.length : first + 1).map(({ id }) => id);
 }
 
 /** Where this node stands among all. */
@@ -82,8 +91,7 @@ export function reachOf({ own, ownHosts, relays }: Standpoint, other: Tunnelled)
   const isFirst = (own?.tunnel?.number ?? 0) < other.tunnel.number;
   const shared = { isFirst, relay: undefined };
   if (seenAs === undefined) return { ...shared, way: 'call', endpoints: told };
-  const mapped = mappedEndpointOf(other.id, relays);
-  const seen = mapped === undefined ? [] : [mapped];
+  const seen = mappedEndpointsOf(other, relays);
   if (ownSeenAs === undefined) return { ...shared, way: 'wait', endpoints: seen };
   return {
     // Behind the same NAT, as managers see it, their own addresses may do.
