@@ -9,6 +9,7 @@ import type { ApiServer } from '../api/docker/apiServer.ts';
 import { createApiServer } from '../api/docker/server.ts';
 import { createMetrics } from '../api/metrics/metrics.ts';
 import { systemClock } from '../base/clock.ts';
+import { ConditionBook } from '../base/conditionBook.ts';
 import type { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/logger.ts';
 import { RepairLog } from '../base/repairLog.ts';
@@ -149,8 +150,11 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const metrics = createMetrics();
   // What takes long and touches nothing begins at once. The rest waits for the store: its lock keeps a second daemon
   // from touching anything of this data root.
+  const conditionsOfStore = new ConditionBook({ clock: systemClock, logger });
   const opening = [
-    openSqliteStore(join(dataRoot, 'state.db'), seam),
+    openSqliteStore(join(dataRoot, 'state.db'), seam, (text) =>
+      conditionsOfStore.report('sync', [{ id: 'store.sync', severity: 'error', text }]),
+    ),
     openKernel({ seam, logger, onOperation: (operation) => metrics.observeKernel(operation) }),
   ] as const;
   const libraries = loadLibraries();
@@ -233,6 +237,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     records,
   };
   const conditions = (): readonly Condition[] => [
+    ...conditionsOfStore.list(),
     ...half.firewall.conditions,
     ...half.ports.conditions,
     ...reconciler.conditions,

@@ -3,7 +3,8 @@
  * by the file lock, which the kernel drops when the holder dies). Synchronous; runs in the store worker.
  * Schema versions are in PRAGMA user_version; each migration takes the file from its index to the next.
  */
-import { closeSync, fdatasync, openSync } from 'node:fs';
+import { closeSync, fdatasync, fdatasyncSync, openSync, statSync } from 'node:fs';
+import { promisify } from 'node:util';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { Seam } from '../base/seam.ts';
 import type { Compare, Survival } from './store.ts';
@@ -18,6 +19,32 @@ const migrations: readonly string[] = [
 /** Thrown when the file was written by a later version of this program. */
 export class NewerSchema extends Error {}
 
+/** Thrown for each change after a sync that failed, and for that one. */
+export class LostWrites extends Error {
+  constructor(cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(
+      `the disk did not keep what was written (${why}), and may say yes to what follows though it is lost: nothing more is written until the disk was checked and the daemon started again`,
+      { cause },
+    );
+  }
+}
+
+/** sqlite3.h: SQLITE_FULL, SQLITE_IOERR_FSYNC. */
+const full = 13;
+const syncFailed = 1034;
+
+function hasErrcode(error: unknown, errcode: number): boolean {
+  return error instanceof Error && 'errcode' in error && error.errcode === errcode;
+}
+
+function isFull(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'ENOSPC' || code === 'EDQUOT' || hasErrcode(error, full);
+}
+
+const syncData = promisify(fdatasync);
+
 export class SqliteDatabase {
   readonly #db: DatabaseSync;
   readonly #seam: Seam;
@@ -27,15 +54,22 @@ export class SqliteDatabase {
   /** The wait for the disk that is about to begin, shared by all who ask before it does. */
   #nextSync: Promise<void> | undefined;
   #lastSync: Promise<void> = Promise.resolve();
+  /** Set by a sync that failed: the kernel tells of it once, and takes what was not written for written then. */
+  #lost: LostWrites | undefined;
+  /** The same where there was no space, which comes back: what is in the log is to be written anew first. */
+  #isDoubtful = false;
   readonly #statements: Readonly<
     Record<'get' | 'list' | 'put' | 'del' | 'revision' | 'setRevision', StatementSync>
   >;
 
   /** Opens or creates the file and migrates it. Throws SQLite's own error if it is locked (`database is locked`). */
   constructor(path: string, seam: Seam) {
+    // One that was closed leaves none.
+    const hasLog = (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
     this.#db = new DatabaseSync(path);
     this.#seam = seam;
     this.#db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    if (hasLog) this.#takeUp();
     this.#migrate();
     this.#log = openSync(`${path}-wal`, 'r+');
     this.#statements = {
@@ -48,6 +82,26 @@ export class SqliteDatabase {
       revision: this.#db.prepare('SELECT revision FROM counter'),
       setRevision: this.#db.prepare('UPDATE counter SET revision = ?'),
     };
+  }
+
+  /** What an earlier daemon left may be in memory alone: it is written anew, and looked at. */
+  #takeUp(): void {
+    try {
+      this.#rewrite();
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      this.#isDoubtful = true;
+    }
+    const { quick_check: verdict } = this.#db.prepare('PRAGMA quick_check(1)').get() as {
+      quick_check: string;
+    };
+    if (verdict !== 'ok') throw new Error(`the database is damaged: ${verdict}`);
+  }
+
+  /** Takes what is in the log to the file itself, and that to the disk. */
+  #rewrite(): void {
+    const { busy } = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number };
+    if (busy !== 0) throw new Error('the log cannot be written to the database: it is being read');
   }
 
   #migrate(): void {
@@ -74,8 +128,10 @@ export class SqliteDatabase {
     return { revision: this.#revision(), entries: rows as unknown as RawEntry[] };
   }
 
-  /** The new revision, or undefined if a comparison failed. */
+  /** The new revision, or undefined if a comparison failed. Throws LostWrites after a sync that failed. */
   txn({ compare, write, survives }: RawTxn): number | undefined {
+    if (this.#lost !== undefined) throw this.#lost;
+    if (survives === 'machine') this.#trust();
     this.#settle(survives);
     this.#db.exec('BEGIN IMMEDIATE');
     try {
@@ -94,7 +150,7 @@ export class SqliteDatabase {
       return revision;
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      throw error;
+      throw hasErrcode(error, syncFailed) ? this.#doubt(this.#reasonOf(error)) : error;
     }
   }
 
@@ -106,13 +162,46 @@ export class SqliteDatabase {
     // One that runs may have begun before the last commit.
     this.#nextSync ??= this.#lastSync.then(() => {
       this.#nextSync = undefined;
-      this.#seam.step('store sync');
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      fdatasync(this.#log, (error) => (error === null ? resolve() : reject(error)));
-      this.#lastSync = promise.catch(() => {});
-      return promise;
+      const now = this.#syncNow();
+      this.#lastSync = now.catch(() => {});
+      return now;
     });
     return this.#nextSync;
+  }
+
+  async #syncNow(): Promise<void> {
+    if (this.#lost !== undefined) throw this.#lost;
+    this.#trust();
+    try {
+      this.#seam.step('store sync');
+      await syncData(this.#log);
+    } catch (error) {
+      throw this.#doubt(error);
+    }
+  }
+
+  /** Before the disk's word counts again. */
+  #trust(): void {
+    if (!this.#isDoubtful) return;
+    this.#rewrite();
+    this.#isDoubtful = false;
+  }
+
+  /** SQLite does not say why it could not sync; the kernel says it to each who has the file open. */
+  #reasonOf(error: unknown): unknown {
+    try {
+      fdatasyncSync(this.#log);
+      return error;
+    } catch (reason) {
+      return reason;
+    }
+  }
+
+  /** What is to be thrown for a sync that failed. */
+  #doubt(error: unknown): unknown {
+    if (isFull(error)) this.#isDoubtful = true;
+    else this.#lost ??= new LostWrites(error);
+    return this.#lost ?? error;
   }
 
   /** Waits for a `sync` that is under way. */

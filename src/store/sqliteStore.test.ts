@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -16,6 +16,21 @@ function temporaryFile(): { path: string } & Disposable {
     path: join(folder, 'state', 'store.db'),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true }),
   };
+}
+
+/** In the file itself, whatever its log has. */
+function keysIn(path: string): readonly unknown[] {
+  const copy = `${path}.copy`;
+  copyFileSync(path, copy);
+  const db = new DatabaseSync(copy);
+  try {
+    return db
+      .prepare('SELECT key FROM entries')
+      .all()
+      .map(({ key }) => key);
+  } finally {
+    db.close();
+  }
 }
 
 test('the store keeps what was written, in key order, across a reopen', async () => {
@@ -89,15 +104,74 @@ test('a sync resolves once for each who asks, while others are served, and befor
   assert.equal((await store.list('')).entries.length, 2);
 });
 
-test('a sync that the disk refuses is an error of the store, and the next one is not', async () => {
+test('a sync that the disk refuses is the last word: every change is refused, and nothing is, once it is opened anew', async () => {
   using file = temporaryFile();
-  const seam = new Seam(parseFaultPlan('EIO@2'));
+  const reasons: string[] = [];
+  {
+    const seam = new Seam(parseFaultPlan('EIO@2'));
+    await using store = await openSqliteStore(file.path, seam, (reason) => reasons.push(reason));
+    seam.arm();
+    await store.txn({ write: [{ key: 'a', put: 1 }], survives: 'process' });
+    const isLast = (e: unknown): boolean =>
+      hasCode(e, 'storeUnavailable') && /EIO.*started again/.test(e.message);
+    await assert.rejects(store.sync(), isLast);
+    assert.match(reasons.join(), /EIO/);
+    // The kernel would say yes to each of them.
+    await assert.rejects(store.sync(), isLast);
+    for (const survives of ['process', 'machine'] as const)
+      await assert.rejects(store.txn({ write: [{ key: 'a', put: 2 }], survives }), isLast);
+    assert.equal((await store.get('a'))?.value, 1);
+  }
+  await using store = await openSqliteStore(file.path, openSeam());
+  await store.txn({ write: [{ key: 'b', put: 1 }] });
+  await store.sync();
+  assert.equal((await store.list('')).entries.length, 2);
+});
+
+test('a sync for which there is no space is refused, and all is kept once there is some', async () => {
+  using file = temporaryFile();
+  const seam = new Seam(parseFaultPlan('ENOSPC@2'));
   await using store = await openSqliteStore(file.path, seam);
   seam.arm();
   await store.txn({ write: [{ key: 'a', put: 1 }], survives: 'process' });
-  await assert.rejects(store.sync(), (e) => hasCode(e, 'store') && /EIO/.test(e.message));
+  await assert.rejects(store.sync(), (e) => hasCode(e, 'store') && /ENOSPC/.test(e.message));
   await store.sync();
-  assert.equal((await store.get('a'))?.value, 1);
+  // In the file itself, not in the log alone, whose pages the kernel may have dropped.
+  assert.deepEqual(keysIn(file.path), ['a']);
+  await store.txn({ write: [{ key: 'b', put: 1 }] });
+});
+
+/** As a daemon that was killed leaves it: with a log. */
+async function leave(path: string, count: number): Promise<string> {
+  await using store = await openSqliteStore(path, openSeam());
+  await store.txn({ write: Array.from({ length: count }, (_, i) => ({ key: `k/${i}`, put: { i } })) });
+  for (const end of ['', '-wal']) copyFileSync(`${path}${end}`, `${path}.left${end}`);
+  return `${path}.left`;
+}
+
+test('what a daemon left that was killed is in the file itself once another has opened it', async () => {
+  using file = temporaryFile();
+  const left = await leave(file.path, 200);
+  await using store = await openSqliteStore(left, openSeam());
+  assert.deepEqual(keysIn(left).length, 200);
+  assert.equal((await store.list('k/')).entries.length, 200);
+});
+
+test('a file that is damaged is not opened', async () => {
+  using file = temporaryFile();
+  {
+    await using store = await openSqliteStore(file.path, openSeam());
+    await store.txn({ write: Array.from({ length: 2000 }, (_, i) => ({ key: `k/${i}`, put: { i } })) });
+  }
+  const left = await leave(file.path, 1);
+  const bytes = readFileSync(left);
+  // The middle pages, of 4096 bytes.
+  bytes.fill(0xff, 8 * 4096, 12 * 4096);
+  writeFileSync(left, bytes);
+  await assert.rejects(
+    openSqliteStore(left, openSeam()),
+    (e) => hasCode(e, 'store') && /damaged/.test(e.message),
+  );
 });
 
 test('a transaction whose comparison fails writes nothing', async () => {

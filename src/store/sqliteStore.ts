@@ -37,15 +37,20 @@ interface Call {
   readonly failed: (error: LinkspanError) => void;
 }
 
+/** Told with the reason, again and again, once the store refuses every change (code storeUnavailable) until it is opened anew. */
+export type OnLost = (reason: string) => void;
+
 class SqliteStore implements Store {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Call>();
   readonly #watchers = new Watchers();
   #lastCall = 0;
   #failure: Error | undefined;
+  readonly #onLost: OnLost;
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, onLost: OnLost) {
     this.#worker = worker;
+    this.#onLost = onLost;
     worker.on('message', (reply: StoreReply) => this.#settle(reply));
     worker.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))));
     worker.on('exit', () => this.#fail(new Error('the store worker ended')));
@@ -146,8 +151,13 @@ class SqliteStore implements Store {
   #settle(reply: StoreReply): void {
     const pending = this.#pending.get(reply.call);
     this.#pending.delete(reply.call);
-    if ('answer' in reply) pending?.answered(reply.answer);
-    else pending?.failed(new LinkspanError('store', `the store refused a change: ${reply.error}`));
+    if ('answer' in reply) {
+      pending?.answered(reply.answer);
+      return;
+    }
+    if (reply.isLost) this.#onLost(reply.error);
+    const code = reply.isLost ? 'storeUnavailable' : 'store';
+    pending?.failed(new LinkspanError(code, `the store refused a change: ${reply.error}`));
   }
 
   #fail(error: Error): void {
@@ -160,9 +170,9 @@ class SqliteStore implements Store {
 
 /**
  * Opens (or creates) the store in the file `path`, making its folder. Code `daemonRunning` if another process holds
- * it, `store` if it cannot be read. Dispose it to release the file.
+ * it, `store` if it cannot be read, or is damaged. Dispose it to release the file.
  */
-export async function openSqliteStore(path: string, seam: Seam): Promise<Store> {
+export async function openSqliteStore(path: string, seam: Seam, onLost: OnLost = () => {}): Promise<Store> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o710 });
   const data: StoreWorkerData = { path, seam: seam.workerData };
   const worker = new Worker(workerUrl(), {
@@ -173,7 +183,7 @@ export async function openSqliteStore(path: string, seam: Seam): Promise<Store> 
     worker.once('message', resolve);
     worker.once('error', reject);
   });
-  if (greeting.ready) return new SqliteStore(worker);
+  if (greeting.ready) return new SqliteStore(worker, onLost);
   if (greeting.reason === 'locked')
     throw new LinkspanError(
       'daemonRunning',

@@ -60,11 +60,14 @@ export interface Store extends AsyncDisposable {
   get(key: string): Promise<Entry | undefined>;
   /** All entries whose key starts with `prefix`, in key order, at one revision. */
   list(prefix: string): Promise<{ readonly revision: number; readonly entries: readonly Entry[] }>;
-  /** Atomic; durable when it resolves, as `survives` says. Rejects with code `store` when the disk refuses. */
+  /**
+   * Atomic; durable when it resolves, as `survives` says. Rejects with code `store` when the disk refuses, and from a sync
+   * that failed on with code `storeUnavailable`: what the disk says after that is not to be believed.
+   */
   txn(txn: Txn): Promise<TxnResult>;
   /**
    * Resolves when all that transactions wrote which had resolved before outlives the machine too: for who has more to do
-   * while the disk works. Rejects with code `store` when the disk refuses; then what was written may or may not outlive it.
+   * while the disk works. Rejects as `txn`; then what was written may or may not outlive it.
    */
   sync(): Promise<void>;
   /**

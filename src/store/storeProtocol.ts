@@ -46,7 +46,8 @@ export interface StoreCall {
 
 export type StoreReply =
   | { readonly call: number; readonly answer: StoreAnswer }
-  | { readonly call: number; readonly error: string };
+  /** `isLost`: this and every change after it is refused, until another daemon opens the store. */
+  | { readonly call: number; readonly error: string; readonly isLost: boolean };
 
 /** The worker's first message: the database is open, or why not. `locked` = another process holds it. */
 export type StoreGreeting =

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { Seam } from '../base/seam.ts';
-import { NewerSchema, SqliteDatabase } from './sqliteDatabase.ts';
+import { LostWrites, NewerSchema, SqliteDatabase } from './sqliteDatabase.ts';
 import type {
   StoreAnswer,
   StoreCall,
@@ -56,7 +56,8 @@ function serve(): void {
       if (request.op === 'close') port.close();
     };
     const succeed = (value: StoreAnswer): void => settle({ call, answer: value });
-    const fail = (error: unknown): void => settle({ call, error: textOf(error) });
+    const fail = (error: unknown): void =>
+      settle({ call, error: textOf(error), isLost: error instanceof LostWrites });
     try {
       const value = answer(db, request);
       if (value instanceof Promise) value.then(succeed, fail);
