@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
 import { type Logger, silentLogger } from '../../base/logger.ts';
-import { openSeam } from '../../base/seam.ts';
+import { openSeam, type Seam } from '../../base/seam.ts';
 import type { Driver, DriverPlan } from '../../drivers/interface.ts';
 import { completeSources } from '../../ipam/pools.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
@@ -155,10 +155,10 @@ function recordingFollower(following: string[]): SandboxFollower {
   };
 }
 
-/** `path` keeps the store where an earlier world was, as a restart does. */
-export async function openNetworkWorld(path?: string): Promise<NetworkWorld> {
+/** `path` keeps the store where an earlier world was, as a restart does. `seam`: of the store. */
+export async function openNetworkWorld(path?: string, seam: Seam = openSeam()): Promise<NetworkWorld> {
   const folder = path ?? mkdtempSync(join(tmpdir(), 'linkspan-networks-'));
-  const store: Store = await openSqliteStore(join(folder, 'store.db'), openSeam());
+  const store: Store = await openSqliteStore(join(folder, 'store.db'), seam);
   const table = new NetworkTable(store);
   await table.load();
   const driver = new RecordingDriver();

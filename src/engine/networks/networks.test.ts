@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { newId } from '../../base/ids.ts';
+import { openSeam } from '../../base/seam.ts';
 import { hasCode } from '../../errors/linkspanError.ts';
 import {
   attachmentRequest as attachment,
@@ -109,6 +110,21 @@ test('a removal that fails once is tried again; one that fails twice can be aske
   w.driver.failing = undefined;
   await w.networks.remove('n2');
   assert.equal((await w.store.list('')).entries.length, 0);
+});
+
+test('a removal that the disk alone refuses to keep is an error, and the network is gone for who hears of events, too', async () => {
+  const seam = openSeam();
+  await using w = await world(undefined, seam);
+  await w.networks.create(request('n1'));
+  await w.store.sync();
+  const seen: string[] = [];
+  using _listening = w.events.follow(({ action }) => seen.push(action));
+  // After the intent.
+  seam.load({ at: 2, action: { errno: 'ENOSPC' } });
+  seam.arm();
+  await assert.rejects(w.networks.remove('n1'), /store sync: injected ENOSPC/);
+  assert.deepEqual(w.networks.list(), []);
+  assert.deepEqual(seen, ['destroy']);
 });
 
 test('endpoints get the lowest addresses, keep them over a stop, and block the removal of their network', async () => {

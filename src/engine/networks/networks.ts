@@ -189,16 +189,21 @@ export class LocalNetworks implements Networks {
     if (active.length > 0) throw new LinkspanError('networkInUse', activeEndpointsMessage(network, active));
     // Before it waits for a repair, so that nothing else begins on the network.
     await this.#deps.table.putNetwork({ ...network, state: 'removing' });
-    await allDone([
-      this.#mutex.run(network.id, () =>
-        withSecondChance(this.#deps.logger, { network: network.name, id: network.id }, () =>
-          this.finishRemoval(network, 'process'),
+    try {
+      await allDone([
+        this.#mutex.run(network.id, () =>
+          withSecondChance(this.#deps.logger, { network: network.name, id: network.id }, () =>
+            this.finishRemoval(network, 'process'),
+          ),
         ),
-      ),
-      // The intent is enough: a restart finishes what it says.
-      this.#deps.table.sync(),
-    ]);
-    emitNetworkEvent(this.#deps.events, 'destroy', network);
+        // The intent is enough: a restart finishes what it says.
+        this.#deps.table.sync(),
+      ]);
+    } finally {
+      // Also where the disk alone refused: it is gone, whatever a loss of power would bring back.
+      if (this.#deps.table.find(network.id) === undefined)
+        emitNetworkEvent(this.#deps.events, 'destroy', network);
+    }
   }
 
   /** Runs `work` while the network stands and nobody removes it. */
