@@ -212,6 +212,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     swarm: new SwarmCreator({
       ...{ table, swarm, sources6, clock: systemClock },
       checkEncryption: () => encryption.check(),
+      encryptedUnderlay: () => encryption.underlay(),
     }),
     resolvConfPath: '/etc/resolv.conf',
     defaultOptions: config.networkOptions,

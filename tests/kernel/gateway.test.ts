@@ -91,6 +91,7 @@ async function openGatewayWorld(): Promise<GatewayWorld> {
       clock: systemClock,
       sources6: [],
       checkEncryption: async () => {},
+      encryptedUnderlay: () => assert.fail('no network here is encrypted'),
     }),
   });
   const ports = new PublishedPorts({ ...common, store, firewall, clock: systemClock });

@@ -119,6 +119,7 @@ export async function openRepairWorld({
       clock: systemClock,
       sources6: [],
       checkEncryption: async () => {},
+      encryptedUnderlay: () => assert.fail('no network here is encrypted'),
     }),
     clock: systemClock,
     poolSources: completeSources([], 'test'),

@@ -7,7 +7,7 @@ import { macFromBytes } from '../../net/mac.ts';
 import { parsePrefix } from '../../net/prefix.ts';
 import { overlayLabels, parseOverlayOptions } from './options.ts';
 import { differenceOf, type OverlayPeer, PeerTable, piecesOf } from './peerTable.ts';
-import { findSegment, getSegment, planMtu, planSegments } from './segments.ts';
+import { checkMtu, findSegment, getSegment, planMtu, planSegments } from './segments.ts';
 
 function ip(text: string): Ip {
   const parsed = parseIp(text);
@@ -99,6 +99,20 @@ for (const [underlay, asked, hasIpv6, expected] of [
     if (typeof expected === 'number') assert.equal(mtu(), expected);
     else assert.throws(mtu, (error) => error instanceof LinkspanError && expected.test(error.message));
   });
+
+test('in a tunnel no more fits than its links take: more is refused, and a network that has it has what fits', () => {
+  const tunnel = { address: ip('100.64.0.1'), mtuBytes: 1400, headerBytes: 80, port: 4789 };
+  for (const asked of [undefined, 1400, 1300]) checkMtu({ underlayMtuBytes: asked }, tunnel);
+  assert.throws(
+    () => checkMtu({ underlayMtuBytes: 1500 }, tunnel),
+    (error) =>
+      error instanceof LinkspanError && /^invalid MTU value: 1500: .* take 1400 at most$/.test(error.message),
+  );
+  assert.equal(planMtu({ underlayMtuBytes: 1500 }, tunnel, false), 1270);
+  assert.equal(planMtu({ underlayMtuBytes: 1300 }, tunnel, false), 1170);
+  const { headerBytes: _, ...plain } = tunnel;
+  checkMtu({ underlayMtuBytes: 1500 }, plain);
+});
 
 function pools(...texts: readonly string[]): Parameters<typeof planSegments>[0] {
   return {

@@ -33,13 +33,33 @@ const headerBytes = { 4: 50, 6: 70 } as const;
 /** Smallest MTU of IPv4 (RFC 791) and of IPv6 (RFC 8200 section 5); below it the kernel takes IPv6 off a link. */
 const minimalMtuBytes = { 4: 68, 6: 1280 } as const;
 
+/** Of the way to the other hosts: what is asked for, where the carrier takes it. */
+export function outerMtu(
+  { underlayMtuBytes }: Pick<OverlayOptions, 'underlayMtuBytes'>,
+  { mtuBytes, headerBytes = 0 }: Underlay,
+): number {
+  // A tunnel drops what it does not take; other ways may split it.
+  return headerBytes > 0 ? Math.min(underlayMtuBytes ?? mtuBytes, mtuBytes) : (underlayMtuBytes ?? mtuBytes);
+}
+
+/** Throws code driverOptionInvalid where more is asked for than the carrier takes. */
+export function checkMtu(options: Pick<OverlayOptions, 'underlayMtuBytes'>, underlay: Underlay): void {
+  const asked = options.underlayMtuBytes;
+  const taken = outerMtu(options, underlay);
+  if (asked === undefined || asked === taken) return;
+  throw new LinkspanError(
+    'driverOptionInvalid',
+    `invalid MTU value: ${asked}: the links that carry the encrypted tunnels between the nodes take ${taken} at most`,
+  );
+}
+
 /** MTU inside. Throws code driverOptionInvalid where too little is left. */
 export function planMtu(
-  { underlayMtuBytes }: Pick<OverlayOptions, 'underlayMtuBytes'>,
+  options: Pick<OverlayOptions, 'underlayMtuBytes'>,
   underlay: Underlay,
   hasIpv6: boolean,
 ): number {
-  const outer = underlayMtuBytes ?? underlay.mtuBytes;
+  const outer = outerMtu(options, underlay);
   const mtuBytes = outer - (underlay.headerBytes ?? 0) - headerBytes[underlay.address.family];
   const least = minimalMtuBytes[hasIpv6 ? 6 : 4];
   if (mtuBytes >= least) return mtuBytes;

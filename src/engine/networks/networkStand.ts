@@ -180,6 +180,9 @@ export async function openNetworkWorld(path?: string, seam: Seam = openSeam()): 
       clock: systemClock,
       sources6: [],
       checkEncryption: async () => {},
+      encryptedUnderlay: () => ({
+        ...{ address: { family: 4, bits: 0x64400001n }, mtuBytes: 1500, headerBytes: 80, port: 4789 },
+      }),
     }),
     clock: systemClock,
     poolSources: completeSources([], 'test'),

@@ -127,6 +127,15 @@ test('without a swarm an overlay network is refused as Docker does, and nothing 
   assert.deepEqual(world.networks.list(), []);
 });
 
+test('an encrypted network that asks for more than the tunnels take is refused with what they take', async () => {
+  await using followed = await open();
+  const { networks } = followed.world;
+  const asking = (mtu: string) =>
+    overlay('o', { options: { encrypted: '', 'com.docker.network.driver.mtu': mtu } });
+  await assert.rejects(networks.create(asking('9000')), /invalid MTU value: 9000: .* take 1500 at most/);
+  await networks.create(asking('1500'));
+});
+
 test('networks of the swarm get subnets and VNIs, the lowest that are free, and are found like any other', async () => {
   await using followed = await open();
   const { world } = followed;

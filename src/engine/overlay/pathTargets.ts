@@ -4,6 +4,7 @@
 import type { SwarmNetworks } from '../../cluster/swarmNetworks.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
 import { parseOverlayOptions } from '../../drivers/overlay/options.ts';
+import { outerMtu } from '../../drivers/overlay/segments.ts';
 import { vtepOf } from './encryptedCarrier.ts';
 import type { PathTarget } from './pathSize.ts';
 
@@ -35,10 +36,12 @@ export function findNodePaths(
     );
     ids.delete(ownId);
     if (ids.size === 0) continue;
-    const { isEncrypted, underlayMtuBytes } = parseOverlayOptions(network);
+    const options = parseOverlayOptions(network);
+    const { isEncrypted } = options;
     const { plain, encrypted } = carriers;
-    const { address: from, mtuBytes, headerBytes = 0 } = (isEncrypted ? encrypted : plain).underlay();
-    const fullBytes = (underlayMtuBytes ?? mtuBytes) - headerBytes;
+    const underlay = (isEncrypted ? encrypted : plain).underlay();
+    const { address: from, headerBytes = 0 } = underlay;
+    const fullBytes = outerMtu(options, underlay) - headerBytes;
     for (const id of ids) {
       const node = swarm.findNode(id);
       const to = vtepOf(node, isEncrypted);

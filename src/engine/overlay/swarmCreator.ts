@@ -6,6 +6,8 @@ import type { Clock } from '../../base/clock.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import type { SwarmNetworks } from '../../cluster/swarmNetworks.ts';
 import type { Driver } from '../../drivers/interface.ts';
+import { parseOverlayOptions } from '../../drivers/overlay/options.ts';
+import { checkMtu, type Underlay } from '../../drivers/overlay/segments.ts';
 import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import { blockOf } from '../../ipam/blocks.ts';
 import type { PoolSource } from '../../ipam/pools.ts';
@@ -24,6 +26,8 @@ export interface SwarmCreatorDependencies {
   readonly sources6: readonly PoolSource[];
   /** Rejects with the reason where this machine cannot encrypt. */
   readonly checkEncryption: () => Promise<void>;
+  /** Of encrypted networks. */
+  readonly encryptedUnderlay: () => Underlay;
 }
 
 /** Of swarms, narrower than that of networks of a host (swarmkit's control API). */
@@ -77,7 +81,12 @@ export class SwarmCreator {
     if (swarm.dataPath !== undefined) checkSwarmRequest(request, driver);
     if (table.findByName(request.name) !== undefined)
       throw new LinkspanError('networkNameTaken', `network with name ${request.name} already exists`);
-    if (isEncrypted(request)) await this.#deps.checkEncryption();
+    if (isEncrypted(request)) {
+      await this.#deps.checkEncryption();
+      // Of nodes that come later it is capped.
+      const asked = parseOverlayOptions({ hasIpv4: true, hasIpv6: true, options: request.options });
+      if (swarm.dataPath !== undefined) checkMtu(asked, this.#deps.encryptedUnderlay());
+    }
     try {
       const { id } = await swarm.createNetwork((around) => {
         const ingress = request.isIngress ? around.networks.find(({ isIngress }) => isIngress) : undefined;
