@@ -466,7 +466,7 @@ test('a kernel without family bridge is a condition, not a failure, until it has
     if (commands.includes('bridge t') && code !== undefined) throw new KernelError('nft', code, 'no bridge');
     return commands.startsWith('list') ? '{"nftables": []}' : '';
   });
-  const clock: Clock = { nowMs: () => 0, sleep: () => new Promise(() => {}) };
+  const clock: Clock = { nowMs: () => 0, upMs: () => 0, sleep: () => new Promise(() => {}) };
   const firewall = createFirewall({
     kernel: {
       ...kernel,
@@ -502,6 +502,7 @@ test('what raises no event is found by the slow compare, until the firewall is s
   const waits: { readonly ms: number; readonly end: () => void }[] = [];
   const clock: Clock = {
     nowMs: () => 0,
+    upMs: () => 0,
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         waits.push({ ms, end: () => resolve() });

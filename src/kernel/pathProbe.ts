@@ -39,6 +39,16 @@ function openEchoSocket(libc: Libc, { from, isWhole }: PathProbe): number {
   }
 }
 
+/** Where there can be no poll (EMFILE), the socket is closed, and what `poll` throws is thrown. */
+function pollOrClose(libc: Libc, fd: number, onReadable: () => void): Disposable {
+  try {
+    return libc.poll(fd, onReadable);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
 /** Those that are under way, so that they end with the worker. */
 export class PathProber implements Disposable {
   readonly #context: NamespaceContext;
@@ -70,7 +80,7 @@ export class PathProber implements Disposable {
         closeSync(fd);
         resolve(sizes.filter((size) => answered.has(size)));
       };
-      const poll = libc.poll(fd, () => {
+      const poll = pollOrClose(libc, fd, () => {
         this.#read(fd, (sequence) => answered.add(sizes[sequence] ?? 0), { id, nonce });
         if (answered.size === sizes.length) end();
       });

@@ -29,6 +29,10 @@ export class VirtualTime implements Clock {
     return this.#nowMs;
   }
 
+  upMs(): number {
+    return this.#nowMs;
+  }
+
   /** From 0 to below 1 (xorshift32). */
   chance(): number {
     let x = this.#seed;

@@ -217,7 +217,7 @@ test('a manager that cannot store its new certificate tries again, and ends noth
   using keeper = await TrustKeeper.open(
     {
       ...{ record: record as unknown as SwarmBook, roster: roster as unknown as Roster },
-      clock: { nowMs: () => Date.now(), sleep: () => Promise.resolve() },
+      clock: { ...systemClock, sleep: () => Promise.resolve() },
       ...{ logger: silentLogger, nodeId },
       certify: async () => await certified(during, 'manager'),
       show: () => {},

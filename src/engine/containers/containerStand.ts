@@ -137,6 +137,10 @@ class TestClock implements Clock {
     return systemClock.nowMs();
   }
 
+  upMs(): number {
+    return systemClock.upMs();
+  }
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     if (ms === 0) return Promise.resolve();
     const { promise, resolve, reject } = Promise.withResolvers<void>();

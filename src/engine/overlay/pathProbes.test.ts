@@ -129,8 +129,32 @@ function openWorld() {
   const pass = async (ms: number): Promise<void> => {
     for (let passed = 0; passed < ms; passed += 500) await clock.advance(500);
   };
-  return { probes, way, swarm, attach, asked, pass };
+  return { probes, way, swarm, clock, attach, asked, pass };
 }
+
+test('in a tunnel nothing larger is tried than its links take, whatever a network asks for', async () => {
+  const { probes, swarm, attach, asked, pass } = openWorld();
+  using _probes = probes;
+  const secret = swarm.networks.find(({ id }) => id === 'secret') ?? assert.fail();
+  swarm.networks = [{ ...secret, options: { ...secret.options, 'com.docker.network.driver.mtu': '9000' } }];
+  attach('secret', 'two');
+  await pass(5000);
+  assert.deepEqual(asked(), ['100.64.0.2 /tunnels 128 1420 true']);
+});
+
+test('a clock that is set changes nothing of when a way is tried again', async () => {
+  const { probes, clock, attach, asked, pass } = openWorld();
+  using _probes = probes;
+  attach('plain', 'two');
+  await pass(5000);
+  assert.equal(asked().length, 1);
+  clock.set(3_600_000);
+  await pass(5000);
+  assert.equal(asked().length, 0);
+  clock.set(-7_200_000);
+  await pass(610_000);
+  assert.equal(asked().length, 1);
+});
 
 test('only ways that are used are tried: one for each node and carrier, at its networks’ largest packet', async () => {
   const { probes, attach, asked, pass } = openWorld();

@@ -33,6 +33,7 @@ const spacingMs = 200;
 
 interface Place {
   readonly path: NodePath;
+  /** As Clock's `upMs`. */
   readonly dueAtMs: number;
   /** Undefined: not tried yet. */
   readonly size?: PathSize;
@@ -109,7 +110,7 @@ export class PathProbes implements Disposable {
       paths.map((path) => {
         const known = this.#places.get(path.key);
         if (known !== undefined && isSame(known.path, path)) return [path.key, { ...known, path }];
-        return [path.key, { path, dueAtMs: clock.nowMs(), silences: 0 }];
+        return [path.key, { path, dueAtMs: clock.upMs(), silences: 0 }];
       }),
     );
     this.#isChanged = false;
@@ -117,7 +118,7 @@ export class PathProbes implements Disposable {
   }
 
   #findDue(): Place | undefined {
-    const nowMs = this.#deps.clock.nowMs();
+    const nowMs = this.#deps.clock.upMs();
     const [first, ...others] = [...this.#places.values()].filter(({ dueAtMs }) => dueAtMs <= nowMs);
     // Bad ways are due again soon: the others must have their turn.
     return others.reduce(
@@ -135,7 +136,7 @@ export class PathProbes implements Disposable {
     this.#wake = end;
     signal.addEventListener('abort', end, { once: true });
     const next = Math.min(...[...this.#places.values()].map(({ dueAtMs }) => dueAtMs));
-    if (Number.isFinite(next)) clock.sleep(next - clock.nowMs(), over.signal).then(end, () => {});
+    if (Number.isFinite(next)) clock.sleep(next - clock.upMs(), over.signal).then(end, () => {});
     if (!this.#isChanged) await due.promise;
     signal.removeEventListener('abort', end);
     this.#wake = () => {};
@@ -152,7 +153,7 @@ export class PathProbes implements Disposable {
     const silences = size.kind === 'unknown' ? before + 1 : 0;
     const restMs = Math.min(longestMs, againMs[size.kind] * 2 ** Math.max(0, silences - 1));
     // Nodes that begin together need not go on together.
-    const dueAtMs = clock.nowMs() + restMs * (0.9 + 0.2 * random());
+    const dueAtMs = clock.upMs() + restMs * (0.9 + 0.2 * random());
     if (!this.#places.has(path.key)) return;
     this.#places = new Map([...this.#places, [path.key, { path, dueAtMs, size, silences }]]);
     this.#report();
