@@ -18,8 +18,13 @@ type Name = (typeof names)[number];
 let sites: Sites;
 const at = (name: Name): Host => sites.host(name);
 
+async function join(host: Host, manager: string): Promise<void> {
+  const { stdout: token } = await at('B1').cli(['swarm', 'join-token', '-q', 'worker']);
+  await host.cli(['swarm', 'join', '--token', token, `${manager}:2377`]);
+}
+
 before(async () => {
-  sites = await openSites(program, ['A=1', 'B=2', 'C=1'], ['B', 'C'], true);
+  sites = await openSites(program, ['A=1', 'B=2', 'C=1', 'D=1'], ['B', 'C', 'D=symmetric'], true);
   const outside = sites.outsideOf('B');
   const rules = [
     'add chain ip nat-site coming { type nat hook prerouting priority dstnat; }',
@@ -31,10 +36,8 @@ before(async () => {
   sites.onRouter('B', 'sh', '-c', `printf '%s\\n' '${rules.join("' '")}' | nft -f -`);
   const own = ['--advertise-addr', outside, '--listen-addr', `${at('B1').address}:2377`];
   await at('B1').cli(['swarm', 'init', ...own]);
-  const { stdout: token } = await at('B1').cli(['swarm', 'join-token', '-q', 'worker']);
-  await at('B2').cli(['swarm', 'join', '--token', token, `${at('B1').address}:2377`]);
-  for (const name of ['A1', 'C1'] as const)
-    await at(name).cli(['swarm', 'join', '--token', token, `${outside}:2377`]);
+  await join(at('B2'), at('B1').address);
+  for (const name of ['A1', 'C1'] as const) await join(at(name), outside);
   await at('B1').cli(['network', 'create', '-d', 'overlay', '--opt', 'encrypted', 'sec']);
   await serveOn(names.map(at));
 });
@@ -78,4 +81,21 @@ test('a node finds the manager beside it again, which it cannot reach by the add
   };
   assert.ok(await eventually(isTold, 15_000), at('B2').tail());
   await allReachAll();
+});
+
+test('a node that reaches one of two relays alone is reached by that one, whichever other nodes would choose', async () => {
+  const d1 = sites.host('D1');
+  sites.onRouter(
+    'D',
+    'nft',
+    `insert rule ip nat-site forward ip daddr ${at('A1').address} udp dport 51851 drop`,
+  );
+  await join(d1, sites.outsideOf('B'));
+  await serveOn([d1]);
+  for (const other of ['B2', 'C1'] as const) {
+    await becomes(d1, other, ({ State, Relay }) => State === 'relay' && Relay === 'B1');
+    await becomes(at(other), 'D1', ({ State, Relay }) => State === 'relay' && Relay === 'B1');
+    assert.ok(await eventually(() => asks(d1, other), 15_000), d1.tail());
+    assert.ok(await eventually(() => asks(at(other), 'D1'), 15_000), at(other).tail());
+  }
 });

@@ -484,7 +484,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
       routeTo: (id) => this.#paths.routeTo(id),
       isLive: (id) => this.#paths.isLive(id),
     });
-    if (this.#paths.isTrying) this.#lookNow();
+    if (this.#isBusy) this.#lookNow();
   }
 
   #findSharing(): ReadonlySet<string> {
@@ -524,10 +524,18 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const { signal } = this.#stopping;
     const due = Promise.withResolvers<void>();
     const end = (): void => due.resolve();
-    const soon = (): void => void clock.sleep(soonMs, over.signal).then(end, () => {});
+  /** The device is to be looked at soon. */
+  get #isBusy(): boolean {
+    return this.#paths.isTrying || this.#paths.untilHandoverMs !== undefined;
+  }
+
+    const soon = (): void => {
+      const ms = Math.min(soonMs, this.#paths.untilHandoverMs ?? soonMs);
+      clock.sleep(ms, over.signal).then(end, () => {});
+    };
     this.#lookNow = soon;
     signal.addEventListener('abort', end, { once: true });
-    if (this.#paths.isTrying) soon();
+    if (this.#isBusy) soon();
     clock.sleep(laterMs, over.signal).then(end, () => {});
     await due.promise;
     signal.removeEventListener('abort', end);

@@ -101,6 +101,35 @@ test('both ends of a pair choose the same relay, pairs share them, and those tha
   }
 });
 
+test('where one end does not reach the relay of both, both choose the next that sees both of them', () => {
+  const hidden = [
+    nodeOf('x', '10.0.0.1', { seenAs: '198.51.100.1' }),
+    nodeOf('y', '10.0.0.2', { seenAs: '198.51.100.2' }),
+  ];
+  const [x, y] = hidden;
+  assert.ok(x && y);
+  const ids = ['r1', 'r2', 'r3'];
+  const choose = (seeing: Readonly<Record<string, readonly string[]>>): readonly (string | undefined)[] => {
+    const relays = ids.map((id, i) => {
+      const sees = Object.fromEntries((seeing[id] ?? []).map((one) => [one, '198.51.100.9:7']));
+      return nodeOf(id, `203.0.113.${100 + i}`, { sees }, true);
+    });
+    const nodes = [...relays, ...hidden];
+    assert.ok(isTunnelled(x) && isTunnelled(y));
+    const [one, two] = [reachOf(standpointOf('x', nodes), y), reachOf(standpointOf('y', nodes), x)];
+    assert.deepEqual([one.relay, one.kept], [two.relay, two.kept]);
+    return [one.relay, ...one.kept];
+  };
+  // Nobody has seen anybody: all are to.
+  const [first, ...order] = choose({});
+  assert.equal(first, order[0]);
+  assert.equal(order.length, 3);
+  const [a = '', b = '', c = ''] = order;
+  assert.deepEqual(choose({ [a]: ['x'], [b]: ['y'], [c]: [] }), [a, a, b, c]);
+  assert.deepEqual(choose({ [a]: ['x'], [b]: ['x', 'y'], [c]: ['x', 'y'] }), [b, a, b]);
+  assert.deepEqual(choose({ [a]: ['x', 'y'], [b]: ['x', 'y'] }), [a, a]);
+});
+
 function open(own: SwarmNode, nodes: readonly SwarmNode[] = all) {
   const clock = new HandClock();
   const paths = new TunnelPaths({ clock, logger: silentLogger });
@@ -135,27 +164,69 @@ test('behind NAT: by the relay until there is a way through, and by it again whe
   step();
   assert.equal(show(west1), 'relay: host-m: both are behind NAT; a way through is being tried');
   hear(west1, 0, 100, '203.0.113.20:9');
+  await clock.advance(1000);
   step();
   assert.equal(show(west1), 'direct: through the NATs of both');
   assert.equal(paths.routeTo('w1').relay, undefined);
-  await clock.advance(100_000);
+  await clock.advance(99_000);
   hear(manager, 99, 200);
   step();
   assert.equal(paths.routeTo('w1').relay, 'm');
   assert.deepEqual(paths.conditions, []);
 });
 
+test('both ends change from the relay to the hole at one time, whenever they look', async () => {
+  const ends = [open(east1), open(west1)] as const;
+  const [east, west] = ends;
+  for (const { hear, step } of ends) {
+    hear(manager, 0, 100);
+    step();
+  }
+  // Each sees the handshake when it looks, and what comes later is another one of the same session.
+  const relays = async (atMs: number): Promise<readonly unknown[]> => {
+    for (const { clock } of ends) await clock.advance(atMs - clock.nowMs());
+    return [east.paths.routeTo('w1').relay, west.paths.routeTo('e1').relay];
+  };
+  await relays(5010);
+  east.hear(west1, 5, 100, '203.0.113.20:9');
+  east.step();
+  assert.equal(east.paths.untilHandoverMs, 990);
+  assert.equal(west.paths.untilHandoverMs, undefined);
+  await relays(5240);
+  west.hear(east1, 5, 100, '203.0.113.10:7');
+  west.step();
+  assert.deepEqual(await relays(5999), ['m', 'm']);
+  assert.equal(west.paths.untilHandoverMs, 1);
+  assert.match(west.show(east1), /^relay: host-m/);
+  assert.deepEqual(await relays(6000), [undefined, undefined]);
+  for (const { paths } of ends) assert.equal(paths.untilHandoverMs, undefined);
+  await relays(120_000);
+  for (const { hear } of ends) hear(manager, 119, 200);
+  east.hear(west1, 120, 200, '203.0.113.20:9');
+  east.step();
+  assert.equal(east.paths.routeTo('w1').relay, undefined);
+});
+
+test('without a relay that works there is nothing to wait for', () => {
+  const { paths, hear, step } = open(east1);
+  hear(west1, 0, 100, '203.0.113.20:9');
+  step();
+  assert.equal(paths.routeTo('w1').relay, undefined);
+  assert.equal(paths.untilHandoverMs, undefined);
+});
+
 test('a node that was reached through both NATs is not sent to by the relay while it begins with another key', async () => {
   const { clock, paths, hear, step } = open(east1);
   hear(manager, 0, 100);
   hear(west1, 0, 100, '203.0.113.20:9');
+  await clock.advance(1000);
   step();
   const rekeyed = nodeOf('w1', '10.0.0.1', west);
   const around = [...all.filter((node) => node !== west1), rekeyed];
   step(around);
   assert.equal(paths.routeTo('w1').relay, undefined);
   await clock.advance(2000);
-  hear(rekeyed, 2, 50, '203.0.113.20:9');
+  hear(rekeyed, 3, 50, '203.0.113.20:9');
   step(around);
   assert.equal(paths.routeTo('w1').relay, undefined);
   // A third one, with which nothing comes of it.

@@ -46,7 +46,15 @@ interface Place {
   readonly isNeeded: boolean;
   /** When it was heard of that it has another key. */
   readonly rekeyedAtMs?: number | undefined;
+  /** Where there is a session: from when on packets go there, and no more by a relay. */
+  readonly directAtMs: number | undefined;
 }
+
+/**
+ * Both ends change from a relay to the other itself so long after their first handshake, of which they know the time to a
+ * one-way trip: each takes packets from the peer alone to which it sends. Longer than a look at the device takes to come.
+ */
+const handoverMs = 1000;
 
 /** For a session with the new key of a node that was reached with the old one. */
 const rekeyMs = 15_000;
@@ -75,6 +83,15 @@ export class TunnelPaths {
       ({ attempt: { isTrying, failingSinceMs = Number.NEGATIVE_INFINITY } }) =>
         isTrying || failingSinceMs > youngMs,
     );
+  }
+
+  /** Until the next change from a relay to the other itself is due; undefined: none is to come. */
+  get untilHandoverMs(): number | undefined {
+    const nowMs = this.#clock.nowMs();
+    const left = [...this.#places.values()]
+      .filter((place) => place.attempt.isLive && this.#relayTo(place) !== undefined)
+      .map(({ directAtMs = nowMs }) => directAtMs - nowMs);
+    return left.length === 0 ? undefined : Math.min(...left);
   }
 
   /** Once the device is gone: nothing of it is known. */
@@ -126,7 +143,8 @@ export class TunnelPaths {
           isNeeded: isNeeded || kept.has(node.id),
           device,
         });
-        return [node.id, { node, reach, attempt, isNeeded }];
+        const directAtMs = this.#directAt(this.#places.get(node.id), { attempt, device, nowMs });
+        return [node.id, { node, reach, attempt, isNeeded, directAtMs }];
       }),
     );
     this.#reportFailures(nowMs);
@@ -137,20 +155,43 @@ export class TunnelPaths {
     { id, tunnel }: Place['node'],
     device: WireguardPeerState | undefined,
     nowMs: number,
-  ): Pick<Place, 'attempt' | 'rekeyedAtMs'> | undefined {
+  ): Pick<Place, 'attempt' | 'rekeyedAtMs' | 'directAtMs'> | undefined {
     const before = this.#places.get(id);
     if (before?.attempt.isLive !== true || device?.lastHandshakeMs !== undefined) return undefined;
     const isNews = before.node.tunnel?.publicKey !== tunnel?.publicKey;
     const rekeyedAtMs = isNews ? nowMs : before.rekeyedAtMs;
     if (rekeyedAtMs === undefined || nowMs - rekeyedAtMs > rekeyMs) return undefined;
-    return { attempt: before.attempt, rekeyedAtMs };
+    return { attempt: before.attempt, rekeyedAtMs, directAtMs: before.directAtMs };
+  }
+
+  #directAt(
+    before: Place | undefined,
+    {
+      attempt,
+      device,
+      nowMs,
+    }: Pick<Place, 'attempt'> & { device: WireguardPeerState | undefined; nowMs: number },
+  ): number | undefined {
+    if (!attempt.isLive) return undefined;
+    if (before?.directAtMs !== undefined) return before.directAtMs;
+    const atMs = (device?.lastHandshakeMs ?? nowMs) + handoverMs;
+    // A clock that was set between the two says nothing.
+    return Math.min(atMs, nowMs + handoverMs);
+  }
+
+  /** Id of the relay that carries what is sent to it; undefined if nobody does. */
+  #relayTo({ reach, attempt, directAtMs = 0 }: Place): string | undefined {
+    if (!attempt.isLive) return reach.relay;
+    const isDue = this.#clock.nowMs() >= directAtMs;
+    // Where it carries nothing there is nothing to hand over.
+    return isDue || !this.isLive(reach.relay ?? '') ? undefined : reach.relay;
   }
 
   routeTo(nodeId: string): Route {
     const place = this.#places.get(nodeId);
     if (place === undefined) return { endpoint: undefined, serial: 0, keepaliveSeconds: 0, relay: undefined };
     const { endpoint, serial, keepaliveSeconds } = place.attempt;
-    return { endpoint, serial, keepaliveSeconds, relay: relayIn(place) };
+    return { endpoint, serial, keepaliveSeconds, relay: this.#relayTo(place) };
   }
 
   /** Where this node sees others come from who are behind NAT. */
@@ -176,12 +217,13 @@ export class TunnelPaths {
       return { ...shared, state: 'none', why: 'no container of this node is on an encrypted network' };
     const text = endpoint === undefined ? place.reach.endpoints[0] : formatHostPort(endpoint);
     const known = { ...shared, ...(text === undefined ? {} : { endpoint: text }) };
-    if (place.attempt.isLive) return { ...known, state: 'direct', why: directWords(place, text) };
-    const relay = this.#places.get(relayIn(place) ?? '');
-    if (relay?.attempt.isLive === true && place.isNeeded)
-      return { ...known, state: 'relay', relay: relay.node.hostname, why: meetWords(place) };
+    const relay = this.#places.get(this.#relayTo(place) ?? '');
+    if (place.attempt.isLive && relay === undefined)
+      return { ...known, state: 'direct', why: directWords(place, text) };
     const failure = this.#failureOf(place, this.#clock.nowMs());
     if (failure !== undefined) return { ...known, state: 'none', why: failure };
+    if (relay?.attempt.isLive === true && place.isNeeded)
+      return { ...known, state: 'relay', relay: relay.node.hostname, why: meetWords(place) };
     return { ...known, state: 'idle', why: idleWords(place) };
   }
 
@@ -189,8 +231,9 @@ export class TunnelPaths {
   #failureOf(place: Place, nowMs: number): string | undefined {
     const { node, reach, attempt, isNeeded } = place;
     const sinceMs = attempt.failingSinceMs;
-    const relay = this.#places.get(relayIn(place) ?? '');
-    if (!isNeeded || node.isDown || sinceMs === undefined || relay?.attempt.isLive === true) return undefined;
+    if (!isNeeded || node.isDown || attempt.isLive) return undefined;
+    const relay = this.#places.get(this.#relayTo(place) ?? '');
+    if (sinceMs === undefined || relay?.attempt.isLive === true) return undefined;
     if (nowMs - sinceMs < patienceMs[reach.way]) return undefined;
     switch (reach.way) {
       case 'call':
@@ -218,18 +261,13 @@ export class TunnelPaths {
   }
 }
 
-/** Those that are used, and those that are to see where this node comes from. */
+/** Those that are used or may have to be, and those that are to see where this node comes from. */
 function keptRelays(
   reaches: readonly Pick<Place, 'reach' | 'isNeeded'>[],
   witnesses: readonly string[],
 ): ReadonlySet<string> {
   const met = reaches.filter(({ reach, isNeeded }) => isNeeded && reach.way === 'meet');
-  return new Set(met.length === 0 ? [] : [...met.flatMap(({ reach }) => reach.relay ?? []), ...witnesses]);
-}
-
-/** Id of the relay that carries what is sent to it; undefined if nobody does. */
-function relayIn({ reach, attempt }: Place): string | undefined {
-  return attempt.isLive ? undefined : reach.relay;
+  return new Set(met.length === 0 ? [] : [...met.flatMap(({ reach }) => reach.kept), ...witnesses]);
 }
 
 function directWords({ reach, node }: Place, endpoint: string | undefined): string {
@@ -245,7 +283,7 @@ function directWords({ reach, node }: Place, endpoint: string | undefined): stri
 }
 
 function meetWords({ attempt, reach }: Place): string {
-  if (attempt.isTrying) return 'both are behind NAT; a way through is being tried';
+  if (attempt.isTrying || attempt.isLive) return 'both are behind NAT; a way through is being tried';
   return reach.endpoints.length === 0
     ? 'both are behind NAT; nobody has told yet where it comes from'
     : 'both are behind NAT, and there was no way through; it is tried again every two minutes';

@@ -18,6 +18,8 @@ export interface Reach {
   readonly endpoints: readonly string[];
   /** Id of the relay, the same that the other chooses; undefined where none is needed or there is none. */
   readonly relay: string | undefined;
+  /** Ids of the relays to keep in touch with, so that there is one that both reach. */
+  readonly kept: readonly string[];
   /** Of the two this one begins first, since two that begin at once hinder each other. */
   readonly isFirst: boolean;
 }
@@ -36,13 +38,23 @@ function relaysAmong(nodes: readonly SwarmNode[]): readonly Tunnelled[] {
     .toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-/** Of each pair another one, and the same as long as it is there, whichever others come and go. */
-function relayOf(a: string, b: string, relays: readonly Tunnelled[]): string | undefined {
+/** That a pair keeps in touch with at most. */
+const mostKept = 8;
+
+/**
+ * Of each pair others first, and the same as long as they are there, whichever others come and go: the first that says it
+ * sees both, as it tells all; until one does, the first of all, and all are kept.
+ */
+function relaysOf(a: string, b: string, relays: readonly Tunnelled[]): Pick<Reach, 'relay' | 'kept'> {
   const pair = [a, b].sort().join(' ');
   const weigh = (id: string): string => createHash('sha256').update(`${pair} ${id}`).digest('hex');
-  const [first, ...others] = relays.map(({ id }) => ({ id, weight: weigh(id) }));
-  return others.reduce((best, one) => (best !== undefined && best.weight > one.weight ? best : one), first)
-    ?.id;
+  const ranked = relays
+    .map(({ id, tunnel: { sees = {} } }) => ({ id, weight: weigh(id), seesBoth: a in sees && b in sees }))
+    .toSorted((one, other) => (one.weight > other.weight ? -1 : 1))
+    .slice(0, mostKept);
+  const ids = ranked.map(({ id }) => id);
+  const found = ranked.findIndex(({ seesBoth }) => seesBoth);
+  return found < 0 ? { relay: ids[0], kept: ids } : { relay: ids[found], kept: ids.slice(0, found + 1) };
 }
 
 /** From within its own network, where no NAT is between the two. */
@@ -89,14 +101,14 @@ export function reachOf({ own, ownHosts, relays }: Standpoint, other: Tunnelled)
   const { seenAs } = other.tunnel;
   const ownSeenAs = own?.tunnel?.seenAs;
   const isFirst = (own?.tunnel?.number ?? 0) < other.tunnel.number;
-  const shared = { isFirst, relay: undefined };
+  const shared = { isFirst, relay: undefined, kept: [] };
   if (seenAs === undefined) return { ...shared, way: 'call', endpoints: told };
   const seen = mappedEndpointsOf(other, relays);
   if (ownSeenAs === undefined) return { ...shared, way: 'wait', endpoints: seen };
   return {
     // Behind the same NAT, as managers see it, their own addresses may do.
     ...{ ...shared, way: 'meet', endpoints: seenAs === ownSeenAs ? [...told, ...seen] : seen },
-    relay: relayOf(own?.id ?? '', other.id, relays),
+    ...relaysOf(own?.id ?? '', other.id, relays),
   };
 }
 

@@ -52,7 +52,7 @@ function check(
     for (const row of rows) {
       const { at, endpoints = usual, isNeeded = true, isDown = false, gives } = row;
       attempt = nextTry(attempt, {
-        reach: { way, endpoints, isFirst, relay: undefined },
+        reach: { way, endpoints, isFirst, relay: undefined, kept: [] },
         ...{ isNeeded, isBehindNat, isDown, device: stateOf(row), nowMs: startMs + at * 1000 },
       });
       assert.equal(textOf(attempt), gives, `at ${at} s`);
