@@ -101,9 +101,13 @@ export interface TunnelOffer {
   readonly mtuBytes: number;
   /** Where its UDP socket may be reached, `192.0.2.11:51820` or `[2001:db8::1]:51820`; the likeliest first. */
   readonly endpoints: readonly string[];
-  /** Of a relay: where it sees nodes behind NAT come from, by node. */
+  /** Of a relay: where it sees nodes behind NAT come from, by node. Absent: it has not looked, and what it said holds. */
   readonly sees?: Readonly<Record<string, string>>;
+  /** Why it cannot encrypt, though it could: it has no WireGuard any more. At most `longestReason` characters. */
+  readonly lacks?: string;
 }
+
+export const longestReason = 500;
 
 export interface NodeTunnel extends TunnelOffer {
   /** From 1; the address inside is made of it. No other node has it, and the node keeps it. */

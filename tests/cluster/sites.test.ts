@@ -97,6 +97,17 @@ test('a daemon that comes back leaves its paths as they are', async () => {
   assert.deepEqual([after.State, after.Endpoint], ['direct', Endpoint]);
 });
 
+test('a relay whose daemon comes back takes nothing from who talks past it or by it', async () => {
+  const pings = ['C1', 'D1'].map((to) =>
+    at('B1').cli(['exec', 'on-B1', 'ping', '-c', '120', '-i', '0.1', '-q', `on-${to}`]),
+  );
+  await at('A1').kill('SIGKILL');
+  await at('A1').start();
+  for (const { stdout } of await Promise.all(pings)) assert.match(stdout, / 120 packets received/);
+  await becomes(at('B1'), 'C1', ({ State }) => State === 'direct');
+  await becomes(at('B1'), 'D1', ({ State }) => State === 'relay');
+});
+
 test('nothing of all that was on a wire in clear', async () => {
   const { markers, bytes } = await capture.end();
   assert.equal(markers, 0);

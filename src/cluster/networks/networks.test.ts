@@ -382,18 +382,24 @@ test('who may relay is told to all: managers, and who has the label', async () =
   await change({ labels: { 'linkspan.relay': 'false' } });
   assert.equal(isRelay(), false);
   // What it sees is told of a relay alone.
-  const sees = async (): Promise<unknown> => {
+  const sees = async (more: object = {}): Promise<unknown> => {
     const publicKey = publicKeyOf(makeKey());
-    a.networks.offerTunnel({ publicKey, mtuBytes: 1500, endpoints: [], sees: { b: '203.0.113.1:7' } });
+    const seen = { sees: { b: '203.0.113.1:7' }, ...more };
+    a.networks.offerTunnel({ publicKey, mtuBytes: 1500, endpoints: [], ...seen });
     await world.settle();
     return b.networks.findNode(a.id)?.tunnel?.sees;
   };
   assert.equal(await sees(), undefined);
-  await change({ labels: { 'linkspan.relay': 'true' } });
   heard.length = 0;
+  await change({ labels: { 'linkspan.relay': 'true' } });
   assert.equal(isRelay(), true);
-  assert.deepEqual(await sees(), { b: '203.0.113.1:7' });
   assert.deepEqual(heard, ['a']);
+  assert.deepEqual(await sees(), { b: '203.0.113.1:7' });
+  // Its daemon began again, and has not looked.
+  assert.deepEqual(await sees({ sees: undefined }), { b: '203.0.113.1:7' });
+  assert.equal(await sees({ sees: {} }), undefined);
+  assert.equal(await sees({ sees: undefined }), undefined);
+  await sees();
   await change({ labels: {} });
   assert.equal(isRelay(), false);
   await change({ role: 'manager' });

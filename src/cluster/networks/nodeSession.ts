@@ -160,10 +160,16 @@ export class NodeSession {
     }
   }
 
-  /** Nobody asks a node that is no relay where it sees others, so that it is not told to all. */
-  #offered({ sees, ...offer }: TunnelOffer): TunnelOffer {
+  /**
+   * Nobody asks a node that is no relay where it sees others, so that it is not told to all. A relay whose daemon began
+   * again has not looked yet.
+   */
+  #offered({
+    sees = this.#deps.tunnels.find(this.#deps.nodeId)?.sees ?? {},
+    ...offer
+  }: TunnelOffer): TunnelOffer {
     const placed = { ...offer, endpoints: this.#placed(offer.endpoints) };
-    return sees === undefined || !this.#deps.mayRelay() ? placed : { ...placed, sees };
+    return Object.keys(sees).length === 0 || !this.#deps.mayRelay() ? placed : { ...placed, sees };
   }
 
   /** With the address that it is known by, which may be its router's, where a port is passed on. */

@@ -135,7 +135,13 @@ test('an offer is read strictly', () => {
   assert.deepEqual(call(good), { type: 'call', id: 1, method: 'tunnel', params: { offer: good } });
   const relay = { ...good, sees: { n1: '203.0.113.10:7' } };
   assert.deepEqual(call(relay), { type: 'call', id: 1, method: 'tunnel', params: { offer: relay } });
+  for (const more of [{ sees: {} }, { lacks: 'no module' }])
+    assert.deepEqual(call({ ...good, ...more }), {
+      ...{ type: 'call', id: 1, method: 'tunnel', params: { offer: { ...good, ...more } } },
+    });
   for (const bad of [
+    { lacks: 7 },
+    { lacks: 'x'.repeat(501) },
     { publicKey: 'short' },
     { publicKey: `${'A'.repeat(42)}B=` },
     { mtuBytes: -1 },

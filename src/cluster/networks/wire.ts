@@ -17,6 +17,7 @@ import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { formatIp, parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
 import {
+  longestReason,
   mostEndpoints,
   mostSeen,
   type EndpointClaim,
@@ -209,7 +210,7 @@ function readEndpoint(value: unknown): string | undefined {
   return isText(value) && (parseHostPort(value)?.port ?? 0) > 0 ? value : undefined;
 }
 
-function readSeen(value: unknown = {}): Readonly<Record<string, string>> | undefined {
+function readSeen(value: unknown): Readonly<Record<string, string>> | undefined {
   const entries = isFields(value) ? Object.entries(value) : undefined;
   if (entries === undefined || entries.length > mostSeen) return undefined;
   const isGood = entries.every(([id, endpoint]) => isId(id) && readEndpoint(endpoint) !== undefined);
@@ -222,9 +223,13 @@ function readOffer(value: unknown): TunnelOffer | undefined {
   const endpoints = readList(value['endpoints'], readEndpoint);
   if (endpoints === undefined || endpoints.length > mostEndpoints) return undefined;
   if (!isCount(mtuBytes) || mtuBytes < leastMtuBytes || mtuBytes > mostMtuBytes) return undefined;
+  if (!isPublicKey(publicKey)) return undefined;
+  const { lacks } = value;
+  if (lacks !== undefined && (!isText(lacks) || lacks.length > longestReason)) return undefined;
+  const offer = { publicKey, mtuBytes, endpoints, ...(lacks === undefined ? {} : { lacks }) };
+  if (value['sees'] === undefined) return offer;
   const sees = readSeen(value['sees']);
-  if (!isPublicKey(publicKey) || sees === undefined) return undefined;
-  return { publicKey, mtuBytes, endpoints, ...(Object.keys(sees).length === 0 ? {} : { sees }) };
+  return sees && { ...offer, sees };
 }
 
 const methods: ReadonlySet<string> = new Set<keyof Calls>(['sync', 'claim', 'release', 'amend', 'tunnel']);

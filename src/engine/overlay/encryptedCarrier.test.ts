@@ -167,6 +167,21 @@ test('a machine without WireGuard refuses with the reason, and tells no key', as
   assert.equal(tunnels.specs.length, 0);
 });
 
+test('a node whose WireGuard went away between two daemons says so of the key that it told, until it is back', async () => {
+  const first = open();
+  const self = await first.own();
+  await first.tell(self, nodeOf('other', 9));
+  const { carrier, tunnels, swarm, tell } = open(undefined, first.store);
+  tunnels.choice = { engine: undefined, reason: 'wireguard-go is not there' };
+  swarm.nodesById.set(self.id, self);
+  carrier.start(() => true);
+  await tell();
+  assert.deepEqual(swarm.offer, { ...first.swarm.offer, lacks: 'wireguard-go is not there' });
+  tunnels.choice = { engine: 'kernel' };
+  await carrier.hold('one');
+  assert.deepEqual(swarm.offer, first.swarm.offer);
+});
+
 test('without a manager that takes the key there is no device', async () => {
   const { carrier, clock, tunnels } = open();
   const holding = carrier.hold('one');

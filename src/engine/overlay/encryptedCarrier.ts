@@ -18,6 +18,7 @@ import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { RepairLog } from '../../base/repairLog.ts';
 import {
+  longestReason,
   mostEndpoints,
   type SwarmNetworks,
   type SwarmNode,
@@ -123,7 +124,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   #isKnown = (): boolean => false;
   /** What was told last; undefined: nothing yet of this membership. */
   #offered: TunnelOffer | undefined;
-  #hasEngine: boolean | undefined;
+  /** As the system said when it was asked last: by `check`, and once before. */
+  #choice: EngineChoice | undefined;
 
   constructor(deps: EncryptedCarrierDependencies) {
     this.#deps = deps;
@@ -196,7 +198,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   /** Throws code tunnelUnavailable, with the reason, where this machine cannot encrypt. */
   async check(): Promise<void> {
     const choice = await this.engine();
-    this.#hasEngine = choice.engine !== undefined;
+    this.#choice = choice;
     if (choice.engine === undefined)
       throw new LinkspanError(
         'tunnelUnavailable',
@@ -336,26 +338,30 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   async #offer(): Promise<void> {
     const { swarm, keys, port, underlay } = this.#deps;
     const { dataPath } = swarm;
-    if (dataPath === undefined || !(await this.#canEncrypt())) return;
+    if (dataPath === undefined) return;
+    const reason = await this.#lack();
+    // Who never told a key has nothing to take back.
+    if (reason !== undefined && this.#own()?.tunnel === undefined) return;
     const { address, mtuBytes } = underlay();
     const { publicKey } = await keys.of(dataPath.nodeId);
     const others = this.#deps.addresses().filter((ip) => !equalIp(ip, address));
     const endpoints = [address, ...others].slice(0, mostEndpoints).map((ip) => formatHostPort({ ip, port }));
-    const sees = this.#holders.has(relaying) ? this.#paths.seen(this.#nodes()) : {};
+    const sees = this.#holders.has(relaying) ? this.#paths.seen(this.#nodes()) : undefined;
     const offer: TunnelOffer = {
       ...{ publicKey, mtuBytes, endpoints },
-      ...(Object.keys(sees).length === 0 ? {} : { sees }),
+      ...(sees === undefined ? {} : { sees }),
+      ...(reason === undefined ? {} : { lacks: reason.slice(0, longestReason) }),
     };
     if (isDeepStrictEqual(offer, this.#offered)) return;
     this.#offered = offer;
     swarm.offerTunnel(offer);
   }
 
-  /** As the system said when it was asked last: by `check`, and once before. */
-  async #canEncrypt(): Promise<boolean> {
-    if (this.#tunnel !== undefined) return true;
-    this.#hasEngine ??= (await this.#deps.tunnels.findEngine()).engine !== undefined;
-    return this.#hasEngine;
+  /** Why this node cannot encrypt; undefined if it can. */
+  async #lack(): Promise<string | undefined> {
+    if (this.#tunnel !== undefined) return undefined;
+    this.#choice ??= await this.#deps.tunnels.findEngine();
+    return this.#choice.engine === undefined ? this.#choice.reason : undefined;
   }
 
   async #open(): Promise<void> {
@@ -518,17 +524,17 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     }
   }
 
+  /** The device is to be looked at soon. */
+  get #isBusy(): boolean {
+    return this.#paths.isTrying || this.#paths.untilHandoverMs !== undefined;
+  }
+
   async #untilNextLook(): Promise<void> {
     const { clock } = this.#deps;
     const over = new AbortController();
     const { signal } = this.#stopping;
     const due = Promise.withResolvers<void>();
     const end = (): void => due.resolve();
-  /** The device is to be looked at soon. */
-  get #isBusy(): boolean {
-    return this.#paths.isTrying || this.#paths.untilHandoverMs !== undefined;
-  }
-
     const soon = (): void => {
       const ms = Math.min(soonMs, this.#paths.untilHandoverMs ?? soonMs);
       clock.sleep(ms, over.signal).then(end, () => {});

@@ -246,6 +246,32 @@ test('a relay tells where nodes behind NAT come from', () => {
   assert.deepEqual(paths.seen(all), { e2: '203.0.113.10:7' });
 });
 
+test('a relay that has not looked since its daemon began says nothing of whom it sees', () => {
+  const { paths, hear, step } = open(manager);
+  assert.equal(paths.seen(all), undefined);
+  hear(other, 0, 100, '203.0.113.2:1');
+  step();
+  assert.deepEqual(paths.seen(all), {});
+});
+
+test('a node whose WireGuard is gone is a condition that says so, while it shares a network', () => {
+  const { paths, step } = open(manager);
+  const gone = nodeOf('other', '203.0.113.2', { lacks: 'it is too old' });
+  step([manager, gone]);
+  assert.deepEqual(paths.conditions, []);
+  const sharing = open(manager, [manager, gone]);
+  sharing.step();
+  assert.deepEqual(
+    sharing.paths.conditions.map(({ id, text }) => `${id}: ${text}`),
+    [
+      'tunnel.noPath:other: host-m has no path to host-other for encrypted networks: it has no WireGuard any more: it is too old',
+    ],
+  );
+  assert.match(sharing.show(gone), /^none: it has no WireGuard any more/);
+  sharing.step([manager, { ...gone, isDown: true }]);
+  assert.deepEqual(sharing.paths.conditions, []);
+});
+
 test('a node that no path leads to is a condition that names both, until one does or it is down', async () => {
   const { clock, paths, hear, step, show } = open(east1, [other, east1, west1]);
   const titles = (): readonly string[] => paths.conditions.map(({ id, text }) => `${id} ${text}`);

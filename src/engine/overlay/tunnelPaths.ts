@@ -194,8 +194,9 @@ export class TunnelPaths {
     return { endpoint, serial, keepaliveSeconds, relay: this.#relayTo(place) };
   }
 
-  /** Where this node sees others come from who are behind NAT. */
-  seen(nodes: readonly SwarmNode[]): Readonly<Record<string, string>> {
+  /** Where this node sees others come from who are behind NAT; undefined until it has looked. */
+  seen(nodes: readonly SwarmNode[]): Readonly<Record<string, string>> | undefined {
+    if (this.#states.size === 0) return undefined;
     return seenFrom(nodes, ({ id, tunnel }) =>
       this.#places.get(id)?.attempt.isLive === true
         ? this.#states.get(tunnel.publicKey)?.endpoint
@@ -232,6 +233,7 @@ export class TunnelPaths {
     const { node, reach, attempt, isNeeded } = place;
     const sinceMs = attempt.failingSinceMs;
     if (!isNeeded || node.isDown || attempt.isLive) return undefined;
+    if (node.tunnel?.lacks !== undefined) return `it has no WireGuard any more: ${node.tunnel.lacks}`;
     const relay = this.#places.get(this.#relayTo(place) ?? '');
     if (sinceMs === undefined || relay?.attempt.isLive === true) return undefined;
     if (nowMs - sinceMs < patienceMs[reach.way]) return undefined;
