@@ -64,7 +64,7 @@ async function openOurs({ name, number, seam, kernel, inside }: TunnelHost): Pro
     ...{ daemonId: name, namespaceFolder },
   });
   return {
-    ...{ name, kernel, seam, driver, vtep },
+    ...{ name, kernel, seam, driver, vtep, holders: new Set() },
     pathOf: ({ id }) => `${namespaceFolder}/${id}`,
     inside: ({ id }, ...words) => run('host', 'nsenter', `--net=${namespaceFolder}/${id}`, '--', ...words),
   };

@@ -267,7 +267,9 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
         await allDone(endpoints.map(({ containerId }) => containers.disconnect(containerId, id, true)));
       },
     });
-  const plainPaths = listeners.use(new PlainPaths({ swarm, claims, table, clock: systemClock, logger }));
+  const plainPaths = listeners.use(
+    new PlainPaths({ swarm, claims, table, tunnels: encryption, clock: systemClock, logger }),
+  );
   return {
     ...{ table, networks, network, firewall, ports, claims, encryption, plainPaths, probes },
     ...{ listeners, openFollower, openReconciler },

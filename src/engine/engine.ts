@@ -175,7 +175,7 @@ export interface EngineInfo {
   readonly labels: readonly string[];
 }
 
-/** How packets of encrypted networks get from this node to another. */
+/** How packets in the encrypted tunnels get from this node to another. */
 export interface TunnelPath {
   readonly nodeId: string;
   readonly hostname: string;

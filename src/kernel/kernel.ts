@@ -170,6 +170,8 @@ export interface OverlaySpec {
     /** An address of that namespace. */
     readonly local: Ip;
     readonly port: number;
+    /** Default: as the bridge. */
+    readonly mtuBytes?: number;
     /** Set: it is no port of the bridge, and has this link address. */
     readonly routerMac?: Mac;
   };
@@ -380,7 +382,10 @@ export interface Kernel extends AsyncDisposable {
    * it fails.
    */
   ensureOverlay(spec: OverlaySpec): Promise<boolean>;
-  /** In order: new forwards, new neighbours, old neighbours, old forwards. What was done before it fails stays. */
+  /**
+   * In order: new forwards, new neighbours, old neighbours, old forwards, and what the bridge learned of those on this
+   * device. What was done before it fails stays.
+   */
   changePeers(change: PeerChange): Promise<void>;
   /** ENODEV without the link. */
   peers(link: string, namespace: string): Promise<Peers>;

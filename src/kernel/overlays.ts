@@ -5,6 +5,7 @@
  *   UDP socket, port 4789  <---  vxlan0 ---- br0 ---- endpoint's veth ---- eth0
  *
  * The device is a port of the bridge, or, as a router, stands beside it, and the namespace forwards between the two.
+ * There may be two such devices at a bridge: as isolated ports they never pass a frame from one to the other.
  * The device is born in the overlay's namespace by a netlink socket of the daemon's, or of another that is to carry it
  * (IFLA_NET_NS_FD): its UDP socket is in that one then, and its VNI is unique among those made there. It is never moved.
  * Synchronous, for a worker.
@@ -28,7 +29,7 @@ import { hasErrno } from './errno.ts';
 import { KernelError, type OverlaySpec } from './kernel.ts';
 import { dumpLinks, findLink, getIfindex, linkOf } from './links.ts';
 import { inSandbox, type Inside, type NamespaceContext, openSocketIn } from './namespaces.ts';
-import type { NetlinkSocket } from './netlinkSocket.ts';
+import type { NetlinkSocket, Request } from './netlinkSocket.ts';
 import { getSysctl, setSysctl } from './sysctl.ts';
 
 /** Waits for the rcu_barrier. */
@@ -92,7 +93,7 @@ function adoptVxlan(
   { vxlan, bridge }: OverlaySpec,
   master: number | undefined,
 ): boolean {
-  const { name, vni, local, port, routerMac } = vxlan;
+  const { name, vni, local, port, routerMac, mtuBytes = bridge.mtuBytes } = vxlan;
   const operation = `ensure vxlan ${name}`;
   // Made, but not named yet.
   for (const link of dumpLinks(socket))
@@ -108,7 +109,7 @@ function adoptVxlan(
     del(socket, name);
     return false;
   }
-  const { mtuBytes, alias } = bridge;
+  const { alias } = bridge;
   const isPlaced = link.master === master && (routerMac === undefined || link.mac === routerMac);
   if (!isPlaced || !link.isUp || link.mtuBytes !== mtuBytes || link.alias !== alias)
     socket.run({
@@ -119,7 +120,15 @@ function adoptVxlan(
         ...(isPlaced || routerMac === undefined ? {} : { mac: routerMac }),
       }),
     });
+  if (master !== undefined && !(isPlaced && link.isIsolated === true))
+    socket.run(isolation(name, link.ifindex));
   return true;
+}
+
+/** The kernel knows the flag only once the link is a port. */
+function isolation(name: string, ifindex: number): Request {
+  const message = encodeSetLink({ ifindex, bridgePort: { isIsolated: true } });
+  return { operation: `RTM_NEWLINK isolate ${name}`, message };
 }
 
 /** `carrier` is a socket of the namespace where the UDP socket is to be. */
@@ -130,11 +139,11 @@ function createVxlan(
   master: number | undefined,
 ): void {
   const { socket, netnsFd } = inside;
-  const { name, vni, local, port, routerMac: mac } = spec.vxlan;
-  const { mtuBytes, alias } = spec.bridge;
+  const { name, vni, local, port: udpPort, routerMac: mac, mtuBytes = spec.bridge.mtuBytes } = spec.vxlan;
+  const { alias } = spec.bridge;
   const bornAs = `${bornPrefix}${randomBytes(4).toString('hex')}`;
   const operation = `RTM_NEWLINK vxlan ${name}`;
-  const newVxlan = { vni, local, port, ttl: 0 };
+  const newVxlan = { vni, local, port: udpPort, ttl: 0 };
   const [failure] = carrier.exchange([
     {
       operation,
@@ -151,10 +160,17 @@ function createVxlan(
   undo.defer(() => undoLink(socket, { name: bornAs }));
   const ifindex = getIfindex(socket, bornAs);
   undo.defer(() => undoLink(socket, { ifindex }));
-  socket.run({
-    operation: `RTM_NEWLINK port ${name}`,
-    message: encodeSetLink({ ifindex, name, alias, isUp: true, ...(master === undefined ? {} : { master }) }),
+  const port = encodeSetLink({
+    ifindex,
+    name,
+    alias,
+    isUp: true,
+    ...(master === undefined ? {} : { master }),
   });
+  socket.run(
+    { operation: `RTM_NEWLINK port ${name}`, message: port },
+    ...(master === undefined ? [] : [isolation(name, ifindex)]),
+  );
   undo.move();
 }
 

@@ -7,6 +7,7 @@ import {
   decodeNeighbour,
   encodeDelForward,
   encodeDelNeighbour,
+  encodeForgetForward,
   encodeForwardDump,
   encodeNeighbourDump,
   encodeReplaceForward,
@@ -15,6 +16,7 @@ import {
 } from '../codec/netlink/neighbour.ts';
 import { encodeDelRoute, encodeReplaceHopRoute } from '../codec/netlink/routing.ts';
 import { formatIp } from '../net/ip.ts';
+import type { Mac } from '../net/mac.ts';
 import { formatPrefix } from '../net/prefix.ts';
 import { hasErrno } from './errno.ts';
 import type { PeerChange, Peers, RouteChange } from './kernel.ts';
@@ -44,6 +46,20 @@ export function changePeers(socket: NetlinkSocket, { link, replace, del }: PeerC
   ]);
   // Only what is deleted can be missing.
   const failure = failures.find((one) => !hasErrno(one, 'ENOENT'));
+  if (failure !== undefined) throw failure;
+  forgetLearned(socket, ifindex, del.macs);
+}
+
+/** Else the bridge would send what is for them here, and nowhere else, for up to five minutes. */
+function forgetLearned(socket: NetlinkSocket, ifindex: number, macs: readonly Mac[]): void {
+  const failures = socket.exchangeMany(
+    macs.map((mac) => ({
+      operation: `RTM_DELNEIGH learned ${mac}`,
+      message: encodeForgetForward({ mac, ifindex }),
+    })),
+  );
+  // A router's device is no port.
+  const failure = failures.find((one) => !hasErrno(one, 'ENOENT', 'EOPNOTSUPP'));
   if (failure !== undefined) throw failure;
 }
 

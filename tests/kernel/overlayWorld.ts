@@ -7,6 +7,9 @@
  *    [h1]      [h2]      [h3]       hosts: namespaces; 192.0.2.1, .2, .3 and 2001:db8::1, …
  *      \________|________/
  *           underlay
+ *
+ * With `tunnels` each host has a namespace [t1], [t2], … with a link of 1420 bytes to the others', 100.64.0.1, .2, …, in
+ * place of the encrypted tunnels'.
  */
 import assert from 'node:assert/strict';
 import { closeSync, mkdirSync, openSync, readdirSync } from 'node:fs';
@@ -17,7 +20,7 @@ import { newId } from '../../src/base/ids.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { openSeam, type Seam } from '../../src/base/seam.ts';
 import type { DriverEndpoint, DriverNetwork } from '../../src/drivers/interface.ts';
-import { createPlainCarrier } from '../../src/drivers/overlay/carrier.ts';
+import { type Carrier, createPlainCarrier } from '../../src/drivers/overlay/carrier.ts';
 import { createOverlayDriver, type OverlayDriver } from '../../src/drivers/overlay/overlay.ts';
 import type { OverlayPeer } from '../../src/drivers/overlay/peerTable.ts';
 import { createTunnelGuard } from '../../src/firewall/tunnelGuard.ts';
@@ -41,6 +44,8 @@ export interface OverlayHost {
   readonly seam: Seam;
   readonly driver: OverlayDriver;
   readonly vtep: Ip;
+  /** Networks that need the tunnels. */
+  readonly holders: ReadonlySet<string>;
   /** Where the overlay of `network` is. */
   pathOf(network: DriverNetwork): string;
   /** Runs a command in the overlay's namespace; returns its output. */
@@ -130,11 +135,49 @@ export function joinUnderlay(number: number, address4: string, address6: string)
   for (const link of ['lo', 'up0']) run(name, 'ip', 'link', 'set', link, 'up');
 }
 
+function joinTunnels(number: number): void {
+  const [name, port] = [`t${number}`, `in${number}`];
+  const way = ['mtu', '1420', 'master', 'tunnels', 'type', 'veth'];
+  run('host', 'ip', 'netns', 'add', name);
+  run('host', 'ip', 'link', 'add', port, ...way, 'peer', 'wg0', 'mtu', '1420', 'netns', name);
+  run('host', 'ip', 'link', 'set', port, 'up');
+  run(name, 'ip', 'address', 'add', `100.64.0.${number}/10`, 'dev', 'wg0');
+  for (const link of ['lo', 'wg0']) run(name, 'ip', 'link', 'set', link, 'up');
+}
+
+/** As the encrypted tunnels', which are there whether anybody holds them or not. */
+function carrierOf(number: number, kernel: Kernel, holders: Set<string>): Carrier {
+  const namespace = `/run/netns/t${number}`;
+  const guard = createTunnelGuard({
+    kernel: {
+      events: kernel.events,
+      nft: (commands, options = {}) => kernel.nft(commands, { ...options, namespace }),
+    },
+    ...{ clock: systemClock, logger: silentLogger },
+    port: () => 4789,
+  });
+  return {
+    ...{ guard, namespace },
+    underlay: () => ({
+      ...{ address: ip(`100.64.0.${number}`), mtuBytes: 1500, headerBytes: 80, port: 4789 },
+    }),
+    hold: (id) => Promise.resolve(void holders.add(id)),
+    release: (id) => Promise.resolve(void holders.delete(id)),
+    sweep: () => guard.sweep(),
+  };
+}
+
 /** `isThere`: another daemon of a host that is open; to be closed before it. */
-export async function openHost(number: number, family: 4 | 6, isThere = false): Promise<OverlayHost> {
+export async function openHost(
+  number: number,
+  family: 4 | 6,
+  isThere = false,
+  hasTunnels = false,
+): Promise<OverlayHost> {
   const name = `h${number}`;
   const [address4, address6] = [`192.0.2.${number}`, `2001:db8::${number}`];
   if (!isThere) joinUnderlay(number, address4, address6);
+  if (!isThere && hasTunnels) joinTunnels(number);
   const seam = openSeam();
   const kernel = await openKernelIn(`/run/netns/${name}`, seam);
   const vtep = ip(family === 4 ? address4 : address6);
@@ -145,23 +188,33 @@ export async function openHost(number: number, family: 4 | 6, isThere = false): 
     port: () => 4789,
   });
   const plain = createPlainCarrier(guard, () => ({ address: vtep, mtuBytes: 1500, port: 4789 }));
+  const holders = new Set<string>();
+  const encrypted = hasTunnels ? carrierOf(number, kernel, holders) : plain;
   const driver = createOverlayDriver({
-    ...{ kernel, logger: silentLogger, carriers: { plain, encrypted: plain } },
+    ...{ kernel, logger: silentLogger, carriers: { plain, encrypted } },
     ...{ daemonId: name, namespaceFolder },
   });
   const pathOf = ({ id }: DriverNetwork): string => `${namespaceFolder}/${id}`;
   const inside = (network: DriverNetwork, ...words: readonly string[]): string =>
     run('host', 'nsenter', `--net=${pathOf(network)}`, '--', ...words);
-  return { name, kernel, seam, driver, vtep, pathOf, inside };
+  return { name, kernel, seam, driver, vtep, holders, pathOf, inside };
 }
 
 /** Disposing it removes everything that it made. */
-export async function openOverlayWorld(count: number, family: 4 | 6 = 4): Promise<OverlayWorld> {
+export async function openOverlayWorld(
+  count: number,
+  family: 4 | 6 = 4,
+  hasTunnels = false,
+): Promise<OverlayWorld> {
   assert.equal(process.env['LINKSPAN_LANE'], '1', 'run this inside scripts/lane');
-  run('host', 'ip', 'link', 'add', 'underlay', 'type', 'bridge');
-  run('host', 'ip', 'link', 'set', 'underlay', 'up');
+  const switches = ['underlay', ...(hasTunnels ? ['tunnels'] : [])];
+  for (const name of switches) {
+    run('host', 'ip', 'link', 'add', name, 'type', 'bridge');
+    run('host', 'ip', 'link', 'set', name, 'up');
+  }
   const hosts: OverlayHost[] = [];
-  for (let number = 1; number <= count; number++) hosts.push(await openHost(number, family));
+  for (let number = 1; number <= count; number++)
+    hosts.push(await openHost(number, family, false, hasTunnels));
   return {
     hosts,
     [Symbol.asyncDispose]: async () => {
@@ -170,8 +223,9 @@ export async function openOverlayWorld(count: number, family: 4 | 6 = 4): Promis
         assert.deepEqual(readdirSync(`/run/overlays-${name}`), []);
         await kernel[Symbol.asyncDispose]();
         leaveUnderlay(i + 1);
+        if (hasTunnels) run('host', 'ip', 'netns', 'del', `t${i + 1}`);
       }
-      run('host', 'ip', 'link', 'del', 'underlay');
+      for (const name of switches) run('host', 'ip', 'link', 'del', name);
     },
   };
 }

@@ -88,6 +88,19 @@ export function encodeDelForward({ ifindex, mac }: Of<Pick<Forward, 'mac'>>): Ui
   return w.finish();
 }
 
+/**
+ * RTM_DELNEIGH of what the bridge that `ifindex` is a port of knows of `mac` on that port, learned or told; ENOENT if
+ * nothing, EOPNOTSUPP where the device is no port.
+ */
+export function encodeForgetForward({ ifindex, mac }: Of<Pick<Forward, 'mac'>>): Uint8Array {
+  const w = new Writer();
+  w.message(neighbourType.del, request, () => {
+    writeHeader(w, bridgeFamily, ifindex, 0, ofBridge);
+    w.bytesAttribute(nda.linkAddress, macToBytes(mac));
+  });
+  return w.finish();
+}
+
 /** RTM_NEWNEIGH: `ip` has `mac` from now on. */
 export function encodeReplaceNeighbour({ ifindex, ip, mac }: Of<Neighbour>): Uint8Array {
   const w = new Writer();

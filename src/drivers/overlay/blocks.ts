@@ -15,10 +15,9 @@ import { overlayLabels, parseOverlayOptions } from './options.ts';
 import type { OverlayPeer } from './peerTable.ts';
 import type { Segment } from './segments.ts';
 
-/** A block of a network, and the underlay address of the node that has it. */
-export interface OverlayBlock {
+/** A block of a network, and where the node is that has it. */
+export interface OverlayBlock extends Pick<OverlayPeer, 'vtep' | 'isDetour'> {
   readonly block: Prefix;
-  readonly vtep: Ip;
 }
 
 export const isRouted = (network: DriverNetwork): boolean =>
@@ -58,8 +57,8 @@ export function routerMac(networkId: string, vtep: Ip): Mac {
 }
 
 /** A block's router has its first address, which no endpoint gets, and is what the tunnel knows of it. */
-export function toRouter(networkId: string, { block, vtep }: OverlayBlock): OverlayPeer {
-  return { endpointId: formatPrefix(block), ip: block.base, mac: routerMac(networkId, vtep), vtep };
+export function toRouter(networkId: string, { block, ...way }: OverlayBlock): OverlayPeer {
+  return { endpointId: formatPrefix(block), ip: block.base, mac: routerMac(networkId, way.vtep), ...way };
 }
 
 export function toRoute({ block }: OverlayBlock): HopRoute {

@@ -1,6 +1,6 @@
 /*
  * The overlay driver, of one host: a namespace per network with a bridge and a VXLAN device per segment, a veth pair
- * per endpoint, two entries per peer. Who the peers are, and which VNI a network has, is told to it. The way out of an
+ * per endpoint, two entries per peer; a second VXLAN device where only the encrypted tunnels lead to some peers. Who the peers are, and which VNI a network has, is told to it. The way out of an
  * overlay network is another network's matter.
  */
 import { mkdir, readdir } from 'node:fs/promises';
@@ -9,31 +9,27 @@ import { allDone } from '../../base/allDone.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import {
-  type AttachSpec,
-  type Kernel,
-  KernelError,
-  type Link,
-  type OverlaySpec,
-} from '../../kernel/kernel.ts';
+import { type AttachSpec, type Kernel, KernelError } from '../../kernel/kernel.ts';
 import type { Prefix } from '../../net/prefix.ts';
 import { type Announcements, Announcer } from '../announcer.ts';
 import type { Driver, DriverEndpoint, DriverNetwork, DriverPlan } from '../interface.ts';
 import { formatOwnerMark, parseOwnerMark } from '../ownerMark.ts';
-import { type PeerKernel, repairAddresses, repairPeer } from '../peerRepair.ts';
-import { isRouted, type OverlayBlock, routerMac, routerSysctls } from './blocks.ts';
+import { type PeerKernel, repairPeer } from '../peerRepair.ts';
+import type { OverlayBlock } from './blocks.ts';
 import type { Carrier } from './carrier.ts';
 import { checkOverlayConflict } from './conflict.ts';
-import { bridgeMac, portName } from './names.ts';
+import { isDetour, OverlayDevices, type OverlayDevicesKernel } from './devices.ts';
+import { portName } from './names.ts';
 import { parseOverlayOptions } from './options.ts';
 import { PeerProgram, type PeerProgramKernel } from './peerProgram.ts';
 import type { OverlayPeer } from './peerTable.ts';
-import { getSegment, planMtu, planSegments, type Segment } from './segments.ts';
+import { detourOf, getSegment, planMtu, planSegments, type Segment } from './segments.ts';
 import { SourceGuards } from './sourceGuards.ts';
 
 export interface OverlayDependencies {
   readonly kernel: PeerKernel &
     PeerProgramKernel &
+    OverlayDevicesKernel &
     Pick<
       Kernel,
       | 'nft'
@@ -41,7 +37,6 @@ export interface OverlayDependencies {
       | 'createNamespace'
       | 'removeNamespace'
       | 'hasNamespace'
-      | 'ensureOverlay'
       | 'attach'
       | 'ensureUnreachable'
       | 'delUnreachable'
@@ -49,15 +44,13 @@ export interface OverlayDependencies {
       | 'findLink'
       | 'setPort'
       | 'delLink'
-      | 'getSysctl'
-      | 'setSysctl'
     >;
   readonly logger: Logger;
   /** Without colons; part of the owner mark. */
   readonly daemonId: string;
   /** Of this daemon's overlay namespaces, and of nothing else; it is made if need be. */
   readonly namespaceFolder: string;
-  /** Of networks that are not encrypted, and of those that are. */
+  /** Of networks that are not encrypted, and of those that are, by which those take a detour where there is no other way. */
   readonly carriers: { readonly plain: Carrier; readonly encrypted: Carrier };
 }
 
@@ -100,17 +93,28 @@ class LinuxOverlayDriver implements OverlayDriver {
   readonly #program: PeerProgram;
   readonly #announcer: Announcer;
   readonly #sources: SourceGuards;
+  readonly #devices: OverlayDevices;
 
   constructor(deps: OverlayDependencies) {
     this.#deps = deps;
     this.#announcer = new Announcer(deps.kernel, deps.logger);
     const pathOf = (networkId: string): string => this.#pathOf(networkId);
     this.#sources = new SourceGuards({ kernel: deps.kernel, pathOf, linkOf: portName });
+    const carrierOf = (network: DriverNetwork): Carrier => this.#carrierOf(network);
+    this.#devices = new OverlayDevices({
+      ...{
+        kernel: deps.kernel,
+        daemonId: deps.daemonId,
+        pathOf,
+        carrierOf,
+        tunnels: deps.carriers.encrypted,
+      },
+    });
     const segmentsOf = (network: DriverNetwork): readonly Segment[] =>
       planSegments(network, parseOverlayOptions(network));
     this.#program = new PeerProgram({
-      ...{ kernel: deps.kernel, logger: deps.logger, pathOf, segmentsOf, plain: deps.carriers.plain },
-      carrierOf: (network) => this.#carrierOf(network),
+      ...{ kernel: deps.kernel, logger: deps.logger, pathOf, segmentsOf, carrierOf },
+      ...{ carriers: deps.carriers, detours: this.#devices },
     });
   }
 
@@ -154,12 +158,13 @@ class LinuxOverlayDriver implements OverlayDriver {
       await allDone([
         ...parseOverlayOptions(network).vnis.flatMap((vni) => guards.map((guard) => guard.forget(vni))),
         carrier.release(network.id),
+        this.#devices.release(network),
       ]);
     });
   }
 
   async attach(network: DriverNetwork, endpoint: DriverEndpoint, sandboxPath: string): Promise<void> {
-    const { segments, mtuBytes } = this.#planOf(network);
+    const { segments, mtuBytes } = this.#devices.planOf(network);
     const { bridge } = getSegment(segments, endpoint.addresses);
     const spec: AttachSpec = {
       sandbox: sandboxPath,
@@ -258,7 +263,7 @@ class LinuxOverlayDriver implements OverlayDriver {
     const { kernel } = this.#deps;
     const path = this.#pathOf(network.id);
     const causes = [...(await this.#mutex.run(network.id, () => this.#repairNamespace(network)))];
-    const { bridge } = getSegment(this.#planOf(network).segments, endpoint.addresses);
+    const { bridge } = getSegment(this.#devices.planOf(network).segments, endpoint.addresses);
     const { interfaceName: name, addresses } = endpoint;
     const hostName = portName(endpoint);
     const links = await kernel.links(path);
@@ -298,6 +303,7 @@ class LinuxOverlayDriver implements OverlayDriver {
       throw error;
     });
     if (present === undefined) return;
+    let needsTunnels = [...kept.values()].some((one) => this.#carrierOf(one) === carriers.encrypted);
     for (const id of present) {
       const path = this.#pathOf(id);
       const network = kept.get(id);
@@ -307,7 +313,9 @@ class LinuxOverlayDriver implements OverlayDriver {
         continue;
       }
       if (!(await kernel.hasNamespace(path))) continue;
-      for (const { name, kind, alias } of await kernel.links(path)) {
+      const links = await kernel.links(path);
+      needsTunnels ||= links.some(isDetour);
+      for (const { name, kind, alias } of links) {
         const mark = parseOwnerMark(alias);
         // The mark follows the creation by a moment.
         const isStray = mark === undefined ? name.startsWith('ep-') : !endpoints.has(mark.objectId);
@@ -319,8 +327,7 @@ class LinuxOverlayDriver implements OverlayDriver {
       await this.#sources.apply(network, own);
     }
     if (kept.size === 0) await carriers.plain.sweep();
-    if (![...kept.values()].some((one) => this.#carrierOf(one) === carriers.encrypted))
-      await carriers.encrypted.sweep();
+    if (!needsTunnels) await carriers.encrypted.sweep();
   }
 
   async setPeers(network: DriverNetwork, peers: readonly OverlayPeer[]): Promise<void> {
@@ -344,7 +351,7 @@ class LinuxOverlayDriver implements OverlayDriver {
 
   async #ensure(network: DriverNetwork): Promise<void> {
     const { kernel, namespaceFolder } = this.#deps;
-    const { segments } = this.#planOf(network);
+    const { segments } = this.#devices.planOf(network);
     const path = this.#pathOf(network.id);
     const isNew = !(await kernel.hasNamespace(path));
     try {
@@ -355,14 +362,21 @@ class LinuxOverlayDriver implements OverlayDriver {
       }
       const sources = isNew ? this.#sources.create(network) : this.#sources.repair(network);
       const devices = async (): Promise<void> => {
-        for (const segment of segments) await this.#ensureSegment(network, segment);
+        for (const segment of segments) await this.#devices.ensureSegment(network, segment);
       };
       await allDone([devices(), sources]);
-      this.#program.noteUp(network.id);
+      this.#program.noteUp(network.id, isNew);
       await this.#program.apply(network);
     } catch (error) {
       if (isNew) await this.#undo(network);
       throw error;
+    }
+    try {
+      await this.#program.applyDetours(network);
+    } catch (error) {
+      // Others are reached without them; the next repair tries again.
+      const { id, name } = network;
+      this.#deps.logger.error({ network: name, id, err: error }, 'some peers are not reached by the tunnels');
     }
   }
 
@@ -370,98 +384,33 @@ class LinuxOverlayDriver implements OverlayDriver {
     this.#program.noteDown(network.id);
     try {
       await this.#removeNamespace(this.#pathOf(network.id));
-      await this.#carrierOf(network).release(network.id);
+      await allDone([this.#carrierOf(network).release(network.id), this.#devices.release(network)]);
     } catch (error) {
       const { id, name } = network;
       this.#deps.logger.error({ network: name, id, err: error }, 'could not undo a half-made network');
     }
   }
 
-  /** True if its device was made, and so has no peers. */
-  async #ensureSegment(network: DriverNetwork, segment: Segment): Promise<boolean> {
-    const { vni } = segment;
-    try {
-      return await this.#deps.kernel.ensureOverlay(this.#specOf(network, segment));
-    } catch (error) {
-      if (!(error instanceof KernelError)) throw error;
-      const { port } = this.#carrierOf(network).underlay();
-      if (error.code === 'EEXIST') {
-        const text = `network ${network.name}: VNI ${vni} is taken by another VXLAN device of this host`;
-        throw new LinkspanError('networkConflict', text, { cause: error });
-      }
-      if (error.code === 'EADDRINUSE') {
-        const text = `network ${network.name}: UDP port ${port} of this host is taken by another program`;
-        throw new LinkspanError('networkConflict', text, { cause: error });
-      }
-      throw error;
-    }
-  }
-
   async #repair(network: DriverNetwork): Promise<readonly string[]> {
     const { kernel } = this.#deps;
     const path = this.#pathOf(network.id);
-    const { segments } = this.#planOf(network);
+    const { segments } = this.#devices.planOf(network);
     const links = new Map((await kernel.links(path)).map((link) => [link.name, link]));
-    const names = new Set(segments.flatMap(({ bridge, vxlan }) => [bridge, vxlan]));
+    const names = new Set(
+      segments.flatMap((segment) => [segment.bridge, segment.vxlan, detourOf(segment).vxlan]),
+    );
     const mark = this.#markOf(network.id);
     // What was given another name is made again.
     for (const { name, alias } of links.values())
       if (alias === mark && !names.has(name)) await kernel.delLink(name, path);
     const causes: string[] = [];
     await this.#carrierOf(network).hold(network.id);
-    for (const segment of segments) causes.push(...(await this.#repairSegment(network, segment, links)));
+    for (const segment of segments)
+      causes.push(...(await this.#devices.repairSegment(network, segment, links)));
     this.#program.noteUp(network.id);
     causes.push(...(await this.#sources.repair(network)));
-    return [...causes, ...(await this.#program.apply(network))];
-  }
-
-  async #repairSegment(
-    network: DriverNetwork,
-    segment: Segment,
-    links: ReadonlyMap<string, Link>,
-  ): Promise<readonly string[]> {
-    const { kernel } = this.#deps;
-    const path = this.#pathOf(network.id);
-    const [bridge, vxlan] = [links.get(segment.bridge), links.get(segment.vxlan)];
-    const of = `of network ${network.name}`;
-    const causes: string[] = [];
-    if (bridge === undefined) causes.push(`${segment.bridge} ${of} was gone: made again`);
-    else {
-      if (!bridge.isUp) {
-        await kernel.setLink(segment.bridge, { isUp: true }, path);
-        causes.push(`${segment.bridge} ${of} was down: set up`);
-      }
-      // The verb below would add them without a word.
-      causes.push(...(await repairAddresses(kernel, segment.bridge, segment.addresses, path)));
-    }
-    if (vxlan === undefined) causes.push(`${segment.vxlan} ${of} was gone: made again`);
-    else {
-      const { routerMac: mac } = this.#specOf(network, segment).vxlan;
-      if (!vxlan.isUp) causes.push(`${segment.vxlan} ${of} was down: set up`);
-      if (mac === undefined && bridge !== undefined && vxlan.master !== bridge.ifindex)
-        causes.push(`${segment.vxlan} was not in ${segment.bridge} ${of}: put back`);
-      if (mac !== undefined && vxlan.master !== undefined)
-        causes.push(`${segment.vxlan} ${of} was a port of a bridge: taken out`);
-      if (mac !== undefined && vxlan.mac !== mac)
-        causes.push(`${segment.vxlan} ${of} had another link address: set back`);
-    }
-    if (bridge !== undefined && vxlan !== undefined)
-      causes.push(...(await this.#repairSysctls(network, segment)));
-    const isMade = await this.#ensureSegment(network, segment);
-    if (isMade && vxlan !== undefined) causes.push(`${segment.vxlan} ${of} was another device: made again`);
-    return causes;
-  }
-
-  async #repairSysctls(network: DriverNetwork, segment: Segment): Promise<readonly string[]> {
-    const path = this.#pathOf(network.id);
-    const causes: string[] = [];
-    for (const { key, value } of this.#specOf(network, segment).sysctls) {
-      const found = await this.#deps.kernel.getSysctl(key, path);
-      if (found === value) continue;
-      await this.#deps.kernel.setSysctl(key, value, path);
-      causes.push(`${key} of network ${network.name} was ${found}: set to ${value}`);
-    }
-    return causes;
+    causes.push(...(await this.#program.apply(network)));
+    return [...causes, ...(await this.#program.applyDetours(network))];
   }
 
   /**
@@ -475,36 +424,6 @@ class LinuxOverlayDriver implements OverlayDriver {
       await allDone(devices.map(({ name }) => kernel.delLink(name, path)));
     }
     await kernel.removeNamespace(path);
-  }
-
-  #planOf(network: DriverNetwork): { readonly segments: readonly Segment[]; readonly mtuBytes: number } {
-    const options = parseOverlayOptions(network);
-    return {
-      segments: planSegments(network, options),
-      mtuBytes: planMtu(options, this.#carrierOf(network).underlay(), network.hasIpv6),
-    };
-  }
-
-  #specOf(network: DriverNetwork, segment: Segment): OverlaySpec {
-    const { daemonId } = this.#deps;
-    const carrier = this.#carrierOf(network);
-    const { address: local, port } = carrier.underlay();
-    const isElsewhere = carrier.namespace !== undefined;
-    const { bridge, vxlan, vni, addresses } = segment;
-    const mac = bridgeMac(daemonId, network.id, bridge);
-    const { mtuBytes } = this.#planOf(network);
-    const isByRoute = isRouted(network);
-    const router = isByRoute ? { routerMac: routerMac(network.id, local) } : {};
-    return {
-      namespace: this.#pathOf(network.id),
-      bridge: { name: bridge, mtuBytes, alias: this.#markOf(network.id), mac, addresses },
-      hasIpv6: network.hasIpv6,
-      vxlan: {
-        ...{ name: vxlan, vni, local, port, ...router },
-        ...(isElsewhere ? { socketNamespace: carrier.namespace } : {}),
-      },
-      sysctls: isByRoute ? routerSysctls(segment) : [],
-    };
   }
 
   #carrierOf(network: Omit<DriverNetwork, 'pools'>): Carrier {

@@ -11,11 +11,16 @@ export interface OverlayPeer {
   readonly endpointId: string;
   readonly ip: Ip;
   readonly mac: Mac;
-  /** Underlay address of that host. */
+  /** Address of that host on the way that leads there. */
   readonly vtep: Ip;
+  /**
+   * Of a network that is not encrypted: packets for it go through the encrypted tunnels all the same, since no other way
+   * leads there; `vtep` is an address inside.
+   */
+  readonly isDetour?: boolean;
 }
 
-type Difference = Pick<PeerChange, 'replace' | 'del'>;
+export type Difference = Pick<PeerChange, 'replace' | 'del'>;
 
 /** Of one segment. `add` and `remove` say what they change for the device; undefined = nothing. */
 export class PeerTable {
@@ -45,6 +50,12 @@ export class PeerTable {
       return found?.endpointId === endpointId ? found : [];
     });
     return this.#change(present, ({ ip }) => this.#drop(formatIp(ip)));
+  }
+
+  /** Of addresses that another device leads to from now on. */
+  give(ips: readonly Ip[]): Difference | undefined {
+    const present = ips.flatMap((ip) => this.#byIp.get(formatIp(ip)) ?? []);
+    return present.length === 0 ? undefined : this.remove(present);
   }
 
   /** What the device must have. */

@@ -102,6 +102,14 @@ export function planSegments(
   }));
 }
 
+/** Of the names of second devices. */
+export const detourSuffix = '-wg';
+
+/** With its second VXLAN device, whose packets go through the encrypted tunnels. */
+export function detourOf(segment: Segment): Segment {
+  return { ...segment, vxlan: `${segment.vxlan}${detourSuffix}` };
+}
+
 /** Undefined where the network has no such subnet. */
 export function findSegment(segments: readonly Segment[], ip: Ip): Segment | undefined {
   return segments.find(({ subnets }) => subnets.some((subnet) => containsIp(subnet, ip)));

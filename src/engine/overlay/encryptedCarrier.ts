@@ -1,8 +1,8 @@
 /*
- * What carries encrypted overlay networks: one WireGuard device of this node, in a namespace where nothing else is, and the
- * nodes of the swarm as its peers. The node makes its key; the public half goes to managers in the node's own session, and
- * to the others with what they are told of nodes. The device is there while an encrypted network of this host needs it, or
- * nodes behind NAT need this one as their relay. Which path leads to which node is found out in tunnelPaths.ts.
+ * What carries encrypted overlay networks, and others to nodes that no other way leads to: one WireGuard device of this
+ * node, in a namespace where nothing else is, and the nodes of the swarm as its peers. The node makes its key; the public half goes to managers in the node's own session, and
+ * to the others with what they are told of nodes. The device is there while a network of this host needs it, or nodes
+ * behind NAT need this one as their relay. Which path leads to which node is found out in tunnelPaths.ts.
  *
  *   the host's namespace     the tunnels' namespace                     an overlay's namespace
  *   UDP socket          <--- device, 100.64.0.0/10, VXLAN's socket <--- vxlan0 ---- br0
@@ -30,12 +30,12 @@ import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts
 import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { formatHostPort } from '../../net/hostPort.ts';
-import { equalIp, type Ip, parseIp } from '../../net/ip.ts';
+import { equalIp, type Ip } from '../../net/ip.ts';
 import type { EngineChoice, Tunnel, Tunnels } from '../../tunnels/tunnel.ts';
 import type { Encryption, TunnelPath } from '../engine.ts';
 import type { TunnelKeys } from './tunnelKeys.ts';
 import { KeyRotation } from './keyRotation.ts';
-import { isEncrypted } from './swarmRecords.ts';
+import { inside, insideAddress, mayMeet, tunnelNeighbours } from './nodeWays.ts';
 import { type PeerStates, TunnelPaths } from './tunnelPaths.ts';
 import { TunnelPeers } from './tunnelPeers.ts';
 
@@ -66,8 +66,6 @@ export interface EncryptedCarrierDependencies {
   readonly repairs: Pick<RepairLog, 'record'>;
 }
 
-/** 100.64.0.0/10 (RFC 6598): nobody else's, since nothing else is in the namespace. */
-const inside = { bits: 0x64400000n, length: 10 } as const;
 /** Outer IPv6 (40) and UDP (8), WireGuard's header (16) and tag (16). IPv4 takes 20 less. */
 const headerBytes = 80;
 /** How long a container waits for a manager to take this node's key. */
@@ -79,17 +77,6 @@ const laterMs = 5000;
 const relaying = 'relay';
 /** After a failure. */
 const againMs = 1000;
-
-/** Where VXLAN packets for a node go, in an encrypted network or another; undefined if that is not known. */
-export function vtepOf(node: SwarmNode | undefined, isEncrypted: boolean): Ip | undefined {
-  if (!isEncrypted) return parseIp(node?.vtep ?? '');
-  // Inside the tunnels, made of the number that managers gave it.
-  return node?.tunnel === undefined ? undefined : insideAddress(node.tunnel.number);
-}
-
-function insideAddress(number: number): Ip {
-  return { family: 4, bits: inside.bits + BigInt(number) };
-}
 
 interface Made {
   readonly nodeId: string;
@@ -116,9 +103,11 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   #lookNow: () => void = () => {};
   /** Why the last attempt to be as the swarm says failed. */
   #failure: string | undefined;
+  /** Why there is no device though it was asked for. */
+  #closed: string | undefined;
   /** Undefined where that is not known. */
   #isForwarding: boolean | undefined;
-  /** Nodes with which a container of this host shares an encrypted network, at the last look. */
+  /** Nodes to which networks of this host send through it, at the last look. */
   #sharing: ReadonlySet<string> = new Set();
   #isSettling = false;
   #isKnown = (): boolean => false;
@@ -153,7 +142,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     });
     const settleSoon = (): void => this.#settleSoon();
     this.#listeners.use(swarm.events.on('nodes', settleSoon));
-    // Who is on an encrypted network of this host, and whether there is one at all.
+    // Who is on a network of this host that needs it, and whether nodes may need this one as their relay.
     this.#listeners.use(
       swarm.events.on('peers', ({ networkId, added }) => {
         const isNews = added.some(({ nodeId }) => !this.#sharing.has(nodeId));
@@ -165,11 +154,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
         if (this.#holders.has(networkId)) settleSoon();
       }),
     );
-    this.#listeners.use(
-      swarm.events.on('networks', ({ added, removed }) => {
-        if ([...added, ...removed].some(isEncrypted)) settleSoon();
-      }),
-    );
+    this.#listeners.use(swarm.events.on('networks', settleSoon));
   }
 
   /** Once this node's membership is known. `isKnown`: false as long as it is not known whether it is a member. */
@@ -202,7 +187,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     if (choice.engine === undefined)
       throw new LinkspanError(
         'tunnelUnavailable',
-        `an encrypted network needs WireGuard, which this machine has not: ${choice.reason}`,
+        `encrypted tunnels need WireGuard, which this machine has not: ${choice.reason}`,
       );
   }
 
@@ -219,7 +204,10 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     await this.#mutex.run('', async () => {
       // What fails is undone by `release`, or tried again: it is needed.
       this.#holders.add(networkId);
-      await this.#open();
+      await this.#open().catch((error: unknown) => {
+        this.#closed = messageOf(error);
+        throw error;
+      });
     });
   }
 
@@ -235,6 +223,11 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
 
   get conditions(): readonly Condition[] {
     return this.#paths.conditions;
+  }
+
+  /** Half a sentence: why packets do not get to the node by the tunnels though they should; undefined if nothing says so. */
+  failureTo(nodeId: string): string | undefined {
+    return this.#tunnel === undefined ? this.#closed : this.#paths.failureTo(nodeId);
   }
 
   async paths(): Promise<readonly TunnelPath[]> {
@@ -389,6 +382,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
       throw error;
     }
     this.#tunnel = tunnel;
+    this.#closed = undefined;
     this.#made = { nodeId, number, mtuBytes };
     this.#peers.forget();
     this.#paths.renew();
@@ -483,7 +477,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     // One that got a session since it was looked at must not be tried anew.
     const isOld = this.#peers.isUnknown || this.#paths.isTrying;
     const states = isLook || isOld ? await statesOf(tunnel) : undefined;
-    this.#sharing = this.#findSharing();
+    this.#sharing = tunnelNeighbours(swarm, this.#holders);
     this.#paths.step({ nodeId, nodes, needed: this.#sharing }, states);
     await this.#peers.tell(tunnel, {
       ...{ own, nodes: nodes.filter(({ id }) => id !== nodeId) },
@@ -491,17 +485,6 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
       isLive: (id) => this.#paths.isLive(id),
     });
     if (this.#isBusy) this.#lookNow();
-  }
-
-  #findSharing(): ReadonlySet<string> {
-    const { swarm } = this.#deps;
-    const found = new Set<string>();
-    for (const id of this.#holders) {
-      // A block outlives the containers in it; who cannot be told of containers goes by that.
-      const blocks = swarm.isInTouch ? [] : swarm.blocks(id);
-      for (const { nodeId } of [...swarm.peers(id), ...blocks]) found.add(nodeId);
-    }
-    return found;
   }
 
   /** At the device, again and again as long as it is there. */
@@ -554,7 +537,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const own = this.#own();
     if (own?.isRelay !== true || own.tunnel === undefined || own.tunnel.seenAs !== undefined) return false;
     const hidden = this.#nodes().filter(({ tunnel }) => tunnel?.seenAs !== undefined);
-    return hidden.length > 1 && this.#deps.swarm.networks.some(isEncrypted);
+    return mayMeet(hidden, this.#deps.swarm.networks);
   }
 
   /** In the tunnels' namespace, where nothing else is: from one node to another. */

@@ -5,7 +5,7 @@ import type { SwarmNetworks } from '../../cluster/swarmNetworks.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
 import { parseOverlayOptions } from '../../drivers/overlay/options.ts';
 import { outerMtu } from '../../drivers/overlay/segments.ts';
-import { vtepOf } from './encryptedCarrier.ts';
+import { viewOf, wayTo } from './nodeWays.ts';
 import type { PathTarget } from './pathSize.ts';
 
 export interface NodePath extends PathTarget {
@@ -24,11 +24,14 @@ export interface PathCarriers {
 
 /** Empty without a swarm. Nodes that are down are left out, and those whose addresses are IPv6. */
 export function findNodePaths(
-  swarm: Pick<SwarmNetworks, 'dataPath' | 'networks' | 'findNode' | 'peers' | 'blocks'>,
+  swarm: Pick<SwarmNetworks, 'nodes' | 'dataPath' | 'networks' | 'findNode' | 'peers' | 'blocks'>,
   carriers: PathCarriers,
 ): readonly NodePath[] {
   const ownId = swarm.dataPath?.nodeId;
   if (ownId === undefined) return [];
+  const view = viewOf(swarm);
+  const { namespace } = carriers.encrypted;
+  const ends = { plain: carriers.plain.underlay(), encrypted: carriers.encrypted.underlay() };
   const found = new Map<string, NodePath>();
   for (const network of swarm.networks) {
     const ids = new Set(
@@ -37,29 +40,27 @@ export function findNodePaths(
     ids.delete(ownId);
     if (ids.size === 0) continue;
     const options = parseOverlayOptions(network);
-    const { isEncrypted } = options;
-    const { plain, encrypted } = carriers;
-    const underlay = (isEncrypted ? encrypted : plain).underlay();
-    const { address: from, headerBytes = 0 } = underlay;
-    const fullBytes = outerMtu(options, underlay) - headerBytes;
     for (const id of ids) {
       const node = swarm.findNode(id);
-      const to = vtepOf(node, isEncrypted);
+      const way = wayTo(view, node, options.isEncrypted);
+      const isDetour = way?.isDetour === true;
+      const isInTunnels = options.isEncrypted || isDetour;
+      const underlay = isInTunnels ? ends.encrypted : ends.plain;
+      const { address: from, mtuBytes, headerBytes = 0 } = underlay;
+      const to = way?.vtep;
       if (node === undefined || node.isDown || to?.family !== 4 || from.family !== 4) continue;
-      const key = `${isEncrypted ? 'encrypted' : 'plain'}:${id}`;
+      // Senders on a detour are told of its length, whatever their network's is.
+      const fullBytes = isDetour
+        ? Math.min(options.underlayMtuBytes ?? mtuBytes, mtuBytes - headerBytes)
+        : outerMtu(options, underlay) - headerBytes;
+      const key = `${isInTunnels ? 'encrypted' : 'plain'}:${id}`;
       if ((found.get(key)?.fullBytes ?? 0) >= fullBytes) continue;
-      const namespace = isEncrypted ? { namespace: encrypted.namespace } : {};
-      const { hostname } = node;
       found.set(key, {
-        key,
-        hostname,
-        isEncrypted,
-        from,
-        to,
-        ...namespace,
-        headerBytes,
-        fullBytes,
-        maySplit: !isEncrypted,
+        ...{ key, hostname: node.hostname, isEncrypted: isInTunnels, from, to, fullBytes },
+        ...(isInTunnels ? { namespace } : {}),
+        // What the option says is of the packets that go into the tunnel.
+        headerBytes: isDetour ? 0 : headerBytes,
+        maySplit: !isInTunnels,
       });
     }
   }

@@ -8,6 +8,7 @@ import type { Network, NetworkId } from '../model.ts';
 import type { SwarmClaims } from './claims.ts';
 import { FakeSwarm } from './fakeSwarm.ts';
 import { PlainPaths } from './plainPaths.ts';
+import type { EngineChoice } from '../../tunnels/tunnel.ts';
 
 function nodeOf(
   id: string,
@@ -17,7 +18,11 @@ function nodeOf(
 ): SwarmNode {
   const seen = seenAs === undefined ? {} : { seenAs };
   const tunnel = { publicKey: '', number: 1, mtuBytes: 1500, endpoints, ...seen } as never;
-  return { id, hostname: `host-${id}`, vtep, isDown: false, tunnel };
+  return { ...withoutTunnel(id), vtep, tunnel };
+}
+
+function withoutTunnel(id: string): SwarmNode {
+  return { id, hostname: `host-${id}`, vtep: '192.0.2.1', isDown: false };
 }
 
 /** A manager that others reach by an address of its network's NAT. */
@@ -36,13 +41,20 @@ function open(own: SwarmNode, others: readonly SwarmNode[], isEncrypted = false)
   const claims: Pick<SwarmClaims, 'events' | 'followed'> = { events: new Events(), followed };
   const network = { id: 'net', name: 'plain', isEncrypted } as unknown as Network;
   const table = { find: (id: string) => (id === 'net' ? network : undefined) };
-  const paths = new PlainPaths({ swarm, claims, table, clock, logger: silentLogger });
+  const tunnels = {
+    choice: { engine: 'kernel' } as EngineChoice,
+    failure: 'nobody answers' as string | undefined,
+    engine: () => Promise.resolve(tunnels.choice),
+    failureTo: () => tunnels.failure,
+  };
+  const paths = new PlainPaths({ swarm, claims, table, tunnels, clock, logger: silentLogger });
+  const texts = (): readonly string[] => paths.conditions.map(({ text }) => text);
   const look = async (): Promise<readonly string[]> => {
     swarm.events.emit('nodes', { changed: [] });
     await clock.advance(1000);
-    return paths.conditions.map(({ text }) => text.replace(/, which.*/, ''));
+    return texts();
   };
-  return { swarm, look };
+  return { swarm, tunnels, clock, texts, look };
 }
 
 for (const [what, own, other, expected] of [
@@ -65,9 +77,9 @@ for (const [what, own, other, expected] of [
   ],
   ['the other is elsewhere', manager('10.1.0.1'), nodeOf('b', '198.51.100.3'), 'host-b is behind NAT'],
 ] as const)
-  test(`two nodes of a network that is not encrypted: ${what}`, async () => {
+  test(`two nodes of a network that is not encrypted, with no path of the tunnels: ${what}`, async () => {
     const { look } = open(own, [other]);
-    const text = `containers on network plain on host-self and host-b do not reach each other: ${expected}`;
+    const text = `containers on network plain on host-self and host-b do not reach each other: ${expected}, and the encrypted tunnels do not lead there: nobody answers`;
     assert.deepEqual(await look(), expected === undefined ? [] : [text]);
   });
 
@@ -82,3 +94,38 @@ test('an encrypted network passes, and a node is named once however many endpoin
   swarm.rows.clear();
   assert.deepEqual(await look(), []);
 });
+
+test('where the tunnels lead there is nothing to say, and what becomes of them is said soon', async () => {
+  const { tunnels, clock, texts, look } = open(nodeOf('self'), [nodeOf('b', '198.51.100.2')]);
+  tunnels.failure = undefined;
+  assert.deepEqual(await look(), []);
+  tunnels.failure = 'nobody answers';
+  await clock.advance(5000);
+  assert.equal(texts().length, 1);
+  tunnels.failure = undefined;
+  await clock.advance(5000);
+  assert.deepEqual(texts(), []);
+});
+
+for (const [what, own, other, choice, expected] of [
+  [
+    'this one',
+    withoutTunnel('self'),
+    nodeOf('b', '198.51.100.2'),
+    { engine: undefined, reason: 'it is too old' },
+    'host-self has no WireGuard: it is too old',
+  ],
+  [
+    'the other',
+    nodeOf('self', '198.51.100.2'),
+    withoutTunnel('b'),
+    { engine: 'kernel' },
+    'host-b has no WireGuard, or has not told its key yet',
+  ],
+] as const)
+  test(`no WireGuard on ${what} is why there is no way`, async () => {
+    const { tunnels, look } = open(own, [other]);
+    tunnels.choice = choice;
+    tunnels.failure = undefined;
+    assert.match((await look())[0] ?? '', new RegExp(`do not lead there: ${expected}$`));
+  });

@@ -1,28 +1,32 @@
 /*
- * Which other nodes the networks of this one do not reach that are not encrypted: VXLAN as it is does not pass a NAT. Said
- * as conditions, since nothing else would tell: names lead there, and packets are lost.
+ * Which other nodes the networks of this one do not reach that are not encrypted: VXLAN as it is does not pass a NAT, and the
+ * tunnels that it takes instead may not get there either. Said as conditions, since nothing else would tell: names lead
+ * there, and packets are lost.
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Condition } from '../../base/condition.ts';
 import { ConditionBook, type ConditionReport } from '../../base/conditionBook.ts';
 import type { Logger } from '../../base/logger.ts';
-import { hostOf } from '../../net/hostPort.ts';
-import { parseIp } from '../../net/ip.ts';
-import { isPrivateIp } from '../../net/prefix.ts';
 import type { SwarmNetworks, SwarmNode } from '../../cluster/swarmNetworks.ts';
+import { messageOf } from '../../errors/linkspanError.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import type { SwarmClaims } from './claims.ts';
+import type { EncryptedCarrier } from './encryptedCarrier.ts';
+import { isApart, viewOf } from './nodeWays.ts';
 
 export interface PlainPathsDependencies {
   readonly swarm: Pick<SwarmNetworks, 'events' | 'dataPath' | 'nodes' | 'findNode' | 'peers'>;
   readonly claims: Pick<SwarmClaims, 'events' | 'followed'>;
   readonly table: Pick<NetworkTable, 'find'>;
+  readonly tunnels: Pick<EncryptedCarrier, 'engine' | 'failureTo'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 /** Of many changes in a row the last one is looked at. */
 const restMs = 1000;
+/** Of the tunnels nobody tells that they have come to work, or do not any more. */
+const againMs = 5000;
 
 export class PlainPaths implements Disposable {
   readonly #deps: PlainPathsDependencies;
@@ -30,6 +34,7 @@ export class PlainPaths implements Disposable {
   readonly #listeners = new DisposableStack();
   readonly #stopping = new AbortController();
   #isDue = false;
+  #hasApart = false;
 
   constructor(deps: PlainPathsDependencies) {
     this.#deps = deps;
@@ -39,6 +44,7 @@ export class PlainPaths implements Disposable {
     this.#listeners.use(swarm.events.on('peers', look));
     this.#listeners.use(swarm.events.on('nodes', look));
     this.#listeners.use(claims.events.on('left', look));
+    void this.#lookAgain();
   }
 
   get conditions(): readonly Condition[] {
@@ -61,45 +67,66 @@ export class PlainPaths implements Disposable {
     } finally {
       this.#isDue = false;
     }
-    this.#conditions.report('plain', this.#failures());
+    await this.#look();
   }
 
-  #failures(): readonly ConditionReport[] {
-    const { swarm, claims, table } = this.#deps;
-    const own = swarm.findNode(swarm.dataPath?.nodeId ?? '');
-    if (own === undefined) return [];
-    const known = new Set(swarm.nodes.flatMap(({ tunnel }) => tunnel?.endpoints.map(hostOf) ?? []));
-    const apart = new Map(
-      swarm.nodes.filter((node) => isApart(own, node, known)).map((node) => [node.id, node]),
-    );
+  async #lookAgain(): Promise<void> {
+    const { clock } = this.#deps;
+    const { signal } = this.#stopping;
+    try {
+      for (;;) {
+        await clock.sleep(againMs, signal);
+        if (this.#hasApart) await this.#look();
+      }
+    } catch {
+      // Stopped.
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { swarm, claims, table, tunnels } = this.#deps;
+    const view = viewOf(swarm);
+    const { own } = view;
+    const others = swarm.nodes.filter((node) => !node.isDown && isApart(view, node));
+    this.#hasApart = others.length > 0;
     // Where nobody is behind NAT, endpoints are not looked at.
-    if (apart.size === 0) return [];
-    return claims.followed.flatMap((id) => {
+    if (own === undefined || others.length === 0) return this.#conditions.report('plain', []);
+    const reason = own.tunnel === undefined ? await this.#whyNoKey(own) : undefined;
+    const failures = new Map(
+      others.flatMap((node) => {
+        const failure = reason ?? failureOf(node) ?? tunnels.failureTo(node.id);
+        return failure === undefined ? [] : [[node.id, { node, failure }] as const];
+      }),
+    );
+    const reports = claims.followed.flatMap((id): readonly ConditionReport[] => {
       const network = table.find(id);
-      if (network === undefined || network.isEncrypted === true) return [];
+      if (failures.size === 0 || network === undefined || network.isEncrypted === true) return [];
       const ids = new Set(swarm.peers(id).map(({ nodeId }) => nodeId));
       return [...ids].flatMap((nodeId) => {
-        const other = apart.get(nodeId);
-        if (other === undefined) return [];
-        const text = `containers on network ${network.name} on ${own.hostname} and ${other.hostname} do not reach each other: ${behindNat(own, other)}, which only encrypted networks pass (network create --opt encrypted)`;
-        return { id: `overlay.noPath:${id}:${nodeId}`, severity: 'error' as const, text };
+        const found = failures.get(nodeId);
+        if (found === undefined) return [];
+        const { node, failure } = found;
+        const text = `containers on network ${network.name} on ${own.hostname} and ${node.hostname} do not reach each other: ${behindNat(own, node)}, and the encrypted tunnels do not lead there: ${failure}`;
+        return [{ id: `overlay.noPath:${id}:${nodeId}`, severity: 'error', text }];
       });
     });
+    this.#conditions.report('plain', reports);
+  }
+
+  async #whyNoKey({ hostname }: SwarmNode): Promise<string> {
+    try {
+      const choice = await this.#deps.tunnels.engine();
+      if (choice.engine === undefined) return `${hostname} has no WireGuard: ${choice.reason}`;
+      return `no manager has taken the key of ${hostname} yet`;
+    } catch (error) {
+      return `${hostname} cannot find out which WireGuard it has: ${messageOf(error)}`;
+    }
   }
 }
 
-/**
- * Managers see at least one of them come from a NAT that the other is not behind. `known`: the hosts that nodes say they
- * are reached by.
- */
-function isApart(own: SwarmNode, other: SwarmNode, known: ReadonlySet<string>): boolean {
-  if (own.id === other.id || other.isDown) return false;
-  const [one, two] = [own.tunnel?.seenAs, other.tunnel?.seenAs];
-  if (one === two) return false;
-  const open = one === undefined ? own : two === undefined ? other : undefined;
-  const vtep = parseIp(open?.vtep ?? '');
-  // One that is in the network of a manager is not behind NAT for who has the data path in there too.
-  return !(known.has(one ?? two ?? '') && vtep !== undefined && isPrivateIp(vtep));
+/** Half a sentence, where the other has no end of a tunnel. */
+function failureOf({ tunnel, hostname }: SwarmNode): string | undefined {
+  return tunnel === undefined ? `${hostname} has no WireGuard, or has not told its key yet` : undefined;
 }
 
 function behindNat(own: SwarmNode, other: SwarmNode): string {

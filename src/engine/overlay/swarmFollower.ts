@@ -13,7 +13,7 @@ import type { Dns } from '../../dns/openDns.ts';
 import { isRouted, type OverlayBlock } from '../../drivers/overlay/blocks.ts';
 import type { OnDemandOverlay } from '../../drivers/overlay/onDemand.ts';
 import type { OverlayPeer } from '../../drivers/overlay/peerTable.ts';
-import { type Ip, parseIp } from '../../net/ip.ts';
+import { parseIp } from '../../net/ip.ts';
 import { parseMac } from '../../net/mac.ts';
 import { parsePrefix } from '../../net/prefix.ts';
 import type { EventLog } from '../events.ts';
@@ -22,7 +22,7 @@ import { toDriverNetwork } from '../networks/driverValues.ts';
 import { emitNetworkEvent } from '../networks/networkEvents.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import type { SwarmClaims } from './claims.ts';
-import { vtepOf } from './encryptedCarrier.ts';
+import { viewOf, wayTo } from './nodeWays.ts';
 import { toNetwork } from './swarmRecords.ts';
 
 export interface SwarmFollowerDependencies {
@@ -214,26 +214,24 @@ export class SwarmFollower implements Disposable {
   /** Of other nodes. */
   #blocksOf(network: Network): readonly OverlayBlock[] {
     const { swarm } = this.#deps;
+    const view = viewOf(swarm);
     return swarm.blocks(network.id).flatMap(({ block: text, nodeId }) => {
       const block = parsePrefix(text);
-      const vtep = this.#vtepOf(network, nodeId);
-      if (block === undefined || vtep === undefined || nodeId === swarm.dataPath?.nodeId) return [];
-      return { block, vtep };
+      const way = wayTo(view, swarm.findNode(nodeId), network.isEncrypted === true);
+      if (block === undefined || way === undefined || nodeId === swarm.dataPath?.nodeId) return [];
+      return { block, ...way };
     });
-  }
-
-  /** Where the network's packets for a node go; undefined if that is not known. */
-  #vtepOf(network: Network, nodeId: string): Ip | undefined {
-    return vtepOf(this.#deps.swarm.findNode(nodeId), network.isEncrypted === true);
   }
 
   /** An endpoint whose node, or its tunnel, is not known yet is no peer until it is. */
   #peersOf(network: Network, rows: readonly SwarmEndpoint[]): readonly OverlayPeer[] {
+    const { swarm } = this.#deps;
+    const view = viewOf(swarm);
     return rows.flatMap((row) => {
-      const vtep = this.#vtepOf(network, row.nodeId);
+      const way = wayTo(view, swarm.findNode(row.nodeId), network.isEncrypted === true);
       const mac = parseMac(row.mac);
-      if (vtep === undefined || mac === undefined) return [];
-      return addressesOf(row).map((address) => ({ ...address, mac, vtep }));
+      if (way === undefined || mac === undefined) return [];
+      return addressesOf(row).map((address) => ({ ...address, mac, ...way }));
     });
   }
 

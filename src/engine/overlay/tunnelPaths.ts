@@ -27,7 +27,7 @@ export interface Surroundings {
   /** Of this node. */
   readonly nodeId: string;
   readonly nodes: readonly SwarmNode[];
-  /** With which a container of this host shares an encrypted network. */
+  /** To which networks of this host send through the tunnels. */
   readonly needed: ReadonlySet<string>;
 }
 
@@ -215,7 +215,7 @@ export class TunnelPaths {
     if (tunnel === undefined)
       return { ...shared, state: 'none', why: 'it has no WireGuard, or has not told its key yet' };
     if (state === undefined || place === undefined)
-      return { ...shared, state: 'none', why: 'no container of this node is on an encrypted network' };
+      return { ...shared, state: 'none', why: 'no network of this node sends through the tunnels' };
     const text = endpoint === undefined ? place.reach.endpoints[0] : formatHostPort(endpoint);
     const known = { ...shared, ...(text === undefined ? {} : { endpoint: text }) };
     const relay = this.#places.get(this.#relayTo(place) ?? '');
@@ -228,7 +228,12 @@ export class TunnelPaths {
     return { ...known, state: 'idle', why: idleWords(place) };
   }
 
-  /** Why it is not reached though it should be; undefined if nothing says so. */
+  /** Half a sentence: why it is not reached though it should be; undefined if nothing says so. */
+  failureTo(nodeId: string): string | undefined {
+    const place = this.#places.get(nodeId);
+    return place === undefined ? undefined : this.#failureOf(place, this.#clock.nowMs());
+  }
+
   #failureOf(place: Place, nowMs: number): string | undefined {
     const { node, reach, attempt, isNeeded } = place;
     const sinceMs = attempt.failingSinceMs;
@@ -256,7 +261,7 @@ export class TunnelPaths {
       [...this.#places].flatMap(([id, place]) => {
         const failure = this.#failureOf(place, nowMs);
         if (failure === undefined) return [];
-        const text = `${own} has no path to ${place.node.hostname} for encrypted networks: ${failure}`;
+        const text = `${own} has no path to ${place.node.hostname} through the encrypted tunnels: ${failure}`;
         return { id: `tunnel.noPath:${id}`, severity: 'error' as const, text };
       }),
     );
@@ -294,5 +299,5 @@ function meetWords({ attempt, reach }: Place): string {
 function idleWords({ node, attempt, reach }: Place): string {
   if (node.isDown) return 'the node is down';
   if (attempt.failingSinceMs !== undefined) return 'it has not answered yet';
-  return reach.way === 'call' ? 'nothing was sent lately' : 'no network is shared with it';
+  return reach.way === 'call' ? 'nothing was sent lately' : 'no network sends to it through the tunnels';
 }

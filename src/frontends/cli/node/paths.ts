@@ -44,7 +44,7 @@ const listing: Listing<PathAnswer> = {
 
 export const nodePathsCommand: Command = {
   paths: ['node paths'],
-  summary: 'Show how encrypted networks reach the other nodes from this one',
+  summary: 'Show how the encrypted tunnels reach the other nodes from this one',
   usage: '[OPTIONS]',
   arity: noArguments,
   flags: [flag('--format', 'string', tableFormatUsage)],
