@@ -14,6 +14,7 @@ export interface TunnelPath {
   readonly Endpoint: string;
   readonly Why: string;
   readonly ReceivedBytes: number;
+  readonly SentBytes: number;
 }
 
 export function pathOf(from: Host, to: string): TunnelPath {

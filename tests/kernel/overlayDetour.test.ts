@@ -122,38 +122,43 @@ test('peers are reached by two ways, each by its own, in packets that fit', asyn
   for (const name of ['c1', 'c2', 'c3']) run('host', 'ip', 'netns', 'del', name);
 });
 
-test('a peer that changes its way is reached by the other at once, and the second device goes with the last', async () => {
-  await using world = await openOverlayWorld(2, 4, true);
-  const [h1, h2] = world.hosts;
-  assert.ok(h1 !== undefined && h2 !== undefined);
-  const network = makeNetwork('4097', ['10.0.1.0/24']);
-  const c1 = await runContainer(h1, network, 'd1', ['10.0.1.2']);
-  const c2 = await runContainer(h2, network, 'd2', ['10.0.1.3']);
-  const more = await runContainer(h2, network, 'd2b', ['10.0.1.4']);
-  await h1.driver.setPeers(network, [...by(c2), ...by(more)]);
-  await h2.driver.setPeers(network, by(c1));
-  await expectOpen(['d1', '10.0.1.3'], ['d1', '10.0.1.4']);
+for (const [family, subnet, ...addresses] of [
+  [4, '10.0.1.0/24', '10.0.1.2', '10.0.1.3', '10.0.1.4'],
+  [6, 'fd00:1::/64', 'fd00:1::2', 'fd00:1::3', 'fd00:1::4'],
+] as const)
+  test(`a peer that changes its way is reached by the other at once, and the second device goes with the last: IPv${family}`, async () => {
+    const [first, second, third] = addresses;
+    await using world = await openOverlayWorld(2, 4, true);
+    const [h1, h2] = world.hosts;
+    assert.ok(h1 !== undefined && h2 !== undefined);
+    const network = makeNetwork('4097', [subnet]);
+    const c1 = await runContainer(h1, network, 'd1', [first]);
+    const c2 = await runContainer(h2, network, 'd2', [second]);
+    const more = await runContainer(h2, network, 'd2b', [third]);
+    await h1.driver.setPeers(network, [...by(c2), ...by(more)]);
+    await h2.driver.setPeers(network, by(c1));
+    await expectOpen(['d1', second], ['d1', third]);
 
-  // Though the bridges have learned where each is.
-  await h1.driver.addPeers(network, by(c2, detour(2)));
-  await h2.driver.setPeers(network, by(c1, detour(1)));
-  assert.equal(ping('d1', '10.0.1.3', '-c', '1', '-W', '1'), 1);
-  assert.equal(sent(h1, network, 'vxlan0-wg') > 0, true);
-  await h1.driver.addPeers(network, by(more, detour(2)));
-  assert.equal(ping('d2b', '10.0.1.2', '-c', '1', '-W', '1'), 1);
+    // Though the bridges have learned where each is.
+    await h1.driver.addPeers(network, by(c2, detour(2)));
+    await h2.driver.setPeers(network, by(c1, detour(1)));
+    assert.equal(ping('d1', second, '-c', '1', '-W', '1'), 1);
+    assert.equal(sent(h1, network, 'vxlan0-wg') > 0, true);
+    await h1.driver.addPeers(network, by(more, detour(2)));
+    assert.equal(ping('d2b', first, '-c', '1', '-W', '1'), 1);
 
-  await h1.driver.setPeers(network, [...by(c2), ...by(more, detour(2))]);
-  assert.deepEqual(devices(h1, network), ['vxlan0', 'vxlan0-wg']);
-  await h1.driver.removePeers(network, by(more));
-  await h2.driver.setPeers(network, by(c1));
-  assert.equal(ping('d1', '10.0.1.3', '-c', '1', '-W', '1'), 1);
-  for (const host of [h1, h2]) {
-    assert.deepEqual(devices(host, network), ['vxlan0']);
-    assert.equal(host.holders.size, 0);
-  }
-  assert.equal(run('t1', 'nft', 'list', 'ruleset'), '');
-  for (const name of ['d1', 'd2', 'd2b']) run('host', 'ip', 'netns', 'del', name);
-});
+    await h1.driver.setPeers(network, [...by(c2), ...by(more, detour(2))]);
+    assert.deepEqual(devices(h1, network), ['vxlan0', 'vxlan0-wg']);
+    await h1.driver.removePeers(network, by(more));
+    await h2.driver.setPeers(network, by(c1));
+    assert.equal(ping('d1', second, '-c', '1', '-W', '1'), 1);
+    for (const one of [h1, h2]) {
+      assert.deepEqual(devices(one, network), ['vxlan0']);
+      assert.equal(one.holders.size, 0);
+    }
+    assert.equal(run('t1', 'nft', 'list', 'ruleset'), '');
+    for (const name of ['d1', 'd2', 'd2b']) run('host', 'ip', 'netns', 'del', name);
+  });
 
 test('what comes in by one device never leaves by the other', async () => {
   await using world = await openOverlayWorld(3, 4, true);

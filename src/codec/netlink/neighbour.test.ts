@@ -10,6 +10,7 @@ import {
   encodeDelForward,
   encodeDelNeighbour,
   encodeFixForward,
+  encodeForgetForward,
   encodeForwardDump,
   encodeNeighbourDump,
   encodeReplaceForward,
@@ -49,6 +50,13 @@ for (const [name, ours] of [
       treesOf(hex).map(({ flags, ...rest }) => ({ ...rest, flags: name.startsWith('dump') ? 0x301 : flags }));
     assert.deepEqual(tree(Buffer.from(ours).toString('hex')), tree(capturedHex(name)));
   });
+
+test('what a bridge knows of a port is asked of the bridge, and of nobody else', () => {
+  const [tree] = treesOf(Buffer.from(encodeForgetForward({ ifindex: 7, mac: peer })).toString('hex'));
+  // RTM_DELNEIGH, NLM_F_REQUEST | ACK; ndmsg: AF_BRIDGE, ifindex, no state, NTF_MASTER; NDA_LLADDR.
+  assert.deepEqual([tree?.type, tree?.flags, tree?.fixed], [29, 0x5, '070000000700000000000400']);
+  assert.deepEqual(tree?.attributes, [[2, '02420a000103']]);
+});
 
 const entries = (name: string): Message[] =>
   decodeMessages(capturedBytes(name)).filter(({ type }) => type === 28);

@@ -27,6 +27,7 @@ import {
   encodeConnectedRoute,
   encodeDefaultRoute,
   encodeLoopbackRoute,
+  encodeReplaceHopRoute,
   encodeUnreachable,
 } from './routing.ts';
 
@@ -338,6 +339,20 @@ test('a route that receives ::1 from a link is one of the table local, and leave
     [1, `${'0'.repeat(31)}1`],
     [4, '07000000'],
   ]);
+});
+
+test('a route by a next hop may say how large packets are to be', () => {
+  const hop = { destination: prefixOf(ip('100.64.0.9'), 32), gateway: ip('100.64.0.9'), ifindex: 7 };
+  const attributesOf = (more: { readonly mtuBytes?: number }): unknown =>
+    treeOf(Buffer.from(encodeReplaceHopRoute({ ...hop, ...more })).toString('hex')).attributes;
+  const common = [
+    [1, '64400009'],
+    [4, '07000000'],
+    [5, '64400009'],
+  ];
+  assert.deepEqual(attributesOf({}), common);
+  // RTA_METRICS with RTAX_MTU in it.
+  assert.deepEqual(attributesOf({ mtuBytes: 1320 }), [...common, [8, '0800020028050000']]);
 });
 
 test('a route that leads nowhere comes last of all', () => {

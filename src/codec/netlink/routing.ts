@@ -11,7 +11,17 @@ import { type Prefix, prefixOf } from '../../net/prefix.ts';
 import { decodeAttributes, messageFlag, u32Of, view, Writer } from './core.ts';
 import { type AddressMessage, change, create, familyNumber, routeType } from './route.ts';
 
-const rta = { destination: 1, oif: 4, gateway: 5, priority: 6, preferredSource: 7, table: 15 } as const;
+const rta = {
+  destination: 1,
+  oif: 4,
+  gateway: 5,
+  priority: 6,
+  preferredSource: 7,
+  metrics: 8,
+  table: 15,
+} as const;
+/** RTAX_MTU. */
+const metric = { mtu: 2 } as const;
 const mainTable = 254;
 const localTable = 255;
 const kernelProtocol = 2;
@@ -64,6 +74,8 @@ export function encodeDefaultRoute(gateway: Ip, ifindex: number, op: 'new' | 're
 export interface HopRoute {
   readonly destination: Prefix;
   readonly gateway: Ip;
+  /** Of what goes there; default the link's. */
+  readonly mtuBytes?: number;
 }
 
 /** RTM_NEWROUTE: what goes to `destination` goes there from now on. */
@@ -71,6 +83,7 @@ export function encodeReplaceHopRoute({
   destination,
   gateway,
   ifindex,
+  mtuBytes,
 }: HopRoute & { readonly ifindex: number }): Uint8Array {
   const w = new Writer();
   w.message(routeType.newRoute, change | messageFlag.create | messageFlag.replace, () => {
@@ -80,6 +93,7 @@ export function encodeReplaceHopRoute({
     w.bytesAttribute(rta.destination, ipToBytes(destination.base));
     w.bytesAttribute(rta.gateway, ipToBytes(gateway));
     w.u32Attribute(rta.oif, ifindex);
+    if (mtuBytes !== undefined) w.attribute(rta.metrics, () => w.u32Attribute(metric.mtu, mtuBytes));
   });
   return w.finish();
 }

@@ -83,6 +83,7 @@ function open(secret?: Uint8Array, store = new MemoryStore()) {
   const [clock, tunnels, swarm] = [new HandClock(), new FakeTunnels(), new FakeSwarm(true)] as const;
   const namespaces = new Set<string>();
   const sysctls = new Map<string, string>();
+  const routes = new Map<string, number | undefined>();
   const repairs: string[] = [];
   const carrier = new EncryptedCarrier({
     ...{
@@ -100,6 +101,11 @@ function open(secret?: Uint8Array, store = new MemoryStore()) {
       createNamespace: (path) => Promise.resolve(void namespaces.add(path)),
       removeNamespace: (path) => Promise.resolve(void namespaces.delete(path)),
       setSysctl: (key, value) => Promise.resolve(void sysctls.set(key, value)),
+      changeRoutes: ({ replace, del }) => {
+        for (const { base } of del) routes.delete(formatIp(base));
+        for (const { gateway, mtuBytes } of replace) routes.set(formatIp(gateway), mtuBytes);
+        return Promise.resolve();
+      },
     },
     makeFolder: () => Promise.resolve(),
     addresses: () => ['192.0.2.1', '10.0.0.1'].map(address),
@@ -120,7 +126,7 @@ function open(secret?: Uint8Array, store = new MemoryStore()) {
     assert.ok(offer);
     return { ...nodeOf('self', 7), tunnel: { ...offer, number: 7 } };
   };
-  return { carrier, clock, tunnels, swarm, store, namespaces, sysctls, repairs, tell, own };
+  return { carrier, clock, tunnels, swarm, store, namespaces, sysctls, routes, repairs, tell, own };
 }
 
 test('a node tells its key as soon as it is in a swarm, and has a device while a network needs it', async () => {
@@ -155,6 +161,17 @@ test('the least underlay of all nodes counts', async () => {
   await tell(await own(), nodeOf('other', 9, 1400), nodeOf('third', 10, 9000));
   assert.equal(carrier.underlay().mtuBytes, 1400);
   assert.equal(formatIp(carrier.underlay().address), '100.64.0.7');
+});
+
+test('packets to a node with smaller links are to fit there, and as long as it has those', async () => {
+  const { carrier, routes, tell, own } = open();
+  await tell(await own(), nodeOf('other', 9, 1400), nodeOf('third', 10, 9000), nodeOf('fourth', 11));
+  await carrier.hold('one');
+  assert.deepEqual([...routes], [['100.64.0.9', 1320]]);
+  await tell(nodeOf('other', 9, 1492));
+  assert.deepEqual([...routes], [['100.64.0.9', 1412]]);
+  await tell(nodeOf('other', 9), nodeOf('third', 10, 1300));
+  assert.deepEqual([...routes], [['100.64.0.10', 1220]]);
 });
 
 test('a machine without WireGuard refuses with the reason, and tells no key', async () => {

@@ -36,15 +36,20 @@ import type { Encryption, TunnelPath } from '../engine.ts';
 import type { TunnelKeys } from './tunnelKeys.ts';
 import { KeyRotation } from './keyRotation.ts';
 import { inside, insideAddress, mayMeet, tunnelNeighbours } from './nodeWays.ts';
+import { isEncrypted } from './swarmRecords.ts';
 import { type PeerStates, TunnelPaths } from './tunnelPaths.ts';
 import { TunnelPeers } from './tunnelPeers.ts';
+import { TunnelRoutes } from './tunnelRoutes.ts';
 
 export interface EncryptedCarrierDependencies {
   /** Disposed of with the carrier. */
   readonly tunnels: Tunnels;
   readonly keys: TunnelKeys;
   readonly swarm: SwarmNetworks;
-  readonly kernel: Pick<Kernel, 'createNamespace' | 'removeNamespace' | 'hasNamespace' | 'setSysctl'>;
+  readonly kernel: Pick<
+    Kernel,
+    'createNamespace' | 'removeNamespace' | 'hasNamespace' | 'setSysctl' | 'changeRoutes'
+  >;
   /** Of VXLAN packets in the tunnels' namespace. */
   readonly guard: TunnelGuard;
   /** Of the host, which carries the tunnels. */
@@ -98,6 +103,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
   #made: Made | undefined;
   readonly #paths: TunnelPaths;
   readonly #peers: TunnelPeers;
+  readonly #routes: TunnelRoutes;
   readonly #rotation: KeyRotation;
   /** Wakes who waits for the next look at the device. */
   #lookNow: () => void = () => {};
@@ -124,6 +130,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const stopping = this.#stopping.signal;
     setMaxListeners(0, stopping);
     this.#paths = new TunnelPaths({ clock, logger });
+    this.#routes = new TunnelRoutes({ ...deps, headerBytes });
     this.#peers = new TunnelPeers({
       ...{ addressOf: insideAddress, clock, logger, stopping },
       ...(secret === undefined ? {} : { secret }),
@@ -154,7 +161,11 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
         if (this.#holders.has(networkId)) settleSoon();
       }),
     );
-    this.#listeners.use(swarm.events.on('networks', settleSoon));
+    this.#listeners.use(
+      swarm.events.on('networks', ({ added, removed }) => {
+        if (this.#own()?.isRelay === true || [...added, ...removed].some(isEncrypted)) settleSoon();
+      }),
+    );
   }
 
   /** Once this node's membership is known. `isKnown`: false as long as it is not known whether it is a member. */
@@ -385,12 +396,14 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     this.#closed = undefined;
     this.#made = { nodeId, number, mtuBytes };
     this.#peers.forget();
+    this.#routes.forget();
     this.#paths.renew();
     // A namespace begins with what the host's first one has.
     this.#isForwarding = undefined;
     tunnel.events.on('lost', ({ cause }) => {
       if (this.#tunnel !== tunnel) return;
       this.#tunnel = undefined;
+      this.#closed = cause;
       logger.error({ cause }, 'the encrypted tunnels are gone: nothing leaves until they are made again');
       void this.#openAgain(cause);
     });
@@ -419,6 +432,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
         return;
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
+        this.#closed = messageOf(error);
         logger.error({ err: error }, 'the encrypted tunnels cannot be made');
       }
       await clock.sleep(againMs, this.#stopping.signal).catch(() => {});
@@ -468,7 +482,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
 
   /** `isLook`: what the device says now counts, not what it said last. */
   async #program(tunnel: Tunnel, isLook = false): Promise<void> {
-    const { swarm, keys } = this.#deps;
+    const { swarm, keys, underlay } = this.#deps;
     const nodeId = swarm.dataPath?.nodeId ?? '';
     const own = (await keys.of(nodeId)).publicKey;
     const nodes = this.#nodes();
@@ -479,10 +493,15 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
     const states = isLook || isOld ? await statesOf(tunnel) : undefined;
     this.#sharing = tunnelNeighbours(swarm, this.#holders);
     this.#paths.step({ nodeId, nodes, needed: this.#sharing }, states);
+    const others = nodes.filter(({ id }) => id !== nodeId);
     await this.#peers.tell(tunnel, {
-      ...{ own, nodes: nodes.filter(({ id }) => id !== nodeId) },
+      ...{ own, nodes: others },
       routeTo: (id) => this.#paths.routeTo(id),
       isLive: (id) => this.#paths.isLive(id),
+    });
+    await this.#routes.tell({
+      ...{ ownMtuBytes: underlay().mtuBytes, nodes: others },
+      relayOf: (id) => this.#paths.routeTo(id).relay,
     });
     if (this.#isBusy) this.#lookNow();
   }

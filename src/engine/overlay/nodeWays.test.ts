@@ -21,6 +21,12 @@ function networkOf(id: string, isEncrypted = false, isIngress = false): SwarmNet
 
 const [nat, otherNat] = ['198.51.100.2', '198.51.100.3'];
 
+/** Its WireGuard is gone. */
+const lacking: SwarmNode = {
+  ...nodeOf('a', 1),
+  tunnel: { publicKey: 'a', number: 1, mtuBytes: 1500, endpoints: [], lacks: 'it is gone' },
+};
+
 /** A manager whose router passes two ports on to it. */
 const inner: SwarmNode = {
   ...{ id: 'a', hostname: 'a', vtep: '10.1.0.1', isDown: false },
@@ -37,6 +43,7 @@ for (const [what, own, other, plain, encrypted] of [
   ['elsewhere than that manager', inner, nodeOf('b', 2, otherNat), '100.64.0.2 detour', '100.64.0.2'],
   ['the other has no tunnel', nodeOf('a', 1, nat), nodeOf('b'), '192.0.2.99', 'unknown'],
   ['this one has none', nodeOf('a'), nodeOf('b', 2, nat), '192.0.2.2', '100.64.0.2'],
+  ['this one has none any more', lacking, nodeOf('b', 2, nat), '192.0.2.2', '100.64.0.2'],
 ] as const)
   test(`the way to another node: ${what}`, () => {
     const swarm = new FakeSwarm(true);

@@ -42,7 +42,8 @@ export function wayTo(view: View, node: SwarmNode | undefined, isInTunnels: bool
   if (node?.tunnel !== undefined) {
     const vtep = insideAddress(node.tunnel.number);
     if (isInTunnels) return { vtep };
-    if (view.own?.tunnel !== undefined && isApart(view, node)) return { vtep, isDetour: true };
+    const own = view.own?.tunnel;
+    if (own !== undefined && own.lacks === undefined && isApart(view, node)) return { vtep, isDetour: true };
   }
   const vtep = isInTunnels ? undefined : parseIp(node?.vtep ?? '');
   return vtep === undefined ? undefined : { vtep };
@@ -62,7 +63,10 @@ export function isApart({ own, known }: View, other: SwarmNode): boolean {
   return !(vtep !== undefined && isPrivateIp(vtep) && known().has(one ?? two ?? ''));
 }
 
-type Known = Pick<SwarmNetworks, 'nodes' | 'networks' | 'dataPath' | 'findNode' | 'peers' | 'blocks' | 'isInTouch'>;
+type Known = Pick<
+  SwarmNetworks,
+  'nodes' | 'networks' | 'dataPath' | 'findNode' | 'peers' | 'blocks' | 'isInTouch'
+>;
 
 /** Nodes to which packets of containers of this host on these networks go through the tunnels. */
 export function tunnelNeighbours(swarm: Known, networkIds: Iterable<string>): ReadonlySet<string> {

@@ -142,6 +142,20 @@ test('in a tunnel nothing larger is tried than its links take, whatever a networ
   assert.deepEqual(asked(), ['100.64.0.2 /tunnels 128 1420 true']);
 });
 
+test('networks in clear whose packets take the tunnels to a node behind NAT are tried there', async () => {
+  const { probes, swarm, attach, asked, pass } = openWorld();
+  using _probes = probes;
+  const two = swarm.findNode('two');
+  assert.ok(two?.tunnel);
+  swarm.nodesById.set('two', { ...two, tunnel: { ...two.tunnel, seenAs: '198.51.100.2' } });
+  attach('small', 'two');
+  await pass(5000);
+  assert.deepEqual(asked(), ['100.64.0.2 /tunnels 128 1400 true']);
+  attach('plain', 'two');
+  await pass(5000);
+  assert.deepEqual(asked(), ['100.64.0.2 /tunnels 128 1420 true']);
+});
+
 test('a clock that is set changes nothing of when a way is tried again', async () => {
   const { probes, clock, attach, asked, pass } = openWorld();
   using _probes = probes;

@@ -14,7 +14,10 @@ import { findNodePaths, type NodePath, type PathCarriers } from './pathTargets.t
 
 export interface PathProbesDependencies {
   readonly kernel: Pick<Kernel, 'probePath'>;
-  readonly swarm: Pick<SwarmNetworks, 'nodes' | 'dataPath' | 'networks' | 'findNode' | 'peers' | 'blocks' | 'events'>;
+  readonly swarm: Pick<
+    SwarmNetworks,
+    'nodes' | 'dataPath' | 'networks' | 'findNode' | 'peers' | 'blocks' | 'events'
+  >;
   readonly carriers: PathCarriers;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -91,7 +91,8 @@ export class PlainPaths implements Disposable {
     this.#hasApart = others.length > 0;
     // Where nobody is behind NAT, endpoints are not looked at.
     if (own === undefined || others.length === 0) return this.#conditions.report('plain', []);
-    const reason = own.tunnel === undefined ? await this.#whyNoKey(own) : undefined;
+    const hasTunnel = own.tunnel !== undefined && own.tunnel.lacks === undefined;
+    const reason = hasTunnel ? undefined : await this.#whyNoTunnel(own);
     const failures = new Map(
       others.flatMap((node) => {
         const failure = reason ?? failureOf(node) ?? tunnels.failureTo(node.id);
@@ -113,7 +114,7 @@ export class PlainPaths implements Disposable {
     this.#conditions.report('plain', reports);
   }
 
-  async #whyNoKey({ hostname }: SwarmNode): Promise<string> {
+  async #whyNoTunnel({ hostname }: SwarmNode): Promise<string> {
     try {
       const choice = await this.#deps.tunnels.engine();
       if (choice.engine === undefined) return `${hostname} has no WireGuard: ${choice.reason}`;

@@ -264,7 +264,7 @@ test('a node whose WireGuard is gone is a condition that says so, while it share
   assert.deepEqual(
     sharing.paths.conditions.map(({ id, text }) => `${id}: ${text}`),
     [
-      'tunnel.noPath:other: host-m has no path to host-other for encrypted networks: it has no WireGuard any more: it is too old',
+      'tunnel.noPath:other: host-m has no path to host-other through the encrypted tunnels: it has no WireGuard any more: it is too old',
     ],
   );
   assert.match(sharing.show(gone), /^none: it has no WireGuard any more/);
