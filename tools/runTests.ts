@@ -1,8 +1,9 @@
 /*
  * Runs the test lanes named on the command line and sums up what the runners themselves counted; the last line is
  * `N passed, N failed, N skipped`. A skip that tests/skips.json does not list is a failure. `--` and file names narrow
- * a lane to these files. With LINKSPAN_TEST_JOBS=2 two files of the lanes in namespaces run at once, and each one's
- * output is shown when it ends. Started by scripts/check and scripts/test, which see to set-up and root.
+ * a lane to these files. Two files of the lanes in namespaces run at once, and each one's output is shown when it ends;
+ * with LINKSPAN_TEST_JOBS=1 (or where there is one core) one after the other, with its output as it comes. Started by
+ * scripts/check and scripts/test, which see to set-up and root.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -77,7 +78,7 @@ const longest: readonly string[] = [
 /** How many of a lane's files run at once. */
 function jobsOf(lane: LaneName): number {
   if (!inNamespaces.includes(lane)) return 1;
-  const jobs = Number(process.env['LINKSPAN_TEST_JOBS'] ?? 1);
+  const jobs = Number(process.env['LINKSPAN_TEST_JOBS'] ?? Math.min(2, availableParallelism()));
   if (!Number.isInteger(jobs) || jobs < 1) throw new Error('LINKSPAN_TEST_JOBS is a number from 1 on');
   return jobs;
 }

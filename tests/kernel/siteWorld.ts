@@ -50,6 +50,8 @@ export type NatKind = 'preserving' | 'symmetric';
 
 /** What managers know, told to all nodes at once. */
 class Book {
+  /** Of every site but the manager's. */
+  delayMs = 0;
   readonly swarms: Map<NodeName, FakeSwarm> = new Map();
   readonly #tunnels = new Map<NodeName, NodeTunnel>();
 
@@ -76,20 +78,24 @@ class Book {
     const seen = seenAs[name];
     const number = nodeNames.indexOf(name) + 1;
     this.#tunnels.set(name, { ...offer, number, ...(seen === undefined ? {} : { seenAs: seen }) });
-    setTimeout(() => this.#tell(name), 5);
+    for (const [own, swarm] of this.swarms)
+      setTimeout(() => this.#tell(swarm, name), 5 + this.#awayMs(name) + this.#awayMs(own));
   }
 
-  #tell(name: NodeName): void {
+  /** From the manager, whose news takes as long as anything else. */
+  #awayMs(name: NodeName): number {
+    return name === 'a' ? 0 : this.delayMs;
+  }
+
+  #tell(swarm: FakeSwarm, name: NodeName): void {
     const tunnel = this.#tunnels.get(name);
     const node: SwarmNode = {
       ...{ id: name, hostname: name, vtep: addresses[name], isDown: false },
       ...(tunnel === undefined ? {} : { tunnel }),
       ...(name === 'a' ? { isRelay: true } : {}),
     };
-    for (const swarm of this.swarms.values()) {
-      swarm.nodesById.set(name, node);
-      swarm.events.emit('nodes', { changed: [name] });
-    }
+    swarm.nodesById.set(name, node);
+    swarm.events.emit('nodes', { changed: [name] });
   }
 
   /** A container of the node is on the network. */
@@ -116,8 +122,38 @@ export interface SiteNode {
   pathTo(other: NodeName): Promise<TunnelPath>;
 }
 
+/** How far sites are from the internet, each way, and what gets lost there. */
+export interface Distance {
+  readonly delayMs: number;
+  readonly lossPercent: number;
+}
+
+const wanEnds = [
+  ['rb', 'wan'],
+  ['rc', 'wan'],
+  ['host', 'p-rb'],
+  ['host', 'p-rc'],
+] as const;
+
+function setNetem({ delayMs, lossPercent }: Distance): void {
+  for (const [where, link] of wanEnds) {
+    const words = ['qdisc', 'replace', 'dev', link, 'root', 'netem'];
+    run(where, 'tc', ...words, 'delay', `${delayMs}ms`, 'loss', `${lossPercent}%`, 'limit', '10000');
+  }
+}
+
+/** Packets that distances took so far. */
+export function takenByDistance(): number {
+  const counts = wanEnds.map(([where, link]) =>
+    Number(/dropped (\d+)/.exec(run(where, 'tc', '-s', 'qdisc', 'show', 'dev', link))?.[1]),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
 export interface SiteWorld extends AsyncDisposable {
   readonly nodes: Readonly<Record<NodeName, SiteNode>>;
+  /** In place of what was set before. Needs a kernel with netem. */
+  setDistance(distance: Distance): void;
 }
 
 function wire(name: string, router: string, address: string, gateway: string): void {
@@ -264,5 +300,12 @@ export async function openSites(kinds: { readonly b: NatKind; readonly c: NatKin
   const nodes = {} as Record<NodeName, SiteNode>;
   for (const name of nodeNames) nodes[name] = made.use(await openNode(name, book));
   const opened = made.move();
-  return { nodes, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  return {
+    nodes,
+    setDistance: (distance) => {
+      book.delayMs = distance.delayMs;
+      setNetem(distance);
+    },
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  };
 }

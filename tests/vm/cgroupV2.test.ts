@@ -3,10 +3,10 @@
  * under QEMU (tools/vmrun) and runs a compat file in a lane there. LINKSPAN_VM=short runs a handful of checks.
  */
 import { test } from 'node:test';
-import { runInGuest } from './guest.ts';
+import { guestTimeoutMs, runInGuest } from './guest.ts';
 
 if (process.env['LINKSPAN_VM'] === 'short') {
-  test('cgroup v2: the daemon starts, networks and containers work', { timeout: 560_000 }, () => {
+  test('cgroup v2: the daemon starts, networks and containers work', { timeout: guestTimeoutMs(540) }, () => {
     runInGuest('tests/compat/bridge.test.ts', 540, '^(1|2|4|22):');
   });
 } else {
@@ -19,14 +19,16 @@ if (process.env['LINKSPAN_VM'] === 'short') {
     ['tests/kernel/bridge.test.ts', 400],
     ['tests/kernel/antiSpoof.test.ts', 600],
   ] as const) {
-    test(`cgroup v2: ${file}`, { timeout: (limitSeconds + 30) * 1000 }, () => {
+    test(`cgroup v2: ${file}`, { timeout: guestTimeoutMs(limitSeconds) }, () => {
       runInGuest(file, limitSeconds);
     });
   }
-  test('a module that is loaded later is followed', { timeout: 230_000 }, () => {
+  test('a module that is loaded later is followed', { timeout: guestTimeoutMs(200) }, () => {
     runInGuest('tests/kernel/moduleLoad.test.ts', 200);
   });
-  test('links that the machine’s own kernel may lack: ipvlan, 802.1q, dummy', { timeout: 430_000 }, () => {
+  test('links that the machine’s own kernel may lack: ipvlan, 802.1q, dummy', {
+    timeout: guestTimeoutMs(400),
+  }, () => {
     runInGuest('tests/compat/parentLinks.test.ts', 400, undefined, 'macvlan ipvlan 8021q dummy');
   });
 }

@@ -3,17 +3,22 @@
  * LINKSPAN_VM=short runs one of them.
  */
 import { test } from 'node:test';
-import { runInGuest } from './guest.ts';
+import { guestTimeoutMs, runInGuest } from './guest.ts';
 
 const isShort = process.env['LINKSPAN_VM'] === 'short';
 const limitSeconds = isShort ? 240 : 900;
 
-test('tunnels by the kernel', { timeout: (limitSeconds + 30) * 1000 }, () => {
+test('tunnels by the kernel', { timeout: guestTimeoutMs(limitSeconds) }, () => {
   const only = isShort ? '^kernel: packets of two hosts' : '^kernel: ';
   runInGuest('tests/kernel/tunnels.test.ts', limitSeconds, only, 'wireguard veth bridge vxlan');
 });
 
 if (!isShort)
-  test('paths between sites by the kernel', { timeout: 930_000 }, () => {
-    runInGuest('tests/vm/guests/tunnelPaths.test.ts', 900, undefined, 'wireguard veth bridge vxlan');
+  test('paths between sites by the kernel', { timeout: guestTimeoutMs(900) }, () => {
+    runInGuest(
+      'tests/vm/guests/tunnelPaths.test.ts',
+      900,
+      undefined,
+      'wireguard veth bridge vxlan sch_netem',
+    );
   });

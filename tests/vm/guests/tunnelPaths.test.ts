@@ -4,11 +4,20 @@
  * as tests/cluster/sites.test.ts has the same with wireguard-go and daemons.
  */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { tunnelNameOf } from '../../../src/tunnels/createTunnels.ts';
 import { eventually } from '../../compat/command.ts';
 import { expectOpen, reaches, run, until } from '../../kernel/bridgeWorld.ts';
-import { insideOf, type NodeName, nodeNames, openSites, type SiteWorld } from '../../kernel/siteWorld.ts';
+import {
+  insideOf,
+  type NodeName,
+  nodeNames,
+  openSites,
+  type SiteWorld,
+  takenByDistance,
+} from '../../kernel/siteWorld.ts';
 import { processesOf } from '../../kernel/tunnelWorld.ts';
 
 async function untilPath(
@@ -104,4 +113,52 @@ test('a NAT with another port for each: a relay carries what no hole lets throug
   assert.equal(run('w-a', 'cat', '/proc/sys/net/ipv4/conf/all/send_redirects').trim(), '0');
   // Who is no relay passes nothing on.
   assert.equal(run('w-b1', 'cat', '/proc/sys/net/ipv4/ip_forward').trim(), '0');
+});
+
+/** Answers that did not come, of `count` questions at 100 a second. */
+async function lostOf(from: NodeName, to: NodeName, count: number): Promise<number> {
+  const words = ['ping', '-c', String(count), '-i', '0.01', '-W', '2', '-q', insideOf(to)];
+  const said = await new Promise<string>((resolve, reject) => {
+    execFile('ip', ['netns', 'exec', `w-${from}`, 'busybox', ...words], (error, stdout) => {
+      if (stdout.includes('packets received')) resolve(stdout);
+      else reject(error ?? new Error(stdout));
+    });
+  });
+  return count - Number(/(\d+) packets received/.exec(said)?.[1]);
+}
+
+test('far sites: paths are found through delay and loss, and another key costs no packet more', async () => {
+  await using world = await openSites({ b: 'preserving', c: 'symmetric' });
+  const { nodes } = world;
+  world.setDistance({ delayMs: 20, lossPercent: 2 });
+  for (const name of nodeNames) await nodes[name].attach();
+  await untilOpen('b1', 'a');
+  await untilOpen('c1', 'b2');
+  await untilPath(world, ['b1', 'b2'], 'direct', /^10\.1\.0\.2:/);
+  await untilPath(world, ['b1', 'c1'], 'relay');
+  // Twice through one site's way to the internet, twice through the other's, there and back.
+  assert.match(pings('b1', 'c1'), /min\/avg\/max = (8\d|9\d|[1-9]\d\d)\./);
+
+  for (const [from, to] of [
+    ['b1', 'a'],
+    ['a', 'b1'],
+    ['b1', 'c1'],
+  ] as const) {
+    const before = takenByDistance();
+    const losing = lostOf(from, to, 400);
+    await sleep(500);
+    await nodes.b1.carrier.rotateKey();
+    const lost = await losing;
+    const taken = takenByDistance() - before;
+    assert.ok(lost <= taken, `${from} to ${to}: ${lost} lost, ${taken} taken`);
+    assert.ok(taken > 0);
+  }
+
+  // Nothing reaches a site that is cut off, and it is found again.
+  world.setDistance({ delayMs: 20, lossPercent: 100 });
+  await until('b is cut off', async () => !(await reaches('w-b1', insideOf('a'))));
+  assert.ok(await reaches('w-b1', insideOf('b2')));
+  world.setDistance({ delayMs: 40, lossPercent: 5 });
+  await untilOpen('b1', 'a');
+  await untilOpen('c1', 'b1');
 });
