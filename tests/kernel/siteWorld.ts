@@ -142,14 +142,6 @@ function setNetem({ delayMs, lossPercent }: Distance): void {
   }
 }
 
-/** Packets that distances took so far. */
-export function takenByDistance(): number {
-  const counts = wanEnds.map(([where, link]) =>
-    Number(/dropped (\d+)/.exec(run(where, 'tc', '-s', 'qdisc', 'show', 'dev', link))?.[1]),
-  );
-  return counts.reduce((sum, count) => sum + count, 0);
-}
-
 export interface SiteWorld extends AsyncDisposable {
   readonly nodes: Readonly<Record<NodeName, SiteNode>>;
   /** In place of what was set before. Needs a kernel with netem. */

@@ -10,14 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { tunnelNameOf } from '../../../src/tunnels/createTunnels.ts';
 import { eventually } from '../../compat/command.ts';
 import { expectOpen, reaches, run, until } from '../../kernel/bridgeWorld.ts';
-import {
-  insideOf,
-  type NodeName,
-  nodeNames,
-  openSites,
-  type SiteWorld,
-  takenByDistance,
-} from '../../kernel/siteWorld.ts';
+import { insideOf, type NodeName, nodeNames, openSites, type SiteWorld } from '../../kernel/siteWorld.ts';
 import { processesOf } from '../../kernel/tunnelWorld.ts';
 
 async function untilPath(
@@ -115,9 +108,9 @@ test('a NAT with another port for each: a relay carries what no hole lets throug
   assert.equal(run('w-b1', 'cat', '/proc/sys/net/ipv4/ip_forward').trim(), '0');
 });
 
-/** Answers that did not come, of `count` questions at 100 a second. */
+/** Answers that did not come, of `count` questions at 20 a second. */
 async function lostOf(from: NodeName, to: NodeName, count: number): Promise<number> {
-  const words = ['ping', '-c', String(count), '-i', '0.01', '-W', '2', '-q', insideOf(to)];
+  const words = ['ping', '-c', String(count), '-i', '0.05', '-W', '5', '-q', insideOf(to)];
   const said = await new Promise<string>((resolve, reject) => {
     execFile('ip', ['netns', 'exec', `w-${from}`, 'busybox', ...words], (error, stdout) => {
       if (stdout.includes('packets received')) resolve(stdout);
@@ -127,7 +120,7 @@ async function lostOf(from: NodeName, to: NodeName, count: number): Promise<numb
   return count - Number(/(\d+) packets received/.exec(said)?.[1]);
 }
 
-test('far sites: paths are found through delay and loss, and another key costs no packet more', async () => {
+test('far sites: paths are found through delay and loss, and another key loses no packet', async () => {
   await using world = await openSites({ b: 'preserving', c: 'symmetric' });
   const { nodes } = world;
   world.setDistance({ delayMs: 20, lossPercent: 2 });
@@ -136,25 +129,24 @@ test('far sites: paths are found through delay and loss, and another key costs n
   await untilOpen('c1', 'b2');
   await untilPath(world, ['b1', 'b2'], 'direct', /^10\.1\.0\.2:/);
   await untilPath(world, ['b1', 'c1'], 'relay');
-  // Twice through one site's way to the internet, twice through the other's, there and back.
+  // Through one site's way to the internet and the other's, there and back.
   assert.match(pings('b1', 'c1'), /min\/avg\/max = (8\d|9\d|[1-9]\d\d)\./);
+  assert.ok((await lostOf('c1', 'b1', 100)) < 50);
 
+  world.setDistance({ delayMs: 20, lossPercent: 0 });
   for (const [from, to] of [
     ['b1', 'a'],
     ['a', 'b1'],
     ['b1', 'c1'],
   ] as const) {
-    const before = takenByDistance();
-    const losing = lostOf(from, to, 400);
-    await sleep(500);
+    await untilOpen(from, to);
+    const lost = lostOf(from, to, 100);
+    await sleep(1000);
     await nodes.b1.carrier.rotateKey();
-    const lost = await losing;
-    const taken = takenByDistance() - before;
-    assert.ok(lost <= taken, `${from} to ${to}: ${lost} lost, ${taken} taken`);
-    assert.ok(taken > 0);
+    assert.equal(await lost, 0, `${from} to ${to}`);
   }
 
-  // Nothing reaches a site that is cut off, and it is found again.
+  // A site that is cut off is found again, though not every packet arrives.
   world.setDistance({ delayMs: 20, lossPercent: 100 });
   await until('b is cut off', async () => !(await reaches('w-b1', insideOf('a'))));
   assert.ok(await reaches('w-b1', insideOf('b2')));
