@@ -52,7 +52,11 @@ export function takeStock({
     networksByDriver: countBy(networks, [], ({ driver }) => driver),
     endpointsByState: countBy(endpoints, ['attached', 'reserved'], ({ state }) => state),
     leasesByFamily: countBy(families, ['4', '6'], (family) => family),
-    containersByState: countBy(containers, ['created', 'running', 'exited'], ({ state }) => state),
+    containersByState: countBy(
+      containers,
+      ['created', 'running', 'restarting', 'exited'],
+      ({ state }) => state,
+    ),
     portsByProtocol: countPorts(bindings),
     conditionsBySeverity: countBy(conditions, ['warning', 'error'], ({ severity }) => severity),
     dnsByResult: dns === undefined ? {} : { own: dns.own, forwarded: dns.forwarded, dropped: dns.dropped },

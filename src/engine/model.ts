@@ -207,6 +207,12 @@ export type NetworkMode =
   | { readonly type: 'none' }
   | { readonly type: 'container'; readonly container: string };
 
+/** What follows the end of a run that nobody asked for. `maxRetries`: of `on-failure` alone, 0 = no limit. */
+export interface RestartPolicy {
+  readonly name: 'always' | 'unless-stopped' | 'on-failure';
+  readonly maxRetries: number;
+}
+
 /** Everything that a user may say about a container; what the image adds is resolved at create (`ResolvedProcess`). */
 export interface ContainerSpec {
   readonly image: string;
@@ -233,6 +239,8 @@ export interface ContainerSpec {
   /** Every exposed port too, on ephemeral host ports. */
   readonly publishesAllPorts: boolean;
   readonly isAutoRemove: boolean;
+  /** Absent = never. */
+  readonly restartPolicy?: RestartPolicy;
   readonly isPrivileged: boolean;
   readonly isReadOnlyRootfs: boolean;
   readonly hasInit: boolean;
@@ -277,8 +285,19 @@ export interface ResolvedProcess {
   readonly exposedPorts: readonly string[];
 }
 
-/** `created` → `running` → `exited`; `starting` and `removing` are intents; `paused` is a running one held still. */
-export type ContainerState = 'created' | 'starting' | 'running' | 'paused' | 'exited' | 'removing' | 'dead';
+/**
+ * `created` → `running` → `exited`; `starting` and `removing` are intents; `paused` is a running one held still;
+ * `restarting` is one whose run ended, and whose next one is due.
+ */
+export type ContainerState =
+  | 'created'
+  | 'starting'
+  | 'running'
+  | 'paused'
+  | 'restarting'
+  | 'exited'
+  | 'removing'
+  | 'dead';
 
 /** A container's record. */
 export interface Container {
@@ -298,7 +317,10 @@ export interface Container {
   /** RFC 3339 nano; Docker's zero time if never. */
   readonly startedAt: string;
   readonly finishedAt: string;
+  /** By the restart policy, since somebody started it. */
   readonly restartCount: number;
+  /** Somebody stopped it, and nobody has started it since: the restart policy rests. */
+  readonly wasStopped?: boolean;
   readonly sandbox?: Sandbox;
   /** Host paths bound over /etc/hosts and so on. */
   readonly hostsPath: string;

@@ -32,6 +32,7 @@ export interface HostConfigBody {
   readonly PortBindings: PortBindingsBody;
   readonly PublishAllPorts: boolean;
   readonly AutoRemove: boolean;
+  readonly RestartPolicy: { readonly Name: string; readonly MaximumRetryCount: number };
   readonly Annotations: Labels;
   readonly CapAdd: Words;
   readonly CapDrop: Words;
@@ -100,6 +101,7 @@ const hostConfigBody = struct<HostConfigBody>('HostConfig', {
   PortBindings: map(list(struct<PortBindingBody>('PortBinding', { HostIp: text, HostPort: text }))),
   PublishAllPorts: bool,
   AutoRemove: bool,
+  RestartPolicy: struct('RestartPolicy', { Name: text, MaximumRetryCount: int }),
   Annotations: map(text),
   CapAdd: words,
   CapDrop: words,

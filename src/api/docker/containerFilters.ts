@@ -5,7 +5,7 @@ import type { Engine } from '../../engine/engine.ts';
 import type { Container } from '../../engine/model.ts';
 import { zeroTime } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { attachmentsOf, isUp } from './containerShapes.ts';
+import { attachmentsOf, isRunning } from './containerShapes.ts';
 import { stateWord } from './durations.ts';
 import {
   booleanFilter,
@@ -154,10 +154,12 @@ export async function selectContainers(
     .slice(from, to)
     .filter(
       (container) =>
-        (isUp(container) || showsStopped) &&
+        (isRunning(container) || showsStopped) &&
         (ancestors === undefined || ancestors.has(container.imageId)) &&
         (codes === undefined ||
-          (!isUp(container) && container.startedAt !== zeroTime && codes.includes(container.exitCode))) &&
+          (!isRunning(container) &&
+            container.startedAt !== zeroTime &&
+            codes.includes(container.exitCode))) &&
         isTask !== true &&
         matchesExactly(filters, 'status', stateWord(container)) &&
         matchesExactly(filters, 'health', 'none') &&

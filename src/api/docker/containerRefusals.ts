@@ -31,8 +31,6 @@ interface Refusal {
   readonly passes?: (value: unknown) => boolean;
 }
 
-const isNoRestart = (value: unknown): boolean =>
-  ['', 'no', undefined].includes(fieldsOf(value).Name as string);
 const isDefaultLog = (value: unknown): boolean =>
   isOneOf('json-file')(fieldsOf(value).Type) && isUnset(fieldsOf(value).Config);
 const isNull = (value: unknown): boolean => value === null || value === undefined;
@@ -42,7 +40,6 @@ const isNoHealthcheck = (value: unknown): boolean => {
 };
 
 const hostConfigRefusals: readonly Refusal[] = [
-  { field: 'RestartPolicy', flag: '--restart', passes: isNoRestart },
   { field: 'LogConfig', flag: '--log-driver, --log-opt', passes: isDefaultLog },
   { field: 'VolumesFrom', flag: '--volumes-from' },
   { field: 'VolumeDriver', flag: '--volume-driver', passes: isOneOf('local') },

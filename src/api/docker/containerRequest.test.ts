@@ -100,7 +100,6 @@ for (const [field, value] of [
   ['NanoCpus', 1],
   ['CpuShares', 2],
   ['PidsLimit', 5],
-  ['RestartPolicy', { Name: 'always' }],
   ['LogConfig', { Type: 'syslog' }],
   ['LogConfig', { Type: 'json-file', Config: { 'max-size': '1m' } }],
   ['VolumesFrom', ['x']],
@@ -120,6 +119,48 @@ for (const [field, value] of [
     assert.throws(() => toContainerRequest(hostConfig({ [field]: value })), { code: 'notImplemented' });
   });
 }
+
+for (const [Name, MaximumRetryCount, expected] of [
+  ['', 0, undefined],
+  ['no', 0, undefined],
+  ['always', 0, { name: 'always', maxRetries: 0 }],
+  ['unless-stopped', 0, { name: 'unless-stopped', maxRetries: 0 }],
+  ['on-failure', 3, { name: 'on-failure', maxRetries: 3 }],
+] as const) {
+  test(`restart policy '${Name}'`, () => {
+    const { spec } = toContainerRequest(
+      hostConfig({ AutoRemove: false, RestartPolicy: { Name, MaximumRetryCount } }),
+    );
+    assert.deepEqual(spec.restartPolicy, expected);
+  });
+}
+
+const unknownPolicy =
+  "invalid restart policy: unknown policy 'x'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'";
+const countAlone = "invalid restart policy: maximum retry count can only be used with 'on-failure'";
+for (const [RestartPolicy, message] of [
+  [{ Name: 'x' }, unknownPolicy],
+  [{ Name: 'always', MaximumRetryCount: 2 }, countAlone],
+  [{ Name: 'no', MaximumRetryCount: -2 }, `${countAlone} and cannot be negative`],
+  [
+    { Name: 'on-failure', MaximumRetryCount: -1 },
+    'invalid restart policy: maximum retry count cannot be negative',
+  ],
+] as const) {
+  test(`${JSON.stringify(RestartPolicy)} is refused`, () => {
+    assert.throws(() => toContainerRequest(hostConfig({ RestartPolicy })), {
+      code: 'containerConfigInvalid',
+      message,
+    });
+  });
+}
+
+test('--rm does not go with a restart policy', () => {
+  const body = hostConfig({ AutoRemove: true, RestartPolicy: { Name: 'always' } });
+  assert.throws(() => toContainerRequest(body), {
+    message: "can't create 'AutoRemove' container with restart policy",
+  });
+});
 
 for (const [field, value] of [
   ['RestartPolicy', { Name: '' }],

@@ -150,6 +150,26 @@ function publishing(
     : { ports, publishesAllPorts: body.HostConfig.PublishAllPorts };
 }
 
+/** Throws code containerConfigInvalid with Docker's texts. */
+function restartPolicy({
+  AutoRemove,
+  RestartPolicy: { Name: name, MaximumRetryCount: maxRetries },
+}: HostConfigBody): Pick<ContainerSpec, 'restartPolicy'> {
+  const is = (...names: readonly string[]): boolean => names.includes(name);
+  if (!is('', 'no', 'always', 'on-failure', 'unless-stopped'))
+    throw invalid(
+      `invalid restart policy: unknown policy '${name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
+    );
+  if (maxRetries !== 0 && is('no', 'always', 'unless-stopped'))
+    throw invalid(
+      `invalid restart policy: maximum retry count can only be used with 'on-failure'${maxRetries < 0 ? ' and cannot be negative' : ''}`,
+    );
+  if (maxRetries < 0) throw invalid('invalid restart policy: maximum retry count cannot be negative');
+  if (name !== 'always' && name !== 'on-failure' && name !== 'unless-stopped') return {};
+  if (AutoRemove) throw invalid("can't create 'AutoRemove' container with restart policy");
+  return { restartPolicy: { name, maxRetries } };
+}
+
 function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
   const host = body.HostConfig;
   return {
@@ -167,6 +187,7 @@ function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
     exposedPorts: [...new Set(Object.keys(body.ExposedPorts).flatMap(expandPorts))],
     ...publishing(body, mode),
     isAutoRemove: host.AutoRemove,
+    ...restartPolicy(host),
     isPrivileged: host.Privileged,
     isReadOnlyRootfs: host.ReadonlyRootfs,
     hasInit: host.Init ?? false,

@@ -7,7 +7,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type ApiContext, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { containerListFilters, selectContainers } from './containerFilters.ts';
 import { toContainerRequest } from './containerRequest.ts';
-import { type ContainerSizes, inspectShape, isUp, listShape } from './containerShapes.ts';
+import { type ContainerSizes, inspectShape, isRunning, listShape } from './containerShapes.ts';
 import { matchesLabels, parseFilters, untilFilter } from './filters.ts';
 import { boolOf, intOf, type Query, textOf } from './query.ts';
 import { readJson } from './requestBody.ts';
@@ -70,7 +70,7 @@ async function pruneContainers({ deps }: ApiContext, query: Query): Promise<unkn
   const isChosen = (container: Container): boolean =>
     matchesLabels(filters, container.process.labels) &&
     (until === undefined || (parseRfc3339(container.createdAt) ?? 0n) < until);
-  const candidates = containers.list().filter((container) => !isUp(container) && isChosen(container));
+  const candidates = containers.list().filter((container) => !isRunning(container) && isChosen(container));
   const sizes = new Map<ContainerId, ContainerSizes>();
   for (const { id } of candidates) {
     const size = await containers.size(id).catch(() => undefined);
@@ -155,7 +155,8 @@ const stateRoutes: Routes = (app, context) => {
 
   app.post('/containers/:id/start', async (request, reply) => {
     const container = containers.get(paramOf(request, 'id'));
-    if (container.state === 'running') return await reply.code(304).send();
+    if (container.state === 'running' || container.state === 'restarting')
+      return await reply.code(304).send();
     if (container.state === 'paused')
       throw new LinkspanError('containerState', 'cannot start a paused container, try unpause instead');
     await containers.start(container.id);

@@ -19,6 +19,11 @@ export function isUp(container: Container): boolean {
   return container.state === 'running' || container.state === 'paused';
 }
 
+/** Docker's notion: also between two runs of a restart policy. */
+export function isRunning(container: Container): boolean {
+  return isUp(container) || stateWord(container) === 'restarting';
+}
+
 function findNetwork(engine: Pick<Engine, 'networks'>, ref: string): Network | undefined {
   try {
     return engine.networks.get(ref);
@@ -117,9 +122,9 @@ function stateShape(container: Container): Shape {
   const word = stateWord(container);
   return {
     Status: word,
-    Running: isUp(container),
+    Running: isRunning(container),
     Paused: word === 'paused',
-    Restarting: false,
+    Restarting: word === 'restarting',
     OOMKilled: false,
     Dead: word === 'dead',
     Pid: isUp(container) ? container.pid : 0,

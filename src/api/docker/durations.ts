@@ -21,10 +21,11 @@ export function formatDuration(ms: number): string {
   return `${Math.trunc(seconds / 3600 / 24 / 365)} years`;
 }
 
-/** Docker's word for the state; ours has two intents that Docker does not show. */
-export function stateWord(container: Container): string {
-  if (container.state === 'starting') return container.startedAt === zeroTime ? 'created' : 'exited';
-  return container.state;
+/** Docker's word for the state; ours has an intent that Docker does not show. */
+export function stateWord({ state, startedAt, restartCount }: Container): string {
+  if (state !== 'starting') return state;
+  if (restartCount > 0) return 'restarting';
+  return startedAt === zeroTime ? 'created' : 'exited';
 }
 
 /** The STATUS column: `Up 3 seconds`, `Exited (0) 2 minutes ago`. */
@@ -35,6 +36,8 @@ export function formatStatus(container: Container, nowMs: number): string {
       return `Up ${since(container.startedAt)}`;
     case 'paused':
       return `Up ${since(container.startedAt)} (Paused)`;
+    case 'restarting':
+      return `Restarting (${container.exitCode}) ${since(container.finishedAt)} ago`;
     case 'removing':
       return 'Removal In Progress';
     case 'dead':

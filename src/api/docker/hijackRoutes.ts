@@ -9,6 +9,7 @@ import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { AttachStreams } from '../../runtime/stdio/stdio.ts';
 import { type ApiContext, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { encodeFrame, streamType } from './frames.ts';
+import { stateWord } from './durations.ts';
 import { bool, struct } from './goJson.ts';
 import { joinStreams, replyHead, takeSocket } from './hijack.ts';
 import { boolOf, type Query, textOf } from './query.ts';
@@ -51,6 +52,11 @@ function checkStartable(context: ApiContext, exec: Exec): void {
     throw new LinkspanError(
       'containerState',
       `container ${container.id} is paused, unpause the container before exec`,
+    );
+  if (stateWord(container) === 'restarting')
+    throw new LinkspanError(
+      'containerState',
+      `Container ${container.id} is restarting, wait until the container is running`,
     );
   if (container.state !== 'running')
     throw new LinkspanError('containerState', `container ${container.id} is not running`);

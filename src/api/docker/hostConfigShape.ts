@@ -103,7 +103,10 @@ export function hostConfigShape(
     LogConfig: { Type: 'json-file', Config: {} },
     NetworkMode: spec.networkModeText === 'default' ? 'bridge' : spec.networkModeText,
     PortBindings: portBindingsShape(spec.ports),
-    RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+    RestartPolicy: {
+      Name: spec.restartPolicy?.name ?? 'no',
+      MaximumRetryCount: spec.restartPolicy?.maxRetries ?? 0,
+    },
     AutoRemove: spec.isAutoRemove,
     VolumeDriver: '',
     VolumesFrom: null,

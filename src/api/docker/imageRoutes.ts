@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image, RegistryCredentials } from '../../runtime/images/images.ts';
 import { type ApiContext, abortSignalOf, paramOf, queryOf, type Routes } from './apiContext.ts';
-import { isUp } from './containerShapes.ts';
+import { isRunning } from './containerShapes.ts';
 import {
   booleanFilter,
   type Filters,
@@ -155,7 +155,7 @@ function usersOf({ deps }: ApiContext, imageId: string): readonly ImageUser[] {
   return deps.engine.containers
     .list()
     .filter((container) => container.imageId === imageId)
-    .map((container) => ({ id: container.id, isRunning: isUp(container) }));
+    .map((container) => ({ id: container.id, isRunning: isRunning(container) }));
 }
 
 async function removeImage(context: ApiContext, ref: string, isForced: boolean): Promise<readonly unknown[]> {

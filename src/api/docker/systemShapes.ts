@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { arch, availableParallelism, machine, release, totalmem } from 'node:os';
 import type { Engine, EngineInfo } from '../../engine/engine.ts';
 import { type ApiDeps, apiVersion, type BuildInfo, minApiVersion } from './apiServer.ts';
+import { isRunning } from './containerShapes.ts';
 import { swarmInfoShape, swarmWarnings } from './swarmShapes.ts';
 
 type Shape = Record<string, unknown>;
@@ -60,8 +61,8 @@ function readText(path: string): string {
 
 function countStates({ containers }: Pick<Engine, 'containers'>): Shape {
   const all = containers.list();
-  const running = all.filter(({ state }) => state === 'running').length;
   const paused = all.filter(({ state }) => state === 'paused').length;
+  const running = all.filter(isRunning).length - paused;
   return {
     Containers: all.length,
     ContainersRunning: running,

@@ -31,6 +31,7 @@ import { Execs } from './execs.ts';
 import type { ContainerEnd, LiveContainer } from './liveContainer.ts';
 import { checkName } from './names.ts';
 import { Recovery } from './recover.ts';
+import { isBetweenRuns, Restarts } from './restarts.ts';
 import { mayChangeNetwork, ownsNetwork } from './sharing.ts';
 import { parseSignal } from './signals.ts';
 import { Starter } from './starter.ts';
@@ -47,13 +48,15 @@ export class LocalContainers implements Containers, AsyncDisposable {
   readonly #creator: Creator;
   readonly #starter: Starter;
   readonly #ender: Ender;
+  readonly #restarts: Restarts;
   readonly #execs: Execs;
 
-  constructor(context: ContainersContext, ender: Ender) {
+  constructor(context: ContainersContext, ender: Ender, starter: Starter, restarts: Restarts) {
     this.#context = context;
     this.#ender = ender;
+    this.#restarts = restarts;
     this.#creator = new Creator(context);
-    this.#starter = new Starter(context, (live, exit) => ender.watch(live, exit));
+    this.#starter = starter;
     this.#execs = new Execs(context);
   }
 
@@ -127,13 +130,22 @@ export class LocalContainers implements Containers, AsyncDisposable {
   }
 
   async stop(ref: string, timeoutS?: number, signal?: string): Promise<boolean> {
-    return await this.#ender.stop(this.#get(ref), timeoutS, signal);
+    const live = this.#get(ref);
+    if (await this.#callOff(live)) return true;
+    try {
+      return await this.#ender.stop(live, timeoutS, signal);
+    } catch (error) {
+      // It ended by itself at that moment, and would come back.
+      if (await this.#callOff(live)) return true;
+      throw error;
+    }
   }
 
   async restart(ref: string, timeoutS?: number, signal?: string): Promise<void> {
     const live = this.#get(ref);
     live.isRestarting = true;
     try {
+      await this.#callOff(live);
       await this.#ender.stop(live, timeoutS, signal);
       await this.#exclusive(live, () => this.#starter.start(live));
     } finally {
@@ -148,8 +160,9 @@ export class LocalContainers implements Containers, AsyncDisposable {
     if (!live.isRunning) {
       throw conflict(`cannot kill container: ${ref}: container ${live.id} is not running`);
     }
-    if (number === parseSignal('KILL')) await this.#ender.killAndWait(live);
-    else await this.#ender.signal(live, number);
+    if (number === parseSignal('KILL')) return await this.#ender.killAndWait(live);
+    if (number === parseSignal(live.record.process.stopSignal)) await this.#ender.noteStop(live);
+    await this.#ender.signal(live, number);
   }
 
   async pause(ref: string): Promise<void> {
@@ -194,7 +207,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
     while (!(await this.#removeStopped(live))) {
       // Running, or started while this waited for its turn.
       if (!options.isForced) throw conflict(cannotRemove(live.record));
-      await this.#ender.killAndWait(live);
+      if (!(await this.#callOff(live))) await this.#ender.killAndWait(live);
     }
     this.#execs.forget(live.id);
   }
@@ -335,7 +348,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
   /** False if it runs. Success if somebody else removed it meanwhile. */
   #removeStopped(live: LiveContainer): Promise<boolean> {
     return this.#context.mutex.run(live.id, async () => {
-      if (live.isRunning) return false;
+      if (live.isRunning || live.record.state === 'restarting') return false;
       await this.#ender.remove(live);
       return true;
     });
@@ -353,13 +366,21 @@ export class LocalContainers implements Containers, AsyncDisposable {
     });
   }
 
+  /** True if a restart was due, which does not come now. What is under way is awaited: an end, a start. */
+  async #callOff(live: LiveContainer): Promise<boolean> {
+    return !live.isRunning && (await this.#restarts.callOff(live));
+  }
+
   #checkRunning(live: LiveContainer): void {
+    if (isBetweenRuns(live.record))
+      throw conflict(`Container ${live.id} is restarting, wait until the container is running`);
     if (!live.isRunning) throw conflict(`container ${live.id} is not running`);
   }
 
   #endFor(live: LiveContainer, condition: WaitCondition): Promise<ContainerEnd> {
     if (condition === 'removed') return live.removal;
-    return condition === 'next-exit' || live.isRunning ? live.nextExit : Promise.resolve(live.end);
+    const goesOn = live.isRunning || isBetweenRuns(live.record);
+    return condition === 'next-exit' || goesOn ? live.nextExit : Promise.resolve(live.end);
   }
 
   #takeNewName(name: string, id: ContainerId): void {
@@ -392,7 +413,9 @@ export async function openContainers(deps: ContainersDependencies): Promise<Loca
     accounts: new AccountReader(deps.runtime),
   };
   await context.table.load();
-  const ender = new Ender(context);
-  await new Recovery(context, ender).recover();
-  return new LocalContainers(context, ender);
+  const ender = new Ender(context, (live, ranMs) => restarts.schedule(live, ranMs));
+  const starter = new Starter(context, (live, exit) => ender.watch(live, exit));
+  const restarts = new Restarts(context, (live) => starter.start(live, true), ender.closing);
+  await new Recovery(context, ender, restarts).recover();
+  return new LocalContainers(context, ender, starter, restarts);
 }

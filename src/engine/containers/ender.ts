@@ -15,6 +15,7 @@ import { fifoFolderOf } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { settlesWithin } from './patience.ts';
+import { isRestartWanted } from './restarts.ts';
 import { ownsNetwork } from './sharing.ts';
 import { parseSignal } from './signals.ts';
 
@@ -29,11 +30,14 @@ export const unknownExitCode = 255;
 
 export class Ender {
   readonly #context: ContainersContext;
+  /** Told after a run of so many milliseconds that another one is due. */
+  readonly #restart: (live: LiveContainer, ranMs: number) => void;
   /** The daemon lets go: runs are left to the next one. */
   readonly #closing = new AbortController();
 
-  constructor(context: ContainersContext) {
+  constructor(context: ContainersContext, restart: (live: LiveContainer, ranMs: number) => void) {
     this.#context = context;
+    this.#restart = restart;
   }
 
   close(): void {
@@ -86,12 +90,19 @@ export class Ender {
     if (live.record.startedAt !== startedAt || live.settledRun === startedAt) return;
     if (live.isRunning) await this.#processEnded(live, status);
     const removes = live.record.spec.isAutoRemove && !live.isRestarting;
+    const restarts = live.record.state === 'restarting';
     await this.#releaseNetwork(live);
-    await this.#twice(live, () => this.#context.table.update(live, removes ? { state: 'removing' } : {}));
+    const { restartCount } = live.record;
+    const again = restarts ? { restartCount: restartCount + 1 } : {};
+    await this.#twice(live, () => this.#context.table.update(live, removes ? { state: 'removing' } : again));
     live.settledRun = startedAt;
-    live.announceExit();
-    if (removes) await this.#finishRemoval(live);
-    else await this.#twice(live, () => this.#context.runtime.deleteTask(live.id));
+    if (!restarts) live.announceExit();
+    if (removes) return await this.#finishRemoval(live);
+    try {
+      await this.#twice(live, () => this.#context.runtime.deleteTask(live.id));
+    } finally {
+      if (restarts) this.#restart(live, ranMs(live.record));
+    }
   }
 
   /** The last output, then the news. */
@@ -103,11 +114,12 @@ export class Ender {
       await settlesWithin(io.drained(), drainLimitMs, clock);
       await io.finish();
     }
-    const ranMs = Date.parse(exitedAt) - Date.parse(live.record.startedAt);
-    live.record = { ...live.record, state: 'exited', pid: 0, exitCode, finishedAt: exitedAt };
+    const restarts = !live.isRestarting && isRestartWanted(live.record, exitCode);
+    const state = restarts ? 'restarting' : 'exited';
+    live.record = { ...live.record, state, pid: 0, exitCode, finishedAt: exitedAt };
     emitContainerEvent(events, live.record, 'die', {
       exitCode: String(exitCode),
-      execDuration: String(Math.max(0, Math.floor(ranMs / 1000))),
+      execDuration: String(Math.floor(ranMs(live.record) / 1000)),
     });
   }
 
@@ -117,8 +129,16 @@ export class Ender {
     emitContainerEvent(this.#context.events, live.record, 'kill', { signal: String(signal) });
   }
 
+  /** Before a signal that means the end: what ends then is not started again. */
+  async noteStop(live: LiveContainer): Promise<void> {
+    const { spec, wasStopped } = live.record;
+    if (spec.restartPolicy === undefined || wasStopped === true || live.isRestarting) return;
+    await this.#context.table.update(live, { wasStopped: true });
+  }
+
   /** SIGKILL, and waits until the run has ended. */
   async killAndWait(live: LiveContainer): Promise<void> {
+    await this.noteStop(live);
     const exit = live.nextExit;
     await this.#thaw(live);
     await this.signal(live, parseSignal('KILL'));
@@ -139,6 +159,7 @@ export class Ender {
     if (!live.isRunning) return false;
     const { spec, process } = live.record;
     const limitS = timeoutS ?? spec.stopTimeoutS ?? defaultStopTimeoutS;
+    await this.noteStop(live);
     const exit = live.nextExit;
     await this.#thaw(live);
     await this.signal(live, parseSignal(signal ?? process.stopSignal));
@@ -211,6 +232,11 @@ export class Ender {
     await this.#context.table.update(live, { state: 'running' });
     emitContainerEvent(this.#context.events, live.record, 'unpause');
   }
+}
+
+/** Of the last run, which has ended. */
+function ranMs({ startedAt, finishedAt }: Container): number {
+  return Math.max(0, Date.parse(finishedAt) - Date.parse(startedAt));
 }
 
 function withoutSandbox(record: Container): Container {

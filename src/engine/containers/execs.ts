@@ -18,6 +18,7 @@ import { checkDetachKeys } from './createChecks.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { settlesWithin } from './patience.ts';
+import { isBetweenRuns } from './restarts.ts';
 import { findPeer } from './sharing.ts';
 import { ownHostname, specOptionsOf } from './specValues.ts';
 import { translateStartError } from './startError.ts';
@@ -221,6 +222,12 @@ export class Execs {
       throw new LinkspanError(
         'containerState',
         `container ${id} is paused, unpause the container before exec`,
+      );
+    }
+    if (isBetweenRuns(live.record)) {
+      throw new LinkspanError(
+        'containerState',
+        `Container ${id} is restarting, wait until the container is running`,
       );
     }
     if (state !== 'running') throw new LinkspanError('containerState', `container ${id} is not running`);

@@ -16,6 +16,10 @@ export class LiveContainer {
   io: ProcessIo | undefined;
   /** A stop that a start follows: the end of the run does not remove the container. */
   isRestarting = false;
+  /** Calls off the restart that is due by the policy. */
+  restart: AbortController | undefined;
+  /** The wait before it; 0 = none yet since somebody started the container. */
+  restartDelayMs = 0;
   /** `startedAt` of the last run whose end has been worked through. */
   settledRun: string | undefined;
   #exit = Promise.withResolvers<ContainerEnd>();
@@ -38,7 +42,7 @@ export class LiveContainer {
     return this.record.state === 'running' || this.record.state === 'paused';
   }
 
-  /** Settles at the next end of a run, or when the container is removed before. */
+  /** Settles at the next end of a run that no restart follows, or when the container is removed before. */
   get nextExit(): Promise<ContainerEnd> {
     return this.#exit.promise;
   }

@@ -13,6 +13,7 @@ import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { type Ender, unknownExitCode } from './ender.ts';
 import type { LiveContainer } from './liveContainer.ts';
+import type { Restarts } from './restarts.ts';
 import { ownsNetwork } from './sharing.ts';
 
 /** Longer than containerd needs to finish or undo a request whose client has died. */
@@ -23,10 +24,12 @@ type Task = NonNullable<RuntimeContainer['task']>;
 export class Recovery {
   readonly #context: ContainersContext;
   readonly #ender: Ender;
+  readonly #restarts: Restarts;
 
-  constructor(context: ContainersContext, ender: Ender) {
+  constructor(context: ContainersContext, ender: Ender, restarts: Restarts) {
     this.#context = context;
     this.#ender = ender;
+    this.#restarts = restarts;
   }
 
   /** Call once, after the table was loaded and before anything else. One container's failure does not stop the rest. */
@@ -51,6 +54,7 @@ export class Recovery {
         .filter((live) => live.isRunning === isRunning)
         .map(({ record }) => record);
     await network.sweep(recordsOf(true), recordsOf(false));
+    await this.#restarts.resume();
     void this.#lookAgain();
   }
 
@@ -65,6 +69,7 @@ export class Recovery {
       case 'paused':
         return await this.#adopt(live, task);
       case 'created':
+      case 'restarting':
       case 'exited':
         // The end was recorded, its task not yet deleted.
         if (task !== undefined) await this.#context.runtime.deleteTask(live.id);
@@ -85,7 +90,9 @@ export class Recovery {
     }
     const { sandbox: _gone, ...rest } = live.record;
     live.record = rest;
-    await table.update(live, { state: live.record.startedAt === zeroTime ? 'created' : 'exited', pid: 0 });
+    const { startedAt, restartCount } = live.record;
+    const before = restartCount > 0 ? 'restarting' : startedAt === zeroTime ? 'created' : 'exited';
+    await table.update(live, { state: before, pid: 0 });
     logger.info(live.logFields, 'undid a start that the last daemon did not finish');
   }
 
@@ -140,7 +147,8 @@ export class Recovery {
         const live = table.find(id as ContainerId);
         if (live === undefined || task === undefined) continue;
         await mutex.run(id, async () => {
-          if (live.record.state === 'created' || live.record.state === 'exited') await runtime.deleteTask(id);
+          const { state } = live.record;
+          if (state === 'created' || state === 'exited') await runtime.deleteTask(id);
         });
       }
     } catch (error) {

@@ -64,8 +64,11 @@ export class Starter {
     this.#watch = watch;
   }
 
-  /** Called with the container's mutex held. No-op if it runs. Rejects with Docker's texts. */
-  async start(live: LiveContainer): Promise<void> {
+  /**
+   * Called with the container's mutex held. No-op if it runs. `byPolicy`: nobody asked for it, so what the restart policy
+   * has counted stands. Rejects with Docker's texts.
+   */
+  async start(live: LiveContainer, byPolicy = false): Promise<void> {
     switch (live.record.state) {
       case 'running':
         return;
@@ -78,18 +81,24 @@ export class Starter {
         break;
       case 'created':
       case 'exited':
+      case 'restarting':
       case 'starting':
-        await this.#startStopped(live);
+        await this.#startStopped(live, byPolicy);
     }
   }
 
-  async #startStopped(live: LiveContainer): Promise<void> {
+  async #startStopped(live: LiveContainer, byPolicy: boolean): Promise<void> {
     const before = live.record;
+    if (!byPolicy) {
+      live.restart?.abort();
+      live.restartDelayMs = 0;
+    }
     const peer = findPeer(this.#context.table, before);
     await this.#context.table.update(live, {
       state: 'starting',
       error: '',
-      exitCode: 0,
+      // Between two runs of a restart policy the last one's is shown.
+      ...(byPolicy ? {} : { exitCode: 0, restartCount: 0, wasStopped: false }),
       // Whose network it is, his are the files.
       ...(peer === undefined ? {} : etcPathsOf(peer)),
     });
@@ -163,6 +172,7 @@ export class Starter {
     await table.update(live, {
       state: 'running',
       pid,
+      exitCode: 0,
       startedAt: timestamp(clock),
       ...(sandbox === undefined ? {} : { sandbox }),
     });
