@@ -20,7 +20,7 @@ test('a series that may appear is there from the start, and only known labels ar
     networksByDriver: {},
     endpointsByState: { attached: 0, reserved: 0 },
     leasesByFamily: { 4: 0, 6: 0 },
-    containersByState: { created: 0, running: 0, exited: 0 },
+    containersByState: { created: 0, running: 0, exited: 0, restarting: 0 },
     portsByProtocol: { tcp: 0, udp: 0, sctp: 0 },
     conditionsBySeverity: { warning: 0, error: 0 },
     repairsByKind: { firewall: 0, forwarding: 0, bridge: 0, endpoint: 0, resolver: 0 },
