@@ -22,6 +22,7 @@ import { findLeaks, type LeakSources } from '../engine/doctor/leaks.ts';
 import type { Encryption, Engine, EngineInfo } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
 import { dropOrphans } from '../engine/networks/recover.ts';
+import { LocalVolumes } from '../engine/volumes/volumes.ts';
 import type { SwarmFollower } from '../engine/overlay/swarmFollower.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -91,16 +92,18 @@ function openContainerHalf(
     runtime: Runtime;
     kernel: Kernel;
     half: NetworkHalf;
+    volumes: LocalVolumes;
   },
 ): Promise<LocalContainers> {
   const { config, logger } = deps;
-  const { store, runtime, images, events, half, kernel } = parts;
+  const { store, runtime, images, events, half, kernel, volumes } = parts;
   return openContainers({
     store,
     runtime,
     images,
     events,
     network: half.network,
+    volumes,
     clock: systemClock,
     logger,
     host: readSpecHost(config.cgroupParent),
@@ -201,8 +204,12 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   parts.use(half.listeners);
   parts.defer(() => half.firewall.stop());
   parts.defer(() => half.ports.close());
+  const volumes = new LocalVolumes({
+    ...{ store, events, logger, seam, clock: systemClock },
+    folder: join(dataRoot, 'volumes'),
+  });
   const containers = parts.use(
-    await openContainerHalf(deps, { store, runtime, images, events, kernel, half }),
+    await openContainerHalf(deps, { store, runtime, images, events, kernel, half, volumes }),
   );
   await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
   const reconciler = parts.use(half.openReconciler(containers));
@@ -216,6 +223,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const engine: Engine = {
     networks: half.networks,
     containers,
+    volumes,
     images,
     swarm,
     events,

@@ -19,6 +19,8 @@ import type {
   ExecId,
   Network,
   NetworkRequest,
+  Volume,
+  VolumeRequest,
 } from './model.ts';
 import type { EngineChoice } from '../tunnels/tunnel.ts';
 
@@ -70,6 +72,25 @@ export interface Networks {
   remove(ref: string): Promise<void>;
   /** Removes custom networks without attachments that `select` takes; resolves with them. */
   prune(select: (network: Network) => boolean): Promise<readonly Network[]>;
+}
+
+export interface Volumes {
+  /** In name order. */
+  list(): readonly Volume[];
+  /** By full name. Code volumeNotFound. */
+  get(name: string): Volume;
+  /** Where its files are. */
+  pathOf(name: string): string;
+  /** Containers, running or not, that have the volume. */
+  users(name: string): readonly ContainerId[];
+  /** The one that has the name, if there is one. Codes volumeInvalid, driverNotFound, notImplemented. */
+  create(request: VolumeRequest): Promise<Volume>;
+  /** With its files. Codes volumeNotFound (not if forced), volumeInUse. */
+  remove(name: string, isForced: boolean): Promise<void>;
+  /** Removes volumes without users that `select` takes. */
+  prune(
+    select: (volume: Volume) => boolean,
+  ): Promise<{ readonly names: readonly string[]; readonly reclaimedBytes: number }>;
 }
 
 export interface ExecSpec {
@@ -211,6 +232,7 @@ export interface Encryption {
 export interface Engine {
   readonly networks: Networks;
   readonly containers: Containers;
+  readonly volumes: Volumes;
   readonly images: ImageStore;
   readonly swarm: Swarm;
   readonly encryption: Encryption;

@@ -163,7 +163,62 @@ export type MountSpec =
       /** The source directory is made if missing (`-v`, not `--mount`). */
       readonly createSource: boolean;
     }
-  | { readonly type: 'tmpfs'; readonly target: string; readonly options: string };
+  | { readonly type: 'tmpfs'; readonly target: string; readonly options: string }
+  | {
+      readonly type: 'volume';
+      /** Empty: an anonymous one. */
+      readonly source: string;
+      readonly target: string;
+      readonly isReadOnly: boolean;
+      /** True: an empty volume gets what the image has at `target`. */
+      readonly copies: boolean;
+      /** Options of `-v` as given; absent for `--mount`. */
+      readonly mode?: string;
+      /** What the volume is made with if there is none of that name. */
+      readonly driver: string;
+      readonly options?: Readonly<Record<string, string>>;
+      readonly labels?: Readonly<Record<string, string>>;
+    };
+
+/** A volume as one container has it. */
+export interface VolumeMount {
+  readonly type: 'volume';
+  readonly name: string;
+  readonly target: string;
+  readonly isReadOnly: boolean;
+  readonly copies: boolean;
+  /** As Docker shows it: the options of `-v`. */
+  readonly mode: string;
+  /** Nobody named it: it goes with the last container that has it, where its removal says so. */
+  readonly isAnonymous: boolean;
+}
+
+/** What a container has mounted, its own wishes, those of its image and those of other containers put together. */
+export type MountPoint = Exclude<MountSpec, { readonly type: 'volume' }> | VolumeMount;
+
+/** What a user asks for; Docker Engine API 1.50 volume CreateOptions in our words. */
+export interface VolumeRequest {
+  /** Empty: one is invented, and the volume is anonymous. */
+  readonly name: string;
+  /** Empty: `local`, the only one. */
+  readonly driver: string;
+  readonly options?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/**
+ * A volume's record. `creating` and `removing` are intents: a restart undoes the one and finishes the other. An anonymous
+ * volume is `creating` until its container has a record.
+ */
+export interface Volume {
+  readonly name: string;
+  readonly state: 'creating' | 'ready' | 'removing';
+  /** RFC 3339 with nanoseconds. */
+  readonly createdAt: string;
+  /** Absent where none were given, which clients can tell from an empty map. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly options?: Readonly<Record<string, string>>;
+}
 
 /** A wish to publish a container port, or a run of them, from create or `port add`. */
 export interface PortRequest {
@@ -248,6 +303,10 @@ export interface ContainerSpec {
   readonly capDrop: readonly string[];
   readonly securityOptions: readonly string[];
   readonly mounts: readonly MountSpec[];
+  /** Targets of anonymous volumes (`-v /path`); where something else is mounted it wins. */
+  readonly volumes?: readonly string[];
+  /** `CONTAINER` or `CONTAINER:ro`: whose mounts it has too. */
+  readonly volumesFrom?: readonly string[];
   readonly sysctls: Readonly<Record<string, string>>;
   /** bytes; undefined = 64 MiB */
   readonly shmSizeBytes?: number;
@@ -283,6 +342,8 @@ export interface ResolvedProcess {
   readonly stopSignal: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly exposedPorts: readonly string[];
+  /** Targets of anonymous volumes. Absent in records from before there were any. */
+  readonly volumes?: readonly string[];
 }
 
 /**
@@ -307,6 +368,10 @@ export interface Container {
   readonly createdAt: string;
   readonly spec: ContainerSpec;
   readonly process: ResolvedProcess;
+  /** Absent in records from before there were volumes: then the spec's. */
+  readonly mounts?: readonly MountPoint[];
+  /** With `removing`: its anonymous volumes go too. */
+  readonly removesVolumes?: boolean;
   /** Digest of the image's config: `sha256:…` */
   readonly imageId: string;
   readonly state: ContainerState;

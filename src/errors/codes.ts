@@ -65,6 +65,9 @@ export type ErrorCode =
   | 'containerStartFailed'
   | 'execNotFound'
   | 'execState'
+  | 'volumeNotFound'
+  | 'volumeInUse'
+  | 'volumeInvalid'
   | 'imageNotFound'
   | 'imageInUse'
   | 'imageInvalid'
@@ -142,6 +145,10 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   containerStartFailed: 'invalid',
   execNotFound: 'notFound',
   execState: 'conflict',
+  // volumes
+  volumeNotFound: 'notFound',
+  volumeInUse: 'conflict',
+  volumeInvalid: 'invalid',
   // images
   imageNotFound: 'notFound',
   imageInUse: 'conflict',

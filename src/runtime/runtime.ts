@@ -60,6 +60,13 @@ export interface Runtime extends AsyncDisposable {
    * is none, or if it is larger than 1 MiB.
    */
   readRootfsFile(id: string, path: string): Promise<Buffer | undefined>;
+  /**
+   * Copies what is in a folder of the container's root file system into an empty folder of the host, which gets its owner
+   * and mode too. Owners, modes, times, links, devices and extended attributes stay. Only before the container's first
+   * start: nobody may change the root file system meanwhile. Symbolic links are followed inside the root only.
+   * `none`: there is nothing at `path`, `file`: something that is no folder; nothing was copied then.
+   */
+  copyRootfsFolder(id: string, path: string, target: string): Promise<'copied' | 'none' | 'file'>;
   usage(id: string): Promise<{ readonly writableBytes: number }>;
 
   /** Creates the task: the process exists but has not run. Rejects with runc's own text. */

@@ -11,6 +11,7 @@ import { openSeam } from '../../src/base/seam.ts';
 import { type LocalContainers, openContainers } from '../../src/engine/containers/containers.ts';
 import { MemoryStore } from '../../src/engine/containers/fakes.ts';
 import type { SandboxNetwork } from '../../src/engine/containers/ports.ts';
+import { LocalVolumes } from '../../src/engine/volumes/volumes.ts';
 import { EventLog } from '../../src/engine/events.ts';
 import type { Container, ContainerSpec, SandboxId } from '../../src/engine/model.ts';
 import { LinkspanError } from '../../src/errors/linkspanError.ts';
@@ -178,6 +179,10 @@ export class ContainerWorld implements AsyncDisposable {
       images,
       events: this.events,
       network: new NoNetwork(kernel),
+      volumes: new LocalVolumes({
+        ...{ store: this.store, events: this.events, clock: systemClock, logger: silentLogger },
+        ...{ seam: openSeam(), folder: join(dataRoot, 'volumes') },
+      }),
       clock: systemClock,
       logger: silentLogger,
       host: readSpecHost(),

@@ -38,14 +38,7 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
   'Listing changed files': [['GET', '/containers/:id/changes']],
   'Exporting containers': [['GET', '/containers/:id/export']],
   'Changing the limits of a container': [['POST', '/containers/:id/update']],
-  Volumes: [
-    ['GET', '/volumes'],
-    ['GET', '/volumes/:name'],
-    ['POST', '/volumes/create'],
-    ['POST', '/volumes/prune'],
-    ['PUT', '/volumes/:name'],
-    ['DELETE', '/volumes/:name'],
-  ],
+  'Volumes of a cluster': [['PUT', '/volumes/:name']],
   Plugins: [
     ['GET', '/plugins'],
     ['GET', '/plugins/privileges'],
@@ -79,7 +72,7 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
 };
 
 const plurals = new Set([
-  'Volumes',
+  'Volumes of a cluster',
   'Plugins',
   'Services',
   'Tasks',

@@ -6,6 +6,13 @@ import { type EndpointSettings, endpointSettings } from './endpointShapes.ts';
 import { bool, type Decoder, int, list, map, pointer, raw, struct, text, words } from './goJson.ts';
 import type { PortBindingBody, PortBindingsBody } from './portShapes.ts';
 
+interface VolumeOptionsBody {
+  readonly NoCopy: boolean;
+  readonly Labels: Labels | undefined;
+  readonly Subpath: string;
+  readonly DriverConfig: { readonly Name: string; readonly Options: Labels | undefined };
+}
+
 export interface MountBody {
   readonly Type: string;
   readonly Source: string;
@@ -18,6 +25,7 @@ export interface MountBody {
     readonly ReadOnlyForceRecursive: boolean;
   };
   readonly TmpfsOptions: { readonly SizeBytes: number; readonly Mode: number };
+  readonly VolumeOptions: VolumeOptionsBody | undefined;
 }
 
 /** Words are lists; undefined is Go's nil. */
@@ -28,6 +36,8 @@ export interface HostConfigBody {
   readonly Binds: Words;
   readonly Mounts: readonly MountBody[] | undefined;
   readonly Tmpfs: Labels;
+  readonly VolumesFrom: Words;
+  readonly VolumeDriver: string;
   readonly NetworkMode: string;
   readonly PortBindings: PortBindingsBody;
   readonly PublishAllPorts: boolean;
@@ -63,6 +73,7 @@ export interface ContainerBody {
   readonly AttachStdout: boolean;
   readonly AttachStderr: boolean;
   readonly ExposedPorts: Readonly<Record<string, unknown>>;
+  readonly Volumes: Readonly<Record<string, unknown>>;
   readonly Tty: boolean;
   readonly OpenStdin: boolean;
   readonly StdinOnce: boolean;
@@ -91,12 +102,22 @@ const mountBody = struct<MountBody>('Mount', {
     ReadOnlyForceRecursive: bool,
   }),
   TmpfsOptions: struct('TmpfsOptions', { SizeBytes: int, Mode: int }),
+  VolumeOptions: pointer(
+    struct<VolumeOptionsBody>('VolumeOptions', {
+      NoCopy: bool,
+      Labels: pointer(map(text)),
+      Subpath: text,
+      DriverConfig: struct('Driver', { Name: text, Options: pointer(map(text)) }),
+    }),
+  ),
 });
 
 const hostConfigBody = struct<HostConfigBody>('HostConfig', {
   Binds: list(text),
   Mounts: list(mountBody),
   Tmpfs: map(text),
+  VolumesFrom: list(text),
+  VolumeDriver: text,
   NetworkMode: text,
   PortBindings: map(list(struct<PortBindingBody>('PortBinding', { HostIp: text, HostPort: text }))),
   PublishAllPorts: bool,
@@ -132,6 +153,7 @@ export const containerBody: Decoder<ContainerBody> = struct<ContainerBody>('Crea
   AttachStdout: bool,
   AttachStderr: bool,
   ExposedPorts: map(raw),
+  Volumes: map(raw),
   Tty: bool,
   OpenStdin: bool,
   StdinOnce: bool,

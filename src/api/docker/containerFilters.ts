@@ -2,6 +2,7 @@
  * Which containers `ps` and `container prune` mean: Docker's filters (Engine 28), compared with the engine's records.
  */
 import type { Engine } from '../../engine/engine.ts';
+import { mountsOf } from '../../engine/containers/mountPlan.ts';
 import type { Container } from '../../engine/model.ts';
 import { zeroTime } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
@@ -168,8 +169,11 @@ export async function selectContainers(
         matchesLabels(filters, container.process.labels) &&
         matchesAny(filters, 'network', (ref) => isOnNetwork(engine, container, ref)) &&
         matchesAny(filters, 'volume', (path) =>
-          container.spec.mounts.some(
-            (mount) => mount.target === path || (mount.type === 'bind' && mount.source === path),
+          mountsOf(container).some(
+            (mount) =>
+              mount.target === path ||
+              (mount.type === 'bind' && mount.source === path) ||
+              (mount.type === 'volume' && mount.name === path),
           ),
         ) &&
         matchesPorts(engine, container, filters),

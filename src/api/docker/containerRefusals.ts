@@ -41,8 +41,6 @@ const isNoHealthcheck = (value: unknown): boolean => {
 
 const hostConfigRefusals: readonly Refusal[] = [
   { field: 'LogConfig', flag: '--log-driver, --log-opt', passes: isDefaultLog },
-  { field: 'VolumesFrom', flag: '--volumes-from' },
-  { field: 'VolumeDriver', flag: '--volume-driver', passes: isOneOf('local') },
   { field: 'Memory', flag: '--memory' },
   { field: 'MemoryReservation', flag: '--memory-reservation' },
   { field: 'MemorySwap', flag: '--memory-swap', passes: isOneOf(-1) },
@@ -85,7 +83,6 @@ const hostConfigRefusals: readonly Refusal[] = [
 
 const configRefusals: readonly Refusal[] = [
   { field: 'Healthcheck', flag: '--health-cmd', passes: isNoHealthcheck },
-  { field: 'Volumes', flag: '--volume PATH' },
   { field: 'NetworkDisabled', flag: '--network none in its place' },
   { field: 'Shell', flag: 'SHELL' },
 ];

@@ -9,7 +9,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type ContainerBody, containerBody, type HostConfigBody } from './containerBody.ts';
 import { checkRefusals } from './containerRefusals.ts';
 import { endpointSettings, toAttachment } from './endpointShapes.ts';
-import { toMounts } from './mountRequest.ts';
+import { toMounts, toVolumes } from './mountRequest.ts';
 import { toPortRequests } from './portShapes.ts';
 import { expandPorts } from './ports.ts';
 
@@ -195,6 +195,8 @@ function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
     capDrop: host.CapDrop ?? [],
     securityOptions: host.SecurityOpt ?? [],
     mounts: toMounts(host),
+    volumes: toVolumes(body),
+    volumesFrom: host.VolumesFrom ?? [],
     sysctls: host.Sysctls,
     ...(host.ShmSize > 0 && { shmSizeBytes: host.ShmSize }),
     extraHosts: host.ExtraHosts ?? [],

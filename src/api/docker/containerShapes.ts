@@ -5,7 +5,8 @@ import { hostname } from 'node:os';
 import { shortId } from '../../base/ids.ts';
 import { parseLink } from '../../engine/containers/links.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { AttachmentRequest, Binding, Container, MountSpec, Network } from '../../engine/model.ts';
+import { mountsOf } from '../../engine/containers/mountPlan.ts';
+import type { AttachmentRequest, Binding, Container, MountPoint, Network } from '../../engine/model.ts';
 import { hasCode } from '../../errors/linkspanError.ts';
 import { formatStatus, stateWord } from './durations.ts';
 import { type Attachment, addressFields, attachmentShape } from './endpointShapes.ts';
@@ -100,22 +101,40 @@ function networkSettings(
   };
 }
 
-function mountPoint(mount: MountSpec): Shape {
-  if (mount.type === 'tmpfs')
-    return { Type: 'tmpfs', Source: '', Destination: mount.target, Mode: '', RW: true, Propagation: '' };
-  return {
-    Type: 'bind',
-    Source: mount.source,
-    Destination: mount.target,
-    Mode: mount.isReadOnly && mount.createSource ? 'ro' : '',
-    RW: !mount.isReadOnly,
-    Propagation: mount.propagation ?? 'rprivate',
-  };
+function mountPoint(mount: MountPoint, { volumes }: Pick<Engine, 'volumes'>): readonly Shape[] {
+  switch (mount.type) {
+    // `--tmpfs` is no mount point to Docker.
+    case 'tmpfs':
+      return [];
+    case 'bind':
+      return [
+        {
+          Type: 'bind',
+          Source: mount.source,
+          Destination: mount.target,
+          Mode: mount.isReadOnly && mount.createSource ? 'ro' : '',
+          RW: !mount.isReadOnly,
+          Propagation: mount.propagation ?? 'rprivate',
+        },
+      ];
+    case 'volume':
+      return [
+        {
+          Type: 'volume',
+          Name: mount.name,
+          Source: volumes.pathOf(mount.name),
+          Destination: mount.target,
+          Driver: 'local',
+          Mode: mount.mode,
+          RW: !mount.isReadOnly,
+          Propagation: '',
+        },
+      ];
+  }
 }
 
-/** `--tmpfs` is no mount point to Docker; bind mounts are. */
-function mountPoints(container: Container): readonly Shape[] {
-  return container.spec.mounts.filter(({ type }) => type === 'bind').map(mountPoint);
+function mountPoints(container: Container, engine: Pick<Engine, 'volumes'>): readonly Shape[] {
+  return mountsOf(container).flatMap((mount) => mountPoint(mount, engine));
 }
 
 function stateShape(container: Container): Shape {
@@ -143,6 +162,7 @@ function hostnameOf({ id, spec }: Container): string {
 
 function configShape(container: Container): Shape {
   const { spec, process } = container;
+  const { volumes = [] } = process;
   const ports = Object.fromEntries(process.exposedPorts.map((port) => [port, {}]));
   return {
     Hostname: hostnameOf(container),
@@ -158,7 +178,7 @@ function configShape(container: Container): Shape {
     Env: process.env,
     Cmd: process.command.length === 0 ? null : process.command,
     Image: spec.image,
-    Volumes: null,
+    Volumes: volumes.length > 0 ? Object.fromEntries(volumes.map((path) => [path, {}])) : null,
     WorkingDir: process.workingDir,
     Entrypoint: process.entrypoint.length === 0 ? null : process.entrypoint,
     OnBuild: null,
@@ -175,7 +195,7 @@ export interface ContainerSizes {
 
 /** `GET /containers/{id}/json`; `sizes` where the client asked for them. */
 export function inspectShape(
-  engine: Pick<Engine, 'networks' | 'containers'>,
+  engine: Pick<Engine, 'networks' | 'containers' | 'volumes'>,
   container: Container,
   cgroupVersion: 1 | 2,
   sizes: ContainerSizes | undefined,
@@ -203,7 +223,7 @@ export function inspectShape(
     HostConfig: hostConfigShape(container.spec, cgroupVersion, linkTexts(engine, container)),
     GraphDriver: { Data: null, Name: 'overlayfs' },
     ...(sizes !== undefined && { SizeRw: sizes.writableBytes, SizeRootFs: sizes.rootfsBytes }),
-    Mounts: mountPoints(container),
+    Mounts: mountPoints(container, engine),
     Config: configShape(container),
     NetworkSettings: networkSettings(
       container,
@@ -221,7 +241,7 @@ function commandText(args: readonly string[]): string {
 
 /** One element of `GET /containers/json`. */
 export function listShape(
-  engine: Pick<Engine, 'networks' | 'containers'>,
+  engine: Pick<Engine, 'networks' | 'containers' | 'volumes'>,
   container: Container,
   nowMs: number,
   sizes: ContainerSizes | undefined,
@@ -243,6 +263,6 @@ export function listShape(
       ...(Object.keys(container.spec.annotations).length > 0 && { Annotations: container.spec.annotations }),
     },
     NetworkSettings: { Networks: networksShape(container, attachmentsOf(engine, container)) },
-    Mounts: mountPoints(container),
+    Mounts: mountPoints(container, engine),
   };
 }

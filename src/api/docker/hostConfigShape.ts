@@ -61,13 +61,40 @@ function orNull<T>(items: readonly T[]): readonly T[] | null {
   return items.length === 0 ? null : items;
 }
 
-function bindText(mount: MountSpec & { readonly type: 'bind' }): string {
+/** A mount that `-v` and `--mount` can both ask for. */
+type Mount = Exclude<MountSpec, { readonly type: 'tmpfs' }>;
+
+function isShort(mount: Mount): boolean {
+  return mount.type === 'bind' ? mount.createSource : mount.mode !== undefined;
+}
+
+function bindText(mount: Mount): string {
+  if (mount.type === 'volume')
+    return [mount.source, mount.target, mount.mode ?? ''].filter((word) => word !== '').join(':');
   const options = [mount.isReadOnly ? 'ro' : '', mount.propagation ?? ''].filter((word) => word !== '');
   return [mount.source, mount.target, ...(options.length > 0 ? [options.join(',')] : [])].join(':');
 }
 
-/** `--mount type=bind` as given; `-v` and `--tmpfs` have fields of their own. */
-function mountShape(mount: MountSpec & { readonly type: 'bind' }): Record<string, unknown> {
+function volumeMountShape(mount: Mount & { readonly type: 'volume' }): Record<string, unknown> {
+  const { source, target, isReadOnly, copies, driver, options, labels } = mount;
+  const driverConfig = { ...(driver !== '' && { Name: driver }), ...(options && { Options: options }) };
+  const volumeOptions = {
+    ...(!copies && { NoCopy: true }),
+    ...(labels && { Labels: labels }),
+    ...(Object.keys(driverConfig).length > 0 && { DriverConfig: driverConfig }),
+  };
+  return {
+    Type: 'volume',
+    ...(source !== '' && { Source: source }),
+    Target: target,
+    ...(isReadOnly && { ReadOnly: true }),
+    ...(Object.keys(volumeOptions).length > 0 && { VolumeOptions: volumeOptions }),
+  };
+}
+
+/** `--mount` as given; `-v` and `--tmpfs` have fields of their own. */
+function mountShape(mount: Mount): Record<string, unknown> {
+  if (mount.type === 'volume') return volumeMountShape(mount);
   return {
     Type: 'bind',
     Source: mount.source,
@@ -78,11 +105,11 @@ function mountShape(mount: MountSpec & { readonly type: 'bind' }): Record<string
 }
 
 function mountFields(mounts: readonly MountSpec[]): Record<string, unknown> {
-  const binds = mounts.filter((mount) => mount.type === 'bind');
+  const others = mounts.filter((mount) => mount.type !== 'tmpfs');
   const tmpfs = mounts.filter((mount) => mount.type === 'tmpfs');
-  const long = binds.filter(({ createSource }) => !createSource).map(mountShape);
+  const long = others.filter((mount) => !isShort(mount)).map(mountShape);
   return {
-    Binds: orNull(binds.filter(({ createSource }) => createSource).map(bindText)),
+    Binds: orNull(others.filter(isShort).map(bindText)),
     ...(long.length > 0 && { Mounts: long }),
     ...(tmpfs.length > 0 && {
       Tmpfs: Object.fromEntries(tmpfs.map(({ target, options }) => [target, options])),
@@ -109,7 +136,7 @@ export function hostConfigShape(
     },
     AutoRemove: spec.isAutoRemove,
     VolumeDriver: '',
-    VolumesFrom: null,
+    VolumesFrom: orNull(spec.volumesFrom ?? []),
     ConsoleSize: [0, 0],
     ...(Object.keys(spec.annotations).length > 0 && { Annotations: spec.annotations }),
     CapAdd: orNull(spec.capAdd),

@@ -25,6 +25,7 @@ import { malformedContentType, maxJsonBytes } from './requestBody.ts';
 import { swarmRoutes } from './swarmRoutes.ts';
 import { systemRoutes } from './systemRoutes.ts';
 import { tunnelRoutes } from './tunnelRoutes.ts';
+import { volumeRoutes } from './volumeRoutes.ts';
 import { checkVersion, splitVersion } from './versions.ts';
 
 const allRoutes = [
@@ -40,6 +41,7 @@ const allRoutes = [
   swarmRoutes,
   nodeRoutes,
   tunnelRoutes,
+  volumeRoutes,
   absentRoutes,
 ];
 

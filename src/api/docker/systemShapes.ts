@@ -123,7 +123,7 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
     Driver: 'overlayfs',
     DriverStatus: [['driver-type', 'io.containerd.snapshotter.v1']],
     Plugins: {
-      Volume: [],
+      Volume: ['local'],
       Network: ['bridge', 'host', 'ipvlan', 'macvlan', 'null', 'overlay'],
       Authorization: null,
       Log: ['json-file'],

@@ -9,11 +9,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { silentLogger } from '../../base/logger.ts';
+import { openSeam } from '../../base/seam.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image, ImageStore } from '../../runtime/images/images.ts';
 import { allCapabilities } from '../../runtime/oci/capabilities.ts';
 import { EventLog } from '../events.ts';
 import type { ContainerSpec } from '../model.ts';
+import { LocalVolumes } from '../volumes/volumes.ts';
 import { type LocalContainers, openContainers } from './containers.ts';
 import { FakeNetwork, FakeRuntime, MemoryStore } from './fakes.ts';
 
@@ -166,10 +168,16 @@ export class Stand implements AsyncDisposable {
   faults: Faults = new Faults();
   readonly actions: string[] = [];
   #containers: LocalContainers | undefined;
+  #volumes: LocalVolumes | undefined;
 
   get containers(): LocalContainers {
     assert.ok(this.#containers);
     return this.#containers;
+  }
+
+  get volumes(): LocalVolumes {
+    assert.ok(this.#volumes);
+    return this.#volumes;
   }
 
   /** What a daemon start does; the state of the one before stays. */
@@ -182,12 +190,18 @@ export class Stand implements AsyncDisposable {
       join(this.folder, 'resolv.conf'),
       'nameserver 127.0.0.53\nnameserver 9.9.9.9\nsearch lan\n',
     );
+    const store = this.faults.into(this.store);
+    this.#volumes = new LocalVolumes({
+      ...{ store, events, clock: this.clock, logger: silentLogger, seam: openSeam() },
+      folder: join(this.folder, 'volumes'),
+    });
     this.#containers = await openContainers({
-      store: this.faults.into(this.store),
+      store,
       runtime: this.faults.into(this.runtime),
       images,
       events,
       network: this.faults.into(this.network),
+      volumes: this.volumes,
       clock: this.clock,
       logger: silentLogger,
       host: {

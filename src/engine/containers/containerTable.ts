@@ -4,7 +4,7 @@
  */
 import { parseTimestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { Store, Survival } from '../../store/store.ts';
+import type { Store, Survival, Write } from '../../store/store.ts';
 import { lookUp } from '../../base/lookup.ts';
 import type { Container, ContainerId } from '../model.ts';
 import { LiveContainer } from './liveContainer.ts';
@@ -92,9 +92,9 @@ export class ContainerTable {
     if (this.#names.get(name) === id) this.#names.delete(name);
   }
 
-  /** Adds a new container whose name is taken already; durable when it resolves. */
-  async insert(record: Container): Promise<LiveContainer> {
-    await this.#write(record);
+  /** Adds a new container whose name is taken already; durable, with `writes`, when it resolves. */
+  async insert(record: Container, writes: readonly Write[]): Promise<LiveContainer> {
+    await this.#store.txn({ write: [...writes, { key: prefix + record.id, put: record }] });
     const live = new LiveContainer(record);
     this.#live.set(record.id, live);
     return live;

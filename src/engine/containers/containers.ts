@@ -123,7 +123,8 @@ export class LocalContainers implements Containers, AsyncDisposable {
         await this.#starter.start(live);
       } catch (error) {
         const { state, spec } = live.record;
-        if (spec.isAutoRemove && (state === 'created' || state === 'exited')) await this.#ender.remove(live);
+        if (spec.isAutoRemove && (state === 'created' || state === 'exited'))
+          await this.#ender.remove(live, true);
         throw error;
       }
     });
@@ -204,7 +205,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
     if (live.record.state === 'removing' && !options.isForced) {
       throw conflict(`removal of container ${ref} is already in progress`);
     }
-    while (!(await this.#removeStopped(live))) {
+    while (!(await this.#removeStopped(live, options.removesVolumes))) {
       // Running, or started while this waited for its turn.
       if (!options.isForced) throw conflict(cannotRemove(live.record));
       if (!(await this.#callOff(live))) await this.#ender.killAndWait(live);
@@ -346,10 +347,10 @@ export class LocalContainers implements Containers, AsyncDisposable {
   }
 
   /** False if it runs. Success if somebody else removed it meanwhile. */
-  #removeStopped(live: LiveContainer): Promise<boolean> {
+  #removeStopped(live: LiveContainer, removesVolumes: boolean): Promise<boolean> {
     return this.#context.mutex.run(live.id, async () => {
       if (live.isRunning || live.record.state === 'restarting') return false;
-      await this.#ender.remove(live);
+      await this.#ender.remove(live, removesVolumes);
       return true;
     });
   }
@@ -413,6 +414,7 @@ export async function openContainers(deps: ContainersDependencies): Promise<Loca
     accounts: new AccountReader(deps.runtime),
   };
   await context.table.load();
+  await context.volumes.recover(context.table.list().map(({ record }) => record));
   const ender = new Ender(context, (live, ranMs) => restarts.schedule(live, ranMs));
   const starter = new Starter(context, (live, exit) => ender.watch(live, exit));
   const restarts = new Restarts(context, (live) => starter.start(live, true), ender.closing);

@@ -9,7 +9,15 @@ import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image } from '../../runtime/images/images.ts';
 import { checkSpecOptions } from '../../runtime/oci/spec.ts';
-import { type Container, type ContainerId, type ContainerSpec, zeroTime } from '../model.ts';
+import {
+  type Container,
+  type ContainerId,
+  type ContainerSpec,
+  type MountPoint,
+  type VolumeMount,
+  zeroTime,
+} from '../model.ts';
+import type { VolumeClaim } from '../volumes/volumes.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { checkContainerSpec } from './createChecks.ts';
 import type { ContainersContext } from './dependencies.ts';
@@ -17,6 +25,7 @@ import { parseLink } from './links.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { checkName, inventName } from './names.ts';
 import { resolveProcess } from './resolvedProcess.ts';
+import { planMounts, requestOf, type WantedMount } from './mountPlan.ts';
 import { ownHostname, toSpecOptions } from './specValues.ts';
 
 type EtcPaths = Pick<Container, 'hostsPath' | 'hostnamePath' | 'resolvConfPath'>;
@@ -46,7 +55,8 @@ export class Creator {
     const process = resolveProcess(spec, image.config);
     const id = newId<'container'>();
     const hostname = ownHostname(id, spec, this.#context.hostname);
-    checkSpecOptions(toSpecOptions(id, spec, process, hostname), host);
+    const wanted = planMounts(spec, process.volumes ?? [], table);
+    checkSpecOptions(toSpecOptions(id, spec, process, hostname, wanted.map(requestOf)), host);
     if (spec.networkMode.type !== 'container') await network.validate(spec);
     const folder = join(this.#context.dataFolder, id);
     const record: Container = {
@@ -66,12 +76,17 @@ export class Creator {
       ...ownPaths(folder),
       logPath: join(folder, `${id}-json.log`),
     };
-    return await this.#make(record, image, folder);
+    return await this.#make(record, wanted, image, folder);
   }
 
-  async #make(record: Container, image: Image, folder: string): Promise<LiveContainer> {
-    const { table, runtime, images, events } = this.#context;
-    const { id, name } = record;
+  async #make(
+    planned: Container,
+    wanted: readonly WantedMount[],
+    image: Image,
+    folder: string,
+  ): Promise<LiveContainer> {
+    const { table, runtime, volumes, images, events } = this.#context;
+    const { id, name } = planned;
     await using undo = new AsyncDisposableStack();
     table.takeName(name, id);
     undo.defer(() => table.releaseName(name, id));
@@ -79,10 +94,37 @@ export class Creator {
     mkdirSync(folder, { recursive: true, mode: 0o710 });
     undo.defer(() => runtime.remove(id));
     await runtime.prepare(id, images.chainId(image), { 'linkspan.image': image.id });
-    const live = await table.insert(record);
+    const claim = undo.use(volumes.claim(id));
+    const mounts = await this.#settleMounts(wanted, claim);
+    for (const mount of mounts) if (mount.type === 'volume' && mount.copies) await this.#fill(id, mount);
+    const record: Container = { ...planned, ...(mounts.length > 0 && { mounts }) };
+    const live = await table.insert(record, claim.writes);
+    claim.confirm();
     undo.move();
     emitContainerEvent(events, record, 'create');
     return live;
+  }
+
+  /** Volumes made, or found, and named. */
+  async #settleMounts(wanted: readonly WantedMount[], claim: VolumeClaim): Promise<readonly MountPoint[]> {
+    const mounts: MountPoint[] = [];
+    for (const want of wanted) {
+      if (want.type !== 'wantedVolume') mounts.push(want);
+      else mounts.push({ ...want.mount, name: (await claim.take(want.request)).name });
+    }
+    return mounts;
+  }
+
+  /** What the image has where the volume will be. */
+  async #fill(id: ContainerId, { name, target, isAnonymous }: VolumeMount): Promise<void> {
+    const { volumes, runtime } = this.#context;
+    await volumes.fill(name, async (folder) => {
+      if ((await runtime.copyRootfsFolder(id, target, folder)) !== 'file' || !isAnonymous) return;
+      throw new LinkspanError(
+        'containerConfigInvalid',
+        `cannot mount volume over existing file, file exists ${target}`,
+      );
+    });
   }
 
   /** `db:store` on the default network becomes `ID:store`, so that it survives a rename. */

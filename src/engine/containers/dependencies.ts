@@ -14,6 +14,7 @@ import type { AccountReader } from './accounts.ts';
 import type { ContainerTable } from './containerTable.ts';
 import type { DnsSettings } from './etcFiles.ts';
 import type { SandboxNetwork } from './ports.ts';
+import type { LocalVolumes } from '../volumes/volumes.ts';
 
 export interface ContainersDependencies {
   readonly store: Store;
@@ -21,6 +22,8 @@ export interface ContainersDependencies {
   readonly images: ImageStore;
   readonly events: EventLog;
   readonly network: SandboxNetwork;
+  /** Not yet recovered: that needs the containers. */
+  readonly volumes: LocalVolumes;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly host: SpecHost;

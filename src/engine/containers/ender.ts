@@ -92,9 +92,10 @@ export class Ender {
     const removes = live.record.spec.isAutoRemove && !live.isRestarting;
     const restarts = live.record.state === 'restarting';
     await this.#releaseNetwork(live);
-    const { restartCount } = live.record;
-    const again = restarts ? { restartCount: restartCount + 1 } : {};
-    await this.#twice(live, () => this.#context.table.update(live, removes ? { state: 'removing' } : again));
+    this.#context.volumes.end(live.record);
+    const again = restarts ? { restartCount: live.record.restartCount + 1 } : {};
+    const change: Partial<Container> = removes ? { state: 'removing', removesVolumes: true } : again;
+    await this.#twice(live, () => this.#context.table.update(live, change));
     live.settledRun = startedAt;
     if (!restarts) live.announceExit();
     if (removes) return await this.#finishRemoval(live);
@@ -172,10 +173,14 @@ export class Ender {
     return true;
   }
 
-  /** Called with the mutex held: a container that does not run. Idempotent; a failure leaves it `dead`. */
-  async remove(live: LiveContainer): Promise<void> {
+  /**
+   * Called with the mutex held: a container that does not run. Idempotent; a failure leaves it `dead`. `removesVolumes`:
+   * its anonymous volumes go too, as they do where an earlier call said so.
+   */
+  async remove(live: LiveContainer, removesVolumes = false): Promise<void> {
     if (this.#context.table.find(live.id) === undefined) return;
-    await this.#context.table.update(live, { state: 'removing' });
+    const change = removesVolumes ? { removesVolumes } : {};
+    await this.#context.table.update(live, { state: 'removing', ...change });
     await this.#finishRemoval(live);
   }
 
@@ -193,7 +198,7 @@ export class Ender {
   }
 
   async #removeEverything(live: LiveContainer): Promise<void> {
-    const { runtime, network, table, dataFolder } = this.#context;
+    const { runtime, network, table, volumes, dataFolder } = this.#context;
     const { record } = live;
     const { io } = live;
     live.io = undefined;
@@ -206,6 +211,8 @@ export class Ender {
       rm(join(dataFolder, record.id), { recursive: true, force: true }),
       rm(fifoFolderOf(this.#context, record.id), { recursive: true, force: true }),
     ]);
+    // Before the record, which names them, goes.
+    await volumes.release(record);
     await table.delete(live);
   }
 

@@ -2,7 +2,8 @@
  * For tests of this folder: a store in memory, a runtime whose processes are scripted, a network that only counts.
  * The runtime plays the shim on the real FIFOs, so that streams are as they are.
  */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus, OciSpec, Runtime, RuntimeContainer, StdioPaths } from '../../runtime/runtime.ts';
@@ -158,6 +159,14 @@ export class FakeRuntime implements Runtime {
     this.log.push(`read ${path}`);
     const text = this.files.get(path);
     return Promise.resolve(text === undefined ? undefined : Buffer.from(text));
+  }
+
+  copyRootfsFolder(_id: string, path: string, target: string): Promise<'copied' | 'none'> {
+    this.log.push(`copy ${path}`);
+    const text = this.files.get(path);
+    if (text === undefined) return Promise.resolve('none');
+    writeFileSync(join(target, 'file'), text);
+    return Promise.resolve('copied');
   }
 
   usage(): Promise<{ readonly writableBytes: number }> {

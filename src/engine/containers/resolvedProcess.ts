@@ -4,6 +4,7 @@
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ImageConfig } from '../../runtime/images/images.ts';
 import type { ContainerSpec, ResolvedProcess } from '../model.ts';
+import { resolve } from 'node:path';
 
 function nameOf(entry: string): string {
   return entry.split('=', 1)[0] ?? entry;
@@ -48,5 +49,8 @@ export function resolveProcess(spec: ContainerSpec, image: ImageConfig): Resolve
     stopSignal: spec.stopSignal ?? image.stopSignal ?? 'SIGTERM',
     labels: { ...image.labels, ...spec.labels },
     exposedPorts: [...new Set([...spec.exposedPorts, ...image.exposedPorts])].sort(),
+    volumes: [
+      ...new Set([...(spec.volumes ?? []), ...image.volumes].map((path) => resolve('/', path))),
+    ].sort(),
   };
 }

@@ -2,6 +2,7 @@
  * From a container's record to the values that runtime/oci builds a spec from. Pure.
  */
 import { defaultShmSizeBytes, type SpecOptions } from '../../runtime/oci/spec.ts';
+import type { MountRequest } from '../../runtime/oci/mounts.ts';
 import type { Container, ContainerSpec, ResolvedProcess } from '../model.ts';
 
 /** The host name of a container with a name of its own: as given, or the first 12 digits of its id. */
@@ -20,6 +21,7 @@ export function toSpecOptions(
   spec: ContainerSpec,
   process: Pick<ResolvedProcess, 'args' | 'env' | 'workingDir'>,
   hostname: string,
+  mounts: readonly MountRequest[],
 ): SpecOptions {
   return {
     id,
@@ -34,7 +36,7 @@ export function toSpecOptions(
     capAdd: spec.capAdd,
     capDrop: spec.capDrop,
     securityOptions: spec.securityOptions,
-    mounts: spec.mounts,
+    mounts,
     sysctls: spec.sysctls,
     shmSizeBytes: spec.shmSizeBytes ?? defaultShmSizeBytes,
     hasHostNetwork: spec.networkMode.type === 'host',
@@ -46,7 +48,11 @@ export function toSpecOptions(
   };
 }
 
-/** Spec values of an existing container. */
-export function specOptionsOf(container: Container, hostname: string): SpecOptions {
-  return toSpecOptions(container.id, container.spec, container.process, hostname);
+/** Spec values of an existing container; an exec needs none of its mounts. */
+export function specOptionsOf(
+  { id, spec, process }: Container,
+  hostname: string,
+  mounts: readonly MountRequest[] = [],
+): SpecOptions {
+  return toSpecOptions(id, spec, process, hostname, mounts);
 }

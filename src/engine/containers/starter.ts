@@ -11,7 +11,7 @@ import { parseIpWithLength } from '../../net/prefix.ts';
 import { buildSpec, type SpecNetwork } from '../../runtime/oci/spec.ts';
 import { resolveUser } from '../../runtime/oci/users.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
-import type { Container, Endpoint, Sandbox } from '../model.ts';
+import type { Container, Endpoint, MountPoint, Sandbox } from '../model.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
@@ -28,6 +28,7 @@ import {
 import { type LinkedContainer, linkEnvironment, linkHosts, parseLink } from './links.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { findPeer, ownsNetwork } from './sharing.ts';
+import { mountsOf, requestFor } from './mountPlan.ts';
 import { ownHostname, specOptionsOf } from './specValues.ts';
 import { type StartFailure, translateStartError } from './startError.ts';
 
@@ -135,21 +136,26 @@ export class Starter {
   }
 
   async #run(live: LiveContainer, peer: Container | undefined, undo: AsyncDisposableStack): Promise<void> {
-    const { runtime, accounts, table, events, host, clock } = this.#context;
+    const { runtime, accounts, table, events, host, clock, volumes } = this.#context;
     const { id, spec, process } = live.record;
+    undo.defer(() => volumes.end(live.record));
+    volumes.begin(live.record);
     const [surroundings, files] = await Promise.all([
       this.#prepareNetwork(live, peer, undo),
       accounts.read(live.record),
     ]);
     const linked = this.#linked(live.record);
     if (peer === undefined) this.#writeEtc(live.record, surroundings.hostname, linked);
-    makeBindSources(spec.mounts);
+    const mounts = mountsOf(live.record);
+    makeBindSources(mounts);
     const io = (live.io ??= openContainerIo(this.#context, live.record));
     undo.defer(async () => {
       live.io = undefined;
       await io.finish();
     });
-    const options = withLinks(specOptionsOf(live.record, surroundings.hostname), live.record, linked);
+    const requests = mounts.map((mount) => requestFor(mount, (name) => volumes.pathOf(name)));
+    const own = specOptionsOf(live.record, surroundings.hostname, requests);
+    const options = withLinks(own, live.record, linked);
     const { hostsPath, hostnamePath, resolvConfPath } = live.record;
     const ociSpec = buildSpec(
       options,
@@ -284,7 +290,7 @@ function withLinks(
 }
 
 /** `-v /no/such:/x` makes the folder, as Docker does. */
-function makeBindSources(mounts: Container['spec']['mounts']): void {
+function makeBindSources(mounts: readonly MountPoint[]): void {
   for (const mount of mounts) {
     if (mount.type === 'bind' && mount.createSource && !existsSync(mount.source)) {
       mkdirSync(mount.source, { recursive: true, mode: 0o755 });

@@ -45,6 +45,7 @@ export interface Command {
     | 'network'
     | 'image'
     | 'networkThenContainer'
+    | 'volume'
     | 'node'
     | 'object'
     | 'labHost';

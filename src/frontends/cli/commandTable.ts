@@ -10,6 +10,7 @@ import { nodeCommands } from './node/index.ts';
 import { swarmCommands } from './swarm/index.ts';
 import { completionCommand } from './system/completion.ts';
 import { systemCommands } from './system/index.ts';
+import { volumeCommands } from './volumes/index.ts';
 
 export const groups: readonly Group[] = [
   { name: 'container', summary: 'Manage containers' },
@@ -20,6 +21,7 @@ export const groups: readonly Group[] = [
   { name: 'node', summary: 'Manage Swarm nodes' },
   { name: 'swarm', summary: 'Manage Swarm' },
   { name: 'system', summary: 'Manage Linkspan' },
+  { name: 'volume', summary: 'Manage volumes' },
 ];
 
 /** Shown first in the program's help, in this order. */
@@ -33,13 +35,14 @@ export const commands: readonly Command[] = [
   ...nodeCommands,
   ...swarmCommands,
   ...systemCommands,
+  ...volumeCommands,
   completionCommand(() => commands),
 ];
 
 /** Docker's commands that Linkspan does not have yet; named so that the refusal can say so. */
 export const absentPaths: ReadonlySet<string> = new Set(
   (
-    'build push login logout search builder checkpoint context manifest plugin trust volume config secret ' +
+    'build push login logout search builder checkpoint context manifest plugin trust config secret ' +
     'service stack commit cp diff export save stats update'
   ).split(' '),
 );

@@ -57,6 +57,28 @@ network connect --ip 172.18.0.9 --alias a --alias b,c --driver-opt x=y --gw-prio
 network connect mynet
 network disconnect -f mynet web
 network foo
+volume ls
+volume list -q
+volume ls --filter dangling=true --filter label=a
+volume ls --format json
+volume ls --format {{.Name}}:{{.Driver}}:{{.Scope}}:{{.Mountpoint}}:{{.Labels}}:{{.Size}}:{{.Links}}:{{.Status}}:{{.Label_"a"}}
+volume ls --format table_{{.Name}}\t{{.Mountpoint}}\t{{.Labels}}\t{{.Links}}\t{{.Availability}}
+volume ls --format {{.Foo}}
+volume ls x
+volume create
+volume create data
+volume create -d local -o type=tmpfs --opt device=tmpfs --label a=b --label c data
+volume inspect data
+volume inspect nope
+volume inspect -f {{.Mountpoint}}/{{.Labels.a}}/{{.Options}} data
+volume rm data nope
+volume remove -f data
+volume rm
+volume prune -f
+volume prune -af --filter label=x
+volume prune -a -f --filter all=1
+inspect data
+inspect --type volume data
 foo
 run
 run --name

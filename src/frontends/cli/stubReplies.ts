@@ -36,6 +36,16 @@ const mynet = {
   Labels: { a: 'x<y' },
 };
 
+const data = {
+  CreatedAt: '2026-11-24T04:00:00Z',
+  Driver: 'local',
+  Labels: { a: 'b' },
+  Mountpoint: '/var/lib/docker/volumes/data/_data',
+  Name: 'data',
+  Options: null,
+  Scope: 'local',
+};
+
 const bridge = { ...mynet, Name: 'bridge', Id: 'b2'.repeat(32), Containers: {}, Labels: {} };
 
 const web = {
@@ -193,7 +203,21 @@ export const stubReplies: StubRoutes = {
   'GET /images/busybox/json': {
     body: { ...image, Created: '2026-11-24T04:00:00Z', Config: { Cmd: ['sh'], Env: null } },
   },
-  'GET /volumes/nope': missing('no such volume'),
+  'GET /volumes': {
+    body: {
+      Volumes: [{ ...data, Name: 'data10' }, data, { ...data, Name: 'x'.repeat(64), Labels: null }],
+      Warnings: null,
+    },
+  },
+  'GET /volumes/data': { body: data },
+  'GET /volumes/nope': missing('get nope: no such volume'),
+  'GET /containers/data/json': missing('No such container: data'),
+  'GET /images/data/json': missing('No such image: data'),
+  'GET /networks/data': missing('network data not found'),
+  'POST /volumes/create': { status: 201, body: data },
+  'DELETE /volumes/data': { status: 204 },
+  'DELETE /volumes/nope': missing('get nope: no such volume'),
+  'POST /volumes/prune': { body: { VolumesDeleted: ['data'], SpaceReclaimed: 4096 } },
   'GET /containers/web/top': {
     body: { Titles: ['UID', 'PID', 'CMD'], Processes: [['root', '12', 'sh -c x']] },
   },

@@ -15,6 +15,7 @@ import { connect, supervise } from './connection.ts';
 import { openDaemonProcess } from './daemonProcess.ts';
 import { type Any, type Process, snapshotKind, taskStatus } from './messages.ts';
 import { layerDirectories, readLayeredFile } from './rootfs.ts';
+import { copyFolder } from './rootfsCopy.ts';
 import { toLinkspanError, unless } from './status.ts';
 import { endStrays } from './strays.ts';
 import { deleteTask, type ProcessRef, waitProcess } from './tasks.ts';
@@ -238,6 +239,15 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     return await readLayeredFile(layerDirectories(mounts), path);
   }
 
+  async function copyRootfsFolder(
+    id: string,
+    path: string,
+    target: string,
+  ): ReturnType<Runtime['copyRootfsFolder']> {
+    const { mounts } = await client.call('Snapshots.Mounts', { snapshotter, key: id });
+    return await copyFolder(layerDirectories(mounts), path, target);
+  }
+
   async function dispose(): Promise<void> {
     stopping.abort();
     await supervision;
@@ -265,6 +275,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     list: guard(list),
     sweep: guard(sweep),
     readRootfsFile: guard(readRootfsFile),
+    copyRootfsFolder: guard(copyRootfsFolder),
     usage: guard(async (id) => ({
       writableBytes: Number((await client.call('Snapshots.Usage', { snapshotter, key: id })).size),
     })),

@@ -55,7 +55,11 @@ function components(path: string): string[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');
 }
 
-async function resolve(layers: readonly string[], path: string): Promise<string | undefined> {
+/**
+ * The host path of what is at `path`, every symbolic link followed inside the root; undefined if there is nothing. It
+ * holds as long as nobody changes the root file system.
+ */
+export async function resolveInRoot(layers: readonly string[], path: string): Promise<string | undefined> {
   const pending = components(path);
   const done: string[] = [];
   let found: Entry | undefined;
@@ -80,7 +84,7 @@ async function resolve(layers: readonly string[], path: string): Promise<string 
 
 /** The file's bytes; undefined if there is none, if it is not a regular file, or if it is larger than 1 MiB. */
 export async function readLayeredFile(layers: readonly string[], path: string): Promise<Buffer | undefined> {
-  const hostPath = await resolve(layers, path);
+  const hostPath = await resolveInRoot(layers, path);
   if (hostPath === undefined) return undefined;
   // Non-blocking, so that a FIFO planted at this path cannot hold us.
   const file = await open(hostPath, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(

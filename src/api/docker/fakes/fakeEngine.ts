@@ -7,6 +7,7 @@ import { FakeContainers } from './fakeContainers.ts';
 import { FakeImages } from './fakeImages.ts';
 import { FakeNetworks } from './fakeNetworks.ts';
 import { FakeSwarm } from './fakeSwarm.ts';
+import { FakeVolumes } from './fakeVolumes.ts';
 
 /** The fake with its parts in sight, for assertions. */
 export interface FakeEngine extends Engine {
@@ -14,6 +15,7 @@ export interface FakeEngine extends Engine {
   readonly containers: FakeContainers;
   readonly images: FakeImages;
   readonly swarm: FakeSwarm;
+  readonly volumes: FakeVolumes;
 }
 
 export function createFakeEngine(): FakeEngine {
@@ -23,6 +25,7 @@ export function createFakeEngine(): FakeEngine {
     networks,
     containers: new FakeContainers(networks, events),
     images: new FakeImages(),
+    volumes: new FakeVolumes(),
     swarm: new FakeSwarm(),
     events,
     encryption: {

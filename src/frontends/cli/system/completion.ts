@@ -1,6 +1,6 @@
 /*
  * `completion bash|zsh`: scripts made from the command table. Words and flags are in the script; names of containers,
- * networks and images are asked of the daemon when Tab is pressed.
+ * networks, volumes and images are asked of the daemon when Tab is pressed.
  */
 
 import { CliError } from '../cliError.ts';
@@ -22,6 +22,7 @@ const nameQueries: Readonly<Record<string, string>> = {
   network: `${programName} network ls --format '{{.Name}}'`,
   node: `${programName} node ls --format '{{.Hostname}}'`,
   labHost: `${programName} lab ls -q`,
+  volume: `${programName} volume ls -q`,
   image: `${programName} images --format '{{.Repository}}:{{.Tag}}'`,
 };
 
@@ -30,11 +31,12 @@ function kindsOf(command: Command): string[] {
   if (completes === undefined) return [];
   switch (completes) {
     case 'object':
-      return ['container', 'network', 'image'];
+      return ['container', 'network', 'image', 'volume'];
     case 'networkThenContainer':
       return ['network', 'container'];
     case 'container':
     case 'network':
+    case 'volume':
     case 'node':
     case 'labHost':
     case 'image':

@@ -13,7 +13,8 @@ import { versionCommand } from './version.ts';
 
 const systemPruneCommand: Command = {
   paths: ['system prune'],
-  summary: 'Remove unused data (not implemented yet: prune containers, networks and images one by one)',
+  summary:
+    'Remove unused data (not implemented yet: prune containers, networks, volumes and images one by one)',
   usage: '[OPTIONS]',
   arity: noArguments,
   flags: [
@@ -24,7 +25,9 @@ const systemPruneCommand: Command = {
   ],
   examples: [],
   run: async () => {
-    const instead = ['container', 'network', 'image'].map((group) => `'${programName} ${group} prune'`);
+    const instead = ['container', 'network', 'volume', 'image'].map(
+      (group) => `'${programName} ${group} prune'`,
+    );
     return Promise.reject(
       new CliError(`${programName}: 'system prune' is not implemented yet; use ${instead.join(', ')}`),
     );

@@ -1,6 +1,6 @@
 /*
- * `inspect`: whatever has the name, containers first, then images, networks and, on a
- * manager of a swarm, nodes, as Docker searches.
+ * `inspect`: whatever has the name, containers first, then images, networks, volumes and, on
+ * a manager of a swarm, nodes, as Docker searches.
  */
 import { CliError, isDaemonStatus } from '../cliError.ts';
 import { type Command, type Invocation, someArguments } from '../command.ts';
@@ -9,17 +9,18 @@ import type { ApiClient } from '../http/apiClient.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
 import { getInfo } from '../swarm/swarmApi.ts';
 
-type Kind = 'container' | 'image' | 'network' | 'node';
+type Kind = 'container' | 'image' | 'network' | 'volume' | 'node';
 
-const kinds: readonly Kind[] = ['container', 'image', 'network', 'node'];
+const kinds: readonly Kind[] = ['container', 'image', 'network', 'volume', 'node'];
 
 /** Docker's other kinds: they exist, but nothing of that kind does here. */
-const absentKinds: readonly string[] = ['volume', 'service', 'task', 'plugin', 'secret', 'config'];
+const absentKinds: readonly string[] = ['service', 'task', 'plugin', 'secret', 'config'];
 
 const routes: Readonly<Record<Kind, (name: string) => string>> = {
   container: (name) => `/containers/${name}/json`,
   image: (name) => `/images/${name}/json`,
   network: (name) => `/networks/${name}`,
+  volume: (name) => `/volumes/${name}`,
   node: (name) => `/nodes/${name}`,
 };
 

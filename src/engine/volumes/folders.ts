@@ -1,0 +1,92 @@
+/*
+ * The folders of volumes, `<data root>/volumes/NAME/_data` as Docker has them: made, filled, measured and removed.
+ * Each step that changes the disk passes the seam.
+ */
+import { mkdirSync } from 'node:fs';
+import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Seam } from '../../base/seam.ts';
+import { isVolumeName } from './names.ts';
+
+/** What is copied into a volume is collected here first, beside its `_data`. */
+const copyName = '_copy';
+
+export class VolumeFolders {
+  readonly #root: string;
+  readonly #seam: Seam;
+
+  /** Makes the folder of all volumes, which only root may list. */
+  constructor(root: string, seam: Seam) {
+    this.#root = root;
+    this.#seam = seam;
+    mkdirSync(root, { recursive: true, mode: 0o701 });
+  }
+
+  /** Where the volume's files are. */
+  dataOf(name: string): string {
+    return join(this.#root, name, '_data');
+  }
+
+  /** Names that have a `_data` folder. */
+  async list(): Promise<readonly string[]> {
+    const names = (await readdir(this.#root)).filter(isVolumeName);
+    const infos = await Promise.all(names.map((name) => lstat(this.dataOf(name)).catch(() => undefined)));
+    return names.filter((_, i) => infos[i]?.isDirectory() === true);
+  }
+
+  async create(name: string): Promise<void> {
+    this.#seam.step(`create volume folder ${name}`);
+    await mkdir(join(this.#root, name), { recursive: true, mode: 0o701 });
+    await mkdir(this.dataOf(name), { recursive: true, mode: 0o755 });
+  }
+
+  /** With all that is in it; success if it is gone. */
+  async remove(name: string): Promise<void> {
+    this.#seam.step(`remove volume folder ${name}`);
+    await rm(join(this.#root, name), { recursive: true, force: true });
+  }
+
+  /** What a copy that was cut short has left; success if there is none. */
+  async removeDraft(name: string): Promise<void> {
+    await rm(join(this.#root, name, copyName), { recursive: true, force: true });
+  }
+
+  /**
+   * Lets `copy` fill an empty volume; one that has something stays as it is. Where nobody sees the volume yet it gets all
+   * or nothing, whatever ends the copying; `isSeen`: files come one by one.
+   */
+  async fill(name: string, isSeen: boolean, copy: (target: string) => Promise<void>): Promise<void> {
+    const data = this.dataOf(name);
+    if ((await readdir(data)).length > 0) return;
+    if (isSeen) return await copy(data);
+    const draft = join(this.#root, name, copyName);
+    await this.removeDraft(name);
+    this.#seam.step(`fill volume folder ${name}`);
+    await mkdir(draft, { mode: 0o755 });
+    try {
+      await copy(draft);
+      // Takes the place of an empty folder only.
+      await rename(draft, data);
+    } finally {
+      await this.removeDraft(name);
+    }
+  }
+
+  /** What its files take, each counted once, in bytes. What goes away meanwhile counts nothing. */
+  async sizeBytes(name: string): Promise<number> {
+    const seen = new Set<string>();
+    const measure = async (folder: string): Promise<number> => {
+      let sum = 0;
+      for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+        const path = join(folder, entry.name);
+        if (entry.isDirectory()) sum += await measure(path);
+        const info = await lstat(path).catch(() => undefined);
+        if (info === undefined || !info.isFile() || seen.has(`${info.dev}:${info.ino}`)) continue;
+        seen.add(`${info.dev}:${info.ino}`);
+        sum += info.size;
+      }
+      return sum;
+    };
+    return await measure(this.dataOf(name));
+  }
+}

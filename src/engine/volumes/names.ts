@@ -1,0 +1,25 @@
+/*
+ * What volumes may be called: the name is a folder's, so that nothing in it may lead elsewhere. Rules and texts are
+ * those of Docker Engine 28's local driver.
+ */
+import { LinkspanError } from '../../errors/linkspanError.ts';
+
+/** True for a name that a volume may have. */
+export function isVolumeName(name: string): boolean {
+  return /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name);
+}
+
+/** Throws code volumeInvalid. */
+export function checkVolumeName(name: string): void {
+  if (name.length === 1)
+    throw new LinkspanError(
+      'volumeInvalid',
+      `create ${name}: volume name is too short, names should be at least two alphanumeric characters`,
+    );
+  if (isVolumeName(name)) return;
+  throw new LinkspanError(
+    'volumeInvalid',
+    `create ${name}: ${JSON.stringify(name)} includes invalid characters for a local volume name, only ` +
+      '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path',
+  );
+}

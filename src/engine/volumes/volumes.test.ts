@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { systemClock } from '../../base/clock.ts';
+import { silentLogger } from '../../base/logger.ts';
+import { openSeam, Seam } from '../../base/seam.ts';
+import { MemoryStore } from '../containers/fakes.ts';
+import { EventLog } from '../events.ts';
+import type { Container, ContainerId } from '../model.ts';
+import { LocalVolumes } from './volumes.ts';
+
+class World implements Disposable {
+  readonly folder: string = mkdtempSync(join(tmpdir(), 'linkspan-volumes-'));
+  readonly store: MemoryStore = new MemoryStore();
+  readonly events: EventLog = new EventLog();
+
+  /** What a daemon start does. */
+  async open(containers: readonly Container[] = [], seam: Seam = openSeam()): Promise<LocalVolumes> {
+    const { store, events, folder } = this;
+    const volumes = new LocalVolumes({
+      ...{ store, events, folder, seam, clock: systemClock, logger: silentLogger },
+    });
+    await volumes.recover(containers);
+    return volumes;
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.folder, { recursive: true });
+  }
+}
+
+const id = 'c1' as ContainerId;
+
+function containerWith(...names: readonly string[]): Container {
+  const mounts = names.map((name) => ({ type: 'volume', name, target: `/${name}`, isAnonymous: true }));
+  return { id, mounts, state: 'exited', removesVolumes: true } as unknown as Container;
+}
+
+const named = (name: string): Parameters<LocalVolumes['create']>[0] => ({ name, driver: '' });
+
+for (const [name, message] of [
+  ['a', /^create a: volume name is too short/],
+  ['.hidden', /includes invalid characters for a local volume name, only "\[a-zA-Z0-9\]/],
+  ['a/b', /"a\/b" includes invalid characters/],
+  ['..', /includes invalid characters/],
+  ['a\nb', /includes invalid characters/],
+] as const) {
+  test(`a volume cannot be called ${JSON.stringify(name)}`, async () => {
+    using world = new World();
+    const volumes = await world.open();
+    await assert.rejects(volumes.create(named(name)), { code: 'volumeInvalid', message });
+    assert.deepEqual([readdirSync(world.folder), [...world.store.entries.keys()]], [[], []]);
+  });
+}
+
+test('a claim that is not confirmed takes back what it made, and nothing else', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  await volumes.create(named('old'));
+  {
+    await using claim = volumes.claim(id);
+    await claim.take(named('old'));
+    await claim.take(named('new'));
+    await claim.take(named(''));
+    assert.equal(readdirSync(world.folder).length, 3);
+  }
+  assert.deepEqual(readdirSync(world.folder), ['old']);
+  assert.deepEqual([...world.store.entries.keys()], ['volumes/old']);
+  assert.deepEqual(volumes.users('old'), []);
+});
+
+test('a daemon that dies before the container has its record leaves no anonymous volume', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  const claim = volumes.claim(id);
+  const { name } = await claim.take(named(''));
+  const after = await world.open();
+  assert.deepEqual([after.list(), existsSync(join(world.folder, name))], [[], false]);
+});
+
+test('one that dies after it leaves the volume, with its user', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  const claim = volumes.claim(id);
+  const { name } = await claim.take(named(''));
+  await world.store.txn({ write: claim.writes });
+  const after = await world.open([containerWith(name)]);
+  assert.deepEqual(after.users(name), [id]);
+  await assert.rejects(after.remove(name, true), {
+    code: 'volumeInUse',
+    message: `remove ${name}: volume is in use - [c1]`,
+  });
+  await after.release(containerWith(name));
+  assert.deepEqual([after.list(), readdirSync(world.folder)], [[], []]);
+});
+
+test('whichever step of making and removing a volume fails, record and folder agree', async () => {
+  for (let failAt = 1; failAt <= 2; failAt += 1) {
+    using world = new World();
+    const seam = new Seam({ at: failAt, action: { errno: 'ENOSPC' } });
+    const volumes = await world.open([], seam);
+    seam.arm();
+    await volumes.create(named('data')).catch(() => {});
+    await volumes.remove('data', false).catch(() => {});
+    const names = volumes.list().map(({ name }) => name);
+    assert.deepEqual(readdirSync(world.folder), names, `step ${failAt}`);
+    assert.deepEqual(
+      [...world.store.entries.keys()],
+      names.map((name) => `volumes/${name}`),
+    );
+    await (await world.open()).create(named('data'));
+  }
+});
+
+test('a removal that a restart interrupts is finished, unless a container has the volume', async () => {
+  using world = new World();
+  await (await world.open()).create(named('data'));
+  const put = { name: 'data', state: 'removing', createdAt: '2026-01-01T00:00:00Z' };
+  await world.store.txn({ write: [{ key: 'volumes/data', put }] });
+  assert.equal((await world.open([containerWith('data')])).get('data').state, 'ready');
+  await world.store.txn({ write: [{ key: 'volumes/data', put }] });
+  assert.deepEqual((await world.open()).list(), []);
+  assert.deepEqual(readdirSync(world.folder), []);
+});
+
+test('a folder whose record is lost is a volume again', async () => {
+  using world = new World();
+  mkdirSync(join(world.folder, 'found/_data'), { recursive: true });
+  mkdirSync(join(world.folder, 'no-volume'));
+  const volumes = await world.open();
+  assert.deepEqual(
+    volumes.list().map(({ name }) => name),
+    ['found'],
+  );
+});
+
+test('what a copy that a restart cut short has left goes away', async () => {
+  using world = new World();
+  await (await world.open()).create(named('data'));
+  mkdirSync(join(world.folder, 'data/_copy'));
+  await world.open();
+  assert.deepEqual(readdirSync(join(world.folder, 'data')), ['_data']);
+});
+
+test('only an empty volume is filled, and a copy that fails leaves it empty', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  await volumes.create(named('data'));
+  const write = (text: string) => (folder: string) => {
+    writeFileSync(join(folder, text), text);
+    return Promise.resolve();
+  };
+  const failing = async (folder: string): Promise<void> => {
+    await write('half')(folder);
+    throw new Error('no space');
+  };
+  await assert.rejects(volumes.fill('data', failing), /no space/);
+  assert.deepEqual(readdirSync(join(world.folder, 'data')), ['_data']);
+  assert.deepEqual(readdirSync(volumes.pathOf('data')), []);
+  await volumes.fill('data', write('one'));
+  await volumes.fill('data', write('two'));
+  assert.deepEqual(readdirSync(volumes.pathOf('data')), ['one']);
+});

@@ -1,0 +1,322 @@
+/*
+ * The volumes of driver `local`: records in the store (`volumes/<name>`), folders on the disk, and which containers have
+ * which. A volume's record says `creating` before its folder is there, and `removing` before it goes; a restart undoes
+ * the one and finishes the other. Folders without a record, which a lost store leaves, become volumes again, as with
+ * Docker. Who uses what is not stored: it is counted up from the containers' records once, and kept up as they change.
+ */
+import type { Clock } from '../../base/clock.ts';
+import { newId } from '../../base/ids.ts';
+import type { Logger } from '../../base/logger.ts';
+import { KeyedMutex } from '../../base/mutex.ts';
+import type { Seam } from '../../base/seam.ts';
+import { timestamp } from '../../base/timestamp.ts';
+import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
+import type { Store, Write } from '../../store/store.ts';
+import type { Volumes } from '../engine.ts';
+import type { EventLog } from '../events.ts';
+import type { Container, ContainerId, MountPoint, Volume, VolumeMount, VolumeRequest } from '../model.ts';
+import { VolumeFolders } from './folders.ts';
+import { checkVolumeName } from './names.ts';
+import { VolumeUsers } from './volumeUsers.ts';
+
+const prefix = 'volumes/';
+
+/** Docker's mark of a volume that nobody named. */
+export const anonymousLabel = 'com.docker.volume.anonymous';
+
+export interface VolumesDependencies {
+  readonly store: Store;
+  readonly events: EventLog;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly seam: Seam;
+  /** `<data root>/volumes`; made if missing. */
+  readonly folder: string;
+}
+
+/** What one container that is being created has asked for; disposed unconfirmed, it gives everything back. */
+export interface VolumeClaim extends AsyncDisposable {
+  /** Makes the volume unless there is one of that name; empty = an anonymous one. Codes volumeInvalid, driverNotFound, notImplemented. */
+  take(request: VolumeRequest): Promise<Volume>;
+  /** What belongs into the transaction that writes the container's record. */
+  readonly writes: readonly Write[];
+  /** That transaction was done. */
+  confirm(): void;
+}
+
+function volumesOf(mounts: readonly MountPoint[]): readonly VolumeMount[] {
+  return mounts.filter((mount) => mount.type === 'volume');
+}
+
+function checkRequest({ name, driver, options }: VolumeRequest): void {
+  if (driver !== '' && driver !== 'local')
+    throw new LinkspanError(
+      'driverNotFound',
+      `create ${name}: error looking up volume plugin ${driver}: plugin ${JSON.stringify(driver)} not found`,
+    );
+  if (Object.keys(options ?? {}).length > 0)
+    throw new LinkspanError('notImplemented', 'options of volumes (--opt) are not supported yet');
+}
+
+export class LocalVolumes implements Volumes {
+  readonly #deps: VolumesDependencies;
+  readonly #folders: VolumeFolders;
+  readonly #records = new Map<string, Volume>();
+  readonly #users = new VolumeUsers();
+  readonly #mutex = new KeyedMutex();
+
+  constructor(deps: VolumesDependencies) {
+    this.#deps = deps;
+    this.#folders = new VolumeFolders(deps.folder, deps.seam);
+  }
+
+  /** Call once, with all containers' records, before anything else. */
+  async recover(containers: readonly Container[]): Promise<void> {
+    const { store, logger } = this.#deps;
+    for (const { id, mounts, state } of containers) {
+      const volumes = volumesOf(mounts ?? []);
+      for (const { name } of volumes) this.#users.add(name, id);
+      if (state === 'running' || state === 'paused')
+        for (const { name } of volumes) this.#users.addRun(name, id);
+    }
+    for (const { value } of (await store.list(prefix)).entries) {
+      const record = value as Volume;
+      this.#records.set(record.name, record);
+      if (record.state === 'ready') continue;
+      if (this.#users.of(record.name).length > 0) {
+        // A removal that failed, and could not say so.
+        await this.#put({ ...record, state: 'ready' });
+        continue;
+      }
+      logger.info({ volume: record.name, was: record.state }, 'removing a volume that was left half-made');
+      await this.#destroy(record);
+    }
+    for (const name of await this.#folders.list()) {
+      await this.#folders.removeDraft(name);
+      if (this.#records.has(name)) continue;
+      logger.info({ volume: name }, 'found the folder of a volume that has no record');
+      await this.#put({ name, state: 'ready', createdAt: timestamp(this.#deps.clock) });
+    }
+  }
+
+  list(): readonly Volume[] {
+    return [...this.#records.values()]
+      .filter(({ state }) => state === 'ready')
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  get(name: string): Volume {
+    const found = this.#find(name);
+    if (found === undefined) throw new LinkspanError('volumeNotFound', `get ${name}: no such volume`);
+    return found;
+  }
+
+  pathOf(name: string): string {
+    return this.#folders.dataOf(name);
+  }
+
+  users(name: string): readonly ContainerId[] {
+    return this.#users.of(name);
+  }
+
+  async create(request: VolumeRequest): Promise<Volume> {
+    checkRequest(request);
+    if (request.name !== '') return (await this.#ensure(request)).volume;
+    const volume = await this.#makeAnonymous(request);
+    const ready: Volume = { ...volume, state: 'ready' };
+    await this.#put(ready);
+    return ready;
+  }
+
+  async remove(name: string, isForced: boolean): Promise<void> {
+    if (isForced && this.#find(name) === undefined) return;
+    await this.#mutex.run(name, async () => {
+      const volume = this.get(name);
+      const users = this.#users.of(name);
+      if (users.length > 0)
+        throw new LinkspanError('volumeInUse', `remove ${name}: volume is in use - [${users.join(', ')}]`);
+      await this.#removeUnused(volume);
+    });
+  }
+
+  async prune(
+    select: (volume: Volume) => boolean,
+  ): Promise<{ readonly names: readonly string[]; readonly reclaimedBytes: number }> {
+    const names: string[] = [];
+    let reclaimedBytes = 0;
+    for (const volume of this.list()) {
+      if (this.#users.of(volume.name).length > 0 || !select(volume)) continue;
+      const sizeBytes = await this.#folders.sizeBytes(volume.name);
+      try {
+        await this.remove(volume.name, false);
+      } catch (error) {
+        if (hasCode(error, 'volumeInUse') || hasCode(error, 'volumeNotFound')) continue;
+        this.#deps.logger.warn({ volume: volume.name, err: error }, 'prune skipped a volume');
+        continue;
+      }
+      names.push(volume.name);
+      reclaimedBytes += sizeBytes;
+    }
+    this.#emit('prune', '', { reclaimed: String(reclaimedBytes) });
+    return { names, reclaimedBytes };
+  }
+
+  /** For a container that is being created. */
+  claim(id: ContainerId): VolumeClaim {
+    const taken = new Map<string, { readonly volume: Volume; readonly isNew: boolean }>();
+    let isConfirmed = false;
+    const pending = (): readonly Volume[] =>
+      [...taken.values()].flatMap(({ volume }) => (volume.state === 'creating' ? [volume] : []));
+    return {
+      take: async (request) => {
+        checkRequest(request);
+        const got =
+          request.name === ''
+            ? { volume: await this.#makeAnonymous(request, id), isNew: true }
+            : await this.#ensure(request, id);
+        if (!taken.has(got.volume.name)) taken.set(got.volume.name, got);
+        return got.volume;
+      },
+      get writes() {
+        return pending().map((volume) => ({ key: prefix + volume.name, put: { ...volume, state: 'ready' } }));
+      },
+      confirm: () => {
+        isConfirmed = true;
+        for (const volume of pending()) this.#records.set(volume.name, { ...volume, state: 'ready' });
+      },
+      [Symbol.asyncDispose]: async () => {
+        if (isConfirmed) return;
+        for (const { volume, isNew } of taken.values()) {
+          this.#users.delete(volume.name, id);
+          if (isNew) await this.#removeIfUnused(volume.name);
+        }
+      },
+    };
+  }
+
+  /** An empty volume gets what `copy` puts into a folder. */
+  async fill(name: string, copy: (target: string) => Promise<void>): Promise<void> {
+    await this.#mutex.run(name, () => this.#folders.fill(name, this.#users.hasRuns(name), copy));
+  }
+
+  /** Before a start. Code volumeNotFound if one is gone. */
+  begin({ id, mounts }: Container): void {
+    const volumes = volumesOf(mounts ?? []);
+    for (const { name } of volumes) this.get(name);
+    for (const { name, target, isReadOnly } of volumes) {
+      this.#users.addRun(name, id);
+      this.#emit('mount', name, {
+        driver: 'local',
+        container: id,
+        destination: target,
+        'read/write': String(!isReadOnly),
+        propagation: '',
+      });
+    }
+  }
+
+  /** After the end of a run, or a start that failed; no-op if that was done. */
+  end({ id, mounts }: Container): void {
+    for (const { name } of volumesOf(mounts ?? []))
+      if (this.#users.deleteRun(name, id)) this.#emit('unmount', name, { driver: 'local', container: id });
+  }
+
+  /** The container goes away; its anonymous volumes that nobody else has too, if `removesVolumes`. Can be called again. */
+  async release({ id, mounts, removesVolumes }: Container): Promise<void> {
+    for (const { name, isAnonymous } of volumesOf(mounts ?? [])) {
+      this.#users.delete(name, id);
+      if (removesVolumes === true && isAnonymous) await this.#removeIfUnused(name);
+    }
+  }
+
+  #find(name: string): Volume | undefined {
+    const found = this.#records.get(name);
+    return found?.state === 'ready' ? found : undefined;
+  }
+
+  /** Under the name's mutex, so that nobody removes it before `user` counts. */
+  async #ensure(
+    request: VolumeRequest,
+    user?: ContainerId,
+  ): Promise<{ readonly volume: Volume; readonly isNew: boolean }> {
+    const { name } = request;
+    return await this.#mutex.run(name, async () => {
+      const found = this.#find(name);
+      if (found === undefined) checkVolumeName(name);
+      const volume = found ?? (await this.#make({ ...(await this.#begin(request, name)), state: 'ready' }));
+      if (user !== undefined) this.#users.add(name, user);
+      return { volume, isNew: found === undefined };
+    });
+  }
+
+  async #makeAnonymous(request: VolumeRequest, user?: ContainerId): Promise<Volume> {
+    const name = newId<'volume'>();
+    const labels = { ...request.labels, [anonymousLabel]: '' };
+    const volume = await this.#begin({ ...request, labels }, name);
+    await this.#make(volume);
+    if (user !== undefined) this.#users.add(name, user);
+    return volume;
+  }
+
+  /** The intent. */
+  async #begin({ labels, options }: VolumeRequest, name: string): Promise<Volume> {
+    const volume: Volume = {
+      name,
+      state: 'creating',
+      createdAt: timestamp(this.#deps.clock),
+      ...(labels !== undefined && { labels }),
+      ...(options !== undefined && { options }),
+    };
+    await this.#put(volume);
+    return volume;
+  }
+
+  /** The folder, and the record as given; undone if something fails. */
+  async #make(volume: Volume): Promise<Volume> {
+    try {
+      await this.#folders.create(volume.name);
+      if (volume.state === 'ready') await this.#put(volume);
+    } catch (error) {
+      await this.#destroy(volume).catch((cause: unknown) => {
+        this.#deps.logger.warn({ volume: volume.name, err: cause }, 'could not undo a volume');
+      });
+      throw error;
+    }
+    this.#emit('create', volume.name, { driver: 'local' });
+    return volume;
+  }
+
+  async #removeIfUnused(name: string): Promise<void> {
+    await this.#mutex.run(name, async () => {
+      const volume = this.#records.get(name);
+      if (volume !== undefined && this.#users.of(name).length === 0) await this.#removeUnused(volume);
+    });
+  }
+
+  /** With the mutex held. Where its files cannot be removed it stays what it was. */
+  async #removeUnused(volume: Volume): Promise<void> {
+    await this.#put({ ...volume, state: 'removing' });
+    try {
+      await this.#destroy(volume);
+    } catch (error) {
+      await this.#put(volume);
+      throw error;
+    }
+    this.#emit('destroy', volume.name, { driver: 'local' });
+  }
+
+  async #destroy({ name }: Volume): Promise<void> {
+    await this.#folders.remove(name);
+    await this.#deps.store.txn({ write: [{ key: prefix + name, del: true }] });
+    this.#records.delete(name);
+  }
+
+  async #put(volume: Volume): Promise<void> {
+    await this.#deps.store.txn({ write: [{ key: prefix + volume.name, put: volume }] });
+    this.#records.set(volume.name, volume);
+  }
+
+  #emit(action: string, name: string, attributes: Readonly<Record<string, string>>): void {
+    this.#deps.events.emit({ type: 'volume', action, actorId: name, attributes });
+  }
+}

@@ -1,0 +1,59 @@
+/*
+ * `volume ls`.
+ */
+import { type Command, noArguments } from '../command.ts';
+import { encodeFilters } from '../filters.ts';
+import { flag } from '../flags.ts';
+import { compareNatural, tableFormatUsage } from '../networks/list.ts';
+import { formatValue } from '../template/values.ts';
+import { formatLabels, formatListing, type Listing } from '../text/listing.ts';
+
+interface VolumeRow {
+  readonly Name: string;
+  readonly Driver: string;
+  readonly Scope: string;
+  readonly Mountpoint: string;
+  readonly Labels: Readonly<Record<string, string>> | null;
+}
+
+/** Columns that only volumes of a cluster, or `system df`, have a value for. */
+const notKnown = (): string => 'N/A';
+
+const listing: Listing<VolumeRow> = {
+  typeName: '*formatter.volumeContext',
+  table: '{{.Driver}}\t{{.Name}}',
+  headers: { Name: 'VOLUME NAME' },
+  columns: {
+    Availability: notKnown,
+    Driver: (row) => row.Driver,
+    Group: notKnown,
+    Labels: (row) => formatLabels(row.Labels),
+    Links: notKnown,
+    Mountpoint: (row) => row.Mountpoint,
+    Name: (row) => row.Name,
+    Scope: (row) => row.Scope,
+    Size: notKnown,
+    Status: notKnown,
+  },
+  methods: { Label: (row, name) => row.Labels?.[formatValue(name)] ?? '' },
+};
+
+export const volumeListCommand: Command = {
+  paths: ['volume ls', 'volume list'],
+  summary: 'List volumes',
+  usage: '[OPTIONS]',
+  arity: noArguments,
+  flags: [
+    flag('-q, --quiet', 'bool', 'Only display volume names'),
+    flag('--format', 'string', tableFormatUsage),
+    flag('-f, --filter', 'filter', 'Provide filter values (e.g. "dangling=true")'),
+  ],
+  examples: [['Those that no container has', 'volume ls --filter dangling=true']],
+  run: async ({ flags, client, io }) => {
+    const query = { filters: encodeFilters(flags.list('filter')) };
+    const { Volumes } = await client.json<{ Volumes: VolumeRow[] | null }>('GET', '/volumes', { query });
+    const rows = (Volumes ?? []).sort((a, b) => compareNatural(a.Name, b.Name));
+    const format = flags.bool('quiet') && flags.text('format') === '' ? '{{.Name}}' : flags.text('format');
+    io.out(formatListing(listing, rows, format));
+  },
+};

@@ -1,0 +1,283 @@
+/*
+ * Volumes: data that outlives containers, what the image has in it, who may remove it, and what is left.
+ */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { callApi } from './api.ts';
+import { eventually } from './command.ts';
+import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { readHostState } from './hostState.ts';
+import { testOnce } from './reference.ts';
+
+for (const engine of engines()) {
+  describe(engine.name, () => {
+    let daemon: Daemon;
+    const out = async (...args: readonly string[]): Promise<string> => (await daemon.cli(args)).stdout;
+    const volumes = async (): Promise<readonly string[]> =>
+      (await out('volume', 'ls', '-q')).split('\n').filter((name) => name !== '');
+    const pathOf = (name: string): Promise<string> => out('volume', 'inspect', '-f', '{{.Mountpoint}}', name);
+
+    before(async () => {
+      daemon = await startDaemon(engine);
+    });
+    after(async () => {
+      await daemon[Symbol.asyncDispose]();
+    });
+
+    /** An image that has `files` in two layers: the base's, and what `make` does to a folder. */
+    const makeImage = async (tag: string, volume: string, make: (root: string) => void): Promise<void> => {
+      const folder = mkdtempSync('/run/compat/image');
+      execFileSync('mkdir', ['-p', join(folder, 'bin')]);
+      execFileSync('cp', ['-a', '/bin/busybox', join(folder, 'bin/')]);
+      for (const name of ['sh', 'cat', 'ls', 'stat', 'touch', 'sleep', 'true', 'find'])
+        symlinkSync('busybox', join(folder, 'bin', name));
+      make(folder);
+      const tar = `${folder}.tar`;
+      execFileSync('tar', ['-C', folder, '-cf', tar, '.']);
+      const change = volume === '' ? [] : ['-c', `VOLUME ${volume}`];
+      await daemon.cli(['import', ...change, '-c', 'CMD ["sh"]', tar, tag]);
+    };
+
+    test('what is in a named volume outlives its containers and the daemon', async () => {
+      assert.equal(await out('volume', 'create', 'keep'), 'keep');
+      await daemon.cli(['run', '--rm', '-v', 'keep:/data', 'busybox', 'sh', '-c', 'echo one >/data/f']);
+      await daemon.kill('SIGKILL');
+      await daemon.start();
+      assert.equal(await out('run', '--rm', '-v', 'keep:/other', 'busybox', 'cat', '/other/f'), 'one');
+      // Made by the run that names it, too.
+      await daemon.cli(['run', '--rm', '-v', 'made:/data', 'busybox', 'touch', '/data/g']);
+      assert.deepEqual(await volumes(), ['keep', 'made']);
+      assert.deepEqual(readdirSync(await pathOf('made')), ['g']);
+      await daemon.cli(['volume', 'rm', 'keep', 'made'], { stdout: 'keep\nmade' });
+      assert.deepEqual(await volumes(), []);
+    });
+
+    test('an empty volume gets what the image has there, with owners and modes', async () => {
+      await makeImage('filled', '/data', (root) => {
+        mkdirSync(join(root, 'data/sub'), { recursive: true });
+        writeFileSync(join(root, 'data/sub/file'), 'from the image');
+        chownSync(join(root, 'data/sub/file'), 12, 34);
+        chmodSync(join(root, 'data/sub/file'), 0o640);
+        chownSync(join(root, 'data'), 56, 78);
+        chmodSync(join(root, 'data'), 0o1770);
+        symlinkSync('sub/file', join(root, 'data/link'));
+        symlinkSync('/data', join(root, 'alias'));
+        symlinkSync('/../../../../etc', join(root, 'escape'));
+      });
+      const look = 'stat -c "%u:%g %a" /data /data/sub/file; cat /data/link';
+      const expected = '56:78 1770\n12:34 640\nfrom the image';
+      assert.equal(await out('run', '--rm', '-v', 'v1:/data', 'filled', 'sh', '-c', look), expected);
+      // Through a symbolic link of the image, which is followed inside of it.
+      await daemon.cli(['create', '--name', 'c1', '-v', 'v2:/alias/sub', 'filled']);
+      assert.deepEqual(readdirSync(await pathOf('v2')), ['file']);
+      await daemon.cli(['create', '--name', 'c2', '-v', 'v3:/escape', 'filled']);
+      assert.deepEqual(readdirSync(await pathOf('v3')), [], 'nothing of the host');
+      // Not what the first one has changed since, and not where it is not wanted.
+      await daemon.cli(['run', '--rm', '-v', 'v1:/data', 'filled', 'touch', '/data/new']);
+      await daemon.cli(['create', '--name', 'c3', '-v', 'v1:/data', 'busybox']);
+      assert.deepEqual(readdirSync(await pathOf('v1')).sort(), ['link', 'new', 'sub']);
+      await daemon.cli(['create', '--name', 'c4', '-v', 'v4:/data:nocopy', 'filled']);
+      await daemon.cli(['create', '--name', 'c5', '--mount', 'src=v5,dst=/data,volume-nocopy', 'filled']);
+      assert.deepEqual(readdirSync(await pathOf('v4')), []);
+      assert.deepEqual(readdirSync(await pathOf('v5')), []);
+      await daemon.cli(['rm', '-v', 'c1', 'c2', 'c3', 'c4', 'c5']);
+      await daemon.cli(['volume', 'prune', '-af'], { stdout: /Total reclaimed space: \d+B/ });
+      assert.deepEqual(await volumes(), []);
+    });
+
+    test('anonymous volumes go with --rm and rm -v, and stay without', async () => {
+      assert.equal(await out('run', '--rm', 'filled', 'cat', '/data/link'), 'from the image');
+      await daemon.cli(['run', '--rm', '-v', '/data', '-v', '/more', 'busybox', 'touch', '/more/f']);
+      assert.ok(await eventually(async () => (await volumes()).length === 0));
+      await daemon.cli(['create', '--name', 'a1', 'filled']);
+      await daemon.cli(['create', '--name', 'a2', '-v', '/more', '-v', 'named:/n', 'busybox']);
+      const shown = JSON.parse(await out('inspect', '-f', '{{json .Config.Volumes}}', 'a2')) as object;
+      assert.deepEqual(shown, { '/more': {} });
+      assert.equal((await volumes()).length, 3);
+      await daemon.cli(['rm', '-v', 'a1', 'a2']);
+      assert.deepEqual(await volumes(), ['named']);
+      await daemon.cli(['create', '--name', 'a3', 'filled']);
+      await daemon.cli(['rm', 'a3']);
+      assert.equal((await volumes()).length, 2);
+      // What nobody named is pruned, what somebody named is not.
+      await daemon.cli(['volume', 'prune', '-f'], { stdout: /^Deleted Volumes:\n[0-9a-f]{64}\n/ });
+      assert.deepEqual(await volumes(), ['named']);
+      await daemon.cli(['volume', 'rm', 'named']);
+    });
+
+    test('a volume that a container has is not removed', async () => {
+      await daemon.cli(['run', '-d', '--name', 'u1', '-v', 'used:/d', 'busybox', 'sleep', '1000']);
+      const id = await out('inspect', '-f', '{{.Id}}', 'u1');
+      const refused = { exitCode: 1, stderr: new RegExp(`remove used: volume is in use - \\[${id}\\]`) };
+      await daemon.cli(['volume', 'rm', 'used'], refused);
+      await daemon.cli(['volume', 'rm', '-f', 'used'], refused);
+      await daemon.kill('SIGKILL');
+      await daemon.start();
+      await daemon.cli(['volume', 'rm', 'used'], refused);
+      assert.equal(await out('volume', 'ls', '-q', '--filter', 'dangling=true'), '');
+      assert.equal(await out('ps', '--filter', 'volume=used', '--format', '{{.Names}}'), 'u1');
+      assert.equal(await out('ps', '--filter', 'volume=/d', '--format', '{{.Names}}'), 'u1');
+      assert.equal(await out('ps', '--filter', 'volume=other', '--format', '{{.Names}}'), '');
+      await daemon.cli(['rm', '-f', 'u1']);
+      await daemon.cli(['volume', 'rm', 'used']);
+    });
+
+    test('read-only, and the volumes of another container', async () => {
+      const write = 'touch /d/x 2>&1 || true';
+      await daemon.cli(['run', '--rm', '-v', 'shared:/d:ro', 'busybox', 'sh', '-c', write], {
+        stdout: /Read-only file system/,
+      });
+      await daemon.cli(
+        ['run', '--rm', '--mount', 'src=shared,dst=/d,readonly', 'busybox', 'sh', '-c', write],
+        {
+          stdout: /Read-only file system/,
+        },
+      );
+      await daemon.cli(['create', '--name', 'source', '-v', 'shared:/d', '-v', '/anon', 'busybox']);
+      await daemon.cli(['run', '--rm', '--volumes-from', 'source', 'busybox', 'touch', '/d/x', '/anon/y']);
+      await daemon.cli(['run', '--rm', '--volumes-from', 'source:ro', 'busybox', 'sh', '-c', write], {
+        stdout: /Read-only file system/,
+      });
+      // The anonymous one was another's too: it outlives --rm.
+      assert.equal(
+        await out('run', '--rm', '--volumes-from', 'source', 'busybox', 'ls', '/d', '/anon'),
+        '/anon:\ny\n\n/d:\nx',
+      );
+      // What a container names itself wins.
+      assert.equal(
+        await out('run', '--rm', '--volumes-from', 'source', '-v', '/d', 'busybox', 'ls', '/d'),
+        'x',
+      );
+      assert.equal(
+        await out('run', '--rm', '--volumes-from', 'source', '-v', 'other:/d', 'busybox', 'ls', '/d'),
+        '',
+      );
+      await daemon.cli(['rm', '-v', 'source']);
+      await daemon.cli(['volume', 'rm', 'other', 'shared']);
+      assert.deepEqual(await volumes(), []);
+    });
+
+    test('inspect and the events say what there is', async () => {
+      const since = String(Date.now() / 1000);
+      await daemon.cli(['volume', 'create', '--label', 'a=b', 'seen']);
+      await daemon.cli(['run', '--name', 's1', '-v', 'seen:/d', 'busybox', 'true']);
+      type Fields = Record<string, unknown>;
+      const [volume] = JSON.parse(await out('volume', 'inspect', 'seen')) as Fields[];
+      const path = await pathOf('seen');
+      assert.match(String(volume?.['CreatedAt']), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)$/);
+      assert.deepEqual(
+        { ...volume, CreatedAt: '' },
+        {
+          ...{ CreatedAt: '', Driver: 'local', Labels: { a: 'b' }, Mountpoint: path, Name: 'seen' },
+          ...{ Options: null, Scope: 'local' },
+        },
+      );
+      assert.match(path, /\/volumes\/seen\/_data$/);
+      const [container] = JSON.parse(await out('inspect', 's1')) as {
+        readonly Mounts: readonly Fields[];
+        readonly HostConfig: Fields;
+      }[];
+      assert.deepEqual(container?.Mounts, [
+        {
+          ...{ Type: 'volume', Name: 'seen', Source: path, Destination: '/d', Driver: 'local' },
+          ...{ Mode: 'z', RW: true, Propagation: '' },
+        },
+      ]);
+      assert.deepEqual(container?.HostConfig['Binds'], ['seen:/d']);
+      assert.equal(await out('volume', 'ls', '-q', '--filter', 'label=a=b'), 'seen');
+      assert.equal(await out('volume', 'ls', '-q', '--filter', 'name=see'), 'seen');
+      assert.equal(await out('volume', 'ls', '-q', '--filter', 'label=a=c'), '');
+      await daemon.cli(['rm', 's1']);
+      await daemon.cli(['volume', 'rm', 'seen']);
+      const events = await out(
+        ...['events', '--since', since, '--until', String(Date.now() / 1000)],
+        ...[
+          '--filter',
+          'type=volume',
+          '--format',
+          '{{.Action}} {{.Actor.ID}} {{.Actor.Attributes.destination}}',
+        ],
+      );
+      assert.deepEqual(events.split('\n'), [
+        'create seen <no value>',
+        'mount seen /d',
+        'unmount seen <no value>',
+        'destroy seen <no value>',
+      ]);
+    });
+
+    test('what is refused leaves nothing', async () => {
+      const clean = await readHostState(daemon);
+      const was = await volumes();
+      for (const [args, stderr, exitCode] of [
+        [['volume', 'create', 'a'], /create a: volume name is too short/, 1],
+        [['volume', 'create', '../x'], /"\.\.\/x" includes invalid characters for a local volume name/, 1],
+        [
+          ['volume', 'create', '-d', 'nope', 'x1'],
+          /create x1: error looking up volume plugin nope: plugin "nope" not found/,
+          1,
+        ],
+        [['volume', 'inspect', 'nope'], /get nope: no such volume/, 1],
+        [['volume', 'rm', 'nope'], /get nope: no such volume/, 1],
+        [['create', '-v', 'bad!:/d', 'busybox'], /create bad!: "bad!" includes invalid characters/, 1],
+        [['create', '-v', 'ok1:/d', '-v', 'ok2:/d', 'busybox'], /Duplicate mount point: \/d/, 1],
+        [['create', '-v', 'ok1:/d:sideways', 'busybox'], /invalid mode: sideways/, 1],
+        [['create', '-v', 'ok1:/', 'busybox'], /destination can't be '\/'/, 1],
+        [['create', '-v', 'ok1:/d:rshared', 'busybox'], /field BindOptions must not be specified/, 1],
+        [
+          ['create', '--mount', 'dst=/d,readonly', 'busybox'],
+          /must not set ReadOnly mode when using anonymous volumes/,
+          1,
+        ],
+        [['create', '--volumes-from', 'nobody', 'busybox'], /No such container: nobody/, 1],
+        // The second volume's name is bad: the first one, and the anonymous one, are taken back.
+        [['create', '-v', '/anon', '-v', 'first:/a', '-v', 'bad!:/d', 'busybox'], /invalid characters/, 1],
+        [['create', '-v', '/bin/busybox', 'busybox'], /cannot mount volume over existing file/, 1],
+      ] as const)
+        await daemon.cli(args, { stderr, exitCode });
+      assert.deepEqual(await volumes(), was);
+      assert.deepEqual(await readHostState(daemon), clean);
+      const answer = await callApi(daemon.socketPath, 'DELETE', '/volumes/nope');
+      assert.equal(answer.status, 404);
+      assert.equal(answer.message, 'get nope: no such volume');
+    });
+
+    testOnce(engine)('a volume that is made while the daemon is killed is whole, or not there', async () => {
+      await makeImage('large', '/data', (root) => {
+        mkdirSync(join(root, 'data'));
+        for (let i = 0; i < 300; i += 1) writeFileSync(join(root, `data/f${i}`), Buffer.alloc(20_000, i));
+      });
+      for (const delayMs of [30, 120]) {
+        const create = daemon.cli(['create', '--name', 'k1', '-v', 'half:/data', 'large'], {
+          exitCode: undefined,
+        });
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        await daemon.kill('SIGKILL');
+        await create;
+        await daemon.start();
+        const names = await volumes();
+        for (const name of names) {
+          const path = await pathOf(name);
+          assert.ok([0, 300].includes(readdirSync(path).length), 'all of it or nothing');
+          assert.deepEqual(readdirSync(join(path, '..')), ['_data']);
+        }
+        await daemon.cli(['rm', '-v', 'k1'], { exitCode: undefined });
+        await daemon.cli(['volume', 'prune', '-af']);
+        assert.deepEqual(await volumes(), []);
+      }
+      const mounts = execFileSync('cat', ['/proc/self/mountinfo']).toString();
+      assert.doesNotMatch(mounts, /lowerdir/);
+    });
+  });
+}
