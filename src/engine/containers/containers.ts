@@ -144,13 +144,13 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   async restart(ref: string, timeoutS?: number, signal?: string): Promise<void> {
     const live = this.#get(ref);
-    live.isRestarting = true;
+    live.restartCalls += 1;
     try {
       await this.#callOff(live);
       await this.#ender.stop(live, timeoutS, signal);
       await this.#exclusive(live, () => this.#starter.start(live));
     } finally {
-      live.isRestarting = false;
+      live.restartCalls -= 1;
     }
     emitContainerEvent(this.#context.events, live.record, 'restart');
   }
@@ -158,11 +158,13 @@ export class LocalContainers implements Containers, AsyncDisposable {
   async kill(ref: string, signal: string): Promise<void> {
     const live = this.#get(ref);
     const number = parseSignal(signal);
+    const isEnd = number === parseSignal('KILL') || number === parseSignal(live.record.process.stopSignal);
+    if (isEnd && (await this.#callOff(live))) return;
     if (!live.isRunning) {
       throw conflict(`cannot kill container: ${ref}: container ${live.id} is not running`);
     }
     if (number === parseSignal('KILL')) return await this.#ender.killAndWait(live);
-    if (number === parseSignal(live.record.process.stopSignal)) await this.#ender.noteStop(live);
+    if (isEnd) await this.#ender.noteStop(live);
     await this.#ender.signal(live, number);
   }
 

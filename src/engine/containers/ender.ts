@@ -97,7 +97,7 @@ export class Ender {
     const change: Partial<Container> = removes ? { state: 'removing', removesVolumes: true } : again;
     await this.#twice(live, () => this.#context.table.update(live, change));
     live.settledRun = startedAt;
-    if (!restarts) live.announceExit();
+    live.announceExit();
     if (removes) return await this.#finishRemoval(live);
     try {
       await this.#twice(live, () => this.#context.runtime.deleteTask(live.id));

@@ -14,8 +14,8 @@ export class LiveContainer {
   record: Container;
   /** Streams of the run to come (somebody attached before the start) or under way. */
   io: ProcessIo | undefined;
-  /** A stop that a start follows: the end of the run does not remove the container. */
-  isRestarting = false;
+  /** Stops under way that a start follows: the end of the run does not remove the container. */
+  restartCalls = 0;
   /** Calls off the restart that is due by the policy. */
   restart: AbortController | undefined;
   /** The wait before it; 0 = none yet since somebody started the container. */
@@ -38,11 +38,15 @@ export class LiveContainer {
     return { container: this.record.name, id: this.id };
   }
 
+  get isRestarting(): boolean {
+    return this.restartCalls > 0;
+  }
+
   get isRunning(): boolean {
     return this.record.state === 'running' || this.record.state === 'paused';
   }
 
-  /** Settles at the next end of a run that no restart follows, or when the container is removed before. */
+  /** Settles at the next end of a run, or when the container is removed before. */
   get nextExit(): Promise<ContainerEnd> {
     return this.#exit.promise;
   }

@@ -64,7 +64,7 @@ async function until(stand: Stand, name: string, state: Container['state']): Pro
   return assert.fail(`${name} is ${stand.containers.get(name).state}, not ${state}`);
 }
 
-test('a run that ends is followed by another one, which is counted; nobody who waits is told', async () => {
+test('a run that ends is followed by another one, which is counted; who waits is told of each end', async () => {
   await using stand = await openStand();
   stand.runtime.scripts.set('once', { exitCode: 3 });
   await stand.create('once', 'c1', { restartPolicy: always });
@@ -72,7 +72,10 @@ test('a run that ends is followed by another one, which is counted; nobody who w
   await stand.containers.start('c1');
   const first = await until(stand, 'c1', 'restarting');
   assert.deepEqual([first.restartCount, first.exitCode, first.pid, first.sandbox], [1, 3, 0, undefined]);
+  assert.equal((await end).exitCode, 3);
+  const next = stand.containers.wait('c1', 'not-running', new AbortController().signal).done;
   stand.clock.wake();
+  assert.equal((await next).exitCode, 3);
   for (let i = 0; i < 2000 && stand.containers.get('c1').restartCount < 2; i++) {
     stand.clock.wake();
     await settle();
@@ -83,7 +86,6 @@ test('a run that ends is followed by another one, which is counted; nobody who w
     message: /container is restarting: stop the container before removing or force remove/,
   });
   assert.equal(await stand.containers.stop('c1'), true);
-  assert.equal((await end).exitCode, 3);
   const stopped = stand.containers.get('c1');
   assert.deepEqual([stopped.state, stopped.wasStopped], ['exited', true]);
   stand.clock.wake();
@@ -118,17 +120,15 @@ test('what somebody stops or kills stays down, and a start by hand begins anew',
   assert.throws(() => stand.containers.get('c1'));
 });
 
-test('on-failure ends with its last try, and tells who waits', async () => {
+test('on-failure ends with its last try', async () => {
   await using stand = await openStand();
   stand.runtime.scripts.set('fail', { exitCode: 9 });
   await stand.create('fail', 'c1', { restartPolicy: { name: 'on-failure', maxRetries: 1 } });
-  const end = stand.containers.wait('c1', 'next-exit', new AbortController().signal).done;
   await stand.containers.start('c1');
   await until(stand, 'c1', 'restarting');
   stand.clock.wake();
-  assert.equal((await end).exitCode, 9);
-  const ended = stand.containers.get('c1');
-  assert.deepEqual([ended.state, ended.restartCount], ['exited', 1]);
+  const ended = await until(stand, 'c1', 'exited');
+  assert.deepEqual([ended.exitCode, ended.restartCount], [9, 1]);
 });
 
 test('a daemon that starts goes on with restarts, and starts what always runs', async () => {
@@ -165,4 +165,35 @@ test('a run that cannot be started is tried again', async () => {
   stand.faults.arm(0);
   stand.clock.wake();
   await until(stand, 'c1', 'running');
+});
+
+test('a refused write ends no restart policy', async () => {
+  await using stand = await openStand();
+  stand.runtime.scripts.set('sleep', {});
+  const id = await stand.create('sleep', 'c1', { restartPolicy: always });
+  await stand.containers.start('c1');
+  stand.runtime.end(id, 0);
+  await until(stand, 'c1', 'restarting');
+  // The record of the start, and then that of its failure.
+  const { store } = stand;
+  const write = store.txn.bind(store);
+  let refusals = 3;
+  store.txn = (txn) => (refusals-- > 0 ? Promise.reject(new Error('no room')) : write(txn));
+  stand.clock.wake();
+  for (let i = 0; i < 2000 && stand.containers.get('c1').state !== 'running'; i++) {
+    stand.clock.wake();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.equal(stand.containers.get('c1').state, 'running');
+  assert.ok(refusals < 0);
+});
+
+test('a kill calls off the restart that is due', async () => {
+  await using stand = await openStand();
+  stand.runtime.scripts.set('once', { exitCode: 3 });
+  await stand.create('once', 'c1', { restartPolicy: always });
+  await stand.containers.start('c1');
+  await until(stand, 'c1', 'restarting');
+  await stand.containers.kill('c1', 'KILL');
+  assert.equal(stand.containers.get('c1').state, 'exited');
 });

@@ -70,7 +70,7 @@ export class Restarts {
     void this.#startLater(live, live.restartDelayMs, AbortSignal.any([restart.signal, this.#closing]));
   }
 
-  /** What a daemon that starts has to start, once all is brought together. A failure leaves the container as it is. */
+  /** What a daemon that starts has to start, once all is brought together. */
   async resume(): Promise<void> {
     const { table, logger } = this.#context;
     this.#isOpen = true;
@@ -78,10 +78,12 @@ export class Restarts {
       if (!isStartDue(live.record)) continue;
       try {
         await table.update(live, { state: 'restarting' });
-        this.schedule(live, 0);
       } catch (error) {
-        logger.error({ ...live.logFields, err: error }, 'could not restart a container');
+        // It is due all the same: the next daemon would come to it again.
+        live.record = { ...live.record, state: 'restarting' };
+        logger.warn({ ...live.logFields, err: error }, 'could not record that a container is due');
       }
+      this.schedule(live, 0);
     }
   }
 
@@ -89,8 +91,8 @@ export class Restarts {
   async callOff(live: LiveContainer): Promise<boolean> {
     return await this.#context.mutex.run(live.id, async () => {
       if (live.record.state !== 'restarting') return false;
-      live.restart?.abort();
       await this.#context.table.update(live, { state: 'exited', wasStopped: true });
+      live.restart?.abort();
       live.announceExit();
       return true;
     });
@@ -110,7 +112,9 @@ export class Restarts {
         }
       });
     } catch (error) {
-      if (!signal.aborted) logger.error({ ...live.logFields, err: error }, 'a container is not restarted');
+      if (signal.aborted) return;
+      logger.error({ ...live.logFields, err: error }, 'could not record a restart; trying again');
+      this.schedule(live, 0);
     }
   }
 

@@ -44,6 +44,7 @@ for (const [what, own, other, plain, encrypted] of [
   ['the other has no tunnel', nodeOf('a', 1, nat), nodeOf('b'), '192.0.2.99', 'unknown'],
   ['this one has none', nodeOf('a'), nodeOf('b', 2, nat), '192.0.2.2', '100.64.0.2'],
   ['this one has none any more', lacking, nodeOf('b', 2, nat), '192.0.2.2', '100.64.0.2'],
+  ['the other has none any more', nodeOf('b', 2, nat), lacking, '192.0.2.1', '100.64.0.1'],
 ] as const)
   test(`the way to another node: ${what}`, () => {
     const swarm = new FakeSwarm(true);

@@ -43,7 +43,8 @@ export function wayTo(view: View, node: SwarmNode | undefined, isInTunnels: bool
     const vtep = insideAddress(node.tunnel.number);
     if (isInTunnels) return { vtep };
     const own = view.own?.tunnel;
-    if (own !== undefined && own.lacks === undefined && isApart(view, node)) return { vtep, isDetour: true };
+    const has = own !== undefined && own.lacks === undefined && node.tunnel.lacks === undefined;
+    if (has && isApart(view, node)) return { vtep, isDetour: true };
   }
   const vtep = isInTunnels ? undefined : parseIp(node?.vtep ?? '');
   return vtep === undefined ? undefined : { vtep };

@@ -130,12 +130,14 @@ export function userMount(request: MountRequest): OciMount {
 
 /**
  * Puts user mounts over the default ones: one with the same target replaces it (a bind over /dev/shm, say), and
- * parents come before children, so that none hides another.
+ * parents come before children, so that none hides another: a volume at /etc leaves /etc/hosts what it is.
  */
 export function mergeMounts(base: readonly OciMount[], user: readonly OciMount[]): readonly OciMount[] {
   const replaced = new Set(user.map((entry) => entry.destination));
   const depth = (entry: OciMount): number =>
     entry.destination.split('/').filter((part) => part !== '').length;
   const kept = base.filter((entry) => !replaced.has(entry.destination));
-  return [...kept, ...[...user].sort((a, b) => depth(a) - depth(b))];
+  const isFile = ({ type }: OciMount): boolean => type === 'bind';
+  const late = [...kept.filter(isFile), ...user].toSorted((a, b) => depth(a) - depth(b));
+  return [...kept.filter((entry) => !isFile(entry)), ...late];
 }

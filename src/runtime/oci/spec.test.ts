@@ -190,15 +190,16 @@ test('user mounts replace default ones and come parents first', () => {
       bind('/a/b'),
       bind('/a'),
       bind('/dev/shm'),
+      bind('/etc'),
       { type: 'tmpfs', target: '/t', options: 'size=1m,exec' },
     ],
   });
   assert.deepEqual(
-    mounts.slice(-4).map(({ destination }) => destination),
-    ['/a', '/t', '/a/b', '/dev/shm'],
+    mounts.slice(-8).map(({ destination }) => destination),
+    ['/a', '/etc', '/t', '/etc/resolv.conf', '/etc/hostname', '/etc/hosts', '/a/b', '/dev/shm'],
   );
   assert.equal(mounts.filter(({ destination }) => destination === '/dev/shm').length, 1);
-  assert.deepEqual(mounts.at(-3)?.options, ['noexec', 'nosuid', 'nodev', 'size=1m', 'exec']);
+  assert.deepEqual(mounts.at(-6)?.options, ['noexec', 'nosuid', 'nodev', 'size=1m', 'exec']);
   assert.deepEqual(mounts.at(-1)?.options, ['rbind', 'ro', 'rprivate']);
 });
 
