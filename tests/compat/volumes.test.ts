@@ -133,6 +133,26 @@ for (const engine of engines()) {
       await daemon.cli(['volume', 'rm', 'used']);
     });
 
+    test('a volume from another container is not removed when that one is gone', async () => {
+      await daemon.cli(['run', '-d', '--name', 'f1', '-v', 'from:/d', 'busybox', 'sleep', '1000']);
+      await daemon.cli(['run', '-d', '--name', 'f2', '--volumes-from', 'f1', 'busybox', 'sleep', '1000']);
+      const id = await out('inspect', '-f', '{{.Id}}', 'f2');
+      await daemon.cli(['rm', '-f', 'f1']);
+      await daemon.cli(['volume', 'rm', 'from'], {
+        exitCode: 1,
+        stderr: new RegExp(`remove from: volume is in use - \\[${id}\\]`),
+      });
+      await daemon.cli(['exec', 'f2', 'touch', '/d/x']);
+      await daemon.cli(['rm', '-f', 'f2']);
+      await daemon.cli(['volume', 'rm', 'from']);
+    });
+
+    test('an empty volume keeps its owner where the image has nothing', async () => {
+      await daemon.cli(['run', '--rm', '-v', 'owned:/data', 'busybox', 'chown', '1000:1000', '/data']);
+      await daemon.cli(['run', '--rm', '-u', '1000', '-v', 'owned:/data', 'busybox', 'touch', '/data/x']);
+      await daemon.cli(['volume', 'rm', 'owned']);
+    });
+
     test('read-only, and the volumes of another container', async () => {
       const write = 'touch /d/x 2>&1 || true';
       await daemon.cli(['run', '--rm', '-v', 'shared:/d:ro', 'busybox', 'sh', '-c', write], {

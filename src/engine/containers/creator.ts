@@ -109,8 +109,13 @@ export class Creator {
   async #settleMounts(wanted: readonly WantedMount[], claim: VolumeClaim): Promise<readonly MountPoint[]> {
     const mounts: MountPoint[] = [];
     for (const want of wanted) {
-      if (want.type !== 'wantedVolume') mounts.push(want);
-      else mounts.push({ ...want.mount, name: (await claim.take(want.request)).name });
+      if (want.type === 'wantedVolume') {
+        mounts.push({ ...want.mount, name: (await claim.take(want.request)).name });
+        continue;
+      }
+      // `--volumes-from`: from here on it is this container's as much as the other's.
+      if (want.type === 'volume') await claim.share(want.name);
+      mounts.push(want);
     }
     return mounts;
   }
@@ -119,7 +124,8 @@ export class Creator {
   async #fill(id: ContainerId, { name, target, isAnonymous }: VolumeMount): Promise<void> {
     const { volumes, runtime } = this.#context;
     await volumes.fill(name, async (folder) => {
-      if ((await runtime.copyRootfsFolder(id, target, folder)) !== 'file' || !isAnonymous) return;
+      const outcome = await runtime.copyRootfsFolder(id, target, folder);
+      if (outcome !== 'file' || !isAnonymous) return outcome;
       throw new LinkspanError(
         'containerConfigInvalid',
         `cannot mount volume over existing file, file exists ${target}`,

@@ -139,7 +139,7 @@ export class Starter {
     const { runtime, accounts, table, events, host, clock, volumes } = this.#context;
     const { id, spec, process } = live.record;
     undo.defer(() => volumes.end(live.record));
-    volumes.begin(live.record);
+    await volumes.begin(live.record);
     const [surroundings, files] = await Promise.all([
       this.#prepareNetwork(live, peer, undo),
       accounts.read(live.record),

@@ -11,6 +11,9 @@ import { isVolumeName } from './names.ts';
 /** What is copied into a volume is collected here first, beside its `_data`. */
 const copyName = '_copy';
 
+/** `none`, `file`: nothing was copied, as there is nothing, or no folder, to copy. */
+export type CopyOutcome = 'copied' | 'none' | 'file';
+
 export class VolumeFolders {
   readonly #root: string;
   readonly #seam: Seam;
@@ -53,20 +56,23 @@ export class VolumeFolders {
 
   /**
    * Lets `copy` fill an empty volume; one that has something stays as it is. Where nobody sees the volume yet it gets all
-   * or nothing, whatever ends the copying; `isSeen`: files come one by one.
+   * or nothing, whatever ends the copying; `isSeen`: files come one by one. With nothing to copy the volume keeps its
+   * owner and mode.
    */
-  async fill(name: string, isSeen: boolean, copy: (target: string) => Promise<void>): Promise<void> {
+  async fill(name: string, isSeen: boolean, copy: (target: string) => Promise<CopyOutcome>): Promise<void> {
     const data = this.dataOf(name);
     if ((await readdir(data)).length > 0) return;
-    if (isSeen) return await copy(data);
+    if (isSeen) {
+      await copy(data);
+      return;
+    }
     const draft = join(this.#root, name, copyName);
     await this.removeDraft(name);
     this.#seam.step(`fill volume folder ${name}`);
     await mkdir(draft, { mode: 0o755 });
     try {
-      await copy(draft);
       // Takes the place of an empty folder only.
-      await rename(draft, data);
+      if ((await copy(draft)) === 'copied') await rename(draft, data);
     } finally {
       await this.removeDraft(name);
     }

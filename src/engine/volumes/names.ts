@@ -4,9 +4,16 @@
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 
+/** NAME_MAX of Linux file systems, in bytes; a valid name has one for each character. */
+const maxNameBytes = 255;
+
+function hasValidCharacters(name: string): boolean {
+  return /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name);
+}
+
 /** True for a name that a volume may have. */
 export function isVolumeName(name: string): boolean {
-  return /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(name);
+  return hasValidCharacters(name) && name.length <= maxNameBytes;
 }
 
 /** Throws code volumeInvalid. */
@@ -17,6 +24,12 @@ export function checkVolumeName(name: string): void {
       `create ${name}: volume name is too short, names should be at least two alphanumeric characters`,
     );
   if (isVolumeName(name)) return;
+  // Docker leaves this one to mkdir, whose error is a 500.
+  if (hasValidCharacters(name))
+    throw new LinkspanError(
+      'volumeInvalid',
+      `create ${name.slice(0, 32)}...: volume name is too long, names should be at most ${maxNameBytes} characters`,
+    );
   throw new LinkspanError(
     'volumeInvalid',
     `create ${name}: ${JSON.stringify(name)} includes invalid characters for a local volume name, only ` +

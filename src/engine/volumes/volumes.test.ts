@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -9,6 +18,7 @@ import { openSeam, Seam } from '../../base/seam.ts';
 import { MemoryStore } from '../containers/fakes.ts';
 import { EventLog } from '../events.ts';
 import type { Container, ContainerId } from '../model.ts';
+import type { CopyOutcome } from './folders.ts';
 import { LocalVolumes } from './volumes.ts';
 
 class World implements Disposable {
@@ -46,8 +56,9 @@ for (const [name, message] of [
   ['a/b', /"a\/b" includes invalid characters/],
   ['..', /includes invalid characters/],
   ['a\nb', /includes invalid characters/],
+  ['a'.repeat(256), /^create a{32}\.\.\.: volume name is too long, names should be at most 255 characters$/],
 ] as const) {
-  test(`a volume cannot be called ${JSON.stringify(name)}`, async () => {
+  test(`a volume cannot be called ${JSON.stringify(name.slice(0, 20))}`, async () => {
     using world = new World();
     const volumes = await world.open();
     await assert.rejects(volumes.create(named(name)), { code: 'volumeInvalid', message });
@@ -150,9 +161,9 @@ test('only an empty volume is filled, and a copy that fails leaves it empty', as
   await volumes.create(named('data'));
   const write = (text: string) => (folder: string) => {
     writeFileSync(join(folder, text), text);
-    return Promise.resolve();
+    return Promise.resolve('copied' as const);
   };
-  const failing = async (folder: string): Promise<void> => {
+  const failing = async (folder: string): Promise<CopyOutcome> => {
     await write('half')(folder);
     throw new Error('no space');
   };
@@ -162,4 +173,97 @@ test('only an empty volume is filled, and a copy that fails leaves it empty', as
   await volumes.fill('data', write('one'));
   await volumes.fill('data', write('two'));
   assert.deepEqual(readdirSync(volumes.pathOf('data')), ['one']);
+});
+
+test('a volume of 255 characters is made, and removed', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  await volumes.create(named('a'.repeat(255)));
+  await volumes.remove('a'.repeat(255), false);
+  assert.deepEqual(readdirSync(world.folder), []);
+});
+
+test('a volume of another container has two users, until the claim is given back', async () => {
+  using world = new World();
+  await (await world.open()).create(named('data'));
+  const volumes = await world.open([containerWith('data')]);
+  const other = 'c2' as ContainerId;
+  {
+    await using claim = volumes.claim(other);
+    await claim.share('data');
+    await volumes.release(containerWith('data'));
+    await assert.rejects(volumes.remove('data', false), { code: 'volumeInUse', message: /in use - \[c2\]/ });
+    await assert.rejects(claim.share('gone'), { code: 'volumeNotFound' });
+  }
+  assert.deepEqual([volumes.users('data'), readdirSync(world.folder)], [[], ['data']]);
+  const claim = volumes.claim(other);
+  await claim.share('data');
+  assert.deepEqual(claim.writes, []);
+  claim.confirm();
+  await claim[Symbol.asyncDispose]();
+  assert.deepEqual(volumes.users('data'), [other]);
+});
+
+test('a half-made volume that cannot be removed stops neither the start nor the others', async () => {
+  using world = new World();
+  const createdAt = '2026-01-01T00:00:00Z';
+  const long = 'a'.repeat(300);
+  for (const name of [long, 'half'])
+    await world.store.txn({
+      write: [{ key: `volumes/${name}`, put: { name, state: 'creating', createdAt } }],
+    });
+  const volumes = await world.open();
+  assert.deepEqual(volumes.list(), []);
+  assert.deepEqual([...world.store.entries.keys()], [`volumes/${long}`]);
+});
+
+test('what a removal that failed has left is not in the next volume of that name', async () => {
+  using world = new World();
+  const first = await world.open();
+  await first.create(named('data'));
+  writeFileSync(join(first.pathOf('data'), 'old'), '');
+  const put = { name: 'data', state: 'removing', createdAt: '2026-01-01T00:00:00Z' };
+  await world.store.txn({ write: [{ key: 'volumes/data', put }] });
+  const seam = new Seam({ at: 1, action: { errno: 'EIO' } });
+  seam.arm();
+  const volumes = await world.open([], seam);
+  assert.deepEqual([volumes.list(), existsSync(volumes.pathOf('data'))], [[], true]);
+  await volumes.create(named('data'));
+  assert.deepEqual(readdirSync(volumes.pathOf('data')), []);
+});
+
+for (const outcome of ['none', 'file'] as const) {
+  test(`an empty volume stays the folder that it is where the outcome of the copy is ${outcome}`, async () => {
+    using world = new World();
+    const volumes = await world.open();
+    await volumes.create(named('data'));
+    chmodSync(volumes.pathOf('data'), 0o1777);
+    const was = statSync(volumes.pathOf('data'));
+    await volumes.fill('data', () => Promise.resolve(outcome));
+    const { mode, ino } = statSync(volumes.pathOf('data'));
+    assert.deepEqual({ mode, ino }, { mode: was.mode, ino: was.ino });
+    assert.deepEqual(readdirSync(join(world.folder, 'data')), ['_data']);
+  });
+}
+
+test('a start waits until the volume is filled, and what is filled later stays the folder', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  await volumes.create(named('data'));
+  const { promise: copied, resolve } = Promise.withResolvers<CopyOutcome>();
+  const filling = volumes.fill('data', () => copied);
+  let hasBegun = false;
+  const beginning = Promise.resolve(volumes.begin(containerWith('data'))).then(() => {
+    hasBegun = true;
+  });
+  await new Promise(setImmediate);
+  assert.equal(hasBegun, false);
+  resolve('copied');
+  await Promise.all([filling, beginning]);
+  const { ino } = statSync(volumes.pathOf('data'));
+  await volumes.fill('data', (folder) => {
+    assert.equal(folder, volumes.pathOf('data'));
+    return Promise.resolve('copied');
+  });
+  assert.equal(statSync(volumes.pathOf('data')).ino, ino);
 });

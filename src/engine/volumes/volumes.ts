@@ -15,7 +15,7 @@ import type { Store, Write } from '../../store/store.ts';
 import type { Volumes } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import type { Container, ContainerId, MountPoint, Volume, VolumeMount, VolumeRequest } from '../model.ts';
-import { VolumeFolders } from './folders.ts';
+import { type CopyOutcome, VolumeFolders } from './folders.ts';
 import { checkVolumeName } from './names.ts';
 import { VolumeUsers } from './volumeUsers.ts';
 
@@ -38,6 +38,8 @@ export interface VolumesDependencies {
 export interface VolumeClaim extends AsyncDisposable {
   /** Makes the volume unless there is one of that name; empty = an anonymous one. Codes volumeInvalid, driverNotFound, notImplemented. */
   take(request: VolumeRequest): Promise<Volume>;
+  /** Has a volume that there is, for it is another container's too. Code volumeNotFound. */
+  share(name: string): Promise<void>;
   /** What belongs into the transaction that writes the container's record. */
   readonly writes: readonly Write[];
   /** That transaction was done. */
@@ -89,10 +91,15 @@ export class LocalVolumes implements Volumes {
         continue;
       }
       logger.info({ volume: record.name, was: record.state }, 'removing a volume that was left half-made');
-      await this.#destroy(record);
+      // Its record keeps the intent for the next start.
+      await this.#destroy(record).catch((error: unknown) => {
+        logger.warn({ volume: record.name, err: error }, 'could not remove a volume that was left half-made');
+      });
     }
     for (const name of await this.#folders.list()) {
-      await this.#folders.removeDraft(name);
+      await this.#folders.removeDraft(name).catch((error: unknown) => {
+        logger.warn({ volume: name, err: error }, 'could not remove what a copy has left');
+      });
       if (this.#records.has(name)) continue;
       logger.info({ volume: name }, 'found the folder of a volume that has no record');
       await this.#put({ name, state: 'ready', createdAt: timestamp(this.#deps.clock) });
@@ -177,6 +184,14 @@ export class LocalVolumes implements Volumes {
         if (!taken.has(got.volume.name)) taken.set(got.volume.name, got);
         return got.volume;
       },
+      share: async (name) => {
+        const volume = await this.#mutex.run(name, () => {
+          const found = this.get(name);
+          this.#users.add(name, id);
+          return Promise.resolve(found);
+        });
+        if (!taken.has(name)) taken.set(name, { volume, isNew: false });
+      },
       get writes() {
         return pending().map((volume) => ({ key: prefix + volume.name, put: { ...volume, state: 'ready' } }));
       },
@@ -195,24 +210,30 @@ export class LocalVolumes implements Volumes {
   }
 
   /** An empty volume gets what `copy` puts into a folder. */
-  async fill(name: string, copy: (target: string) => Promise<void>): Promise<void> {
+  async fill(name: string, copy: (target: string) => Promise<CopyOutcome>): Promise<void> {
     await this.#mutex.run(name, () => this.#folders.fill(name, this.#users.hasRuns(name), copy));
   }
 
-  /** Before a start. Code volumeNotFound if one is gone. */
-  begin({ id, mounts }: Container): void {
+  /**
+   * Before a start. Waits for who fills one of the volumes, as that puts another folder in its place. Code volumeNotFound
+   * if one is gone: call `end` then too.
+   */
+  async begin({ id, mounts }: Container): Promise<void> {
     const volumes = volumesOf(mounts ?? []);
     for (const { name } of volumes) this.get(name);
-    for (const { name, target, isReadOnly } of volumes) {
-      this.#users.addRun(name, id);
-      this.#emit('mount', name, {
-        driver: 'local',
-        container: id,
-        destination: target,
-        'read/write': String(!isReadOnly),
-        propagation: '',
+    for (const { name, target, isReadOnly } of volumes)
+      await this.#mutex.run(name, () => {
+        this.get(name);
+        this.#users.addRun(name, id);
+        this.#emit('mount', name, {
+          driver: 'local',
+          container: id,
+          destination: target,
+          'read/write': String(!isReadOnly),
+          propagation: '',
+        });
+        return Promise.resolve();
       });
-    }
   }
 
   /** After the end of a run, or a start that failed; no-op if that was done. */
@@ -242,7 +263,11 @@ export class LocalVolumes implements Volumes {
     const { name } = request;
     return await this.#mutex.run(name, async () => {
       const found = this.#find(name);
-      if (found === undefined) checkVolumeName(name);
+      if (found === undefined) {
+        checkVolumeName(name);
+        // Of a removal that failed: what is still there belongs to nobody.
+        if (this.#records.get(name)?.state === 'removing') await this.#folders.remove(name);
+      }
       const volume = found ?? (await this.#make({ ...(await this.#begin(request, name)), state: 'ready' }));
       if (user !== undefined) this.#users.add(name, user);
       return { volume, isNew: found === undefined };
