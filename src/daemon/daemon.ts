@@ -64,7 +64,7 @@ function infoOf(
   runtime: Runtime,
   encryption: Encryption,
 ): () => Promise<EngineInfo> {
-  const { cgroupVersion } = readSpecHost(config.cgroupParent);
+  const { cgroupVersion, limitSupport } = readSpecHost(config.cgroupParent);
   return async () => {
     const [versions, tunnels] = await Promise.all([runtime.versions(), encryption.engine()]);
     return {
@@ -75,6 +75,7 @@ function infoOf(
       runcVersion: versions.runc,
       cgroupDriver: 'cgroupfs',
       cgroupVersion,
+      limitSupport,
       warnings: [],
       isDebug: config.logLevel === 'debug',
       labels: [

@@ -6,6 +6,7 @@
 import type { Condition } from '../base/condition.ts';
 import type { Swarm } from '../cluster/swarm.ts';
 import type { ImageStore } from '../runtime/images/images.ts';
+import type { LimitSupport } from '../runtime/oci/limitSupport.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
 import type { PortChange } from './bindings/requests.ts';
 import type { EventLog } from './events.ts';
@@ -191,6 +192,8 @@ export interface EngineInfo {
   readonly runcVersion: string;
   readonly cgroupDriver: string;
   readonly cgroupVersion: 1 | 2;
+  /** Which limits containers can have. */
+  readonly limitSupport: LimitSupport;
   readonly warnings: readonly string[];
   readonly isDebug: boolean;
   readonly labels: readonly string[];

@@ -3,6 +3,9 @@
  * hold only JSON values; addresses are text in canonical form. Docker's words are translated at api/docker.
  */
 import type { Id } from '../base/ids.ts';
+import type { DeviceMapping } from '../runtime/oci/devices.ts';
+import type { Limits } from '../runtime/oci/limits.ts';
+import type { Ulimit } from '../runtime/oci/spec.ts';
 import type { Mac } from '../net/mac.ts';
 import type { Proto } from '../net/proto.ts';
 
@@ -328,6 +331,15 @@ export interface ContainerSpec {
   readonly utsMode: string;
   readonly cgroupNamespace: string;
   readonly runtime?: string;
+  readonly limits?: Limits;
+  readonly ulimits?: readonly Ulimit[];
+  readonly devices?: readonly DeviceMapping[];
+  /** `c 10:200 rwm` */
+  readonly deviceRules?: readonly string[];
+  /** undefined = the daemon's. */
+  readonly cgroupParent?: string;
+  /** undefined = 0. */
+  readonly oomScoreAdj?: number;
 }
 
 /** Spec and image config put together: what runs. */
@@ -386,6 +398,8 @@ export interface Container {
   readonly restartCount: number;
   /** Somebody stopped it, and nobody has started it since: the restart policy rests. */
   readonly wasStopped?: boolean;
+  /** The kernel killed a process of the last run for memory. */
+  readonly wasOomKilled?: boolean;
   readonly sandbox?: Sandbox;
   /** Host paths bound over /etc/hosts and so on. */
   readonly hostsPath: string;

@@ -4,7 +4,7 @@
  */
 import type { Events } from '../base/events.ts';
 
-/** OCI runtime spec 1.0.2, as JSON; built by runtime/oci. */
+/** OCI runtime spec 1.0.2, as JSON but for numbers that need 64 bits, which are bigints; built by runtime/oci. */
 export type OciSpec = Readonly<Record<string, unknown>>;
 
 /** Paths of FIFOs; undefined = not connected. With a terminal, only stdin and stdout. */

@@ -26,6 +26,9 @@ if (process.env['LINKSPAN_VM'] === 'short') {
   test('a module that is loaded later is followed', { timeout: guestTimeoutMs(200) }, () => {
     runInGuest('tests/kernel/moduleLoad.test.ts', 200);
   });
+  test('limits and devices of containers', { timeout: guestTimeoutMs(500) }, () => {
+    runInGuest('tests/compat/limits.test.ts', 500, undefined, 'loop');
+  });
   test('links that the machine’s own kernel may lack: ipvlan, 802.1q, dummy', {
     timeout: guestTimeoutMs(400),
   }, () => {

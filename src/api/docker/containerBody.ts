@@ -4,6 +4,7 @@
  */
 import { type EndpointSettings, endpointSettings } from './endpointShapes.ts';
 import { bool, type Decoder, int, list, map, pointer, raw, struct, text, words } from './goJson.ts';
+import { type ResourcesBody, resourceFields } from './limitBody.ts';
 import type { PortBindingBody, PortBindingsBody } from './portShapes.ts';
 
 interface VolumeOptionsBody {
@@ -32,7 +33,7 @@ export interface MountBody {
 type Words = readonly string[] | undefined;
 type Labels = Readonly<Record<string, string>>;
 
-export interface HostConfigBody {
+export interface HostConfigBody extends ResourcesBody {
   readonly Binds: Words;
   readonly Mounts: readonly MountBody[] | undefined;
   readonly Tmpfs: Labels;
@@ -63,6 +64,8 @@ export interface HostConfigBody {
   readonly Sysctls: Labels;
   readonly Runtime: string;
   readonly Init: boolean | undefined;
+  readonly CgroupParent: string;
+  readonly OomScoreAdj: number;
 }
 
 export interface ContainerBody {
@@ -143,6 +146,9 @@ const hostConfigBody = struct<HostConfigBody>('HostConfig', {
   Sysctls: map(text),
   Runtime: text,
   Init: pointer(bool),
+  CgroupParent: text,
+  OomScoreAdj: int,
+  ...resourceFields,
 });
 
 export const containerBody: Decoder<ContainerBody> = struct<ContainerBody>('CreateRequest', {

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { toContainerRequest } from './containerRequest.ts';
+import { hostConfigShape } from './hostConfigShape.ts';
 import { networkCreateBody, toNetworkRequest } from './networkShapes.ts';
 
 interface RunBody {
@@ -98,18 +99,13 @@ test('a run with every supported option arrives whole', () => {
 });
 
 for (const [field, value] of [
-  ['Memory', 1],
-  ['NanoCpus', 1],
-  ['CpuShares', 2],
-  ['PidsLimit', 5],
+  ['CpuPercent', 5],
   ['LogConfig', { Type: 'syslog' }],
   ['LogConfig', { Type: 'json-file', Config: { 'max-size': '1m' } }],
   ['Mounts', [{ Type: 'volume', Source: 'v', Target: '/x', VolumeOptions: { Subpath: 'a' } }]],
-  ['Devices', [{ PathOnHost: '/dev/null' }]],
-  ['Ulimits', [{ Name: 'nofile' }]],
+  ['DeviceRequests', [{ Driver: 'nvidia' }]],
   ['UsernsMode', 'keep-id'],
   ['Isolation', 'hyperv'],
-  ['OomKillDisable', true],
   ['MaskedPaths', []],
   ['Mounts', [{ Type: 'image', Source: 'v', Target: '/v' }]],
   ['Mounts', [{ Type: 'bind', Source: '/a', Target: '/b', BindOptions: { NonRecursive: true } }]],
@@ -167,7 +163,6 @@ for (const [field, value] of [
   ['LogConfig', { Type: 'json-file', Config: null }],
   ['PidsLimit', -1],
   ['UsernsMode', 'host'],
-  ['MemorySwap', -1],
   ['SomethingNew', true],
 ] as const) {
   test(`HostConfig.${field} ${JSON.stringify(value)} passes`, () => {
@@ -314,4 +309,76 @@ test('network create bodies of the CLI become requests', () => {
     labels: { a: 'b' },
   });
   assert.deepEqual(toNetworkRequest(networkCreateBody(bodies.networkDefault, '')).pools, []);
+});
+
+for (const [given, wanted] of [
+  [{ Memory: 0, MemorySwappiness: -1, OomKillDisable: false, PidsLimit: -1, KernelMemory: 9 }, undefined],
+  [
+    {
+      Memory: 64 << 20,
+      MemorySwap: -1,
+      MemoryReservation: 32 << 20,
+      MemorySwappiness: 0,
+      OomKillDisable: true,
+    },
+    {
+      memoryBytes: 64 << 20,
+      memorySwapBytes: -1,
+      memoryReservationBytes: 32 << 20,
+      memorySwappiness: 0,
+      isOomKillDisabled: true,
+    },
+  ],
+  [
+    { NanoCpus: 15e8, CpuShares: 512, CpusetCpus: '0-1', CpusetMems: '0', PidsLimit: 9 },
+    { nanoCpus: 15e8, cpuShares: 512, cpusetCpus: '0-1', cpusetMems: '0', pidsLimit: 9 },
+  ],
+  [
+    { CpuPeriod: 5000, CpuQuota: -1, CpuRealtimePeriod: 3, CpuRealtimeRuntime: 2 },
+    { cpuPeriodUs: 5000, cpuQuotaUs: -1, cpuRealtimePeriodUs: 3, cpuRealtimeRuntimeUs: 2 },
+  ],
+  [
+    {
+      BlkioWeight: 300,
+      BlkioWeightDevice: [{ Path: '/dev/a', Weight: 10 }],
+      BlkioDeviceReadBps: [{ Path: '/dev/a', Rate: 1 }],
+      BlkioDeviceWriteBps: [{ Path: '/dev/a', Rate: 2 }],
+      BlkioDeviceReadIOps: [{ Path: '/dev/a', Rate: 3 }],
+      BlkioDeviceWriteIOps: [{ Path: '/dev/a', Rate: 4 }],
+    },
+    {
+      blkioWeight: 300,
+      blkioWeightDevices: [{ path: '/dev/a', weight: 10 }],
+      readBytesPerS: [{ path: '/dev/a', rate: 1 }],
+      writeBytesPerS: [{ path: '/dev/a', rate: 2 }],
+      readOperationsPerS: [{ path: '/dev/a', rate: 3 }],
+      writeOperationsPerS: [{ path: '/dev/a', rate: 4 }],
+    },
+  ],
+] as const) {
+  test(`limits ${JSON.stringify(given)} arrive, and inspect shows them`, () => {
+    const { spec } = toContainerRequest(hostConfig(given));
+    assert.deepEqual(spec.limits, wanted);
+    if (wanted === undefined) return;
+    const shown = hostConfigShape(spec, 1, []);
+    for (const [field, value] of Object.entries(given)) assert.deepEqual(shown[field], value, field);
+  });
+}
+
+test('devices, their rules, ulimits, the parent cgroup and the OOM score arrive, and inspect shows them', () => {
+  const given = {
+    Devices: [{ PathOnHost: '/dev/a', PathInContainer: '/dev/b', CgroupPermissions: 'r' }],
+    DeviceCgroupRules: ['c 1:* rwm'],
+    Ulimits: [{ Name: 'nofile', Hard: -1, Soft: 5 }],
+    CgroupParent: '/x',
+    OomScoreAdj: -5,
+  };
+  const { spec } = toContainerRequest(hostConfig(given));
+  assert.deepEqual(spec.devices, [{ hostPath: '/dev/a', containerPath: '/dev/b', access: 'r' }]);
+  assert.deepEqual(spec.ulimits, [{ name: 'nofile', soft: 5, hard: -1 }]);
+  assert.deepEqual([spec.deviceRules, spec.cgroupParent, spec.oomScoreAdj], [['c 1:* rwm'], '/x', -5]);
+  const shown = hostConfigShape(spec, 2, []);
+  for (const [field, value] of Object.entries(given)) assert.deepEqual(shown[field], value, field);
+  const { spec: short } = toContainerRequest(hostConfig({ Devices: [{ PathOnHost: '/dev/a' }] }));
+  assert.deepEqual(short.devices, [{ hostPath: '/dev/a', containerPath: '/dev/a', access: 'rwm' }]);
 });

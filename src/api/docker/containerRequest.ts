@@ -9,6 +9,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type ContainerBody, containerBody, type HostConfigBody } from './containerBody.ts';
 import { checkRefusals } from './containerRefusals.ts';
 import { endpointSettings, toAttachment } from './endpointShapes.ts';
+import { toDeviceMappings, toLimits, toUlimits } from './limitBody.ts';
 import { toMounts, toVolumes } from './mountRequest.ts';
 import { toPortRequests } from './portShapes.ts';
 import { expandPorts } from './ports.ts';
@@ -170,6 +171,19 @@ function restartPolicy({
   return { restartPolicy: { name, maxRetries } };
 }
 
+/** Limits and devices; what is not asked for is left out. */
+function resourcesOf(host: HostConfigBody): Partial<ContainerSpec> {
+  const limits = toLimits(host);
+  return {
+    ...(Object.keys(limits).length > 0 && { limits }),
+    ...((host.Ulimits ?? []).length > 0 && { ulimits: toUlimits(host) }),
+    ...((host.Devices ?? []).length > 0 && { devices: toDeviceMappings(host) }),
+    ...((host.DeviceCgroupRules ?? []).length > 0 && { deviceRules: host.DeviceCgroupRules ?? [] }),
+    ...(host.CgroupParent !== '' && { cgroupParent: host.CgroupParent }),
+    ...(host.OomScoreAdj !== 0 && { oomScoreAdj: host.OomScoreAdj }),
+  };
+}
+
 function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
   const host = body.HostConfig;
   return {
@@ -211,6 +225,7 @@ function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
     utsMode: host.UTSMode,
     cgroupNamespace: host.CgroupnsMode,
     ...(host.Runtime !== '' && { runtime: host.Runtime }),
+    ...resourcesOf(host),
   };
 }
 

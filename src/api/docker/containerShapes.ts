@@ -144,7 +144,7 @@ function stateShape(container: Container): Shape {
     Running: isRunning(container),
     Paused: word === 'paused',
     Restarting: word === 'restarting',
-    OOMKilled: false,
+    OOMKilled: container.wasOomKilled ?? false,
     Dead: word === 'dead',
     Pid: isUp(container) ? container.pid : 0,
     ExitCode: container.exitCode,

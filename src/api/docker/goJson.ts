@@ -57,6 +57,8 @@ function unsigned(goType: string, max: number): Decoder<number> {
   };
 }
 
+export const uint16: Decoder<number> = unsigned('uint16', 2 ** 16 - 1);
+
 export const uint32: Decoder<number> = unsigned('uint32', 2 ** 32 - 1);
 
 /** Beyond 2^53 a number of JSON has lost digits before it gets here. */

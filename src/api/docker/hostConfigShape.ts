@@ -3,6 +3,7 @@
  * are refused at create are shown with the value that dockerd shows when they are not set.
  */
 import type { ContainerSpec, MountSpec } from '../../engine/model.ts';
+import { resourcesShape } from './limitBody.ts';
 import { portBindingsShape } from './portShapes.ts';
 
 const defaultShmBytes = 64 * 1024 * 1024;
@@ -23,39 +24,6 @@ const maskedPaths = [
   '/sys/devices/virtual/powercap',
 ];
 const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
-
-/** Limits and devices: none can be set. */
-const unsetResources = {
-  CpuShares: 0,
-  Memory: 0,
-  NanoCpus: 0,
-  CgroupParent: '',
-  BlkioWeight: 0,
-  BlkioWeightDevice: [],
-  BlkioDeviceReadBps: [],
-  BlkioDeviceWriteBps: [],
-  BlkioDeviceReadIOps: [],
-  BlkioDeviceWriteIOps: [],
-  CpuPeriod: 0,
-  CpuQuota: 0,
-  CpuRealtimePeriod: 0,
-  CpuRealtimeRuntime: 0,
-  CpusetCpus: '',
-  CpusetMems: '',
-  Devices: [],
-  DeviceCgroupRules: null,
-  DeviceRequests: null,
-  MemoryReservation: 0,
-  MemorySwap: 0,
-  MemorySwappiness: null,
-  OomKillDisable: null,
-  PidsLimit: null,
-  Ulimits: [],
-  CpuCount: 0,
-  CpuPercent: 0,
-  IOMaximumIOps: 0,
-  IOMaximumBandwidth: 0,
-};
 
 function orNull<T>(items: readonly T[]): readonly T[] | null {
   return items.length === 0 ? null : items;
@@ -150,7 +118,7 @@ export function hostConfigShape(
     IpcMode: spec.ipcMode === '' ? 'private' : spec.ipcMode,
     Cgroup: '',
     Links: orNull(links),
-    OomScoreAdj: 0,
+    OomScoreAdj: spec.oomScoreAdj ?? 0,
     PidMode: spec.pidMode,
     Privileged: spec.isPrivileged,
     PublishAllPorts: spec.publishesAllPorts,
@@ -162,7 +130,7 @@ export function hostConfigShape(
     ...(Object.keys(spec.sysctls).length > 0 && { Sysctls: spec.sysctls }),
     Runtime: spec.runtime ?? 'runc',
     Isolation: '',
-    ...unsetResources,
+    ...resourcesShape(spec, cgroupVersion),
     MaskedPaths: spec.isPrivileged ? null : maskedPaths,
     ReadonlyPaths: spec.isPrivileged ? null : readonlyPaths,
     ...(spec.hasInit && { Init: true }),

@@ -71,17 +71,19 @@ function countStates({ containers }: Pick<Engine, 'containers'>): Shape {
   };
 }
 
-/** What the machine could do; limits are refused at create, so none is offered. */
-const unsupportedLimits = {
-  MemoryLimit: false,
-  SwapLimit: false,
-  CpuCfsPeriod: false,
-  CpuCfsQuota: false,
-  CPUShares: false,
-  CPUSet: false,
-  PidsLimit: false,
-  OomKillDisable: false,
-};
+/** Which limits `run` can set here. */
+function limitsShape(support: EngineInfo['limitSupport']): Shape {
+  return {
+    MemoryLimit: support.memory,
+    SwapLimit: support.swap,
+    CpuCfsPeriod: support.cpuQuota,
+    CpuCfsQuota: support.cpuQuota,
+    CPUShares: support.cpuShares,
+    CPUSet: support.cpuset,
+    PidsLimit: support.pids,
+    OomKillDisable: support.oomKillDisable,
+  };
+}
 
 const registryConfig = {
   AllowNondistributableArtifactsCIDRs: null,
@@ -128,7 +130,7 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
       Authorization: null,
       Log: ['json-file'],
     },
-    ...unsupportedLimits,
+    ...limitsShape(info.limitSupport),
     IPv4Forwarding: readText('/proc/sys/net/ipv4/ip_forward').trim() === '1',
     Debug: info.isDebug,
     NFd: 0,

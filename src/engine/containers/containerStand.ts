@@ -13,6 +13,7 @@ import { openSeam } from '../../base/seam.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image, ImageStore } from '../../runtime/images/images.ts';
 import { allCapabilities } from '../../runtime/oci/capabilities.ts';
+import type { LimitSupport } from '../../runtime/oci/limitSupport.ts';
 import { EventLog } from '../events.ts';
 import type { ContainerSpec } from '../model.ts';
 import { LocalVolumes } from '../volumes/volumes.ts';
@@ -158,6 +159,26 @@ class TestClock implements Clock {
 }
 
 /** The containers over fakes, in a folder of their own. */
+/** A machine of two processors that can hold every limit. */
+export const fullLimitSupport: LimitSupport = {
+  memory: true,
+  swap: true,
+  memoryReservation: true,
+  swappiness: true,
+  oomKillDisable: true,
+  pids: true,
+  cpuShares: true,
+  cpuQuota: true,
+  cpuRealtime: true,
+  cpuset: true,
+  blkioWeight: true,
+  blkioWeightDevice: true,
+  blkioThrottle: true,
+  cpuCount: 2,
+  cpus: '0-1',
+  mems: '0',
+};
+
 export class Stand implements AsyncDisposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'linkspan-containers-'));
   readonly store: MemoryStore = new MemoryStore();
@@ -210,7 +231,10 @@ export class Stand implements AsyncDisposable {
         capabilities: allCapabilities,
         cgroupVersion: 1,
         cgroupParent: '/linkspan',
+        limitSupport: fullLimitSupport,
         devices: () => [],
+        devicesAt: () => [],
+        deviceNumber: () => ({ major: 8, minor: 0 }),
       },
       makeFifo: (path) => void execFileSync('mkfifo', [path]),
       dataFolder: join(this.folder, 'data'),

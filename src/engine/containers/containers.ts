@@ -50,6 +50,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
   readonly #ender: Ender;
   readonly #restarts: Restarts;
   readonly #execs: Execs;
+  readonly #oomWatch: Disposable;
 
   constructor(context: ContainersContext, ender: Ender, starter: Starter, restarts: Restarts) {
     this.#context = context;
@@ -58,10 +59,12 @@ export class LocalContainers implements Containers, AsyncDisposable {
     this.#creator = new Creator(context);
     this.#starter = starter;
     this.#execs = new Execs(context);
+    this.#oomWatch = context.runtime.events.on('oom', ({ containerId }) => void this.#noteOom(containerId));
   }
 
   /** Lets go of every container; they run on. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#oomWatch[Symbol.dispose]();
     this.#ender.close();
     await Promise.all(this.#context.table.list().flatMap(({ io }) => io?.leave() ?? []));
   }
@@ -112,8 +115,8 @@ export class LocalContainers implements Containers, AsyncDisposable {
     spec: ContainerSpec,
     name: string | undefined,
   ): Promise<{ readonly container: Container; readonly warnings: readonly string[] }> {
-    const { record } = await this.#creator.create(spec, name);
-    return { container: record, warnings: [] };
+    const { live, warnings } = await this.#creator.create(spec, name);
+    return { container: live.record, warnings };
   }
 
   async start(ref: string): Promise<void> {
@@ -355,6 +358,20 @@ export class LocalContainers implements Containers, AsyncDisposable {
       await this.#ender.remove(live, removesVolumes);
       return true;
     });
+  }
+
+  /** The news may come after that of the end. Does not throw. */
+  async #noteOom(id: string): Promise<void> {
+    const { table, events, logger } = this.#context;
+    const live = table.find(id as ContainerId);
+    if (live === undefined) return;
+    emitContainerEvent(events, live.record, 'oom');
+    try {
+      await table.update(live, { wasOomKilled: true });
+    } catch (error) {
+      live.record = { ...live.record, wasOomKilled: true };
+      logger.warn({ ...live.logFields, err: error }, 'could not record that memory was short');
+    }
   }
 
   #get(ref: string): LiveContainer {

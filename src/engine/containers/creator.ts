@@ -8,6 +8,7 @@ import { newId } from '../../base/ids.ts';
 import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image } from '../../runtime/images/images.ts';
+import { checkLimits, withDefaultSwap } from '../../runtime/oci/limitChecks.ts';
 import { checkSpecOptions } from '../../runtime/oci/spec.ts';
 import {
   type Container,
@@ -38,6 +39,12 @@ function ownPaths(folder: string): EtcPaths {
   };
 }
 
+/** A new container, and what Docker warns of. */
+export interface Created {
+  readonly live: LiveContainer;
+  readonly warnings: readonly string[];
+}
+
 export class Creator {
   readonly #context: ContainersContext;
 
@@ -45,13 +52,17 @@ export class Creator {
     this.#context = context;
   }
 
-  /** Throws what create may refuse, and leaves nothing behind then. */
-  async create(given: ContainerSpec, name: string | undefined): Promise<LiveContainer> {
+  /** Throws what create may refuse, and leaves nothing behind then. Warns of limits that the kernel cannot hold. */
+  async create(given: ContainerSpec, name: string | undefined): Promise<Created> {
     const { images, network, table, host } = this.#context;
     const wantedName = name === undefined || name === '' ? undefined : checkName(name);
     const image = await images.get(given.image);
     checkContainerSpec(given);
-    const spec = this.#resolveLinks(this.#resolvePeer(given));
+    const { limits, warnings } = checkLimits(given.limits ?? {}, host.limitSupport, false);
+    const spec = {
+      ...this.#resolveLinks(this.#resolvePeer(given)),
+      limits: withDefaultSwap(limits),
+    };
     const process = resolveProcess(spec, image.config);
     const id = newId<'container'>();
     const hostname = ownHostname(id, spec, this.#context.hostname);
@@ -76,7 +87,7 @@ export class Creator {
       ...ownPaths(folder),
       logPath: join(folder, `${id}-json.log`),
     };
-    return await this.#make(record, wanted, image, folder);
+    return { live: await this.#make(record, wanted, image, folder), warnings };
   }
 
   async #make(

@@ -45,6 +45,12 @@ export function toSpecOptions(
     hasHostUts: spec.utsMode === 'host',
     cgroupNamespace: spec.cgroupNamespace,
     annotations: spec.annotations,
+    limits: spec.limits ?? {},
+    ulimits: spec.ulimits ?? [],
+    devices: spec.devices ?? [],
+    deviceRules: spec.deviceRules ?? [],
+    cgroupParent: spec.cgroupParent ?? '',
+    oomScoreAdj: spec.oomScoreAdj ?? 0,
   };
 }
 

@@ -98,6 +98,7 @@ export class Starter {
     await this.#context.table.update(live, {
       state: 'starting',
       error: '',
+      wasOomKilled: false,
       // Between two runs of a restart policy the last one's is shown.
       ...(byPolicy ? {} : { exitCode: 0, restartCount: 0, wasStopped: false }),
       // Whose network it is, his are the files.

@@ -146,6 +146,19 @@ create -e =x busybox
 create --env-file /nonexistent busybox
 create -m 64m --memory-swap -1 --memory-reservation 1.5g --cpus 1.5 -c 512 --cpuset-cpus 0-1 --pids-limit 5 --oom-score-adj -5 --shm-size 64m busybox
 create --ulimit nofile=10:20 --ulimit core=0 --device /dev/null --device /dev/a:/dev/b:r --group-add g --security-opt no-new-privileges busybox
+create --ulimit nofile=20:10 busybox
+create --ulimit nosuch=10 busybox
+create --device a busybox
+create --device /dev/null:/dev/x:q busybox
+create --device /dev/null:rw --device /dev/null:/x --device-cgroup-rule 'c 1:3 r' busybox
+create --device-cgroup-rule nonsense busybox
+create --blkio-weight 300 --blkio-weight-device /dev/a:10 --device-read-bps /dev/a:1mb --device-write-bps /dev/a:2 --device-read-iops /dev/a:3 --device-write-iops /dev/b:4 busybox
+create --blkio-weight-device /dev/a:5 busybox
+create --blkio-weight-device a:50 busybox
+create --device-read-bps /dev/a busybox
+create --device-read-bps /dev/a:x busybox
+create --device-read-iops /dev/a:1mb busybox
+create --cgroup-parent /x --oom-kill-disable --memory-swappiness 0 --cpuset-mems 0 --cpu-period 5 --cpu-quota 6 --cpu-rt-period 7 --cpu-rt-runtime 8 busybox
 create --cap-add net_admin --cap-add CAP_SYS_TIME --cap-drop all --privileged --read-only --init --user 1:2 -w /w busybox
 create --dns 1.1.1.1 --dns-search x --dns-option ndots:1 --add-host a:1.2.3.4 --add-host b=fd00::1 --add-host c:host-gateway busybox
 create --add-host bad busybox

@@ -51,8 +51,15 @@ const createDeadlineMs = 120_000;
 const specTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
 const processTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/Process';
 
+/** Not yet in TypeScript's library. */
+const { rawJSON } = JSON as unknown as { readonly rawJSON: (text: string) => unknown };
+
 function toAny(typeUrl: string, value: OciSpec): Any {
-  return { type_url: typeUrl, value: Buffer.from(JSON.stringify(value)) };
+  // Numbers of 64 bits are bigints, which JSON.stringify does not take.
+  const text = JSON.stringify(value, (_key, item: unknown) =>
+    typeof item === 'bigint' ? rawJSON(item.toString()) : item,
+  );
+  return { type_url: typeUrl, value: Buffer.from(text) };
 }
 
 function toStdio(stdio: StdioPaths): { stdin: string; stdout: string; stderr: string; terminal: boolean } {

@@ -1,8 +1,10 @@
 /*
- * Device nodes and device cgroup rules. runc makes the six standard nodes (null, zero, full, random, urandom, tty)
+ * Device nodes and device cgroup rules, those of `--device` and `--device-cgroup-rule` among them. runc makes the six standard nodes (null, zero, full, random, urandom, tty)
  * by itself; the rules say what a container may open or mknod (Linux Documentation/admin-guide/devices.txt).
  */
-import { type Dirent, readdirSync, statSync } from 'node:fs';
+import { readdirSync, type Stats, statSync } from 'node:fs';
+import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { DeviceNumber } from './limits.ts';
 
 /** A device node as the OCI spec lists it. */
 export interface DeviceNode {
@@ -44,7 +46,7 @@ export const defaultDeviceRules: readonly DeviceRule[] = [
 export const allDeviceRules: readonly DeviceRule[] = [{ allow: true, access: 'rwm' }];
 
 /** Split of a 64-bit dev_t (glibc sysmacros.h). */
-function majorMinor(rdev: number): { readonly major: number; readonly minor: number } {
+function majorMinor(rdev: number): DeviceNumber {
   const value = BigInt(rdev);
   return {
     major: Number(((value >> 8n) & 0xfffn) | ((value >> 32n) & 0xfffff000n)),
@@ -69,12 +71,9 @@ const skippedNames: ReadonlySet<string> = new Set([
   'stderr',
 ]);
 
-function nodeAt(path: string, entry: Dirent): DeviceNode | undefined {
-  if (!entry.isCharacterDevice() && !entry.isBlockDevice()) return undefined;
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat === undefined) return undefined;
+function nodeOf(path: string, stat: Stats): DeviceNode {
   const { uid, gid, mode } = stat;
-  const type = entry.isBlockDevice() ? 'b' : 'c';
+  const type = stat.isBlockDevice() ? 'b' : 'c';
   return { path, type, ...majorMinor(stat.rdev), fileMode: mode & 0o7777, uid, gid };
 }
 
@@ -84,7 +83,69 @@ export function readHostDevices(directory = '/dev'): readonly DeviceNode[] {
     if (skippedNames.has(entry.name)) return [];
     const path = `${directory}/${entry.name}`;
     if (entry.isDirectory()) return readHostDevices(path);
-    const node = nodeAt(path, entry);
-    return node === undefined ? [] : [node];
+    if (!entry.isCharacterDevice() && !entry.isBlockDevice()) return [];
+    const stat = statSync(path, { throwIfNoEntry: false });
+    return stat === undefined ? [] : [nodeOf(path, stat)];
   });
+}
+
+/** A device of the host's that a container gets. */
+export interface DeviceMapping {
+  /** A device node, or a directory of such; symbolic links are followed. */
+  readonly hostPath: string;
+  readonly containerPath: string;
+  /** Letters of r, w, m. */
+  readonly access: string;
+}
+
+function unusable(path: string, why: string): LinkspanError {
+  return new LinkspanError(
+    'runtimeFailed',
+    `error gathering device information while adding custom device "${path}": ${why}`,
+  );
+}
+
+/** The device nodes at `path` or, if it is a directory, below it. Throws runtimeFailed, with Docker's text, if there is none. */
+export function readDevicesAt(path: string): readonly DeviceNode[] {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) throw unusable(path, 'no such file or directory');
+  if (stat.isCharacterDevice() || stat.isBlockDevice()) return [nodeOf(path, stat)];
+  const nodes = stat.isDirectory() ? readHostDevices(path) : [];
+  if (nodes.length === 0) throw unusable(path, 'not a device node');
+  return nodes;
+}
+
+/** Of the block device at `path`. Throws runtimeFailed if there is nothing. */
+export function readDeviceNumber(path: string): DeviceNumber {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) throw new LinkspanError('runtimeFailed', `stat ${path}: no such file or directory`);
+  return majorMinor(stat.rdev);
+}
+
+/** What a mapping puts into the container, given the nodes at its host path, and lets it do with them. */
+export function mapDevices(
+  { hostPath, containerPath, access }: DeviceMapping,
+  nodes: readonly DeviceNode[],
+): { readonly nodes: readonly DeviceNode[]; readonly rules: readonly DeviceRule[] } {
+  return {
+    nodes: nodes.map((node) => ({ ...node, path: containerPath + node.path.slice(hostPath.length) })),
+    rules: nodes.map(({ type, major, minor }) => ({ allow: true, type, major, minor, access })),
+  };
+}
+
+/** Reads `c 10:* rwm`. Throws containerConfigInvalid with Docker's text. */
+export function parseDeviceRule(text: string): DeviceRule {
+  const match = /^([acb]) ([0-9]+|\*):([0-9]+|\*) ([rwm]{1,3})$/.exec(text);
+  if (match === null)
+    throw new LinkspanError('containerConfigInvalid', `invalid device cgroup rule format: '${text}'`);
+  const [, type, major, minor, access = ''] = match;
+  // -1 stands for any.
+  const number = (digits: string | undefined): number => (digits === '*' ? -1 : Number(digits));
+  return {
+    allow: true,
+    type: type as 'a' | 'b' | 'c',
+    major: number(major),
+    minor: number(minor),
+    access,
+  };
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { hasCode } from '../../errors/linkspanError.ts';
 import { allCapabilities, capabilityMask, defaultCapabilities, resolveCapabilities } from './capabilities.ts';
+import { readLimitSupport } from './limitSupport.ts';
 import type { OciMount } from './mounts.ts';
 import {
   buildExecProcess,
@@ -15,13 +16,26 @@ import {
 } from './spec.ts';
 import { parseCapabilities } from './specHost.ts';
 
+const kvm = {
+  path: '/dev/kvm',
+  type: 'c',
+  major: 10,
+  minor: 232,
+  fileMode: 0o660,
+  uid: 0,
+  gid: 104,
+} as const;
+
 const host: SpecHost = {
   architecture: 'amd64',
   kernelRelease: '6.12.9',
   capabilities: allCapabilities.filter((name) => name !== 'CAP_SYS_RESOURCE'),
   cgroupVersion: 1,
   cgroupParent: '/linkspan',
-  devices: () => [{ path: '/dev/kvm', type: 'c', major: 10, minor: 232, fileMode: 0o660, uid: 0, gid: 104 }],
+  limitSupport: readLimitSupport(1, '/nowhere'),
+  devices: () => [kvm],
+  devicesAt: (path) => [{ ...kvm, path }],
+  deviceNumber: () => ({ major: 8, minor: 16 }),
 };
 
 const options: SpecOptions = {
@@ -46,6 +60,12 @@ const options: SpecOptions = {
   hasHostUts: false,
   cgroupNamespace: '',
   annotations: {},
+  limits: {},
+  ulimits: [],
+  devices: [],
+  deviceRules: [],
+  cgroupParent: '',
+  oomScoreAdj: 0,
 };
 
 const start: SpecStart = {
@@ -253,4 +273,48 @@ test('an exec has the container\u2019s environment and its own over it', () => {
   assert.equal(process.cwd, '/w');
   assert.deepEqual(process.consoleSize, { height: 24, width: 80 });
   assert.equal(process.capabilities['bounding']?.length, 40);
+});
+
+test('limits, ulimits, devices and the parent cgroup are in the spec', () => {
+  const spec = buildSpec(
+    {
+      ...options,
+      limits: { pidsLimit: 5 },
+      ulimits: [{ name: 'nofile', soft: 5, hard: -1 }],
+      devices: [{ hostPath: '/dev/a', containerPath: '/dev/b', access: 'r' }],
+      deviceRules: ['b 8:* rw'],
+      cgroupParent: '/other/',
+      oomScoreAdj: 300,
+    },
+    start,
+    host,
+  ) as unknown as {
+    readonly process: Readonly<Record<string, unknown>>;
+    readonly linux: {
+      readonly cgroupsPath: string;
+      readonly devices: readonly object[];
+      readonly resources: { readonly devices: readonly object[]; readonly pids: object };
+    };
+  };
+  const { process: first, linux } = spec;
+  assert.deepEqual(first['rlimits'], [
+    { type: 'RLIMIT_NOFILE', soft: 5n, hard: 18_446_744_073_709_551_615n },
+  ]);
+  assert.equal(first['oomScoreAdj'], 300);
+  assert.equal(linux.cgroupsPath, '/other/abc123');
+  assert.deepEqual(linux.devices, [{ ...kvm, path: '/dev/b' }]);
+  assert.deepEqual(linux.resources.pids, { limit: 5 });
+  assert.deepEqual(linux.resources.devices.slice(-2), [
+    { allow: true, type: 'c', major: 10, minor: 232, access: 'r' },
+    { allow: true, type: 'b', major: 8, minor: -1, access: 'rw' },
+  ]);
+});
+
+test('a privileged container has a mapped device under both names', () => {
+  const devices = [
+    { hostPath: '/dev/kvm', containerPath: '/dev/kvm', access: 'rwm' },
+    { hostPath: '/dev/kvm', containerPath: '/dev/virt', access: 'rwm' },
+  ];
+  const paths = build({ isPrivileged: true, devices }).linux.devices.map(({ path }) => path);
+  assert.deepEqual(paths, ['/dev/kvm', '/dev/virt']);
 });

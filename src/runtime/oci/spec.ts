@@ -1,14 +1,23 @@
 /*
  * Builds the OCI runtime spec of a container as Docker Engine 28 would by default, from values only: whoever calls
  * has looked up users, paths and devices. Contract: OCI runtime spec 1.0.2 (config.md, config-linux.md).
- * Not here: AppArmor and SELinux (not applied), resources (refused by the API until they exist), rlimits (none: the
- * daemon's own are inherited, and one above the hard limit would fail the start).
+ * Not here: AppArmor and SELinux (not applied). Without `ulimits` the daemon's own are inherited.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { OciSpec } from '../runtime.ts';
 import { resolveCapabilities } from './capabilities.ts';
-import { allDeviceRules, type DeviceNode, defaultDeviceRules } from './devices.ts';
+import {
+  allDeviceRules,
+  type DeviceMapping,
+  type DeviceNode,
+  type DeviceRule,
+  defaultDeviceRules,
+  mapDevices,
+  parseDeviceRule,
+} from './devices.ts';
 import { mergeEnvironment, processEnvironment } from './environment.ts';
+import { type DeviceNumber, type Limits, resourcesOf } from './limits.ts';
+import type { LimitSupport } from './limitSupport.ts';
 import {
   type EtcFiles,
   etcMounts,
@@ -58,8 +67,22 @@ export interface SpecHost {
   readonly cgroupVersion: 1 | 2;
   /** Parent cgroup of containers, absolute: `/linkspan`. */
   readonly cgroupParent: string;
+  readonly limitSupport: LimitSupport;
   /** Device nodes for privileged containers. */
   readonly devices: () => readonly DeviceNode[];
+  /** Those at a path or below it; throws runtimeFailed if there is none. */
+  readonly devicesAt: (path: string) => readonly DeviceNode[];
+  /** Of a block device; throws runtimeFailed if there is none. */
+  readonly deviceNumber: (path: string) => DeviceNumber;
+}
+
+/** A limit of setrlimit(2). */
+export interface Ulimit {
+  /** `nofile` */
+  readonly name: string;
+  /** -1 = unlimited. */
+  readonly soft: number;
+  readonly hard: number;
 }
 
 /** How the process sees the network. */
@@ -94,6 +117,15 @@ export interface SpecOptions {
   /** `private`, `host`, or empty for the default: private on cgroup v2, host on v1. */
   readonly cgroupNamespace: string;
   readonly annotations: Readonly<Record<string, string>>;
+  readonly limits: Limits;
+  readonly ulimits: readonly Ulimit[];
+  readonly devices: readonly DeviceMapping[];
+  /** `c 10:200 rwm` */
+  readonly deviceRules: readonly string[];
+  /** Empty = the daemon's. */
+  readonly cgroupParent: string;
+  /** -1000 (never the first to be killed for memory) to 1000. */
+  readonly oomScoreAdj: number;
 }
 
 /** What is known only at start. */
@@ -131,7 +163,8 @@ function capabilitiesOf(options: SpecOptions, host: SpecHost): readonly string[]
 
 /**
  * Checks everything that can be known at create. Throws containerConfigInvalid, with Docker's text, for a bad
- * capability, security option, mount target, sysctl or namespace mode; notImplemented for what is refused for now.
+ * capability, security option, mount target, sysctl, device rule or namespace mode; notImplemented for what is refused for
+ * now. Limits are checked by limitChecks.ts.
  */
 export function checkSpecOptions(options: SpecOptions, host: SpecHost): void {
   capabilitiesOf(options, host);
@@ -143,6 +176,10 @@ export function checkSpecOptions(options: SpecOptions, host: SpecHost): void {
   if (!['', 'host', 'private'].includes(options.cgroupNamespace)) {
     refuse(`invalid cgroup namespace mode: ${options.cgroupNamespace}`);
   }
+  for (const rule of options.deviceRules) parseDeviceRule(rule);
+  const { oomScoreAdj } = options;
+  if (oomScoreAdj < -1000 || oomScoreAdj > 1000)
+    refuse(`Invalid value ${oomScoreAdj}, range for oom score adj is [-1000, 1000]`);
 }
 
 /** Lets ordinary users ping and bind low ports: safe, because the namespace is the container's own. */
@@ -180,15 +217,51 @@ function capabilitySets(names: readonly string[], uid: number): OciSpec {
   return uid === 0 ? { bounding: names, effective: names, permitted: names } : { bounding: names };
 }
 
+/** Privileged containers have every device anyway, but perhaps not under the wanted name. */
+function devicesOf(
+  options: SpecOptions,
+  host: SpecHost,
+): { readonly nodes: readonly DeviceNode[]; readonly rules: readonly DeviceRule[] } {
+  const isWanted = ({ hostPath, containerPath }: DeviceMapping): boolean =>
+    !options.isPrivileged || hostPath !== containerPath;
+  const mapped = options.devices
+    .filter(isWanted)
+    .map((mapping) => mapDevices(mapping, host.devicesAt(mapping.hostPath)));
+  const nodes = mapped.flatMap((one) => one.nodes);
+  if (options.isPrivileged) return { nodes: [...host.devices(), ...nodes], rules: allDeviceRules };
+  const rules = mapped.flatMap((one) => one.rules);
+  return { nodes, rules: [...defaultDeviceRules, ...rules, ...options.deviceRules.map(parseDeviceRule)] };
+}
+
+/** Below the container's own wish or the daemon's. */
+export function cgroupPathOf(
+  options: Pick<SpecOptions, 'id' | 'cgroupParent'>,
+  host: Pick<SpecHost, 'cgroupParent'>,
+): string {
+  const parent = options.cgroupParent === '' ? host.cgroupParent : options.cgroupParent;
+  return `${parent.replace(/\/+$/, '')}/${options.id}`;
+}
+
+/** The runtime reads uint64, of which -1 is the greatest. */
+function rlimitsOf(ulimits: readonly Ulimit[]): readonly OciSpec[] {
+  const toUint64 = (value: number): bigint => BigInt.asUintN(64, BigInt(value));
+  return ulimits.map(({ name, soft, hard }) => ({
+    type: `RLIMIT_${name.toUpperCase()}`,
+    soft: toUint64(soft),
+    hard: toUint64(hard),
+  }));
+}
+
 function linuxSection(options: SpecOptions, start: SpecStart, host: SpecHost): OciSpec {
   const security = parseSecurityOptions(options.securityOptions, options.isPrivileged);
   const capabilities = capabilitiesOf(options, host);
+  const devices = devicesOf(options, host);
   return {
-    cgroupsPath: `${host.cgroupParent.replace(/\/+$/, '')}/${options.id}`,
+    cgroupsPath: cgroupPathOf(options, host),
     namespaces: namespaces(options, start.network, host),
     sysctl: sysctlsOf(options, start.network),
-    devices: options.isPrivileged ? host.devices() : [],
-    resources: { devices: options.isPrivileged ? allDeviceRules : defaultDeviceRules },
+    devices: devices.nodes,
+    resources: { devices: devices.rules, ...resourcesOf(options.limits, host.deviceNumber) },
     ...(security.protectsSystemPaths ? { maskedPaths, readonlyPaths } : {}),
     ...(security.seccomp === undefined
       ? {}
@@ -202,7 +275,7 @@ function linuxSection(options: SpecOptions, start: SpecStart, host: SpecHost): O
   };
 }
 
-/** The whole spec. Pure but for `host.devices()`, which is called for privileged containers only. */
+/** The whole spec. Pure but for the devices that `host` looks up, whose errors it throws. */
 export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost): OciSpec {
   const security = parseSecurityOptions(options.securityOptions, options.isPrivileged);
   const { uid, gid, additionalGids, home } = start.user;
@@ -223,7 +296,9 @@ export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost
       env: processEnvironment({ env: options.env, hostname: options.hostname, isTty: options.isTty, home }),
       cwd: options.workingDir === '' ? '/' : options.workingDir,
       capabilities: capabilitySets(capabilitiesOf(options, host), uid),
+      ...(options.ulimits.length === 0 ? {} : { rlimits: rlimitsOf(options.ulimits) }),
       noNewPrivileges: security.noNewPrivileges,
+      oomScoreAdj: options.oomScoreAdj,
     },
     root: { path: 'rootfs', readonly: options.isReadOnlyRootfs },
     ...(options.hasHostUts ? {} : { hostname: options.hostname }),
@@ -260,6 +335,7 @@ export function buildExecProcess(exec: ExecOptions, options: SpecOptions, host: 
     env: processEnvironment({ env, hostname, isTty: exec.isTty, home }),
     cwd: exec.workingDir ?? (options.workingDir === '' ? '/' : options.workingDir),
     capabilities: capabilitySets(capabilities, uid),
+    ...(options.ulimits.length === 0 ? {} : { rlimits: rlimitsOf(options.ulimits) }),
     noNewPrivileges: security.noNewPrivileges,
   };
 }

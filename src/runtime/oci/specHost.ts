@@ -4,7 +4,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { allCapabilities } from './capabilities.ts';
-import { readHostDevices } from './devices.ts';
+import { readDeviceNumber, readDevicesAt, readHostDevices } from './devices.ts';
+import { readLimitSupport } from './limitSupport.ts';
 import type { SpecHost } from './spec.ts';
 
 /** Node's names of architectures in Go's, which profiles and images use. */
@@ -18,13 +19,17 @@ export function parseCapabilities(status: string): readonly string[] {
 
 /** `cgroupParent`: absolute path of the parent cgroup, `/linkspan` if empty. */
 export function readSpecHost(cgroupParent = ''): SpecHost {
+  // A machine in hybrid mode has the v2 tree elsewhere, and runs containers on v1.
+  const cgroupVersion = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1;
   return {
     architecture: architectures[arch()] ?? arch(),
     kernelRelease: release(),
     capabilities: parseCapabilities(readFileSync('/proc/self/status', 'utf8')),
-    // A machine in hybrid mode has the v2 tree elsewhere, and runs containers on v1.
-    cgroupVersion: existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1,
+    cgroupVersion,
     cgroupParent: cgroupParent === '' ? '/linkspan' : cgroupParent,
+    limitSupport: readLimitSupport(cgroupVersion),
     devices: () => readHostDevices(),
+    devicesAt: readDevicesAt,
+    deviceNumber: readDeviceNumber,
   };
 }

@@ -1,6 +1,7 @@
 /*
  * An engine in memory for the tests of the API: no kernel, no containerd. Not for use outside tests.
  */
+import { readLimitSupport } from '../../../runtime/oci/limitSupport.ts';
 import type { Engine } from '../../../engine/engine.ts';
 import { EventLog } from '../../../engine/events.ts';
 import { FakeContainers } from './fakeContainers.ts';
@@ -43,6 +44,7 @@ export function createFakeEngine(): FakeEngine {
         runcVersion: '1.1.5',
         cgroupDriver: 'cgroupfs',
         cgroupVersion: 1,
+        limitSupport: readLimitSupport(1, '/nowhere'),
         warnings: [],
         isDebug: false,
         labels: [],

@@ -7,7 +7,15 @@ import { type Flags, splitPair } from '../flags.ts';
 import { durationToNs } from '../flagTypes.ts';
 import { nullIfEmpty } from '../text/nullIfEmpty.ts';
 import { parseMemoryBytes } from '../text/units.ts';
-import { parseAddHost, parseStreamName, parseUlimit } from './flagValues.ts';
+import {
+  parseAddHost,
+  parseDevice,
+  parseDeviceBytes,
+  parseDeviceOperations,
+  parseDeviceWeight,
+  parseStreamName,
+  parseUlimit,
+} from './flagValues.ts';
 import { parseMountFlag, planTmpfs, planVolumes } from './mountFlags.ts';
 import { planNetworks } from './networkFlag.ts';
 import { planPorts, planSources } from './portFlags.ts';
@@ -49,16 +57,6 @@ function parseRestart(text: string): { Name: string; MaximumRetryCount: number }
   return { Name: name, MaximumRetryCount: Number(count ?? 0) };
 }
 
-function parseDevice(text: string): object {
-  const [host = '', second, third] = text.split(':');
-  const isPermissions = /^[rwm]+$/.test(second ?? '');
-  return {
-    PathOnHost: host,
-    PathInContainer: second === undefined || isPermissions ? host : second,
-    CgroupPermissions: third ?? (isPermissions ? second : 'rwm'),
-  };
-}
-
 function capabilities(names: readonly string[]): readonly string[] | null {
   const upper = names.map((name) => name.toUpperCase());
   return nullIfEmpty(
@@ -92,22 +90,17 @@ function healthcheck(flags: Flags): object | undefined {
 }
 
 function hostResources(flags: Flags): object {
-  const lists = Object.fromEntries(
-    [
-      'BlkioWeightDevice',
-      'BlkioDeviceReadBps',
-      'BlkioDeviceWriteBps',
-      'BlkioDeviceReadIOps',
-      'BlkioDeviceWriteIOps',
-    ].map((name) => [name, []]),
-  );
   return {
     CpuShares: flags.number('cpu-shares'),
     Memory: bytes(flags, 'memory'),
     NanoCpus: Math.round(flags.number('cpus') * 1e9),
     CgroupParent: flags.text('cgroup-parent'),
     BlkioWeight: flags.number('blkio-weight'),
-    ...lists,
+    BlkioWeightDevice: flags.list('blkio-weight-device').map(parseDeviceWeight),
+    BlkioDeviceReadBps: flags.list('device-read-bps').map(parseDeviceBytes),
+    BlkioDeviceWriteBps: flags.list('device-write-bps').map(parseDeviceBytes),
+    BlkioDeviceReadIOps: flags.list('device-read-iops').map(parseDeviceOperations),
+    BlkioDeviceWriteIOps: flags.list('device-write-iops').map(parseDeviceOperations),
     CpuPeriod: flags.number('cpu-period'),
     CpuQuota: flags.number('cpu-quota'),
     CpuRealtimePeriod: flags.number('cpu-rt-period'),

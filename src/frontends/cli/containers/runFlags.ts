@@ -2,7 +2,16 @@
  * The flags of `run` and `create`, as the docker CLI 28 has them. Windows-only ones and content trust are left out.
  */
 import { checkedBy, type FlagSpec, flag, flagAlias } from '../flags.ts';
-import { checkVariable, parseAddHost, parseStreamName, parseUlimit } from './flagValues.ts';
+import {
+  checkDeviceRule,
+  checkVariable,
+  parseAddHost,
+  parseDeviceBytes,
+  parseDeviceOperations,
+  parseDeviceWeight,
+  parseStreamName,
+  parseUlimit,
+} from './flagValues.ts';
 import { parseMountFlag } from './mountFlags.ts';
 import { parseNetworkFlag } from './networkFlag.ts';
 
@@ -83,7 +92,10 @@ const namespaceFlags: readonly FlagSpec[] = [
 
 const fileFlags: readonly FlagSpec[] = [
   flag('--device', 'list', 'Add a host device to the container'),
-  flag('--device-cgroup-rule', 'list', 'Add a rule to the cgroup allowed devices list'),
+  checkedBy(
+    flag('--device-cgroup-rule', 'list', 'Add a rule to the cgroup allowed devices list'),
+    checkDeviceRule,
+  ),
   checkedBy(flag('--mount', 'mount', 'Attach a filesystem mount to the container'), parseMountFlag),
   flag('--read-only', 'bool', "Mount the container's root filesystem as read only"),
   flag('--shm-size', 'bytes', 'Size of /dev/shm'),
@@ -96,6 +108,10 @@ const fileFlags: readonly FlagSpec[] = [
 
 const resourceFlags: readonly FlagSpec[] = [
   flag('--blkio-weight', 'uint16', 'Block IO (relative weight), between 10 and 1000, or 0 to disable', '0'),
+  checkedBy(
+    flag('--blkio-weight-device', 'list', 'Block IO weight (relative device weight)'),
+    parseDeviceWeight,
+  ),
   flag('--cpu-period', 'int', 'Limit CPU CFS (Completely Fair Scheduler) period'),
   flag('--cpu-quota', 'int', 'Limit CPU CFS (Completely Fair Scheduler) quota'),
   flag('--cpu-rt-period', 'int', 'Limit CPU real-time period in microseconds'),
@@ -104,6 +120,22 @@ const resourceFlags: readonly FlagSpec[] = [
   flag('--cpus', 'decimal', 'Number of CPUs'),
   flag('--cpuset-cpus', 'string', 'CPUs in which to allow execution (0-3, 0,1)'),
   flag('--cpuset-mems', 'string', 'MEMs in which to allow execution (0-3, 0,1)'),
+  checkedBy(
+    flag('--device-read-bps', 'list', 'Limit read rate (bytes per second) from a device'),
+    parseDeviceBytes,
+  ),
+  checkedBy(
+    flag('--device-read-iops', 'list', 'Limit read rate (IO per second) from a device'),
+    parseDeviceOperations,
+  ),
+  checkedBy(
+    flag('--device-write-bps', 'list', 'Limit write rate (bytes per second) to a device'),
+    parseDeviceBytes,
+  ),
+  checkedBy(
+    flag('--device-write-iops', 'list', 'Limit write rate (IO per second) to a device'),
+    parseDeviceOperations,
+  ),
   flag('-m, --memory', 'bytes', 'Memory limit'),
   flag('--memory-reservation', 'bytes', 'Memory soft limit'),
   flag('--memory-swap', 'bytes', "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
