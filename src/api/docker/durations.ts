@@ -1,6 +1,7 @@
 /*
  * How long ago, as Docker words it (go-units HumanDuration), and the Status text of a container.
  */
+import { isBetweenRuns } from '../../engine/containers/restarts.ts';
 import { type Container, zeroTime } from '../../engine/model.ts';
 
 /** `About an hour`, `3 days`; `ms` below zero counts as zero. */
@@ -22,9 +23,10 @@ export function formatDuration(ms: number): string {
 }
 
 /** Docker's word for the state; ours has an intent that Docker does not show. */
-export function stateWord({ state, startedAt, restartCount }: Container): string {
+export function stateWord(container: Container): string {
+  const { state, startedAt } = container;
+  if (isBetweenRuns(container)) return 'restarting';
   if (state !== 'starting') return state;
-  if (restartCount > 0) return 'restarting';
   return startedAt === zeroTime ? 'created' : 'exited';
 }
 

@@ -158,7 +158,6 @@ class TestClock implements Clock {
   }
 }
 
-/** The containers over fakes, in a folder of their own. */
 /** A machine of two processors that can hold every limit. */
 export const fullLimitSupport: LimitSupport = {
   memory: true,
@@ -179,6 +178,7 @@ export const fullLimitSupport: LimitSupport = {
   mems: '0',
 };
 
+/** The containers over fakes, in a folder of their own. */
 export class Stand implements AsyncDisposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'linkspan-containers-'));
   readonly store: MemoryStore = new MemoryStore();
