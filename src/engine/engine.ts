@@ -14,6 +14,7 @@ import type {
   AttachmentRequest,
   Binding,
   Container,
+  ContainerChange,
   ContainerId,
   ContainerSpec,
   Endpoint,
@@ -149,6 +150,8 @@ export interface Containers {
     options: { readonly isForced: boolean; readonly removesVolumes: boolean },
   ): Promise<void>;
   rename(ref: string, name: string): Promise<void>;
+  /** Other limits, at once where it runs, and another restart policy; resolves with Docker's warnings. */
+  update(ref: string, change: ContainerChange): Promise<readonly string[]>;
   /** One more network, running or not. Codes endpointExists, networkNotFound, containerConfigInvalid, addressInvalid. */
   connect(ref: string, request: AttachmentRequest): Promise<void>;
   /** Code endpointNotFound if it is not on that network. Forced: also off a network that is gone. */

@@ -342,6 +342,12 @@ export interface ContainerSpec {
   readonly oomScoreAdj?: number;
 }
 
+/** What `update` changes of a container; limits that are absent stay. */
+export interface ContainerChange {
+  readonly limits: Limits;
+  readonly restartPolicy?: RestartPolicy | 'no';
+}
+
 /** Spec and image config put together: what runs. */
 export interface ResolvedProcess {
   /** entrypoint ++ command; argv[0] first. Never empty. */
@@ -400,6 +406,8 @@ export interface Container {
   readonly wasStopped?: boolean;
   /** The kernel killed a process of the last run for memory. */
   readonly wasOomKilled?: boolean;
+  /** The spec's limits may not be in the cgroup of the run yet. */
+  readonly isUpdatePending?: boolean;
   readonly sandbox?: Sandbox;
   /** Host paths bound over /etc/hosts and so on. */
   readonly hostsPath: string;

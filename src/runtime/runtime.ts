@@ -82,6 +82,8 @@ export interface Runtime extends AsyncDisposable {
     signal: number,
     options?: { readonly execId?: string; readonly all?: boolean },
   ): Promise<void>;
+  /** Changes what `resources`, the OCI spec's `linux.resources`, names of a task that runs or is paused. Rejects with runc's own text. */
+  updateResources(id: string, resources: OciSpec): Promise<void>;
   pause(id: string): Promise<void>;
   resume(id: string): Promise<void>;
   resize(

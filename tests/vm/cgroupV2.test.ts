@@ -29,6 +29,9 @@ if (process.env['LINKSPAN_VM'] === 'short') {
   test('limits and devices of containers', { timeout: guestTimeoutMs(500) }, () => {
     runInGuest('tests/compat/limits.test.ts', 500, undefined, 'loop');
   });
+  test('limits of containers that exist', { timeout: guestTimeoutMs(500) }, () => {
+    runInGuest('tests/compat/updates.test.ts', 500);
+  });
   test('links that the machine’s own kernel may lack: ipvlan, 802.1q, dummy', {
     timeout: guestTimeoutMs(400),
   }, () => {

@@ -37,7 +37,6 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
   'Container statistics': [['GET', '/containers/:id/stats']],
   'Listing changed files': [['GET', '/containers/:id/changes']],
   'Exporting containers': [['GET', '/containers/:id/export']],
-  'Changing the limits of a container': [['POST', '/containers/:id/update']],
   'Volumes of a cluster': [['PUT', '/volumes/:name']],
   Plugins: [
     ['GET', '/plugins'],

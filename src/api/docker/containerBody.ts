@@ -115,6 +115,11 @@ const mountBody = struct<MountBody>('Mount', {
   ),
 });
 
+export const restartPolicyBody: Decoder<HostConfigBody['RestartPolicy']> = struct('RestartPolicy', {
+  Name: text,
+  MaximumRetryCount: int,
+});
+
 const hostConfigBody = struct<HostConfigBody>('HostConfig', {
   Binds: list(text),
   Mounts: list(mountBody),
@@ -125,7 +130,7 @@ const hostConfigBody = struct<HostConfigBody>('HostConfig', {
   PortBindings: map(list(struct<PortBindingBody>('PortBinding', { HostIp: text, HostPort: text }))),
   PublishAllPorts: bool,
   AutoRemove: bool,
-  RestartPolicy: struct('RestartPolicy', { Name: text, MaximumRetryCount: int }),
+  RestartPolicy: restartPolicyBody,
   Annotations: map(text),
   CapAdd: words,
   CapDrop: words,

@@ -4,7 +4,7 @@
  */
 import { isAbsolute } from 'node:path';
 import { parseLink } from '../../engine/containers/links.ts';
-import type { AttachmentRequest, ContainerSpec, NetworkMode } from '../../engine/model.ts';
+import type { AttachmentRequest, ContainerSpec, NetworkMode, RestartPolicy } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type ContainerBody, containerBody, type HostConfigBody } from './containerBody.ts';
 import { checkRefusals } from './containerRefusals.ts';
@@ -151,11 +151,21 @@ function publishing(
     : { ports, publishesAllPorts: body.HostConfig.PublishAllPorts };
 }
 
-/** Throws code containerConfigInvalid with Docker's texts. */
 function restartPolicy({
   AutoRemove,
-  RestartPolicy: { Name: name, MaximumRetryCount: maxRetries },
+  RestartPolicy: body,
 }: HostConfigBody): Pick<ContainerSpec, 'restartPolicy'> {
+  const policy = toRestartPolicy(body);
+  if (policy === 'no') return {};
+  if (AutoRemove) throw invalid("can't create 'AutoRemove' container with restart policy");
+  return { restartPolicy: policy };
+}
+
+/** Throws code containerConfigInvalid with Docker's texts. */
+export function toRestartPolicy({
+  Name: name,
+  MaximumRetryCount: maxRetries,
+}: HostConfigBody['RestartPolicy']): RestartPolicy | 'no' {
   const is = (...names: readonly string[]): boolean => names.includes(name);
   if (!is('', 'no', 'always', 'on-failure', 'unless-stopped'))
     throw invalid(
@@ -166,9 +176,8 @@ function restartPolicy({
       `invalid restart policy: maximum retry count can only be used with 'on-failure'${maxRetries < 0 ? ' and cannot be negative' : ''}`,
     );
   if (maxRetries < 0) throw invalid('invalid restart policy: maximum retry count cannot be negative');
-  if (name !== 'always' && name !== 'on-failure' && name !== 'unless-stopped') return {};
-  if (AutoRemove) throw invalid("can't create 'AutoRemove' container with restart policy");
-  return { restartPolicy: { name, maxRetries } };
+  if (name !== 'always' && name !== 'on-failure' && name !== 'unless-stopped') return 'no';
+  return { name, maxRetries };
 }
 
 /** Limits and devices; what is not asked for is left out. */

@@ -12,6 +12,7 @@ import { matchesLabels, parseFilters, untilFilter } from './filters.ts';
 import { boolOf, intOf, type Query, textOf } from './query.ts';
 import { readJson } from './requestBody.ts';
 import { parseRfc3339 } from './timestamps.ts';
+import { toContainerChange } from './updateRequest.ts';
 import { isAtLeast } from './versions.ts';
 
 const pruneFilters = ['label', 'label!', 'until'];
@@ -124,6 +125,11 @@ const changeRoutes: Routes = (app, context) => {
     return await reply
       .code(201)
       .send({ Id: created.container.id, Warnings: [...wanted.warnings, ...created.warnings] });
+  });
+
+  app.post('/containers/:id/update', async (request) => {
+    const change = toContainerChange(await readJson(request.raw));
+    return { Warnings: await containers.update(paramOf(request, 'id'), change) };
   });
 
   app.post('/containers/:id/rename', async (request, reply) => {

@@ -138,6 +138,37 @@ export function toLimits(body: ResourcesBody): Limits {
   };
 }
 
+/** What `update` has no field for in Docker either, and drops there. */
+const fixedFields = [
+  'MemorySwappiness',
+  'OomKillDisable',
+  'BlkioWeightDevice',
+  'BlkioDeviceReadBps',
+  'BlkioDeviceWriteBps',
+  'BlkioDeviceReadIOps',
+  'BlkioDeviceWriteIOps',
+  'Ulimits',
+  'Devices',
+  'DeviceCgroupRules',
+] as const satisfies readonly (keyof ResourcesBody)[];
+
+/** The first set field of `body` that an existing container cannot change. */
+export function findFixedField(body: ResourcesBody): string | undefined {
+  return fixedFields.find((field) => {
+    const value = body[field];
+    return value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
+  });
+}
+
+/** Likewise for `update`, where a `PidsLimit` of 0 or less takes one back. */
+export function toChangedLimits(body: ResourcesBody): Limits {
+  const { PidsLimit } = body;
+  return {
+    ...toLimits(body),
+    ...(PidsLimit !== undefined && { pidsLimit: Math.max(0, PidsLimit) }),
+  };
+}
+
 export function toUlimits(body: ResourcesBody): readonly Ulimit[] {
   return (body.Ulimits ?? []).map(({ Name, Soft, Hard }) => ({ name: Name, soft: Soft, hard: Hard }));
 }

@@ -127,7 +127,6 @@ for (const [method, url] of [
   ['HEAD', '/containers/x/archive'],
   ['GET', '/containers/x/changes'],
   ['GET', '/containers/x/export'],
-  ['POST', '/containers/x/update'],
   ['POST', '/containers/x/checkpoints'],
   ['GET', '/images/search'],
   ['POST', '/images/a/b/push'],

@@ -22,7 +22,9 @@ import { FakeNetwork, FakeRuntime, MemoryStore } from './fakes.ts';
 
 /** Calls that change something outside the daemon: the steps of every operation. */
 const steps = new Set(
-  'txn prepare remove createTask startTask deleteTask kill pause resume release forget renamed'.split(' '),
+  'txn prepare remove createTask startTask deleteTask kill updateResources pause resume release forget renamed'.split(
+    ' ',
+  ),
 );
 
 export class Faults {

@@ -15,6 +15,7 @@ import type {
   AttachmentRequest,
   Binding,
   Container,
+  ContainerChange,
   ContainerId,
   ContainerSpec,
   Endpoint,
@@ -36,6 +37,7 @@ import { mayChangeNetwork, ownsNetwork } from './sharing.ts';
 import { parseSignal } from './signals.ts';
 import { Starter } from './starter.ts';
 import { listProcesses, type ProcessTable } from './top.ts';
+import { checkUpdate, updateContainer } from './updates.ts';
 
 type Size = { readonly height: number; readonly width: number };
 
@@ -242,6 +244,13 @@ export class LocalContainers implements Containers, AsyncDisposable {
       table.releaseName(oldName, id);
       emitContainerEvent(events, live.record, 'rename', { oldName: `/${oldName}` });
     });
+  }
+
+  async update(ref: string, wanted: ContainerChange): Promise<readonly string[]> {
+    const { change, warnings } = checkUpdate(this.#context, wanted);
+    const live = this.#get(ref);
+    await this.#exclusive(live, () => updateContainer(this.#context, live, change));
+    return warnings;
   }
 
   async connect(ref: string, request: AttachmentRequest): Promise<void> {

@@ -133,8 +133,10 @@ export class Ender {
   /** Before a signal that means the end: what ends then is not started again. */
   async noteStop(live: LiveContainer): Promise<void> {
     const { spec, wasStopped } = live.record;
-    if (spec.restartPolicy === undefined || wasStopped === true || live.isRestarting) return;
-    await this.#context.table.update(live, { wasStopped: true });
+    if (wasStopped === true || live.isRestarting) return;
+    // Without a policy the record of the end is soon enough: it matters if the container is given one later.
+    if (spec.restartPolicy === undefined) live.record = { ...live.record, wasStopped: true };
+    else await this.#context.table.update(live, { wasStopped: true });
   }
 
   /** SIGKILL, and waits until the run has ended. */

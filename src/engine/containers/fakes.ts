@@ -121,6 +121,8 @@ export class FakeRuntime implements Runtime {
   readonly prepared: Set<string> = new Set();
   readonly tasks: Map<string, FakeTask> = new Map();
   readonly files: Map<string, string> = new Map([['/etc/passwd', 'root:x:0:0::/root:/bin/sh\n']]);
+  /** What was last asked of a running task. */
+  readonly resources: Map<string, OciSpec> = new Map();
   /** Calls that change something, in order. */
   readonly log: string[] = [];
   #nextPid = 1000;
@@ -202,6 +204,12 @@ export class FakeRuntime implements Runtime {
   kill(id: string, signal: number): Promise<void> {
     this.log.push(`kill ${signal}`);
     if (this.#task(id).script.ignores?.includes(signal) !== true) this.end(id, 128 + signal);
+    return Promise.resolve();
+  }
+
+  updateResources(id: string, resources: OciSpec): Promise<void> {
+    this.#task(id);
+    this.resources.set(id, resources);
     return Promise.resolve();
   }
 

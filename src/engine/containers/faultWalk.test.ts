@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { openStand, type Stand } from './containerStand.ts';
 
 const forced = { isForced: true, removesVolumes: false };
+const change = { limits: { pidsLimit: 5 } };
 const start = (stand: Stand): Promise<unknown> => stand.containers.start('c1');
 
 /** Each operation with what comes before it. */
@@ -17,6 +18,7 @@ const operations: readonly {
   { name: 'restart', before: [create, start], run: (stand) => stand.containers.restart('c1', 1) },
   { name: 'rename', before: [create], run: (stand) => stand.containers.rename('c1', 'c2') },
   { name: 'pause', before: [create, start], run: (stand) => stand.containers.pause('c1') },
+  { name: 'update', before: [create, start], run: (stand) => stand.containers.update('c1', change) },
   { name: 'remove', before: [create], run: (stand) => stand.containers.remove('c1', forced) },
   { name: 'forced remove', before: [create, start], run: (stand) => stand.containers.remove('c1', forced) },
 ];
@@ -43,6 +45,11 @@ function assertAgreement({ containers, runtime, network, store }: Stand, where: 
     `${where}: snapshots`,
   );
   assert.deepEqual([...runtime.tasks.keys()], running, `${where}: tasks`);
+  for (const { id, spec } of all) {
+    const wanted = spec.limits?.pidsLimit ?? -1;
+    const { limit } = (runtime.resources.get(id)?.['pids'] ?? { limit: -1 }) as { readonly limit: number };
+    assert.ok(limit === -1 || limit === wanted, `${where}: limits`);
+  }
   assert.deepEqual([...network.attached], running, `${where}: sandboxes`);
   assert.deepEqual(
     [...store.entries.keys()],

@@ -15,6 +15,7 @@ import { type Ender, unknownExitCode } from './ender.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import type { Restarts } from './restarts.ts';
 import { ownsNetwork } from './sharing.ts';
+import { finishUpdate } from './updates.ts';
 
 /** Longer than containerd needs to finish or undo a request whose client has died. */
 const secondLookMs = 1_500;
@@ -110,6 +111,7 @@ export class Recovery {
     if (live.record.state !== task.status || live.record.pid !== task.pid) {
       await table.update(live, { state: task.status, pid: task.pid });
     }
+    await finishUpdate(this.#context, live);
     this.#ender.watch(live, this.#context.runtime.waitTask(live.id));
     logger.info({ ...live.logFields, pid: task.pid }, 'adopted a running container');
   }

@@ -234,6 +234,13 @@ rm nope
 rm -f nope
 rename web www
 rename web
+update web
+update
+update --cpus 1.5 web nope
+update -m 64m --memory-swap -1 --memory-reservation 32m --pids-limit -1 --cpuset-cpus 0-1 --cpuset-mems 0 -c 512 web
+update --cpu-period 1000 --cpu-quota 2000 --cpu-rt-period 3 --cpu-rt-runtime 4 --blkio-weight 300 --restart on-failure:3 web
+update --restart always:x web
+update -m zip web
 top web
 top web -o pid
 port web

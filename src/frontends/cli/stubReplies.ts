@@ -227,6 +227,7 @@ export const stubReplies: StubRoutes = {
   'POST /containers/web/kill': { status: 204 },
   'POST /containers/web/pause': { status: 204 },
   'POST /containers/web/unpause': { status: 204 },
+  'POST /containers/web/update': { body: { Warnings: ['first warning', 'second'] } },
   'POST /containers/web/rename': { status: 204 },
   'POST /containers/web/wait': { body: { StatusCode: 3 } },
   'POST /containers/nope/stop': missing('No such container: nope'),

@@ -142,6 +142,7 @@ export interface UnaryMethods {
   >;
   'Tasks.ResizePty': Method<ProcessRef & { readonly width: number; readonly height: number }, Empty>;
   'Tasks.CloseIO': Method<ProcessRef & { readonly stdin: true }, Empty>;
+  'Tasks.Update': Method<{ readonly container_id: string; readonly resources: Any }, Empty>;
   'Tasks.Pause': Method<ProcessRef, Empty>;
   'Tasks.Resume': Method<ProcessRef, Empty>;
   'Tasks.ListPids': Method<ProcessRef, { readonly processes: readonly { readonly pid: number }[] }>;

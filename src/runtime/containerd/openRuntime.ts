@@ -49,6 +49,7 @@ const containerLabel = 'linkspan.container';
 const createDeadlineMs = 120_000;
 
 const specTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
+const resourcesTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/LinuxResources';
 const processTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/Process';
 
 /** Not yet in TypeScript's library. */
@@ -293,6 +294,10 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     kill: guard(async (id, signal, { execId, all } = {}) => {
       const request = { ...ref(id, execId), signal, all: all ?? false };
       await unless(client.call('Tasks.Kill', request), 'notFound');
+    }),
+    updateResources: guard(async (id, resources) => {
+      const request = { container_id: id, resources: toAny(resourcesTypeUrl, resources) };
+      await client.call('Tasks.Update', request);
     }),
     pause: guard(async (id) => void (await client.call('Tasks.Pause', ref(id)))),
     resume: guard(async (id) => void (await client.call('Tasks.Resume', ref(id)))),

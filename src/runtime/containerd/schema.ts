@@ -71,6 +71,7 @@ const messages: Readonly<Record<string, MessageTable>> = {
   GetTaskResponse: { process: 'Process 1' },
   ListTasksRequest: { filter: 'string 1' },
   ListTasksResponse: { tasks: 'repeated Process 1' },
+  UpdateTaskRequest: { container_id: 'string 1', resources: 'Any 2' },
   KillRequest: { container_id: 'string 1', exec_id: 'string 2', signal: 'uint32 3', all: 'bool 4' },
   ExecRequest: {
     container_id: 'string 1',
@@ -161,6 +162,7 @@ const services: Readonly<Record<string, MethodTable>> = {
     Exec: ['ExecRequest', 'Empty'],
     ResizePty: ['ResizeRequest', 'Empty'],
     CloseIO: ['CloseIoRequest', 'Empty'],
+    Update: ['UpdateTaskRequest', 'Empty'],
     Pause: ['ProcessRequest', 'Empty'],
     Resume: ['ProcessRequest', 'Empty'],
     ListPids: ['ProcessRequest', 'ListPidsResponse'],

@@ -118,3 +118,17 @@ export function resourcesOf(limits: Limits, numberOf: (path: string) => DeviceNu
     }) ?? {}
   );
 }
+
+/**
+ * The same for a cgroup that has limits already, of which `limits` names those that change. `takesSwapBack`: -1 for swap
+ * has to be said, and there is a file that takes it.
+ */
+export function updatedResourcesOf(
+  limits: Limits,
+  numberOf: (path: string) => DeviceNumber,
+  takesSwapBack: boolean,
+): OciSpec {
+  const resources = resourcesOf(limits, numberOf);
+  if (limits.memorySwapBytes !== -1 || !takesSwapBack) return resources;
+  return { ...resources, memory: { ...memorySection(limits), swap: -1 } };
+}

@@ -204,6 +204,10 @@ export class FakeContainers implements Containers {
     return Promise.resolve();
   }
 
+  update(): Promise<readonly string[]> {
+    return Promise.resolve([]);
+  }
+
   rename(ref: string, name: string): Promise<void> {
     const container = this.get(ref);
     this.all.set(container.id, { ...container, name });

@@ -45,15 +45,17 @@ function planAttach(flags: Flags, isDetached: boolean): Attach {
   return { stdin: flags.bool('interactive'), stdout: true, stderr: true };
 }
 
-function bytes(flags: Flags, name: string): number {
+/** The value of a `bytes` flag; 0 if it is not given. */
+export function bytes(flags: Flags, name: string): number {
   const text = flags.text(name);
   return text === '' ? 0 : text === '-1' ? -1 : (parseMemoryBytes(text) ?? 0);
 }
 
-function parseRestart(text: string): { Name: string; MaximumRetryCount: number } {
+/** `on-failure:3`. Throws CliError with `exitCode`. */
+export function parseRestart(text: string, exitCode = 125): { Name: string; MaximumRetryCount: number } {
   const [name = '', count] = text.split(':');
   if (count !== undefined && !/^\d+$/.test(count))
-    throw new CliError('invalid restart policy format: maximum retry count must be an integer', 125);
+    throw new CliError('invalid restart policy format: maximum retry count must be an integer', exitCode);
   return { Name: name, MaximumRetryCount: Number(count ?? 0) };
 }
 

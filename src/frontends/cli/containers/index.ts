@@ -13,6 +13,7 @@ import { listCommand } from './list.ts';
 import { logsCommand } from './logs.ts';
 import { portCommands } from './port.ts';
 import { runCommand } from './run.ts';
+import { updateCommand } from './update.ts';
 
 const inspectCommand: Command = {
   paths: ['container inspect'],
@@ -71,5 +72,6 @@ export const containerCommands: readonly Command[] = [
   ...portCommands,
   startCommand,
   topCommand,
+  updateCommand,
   ...lifecycleCommands,
 ];
