@@ -406,6 +406,11 @@ export interface Kernel extends AsyncDisposable {
    * that what can be born there should be. ENODEV without the link, EEXIST where one of that name is there.
    */
   moveLink(name: string, namespace: string): Promise<void>;
+  /**
+   * Gives each UDP socket of a process that has a smaller receive buffer one of `bytes`, whatever net.core.rmem_max says,
+   * and answers how many had. EPERM where we may not reach into the process, ENOSYS before Linux 5.6, ESRCH if it ended.
+   */
+  growReceiveBuffers(pid: number, bytes: number): Promise<number>;
   /** Old ones first. What was done before it fails stays. */
   changeRoutes(change: RouteChange): Promise<void>;
   /** False where the kernel cannot make links of the kind, and has no module for it. Changes nothing. */

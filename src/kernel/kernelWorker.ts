@@ -16,6 +16,7 @@ import {
   openInside,
 } from './children.ts';
 import { changeElements } from './elements.ts';
+import { growReceiveBuffers } from './foreignSockets.ts';
 import { forgetFlows } from './flows.ts';
 import { HostPorts } from './hostPorts.ts';
 import type { ElementBatch, NamespacePath } from './kernel.ts';
@@ -152,6 +153,7 @@ function makeOperations(
     setWireguard: (link, change, path) => setWireguard(context, link, change, path),
     wireguard: (link, path) => dumpWireguard(context, link, path),
     moveLink: (name, path) => reaper.track(moveLink(context, name, path)),
+    growReceiveBuffers: (pid, bytes) => growReceiveBuffers(context.libc, seam, pid, bytes),
     changeRoutes: (change) => withSocket(change.namespace, (s) => changeRoutes(s, change)),
     hasLinkKind: (kind) => hasLinkKind(host, kind),
     ensureParent: (spec) => ensureParent(host, spec),

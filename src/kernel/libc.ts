@@ -25,12 +25,15 @@ export const linux = {
   NETLINK_GENERIC: 16,
   SOL_SOCKET: 1,
   SO_REUSEADDR: 2,
+  SO_TYPE: 3,
+  SO_RCVBUF: 8,
   SO_ATTACH_FILTER: 26,
   SO_ACCEPTCONN: 30,
   SO_ATTACH_BPF: 50,
   SO_SNDBUF: 7,
   SO_SNDBUFFORCE: 32,
   SO_RCVBUFFORCE: 33,
+  SO_DOMAIN: 39,
   IPPROTO_IP: 0,
   IP_MTU_DISCOVER: 10,
   IP_PMTUDISC_DONT: 0,
@@ -117,6 +120,10 @@ export interface Libc {
   readonly addressOf: (bytes: Uint8Array) => bigint;
   /** `header` is a struct msghdr; what its pointers lead to must stay referenced by the caller. */
   readonly recvmsg: (fd: number, header: Uint8Array, flags: number) => number;
+  /** A descriptor that stands for a process (Linux 5.3). */
+  readonly pidfdOpen: (pid: number) => number;
+  /** A descriptor of ours for what `fd` is in the process of `pidFd` (Linux 5.6), closed on exec. */
+  readonly pidfdGetfd: (pidFd: number, fd: number) => number;
   readonly unshare: (flags: number) => number;
   readonly setns: (fd: number, type: number) => number;
   readonly mount: (source: string, target: string, type: null, flags: number, data: null) => number;
@@ -136,6 +143,7 @@ export function loadLibc(): Libc {
   const call = (definition: string): IntCall => lib.func(definition) as IntCall;
   const setsockopt = call('int setsockopt(int, int, int, void *, uint32_t)');
   const syscall = call('long syscall(long, int, void *, uint32_t)');
+  const syscallOfInts = call('long syscall(long, int, int, uint32_t)');
   const sendFunction = lib.func('intptr_t send(int, void *, size_t, int)');
   const attachFilter: Libc['attachFilter'] = (fd, given) => {
     const program = filterProgram(given);
@@ -173,6 +181,8 @@ export function loadLibc(): Libc {
     sendmmsg: call('int sendmmsg(int, void *, unsigned int, int)'),
     addressOf: (bytes) => koffi.address(bytes),
     recvmsg: call('intptr_t recvmsg(int, void *, int)'),
+    pidfdOpen: (pid) => syscallOfInts(pidfdOpenNumber, pid, 0, 0),
+    pidfdGetfd: (pidFd, fd) => syscallOfInts(pidfdGetfdNumber, pidFd, fd, 0),
     unshare: call('int unshare(int)'),
     setns: call('int setns(int, int)'),
     mount: call('int mount(const char *, const char *, const char *, unsigned long, void *)'),
@@ -218,6 +228,10 @@ function filterProgram(
   header.writeBigUInt64LE(koffi.address(instructions), 8);
   return { header, instructions };
 }
+
+/** Of pidfd_open(2) and pidfd_getfd(2), which glibc does not wrap before 2.36; the same on all architectures. */
+const pidfdOpenNumber = 434;
+const pidfdGetfdNumber = 438;
 
 /** Of bpf(2), which glibc does not wrap. */
 const bpfNumber = process.arch === 'arm64' ? 280 : 321;

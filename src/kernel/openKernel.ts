@@ -184,6 +184,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     setWireguard: (...args) => link.call('setWireguard', args),
     wireguard: (...args) => link.call('wireguard', args),
     moveLink: (...args) => link.call('moveLink', args),
+    growReceiveBuffers: (...args) => link.call('growReceiveBuffers', args),
     changeRoutes: (...args) => link.call('changeRoutes', args),
     hasLinkKind: (...args) => link.call('hasLinkKind', args),
     ensureParent: (...args) => link.call('ensureParent', args),
