@@ -183,7 +183,11 @@ export class SqliteDatabase {
   /** Before the disk's word counts again. */
   #trust(): void {
     if (!this.#isDoubtful) return;
-    this.#rewrite();
+    try {
+      this.#rewrite();
+    } catch (error) {
+      throw hasErrcode(error, syncFailed) ? this.#doubt(this.#reasonOf(error)) : error;
+    }
     this.#isDoubtful = false;
   }
 

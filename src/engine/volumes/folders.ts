@@ -3,7 +3,7 @@
  * Each step that changes the disk passes the seam.
  */
 import { mkdirSync } from 'node:fs';
-import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Seam } from '../../base/seam.ts';
 import { isVolumeName } from './names.ts';
@@ -13,6 +13,17 @@ const copyName = '_copy';
 
 /** `none`, `file`: nothing was copied, as there is nothing, or no folder, to copy. */
 export type CopyOutcome = 'copied' | 'none' | 'file';
+
+/** Also owner and mode; what `to` has got meanwhile stays. */
+async function moveContents(from: string, to: string): Promise<void> {
+  const { uid, gid, mode } = await lstat(from);
+  await chown(to, uid, gid);
+  await chmod(to, mode);
+  for (const name of await readdir(from)) {
+    const isThere = await lstat(join(to, name)).catch(() => undefined);
+    if (isThere === undefined) await rename(join(from, name), join(to, name));
+  }
+}
 
 export class VolumeFolders {
   readonly #root: string;
@@ -56,23 +67,21 @@ export class VolumeFolders {
 
   /**
    * Lets `copy` fill an empty volume; one that has something stays as it is. Where nobody sees the volume yet it gets all
-   * or nothing, whatever ends the copying; `isSeen`: files come one by one. With nothing to copy the volume keeps its
-   * owner and mode.
+   * or nothing, whatever ends the copying; `isSeen`: what is at the top of the copy comes one after the other, each whole.
+   * With nothing to copy the volume keeps its owner and mode. A container that has it is never followed by its links.
    */
   async fill(name: string, isSeen: boolean, copy: (target: string) => Promise<CopyOutcome>): Promise<void> {
     const data = this.dataOf(name);
     if ((await readdir(data)).length > 0) return;
-    if (isSeen) {
-      await copy(data);
-      return;
-    }
     const draft = join(this.#root, name, copyName);
     await this.removeDraft(name);
     this.#seam.step(`fill volume folder ${name}`);
     await mkdir(draft, { mode: 0o755 });
     try {
+      if ((await copy(draft)) !== 'copied') return;
       // Takes the place of an empty folder only.
-      if ((await copy(draft)) === 'copied') await rename(draft, data);
+      if (!isSeen) await rename(draft, data);
+      else await moveContents(draft, data);
     } finally {
       await this.removeDraft(name);
     }

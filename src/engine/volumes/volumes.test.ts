@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -262,8 +264,35 @@ test('a start waits until the volume is filled, and what is filled later stays t
   await Promise.all([filling, beginning]);
   const { ino } = statSync(volumes.pathOf('data'));
   await volumes.fill('data', (folder) => {
-    assert.equal(folder, volumes.pathOf('data'));
+    writeFileSync(join(folder, 'file'), 'of the image');
+    mkdirSync(join(folder, 'link'));
+    writeFileSync(join(folder, 'link', 'inner'), '');
+    chmodSync(folder, 0o1777);
+    // What the running container does meanwhile.
+    symlinkSync(world.folder, join(volumes.pathOf('data'), 'link'));
     return Promise.resolve('copied');
   });
-  assert.equal(statSync(volumes.pathOf('data')).ino, ino);
+  const { mode, ino: inoNow } = statSync(volumes.pathOf('data'));
+  assert.deepEqual([inoNow, mode & 0o7777], [ino, 0o1777]);
+  assert.deepEqual(readdirSync(volumes.pathOf('data')), ['file', 'link']);
+  assert.equal(lstatSync(join(volumes.pathOf('data'), 'link')).isSymbolicLink(), true);
+  assert.deepEqual(readdirSync(world.folder), ['data']);
+  assert.deepEqual(readdirSync(join(world.folder, 'data')), ['_data']);
+});
+
+test('a volume that a failed creation has made stays where somebody else asked for it meanwhile', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  {
+    await using claim = volumes.claim(id);
+    for (const name of ['data', 'asked', 'shared']) await claim.take(named(name));
+    await volumes.create(named('asked'));
+    const other = volumes.claim('c2' as ContainerId);
+    await other.share('shared');
+    await other[Symbol.asyncDispose]();
+  }
+  assert.deepEqual(
+    volumes.list().map(({ name }) => name),
+    ['asked', 'shared'],
+  );
 });

@@ -66,6 +66,8 @@ export class LocalVolumes implements Volumes {
   readonly #records = new Map<string, Volume>();
   readonly #users = new VolumeUsers();
   readonly #mutex = new KeyedMutex();
+  /** Made for a container whose creation is under way, and asked for by nobody else since. */
+  readonly #provisional = new Set<string>();
 
   constructor(deps: VolumesDependencies) {
     this.#deps = deps;
@@ -128,7 +130,7 @@ export class LocalVolumes implements Volumes {
 
   async create(request: VolumeRequest): Promise<Volume> {
     checkRequest(request);
-    if (request.name !== '') return (await this.#ensure(request)).volume;
+    if (request.name !== '') return await this.#ensure(request);
     const volume = await this.#makeAnonymous(request);
     const ready: Volume = { ...volume, state: 'ready' };
     await this.#put(ready);
@@ -170,40 +172,39 @@ export class LocalVolumes implements Volumes {
 
   /** For a container that is being created. */
   claim(id: ContainerId): VolumeClaim {
-    const taken = new Map<string, { readonly volume: Volume; readonly isNew: boolean }>();
+    const taken = new Map<string, Volume>();
     let isConfirmed = false;
-    const pending = (): readonly Volume[] =>
-      [...taken.values()].flatMap(({ volume }) => (volume.state === 'creating' ? [volume] : []));
+    const pending = (): readonly Volume[] => [...taken.values()].filter(({ state }) => state === 'creating');
     return {
       take: async (request) => {
         checkRequest(request);
-        const got =
-          request.name === ''
-            ? { volume: await this.#makeAnonymous(request, id), isNew: true }
-            : await this.#ensure(request, id);
-        if (!taken.has(got.volume.name)) taken.set(got.volume.name, got);
-        return got.volume;
+        const isAnonymous = request.name === '';
+        const volume = isAnonymous ? await this.#makeAnonymous(request, id) : await this.#ensure(request, id);
+        if (!taken.has(volume.name)) taken.set(volume.name, volume);
+        return volume;
       },
       share: async (name) => {
         const volume = await this.#mutex.run(name, () => {
           const found = this.get(name);
           this.#users.add(name, id);
+          this.#provisional.delete(name);
           return Promise.resolve(found);
         });
-        if (!taken.has(name)) taken.set(name, { volume, isNew: false });
+        if (!taken.has(name)) taken.set(name, volume);
       },
       get writes() {
         return pending().map((volume) => ({ key: prefix + volume.name, put: { ...volume, state: 'ready' } }));
       },
       confirm: () => {
         isConfirmed = true;
+        for (const name of taken.keys()) this.#provisional.delete(name);
         for (const volume of pending()) this.#records.set(volume.name, { ...volume, state: 'ready' });
       },
       [Symbol.asyncDispose]: async () => {
         if (isConfirmed) return;
-        for (const { volume, isNew } of taken.values()) {
-          this.#users.delete(volume.name, id);
-          if (isNew) await this.#removeIfUnused(volume.name);
+        for (const name of taken.keys()) {
+          this.#users.delete(name, id);
+          if (this.#provisional.has(name)) await this.#removeIfUnused(name);
         }
       },
     };
@@ -256,10 +257,7 @@ export class LocalVolumes implements Volumes {
   }
 
   /** Under the name's mutex, so that nobody removes it before `user` counts. */
-  async #ensure(
-    request: VolumeRequest,
-    user?: ContainerId,
-  ): Promise<{ readonly volume: Volume; readonly isNew: boolean }> {
+  async #ensure(request: VolumeRequest, user?: ContainerId): Promise<Volume> {
     const { name } = request;
     return await this.#mutex.run(name, async () => {
       const found = this.#find(name);
@@ -270,7 +268,9 @@ export class LocalVolumes implements Volumes {
       }
       const volume = found ?? (await this.#make({ ...(await this.#begin(request, name)), state: 'ready' }));
       if (user !== undefined) this.#users.add(name, user);
-      return { volume, isNew: found === undefined };
+      if (user === undefined || found !== undefined) this.#provisional.delete(name);
+      else this.#provisional.add(name);
+      return volume;
     });
   }
 
@@ -279,7 +279,10 @@ export class LocalVolumes implements Volumes {
     const labels = { ...request.labels, [anonymousLabel]: '' };
     const volume = await this.#begin({ ...request, labels }, name);
     await this.#make(volume);
-    if (user !== undefined) this.#users.add(name, user);
+    if (user !== undefined) {
+      this.#users.add(name, user);
+      this.#provisional.add(name);
+    }
     return volume;
   }
 
@@ -331,6 +334,7 @@ export class LocalVolumes implements Volumes {
   }
 
   async #destroy({ name }: Volume): Promise<void> {
+    this.#provisional.delete(name);
     await this.#folders.remove(name);
     await this.#deps.store.txn({ write: [{ key: prefix + name, del: true }] });
     this.#records.delete(name);
