@@ -178,7 +178,7 @@ export const flagRows: readonly FlagRow[] = [
     refused: 'unpublished ports are never reachable from outside; use gateway mode routed on a network',
   },
   { flag: 'userns-remap', kind: 'text', about: '', refused: 'user namespaces are not there yet' },
-  { flag: 'init', kind: 'switch', about: '', refused: 'an init process in containers is not there yet' },
+  { flag: 'init', kind: 'switch', about: '', refused: 'there is no default yet: give run --init' },
   {
     flag: 'tls',
     kind: 'switch',

@@ -234,6 +234,7 @@ export class Stand implements AsyncDisposable {
         cgroupVersion: 1,
         cgroupParent: '/linkspan',
         limitSupport: fullLimitSupport,
+        findInit: () => '/usr/bin/tini-static',
         devices: () => [],
         devicesAt: () => [],
         deviceNumber: () => ({ major: 8, minor: 0 }),

@@ -253,7 +253,6 @@ test('create refuses what cannot be, and leaves nothing behind', async () => {
   await using stand = await openStand();
   const table: readonly [Partial<ContainerSpec>, ErrorCode, RegExp][] = [
     [{ image: 'x' }, 'imageNotFound', /^No such image: x:latest$/],
-    [{ hasInit: true }, 'notImplemented', /--init/],
     [{ runtime: 'kata' }, 'containerConfigInvalid', /unknown or invalid runtime name: kata/],
     [{ extraHosts: ['x'] }, 'containerConfigInvalid', /^bad format for add-host: "x"$/],
     [{ extraHosts: ['x:y'] }, 'containerConfigInvalid', /^invalid IP address in add-host: "y"$/],

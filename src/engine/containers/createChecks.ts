@@ -53,7 +53,6 @@ function checkMount(mount: MountSpec): void {
 
 /** Throws containerConfigInvalid, requestInvalid or notImplemented. */
 export function checkContainerSpec(spec: ContainerSpec): void {
-  if (spec.hasInit) lacks('--init');
   if (spec.runtime !== undefined && !['', 'runc', 'io.containerd.runc.v2'].includes(spec.runtime)) {
     refuse(`unknown or invalid runtime name: ${spec.runtime}`);
   }

@@ -41,6 +41,7 @@ export function toSpecOptions(
     shmSizeBytes: spec.shmSizeBytes ?? defaultShmSizeBytes,
     hasHostNetwork: spec.networkMode.type === 'host',
     hasHostPid: spec.pidMode === 'host',
+    hasInit: spec.hasInit,
     hasHostIpc: spec.ipcMode === 'host',
     hasHostUts: spec.utsMode === 'host',
     cgroupNamespace: spec.cgroupNamespace,

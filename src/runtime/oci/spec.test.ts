@@ -33,6 +33,7 @@ const host: SpecHost = {
   cgroupVersion: 1,
   cgroupParent: '/linkspan',
   limitSupport: readLimitSupport(1, '/nowhere'),
+  findInit: () => '/usr/bin/tini-static',
   devices: () => [kvm],
   devicesAt: (path) => [{ ...kvm, path }],
   deviceNumber: () => ({ major: 8, minor: 16 }),
@@ -56,6 +57,7 @@ const options: SpecOptions = {
   shmSizeBytes: 67_108_864,
   hasHostNetwork: false,
   hasHostPid: false,
+  hasInit: false,
   hasHostIpc: false,
   hasHostUts: false,
   cgroupNamespace: '',
@@ -317,4 +319,22 @@ test('a privileged container has a mapped device under both names', () => {
   ];
   const paths = build({ isPrivileged: true, devices }).linux.devices.map(({ path }) => path);
   assert.deepEqual(paths, ['/dev/kvm', '/dev/virt']);
+});
+
+test('an init is before the command, where process ids are the container’s own, and this machine has one', () => {
+  const argsOf = (change: Partial<SpecOptions>, machine: Partial<SpecHost> = {}): unknown =>
+    (build(change, {}, machine).process as unknown as { readonly args: unknown }).args;
+  const { mounts } = build({ hasInit: true, args: ['a', '-b'] });
+  assert.deepEqual(mounts.at(-1), {
+    type: 'bind',
+    source: '/usr/bin/tini-static',
+    destination: '/sbin/docker-init',
+    options: ['bind', 'ro'],
+  });
+  assert.deepEqual(argsOf({ hasInit: true, args: ['a', '-b'] }), ['/sbin/docker-init', '--', 'a', '-b']);
+  assert.deepEqual(argsOf({ hasInit: true, hasHostPid: true }), ['sh']);
+  assert.throws(
+    () => argsOf({ hasInit: true }, { findInit: () => undefined }),
+    /exec: "docker-init": executable file not found in \$PATH/,
+  );
 });

@@ -24,6 +24,7 @@ import {
   kernelMounts,
   type MountRequest,
   mergeMounts,
+  type OciMount,
   userMount,
 } from './mounts.ts';
 import { expandSeccomp } from './seccomp.ts';
@@ -68,6 +69,8 @@ export interface SpecHost {
   /** Parent cgroup of containers, absolute: `/linkspan`. */
   readonly cgroupParent: string;
   readonly limitSupport: LimitSupport;
+  /** Path of the init for `--init`; undefined if there is none. */
+  readonly findInit: () => string | undefined;
   /** Device nodes for privileged containers. */
   readonly devices: () => readonly DeviceNode[];
   /** Those at a path or below it; throws runtimeFailed if there is none. */
@@ -112,6 +115,8 @@ export interface SpecOptions {
   readonly shmSizeBytes: number;
   readonly hasHostNetwork: boolean;
   readonly hasHostPid: boolean;
+  /** An init before the command, where the process ids are the container's own. */
+  readonly hasInit: boolean;
   readonly hasHostIpc: boolean;
   readonly hasHostUts: boolean;
   /** `private`, `host`, or empty for the default: private on cgroup v2, host on v1. */
@@ -275,6 +280,27 @@ function linuxSection(options: SpecOptions, start: SpecStart, host: SpecHost): O
   };
 }
 
+/** Where the init is in the container, as in Docker. */
+const initTarget = '/sbin/docker-init';
+
+/** The command with its init before it, and the init's mount. Throws containerStartFailed with Docker's text. */
+function withInit(
+  { args, hasInit, hasHostPid }: SpecOptions,
+  host: SpecHost,
+): { readonly args: readonly string[]; readonly mounts: readonly OciMount[] } {
+  if (!hasInit || hasHostPid) return { args, mounts: [] };
+  const source = host.findInit();
+  if (source === undefined)
+    throw new LinkspanError(
+      'runtimeFailed',
+      'exec: "docker-init": executable file not found in $PATH: --init needs docker-init, or tini-static of the package tini',
+    );
+  return {
+    args: [initTarget, '--', ...args],
+    mounts: [{ type: 'bind', source, destination: initTarget, options: ['bind', 'ro'] }],
+  };
+}
+
 /** The whole spec. Pure but for the devices that `host` looks up, whose errors it throws. */
 export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost): OciSpec {
   const security = parseSecurityOptions(options.securityOptions, options.isPrivileged);
@@ -287,12 +313,13 @@ export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost
     }),
     ...etcMounts(start.etc),
   ];
+  const { args, mounts } = withInit(options, host);
   return {
     ociVersion: '1.0.2',
     process: {
       terminal: options.isTty,
       user: { uid, gid, additionalGids },
-      args: options.args,
+      args,
       env: processEnvironment({ env: options.env, hostname: options.hostname, isTty: options.isTty, home }),
       cwd: options.workingDir === '' ? '/' : options.workingDir,
       capabilities: capabilitySets(capabilitiesOf(options, host), uid),
@@ -302,7 +329,7 @@ export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost
     },
     root: { path: 'rootfs', readonly: options.isReadOnlyRootfs },
     ...(options.hasHostUts ? {} : { hostname: options.hostname }),
-    mounts: mergeMounts(base, options.mounts.map(userMount)),
+    mounts: [...mergeMounts(base, options.mounts.map(userMount)), ...mounts],
     annotations: options.annotations,
     linux: linuxSection(options, start, host),
   };

@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { allCapabilities } from './capabilities.ts';
 import { readDeviceNumber, readDevicesAt, readHostDevices } from './devices.ts';
+import { findInit } from './initProgram.ts';
 import { readLimitSupport } from './limitSupport.ts';
 import type { SpecHost } from './spec.ts';
 
@@ -28,6 +29,7 @@ export function readSpecHost(cgroupParent = ''): SpecHost {
     cgroupVersion,
     cgroupParent: cgroupParent === '' ? '/linkspan' : cgroupParent,
     limitSupport: readLimitSupport(cgroupVersion),
+    findInit: () => findInit(),
     devices: () => readHostDevices(),
     devicesAt: readDevicesAt,
     deviceNumber: readDeviceNumber,

@@ -1,0 +1,82 @@
+/*
+ * `run --init`: a small init is process 1, reaps orphans and passes signals on to the command.
+ */
+import { symlinkSync, mkdirSync, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import assert from 'node:assert/strict';
+import { homedir } from 'node:os';
+import { after, before, describe, test } from 'node:test';
+import { eventually } from './command.ts';
+import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+
+/** The lane's own program of that name is a wrapper; this puts the unwrapped one of scripts/test-tools into a folder. */
+function initFolder(): string {
+  const cache =
+    process.env['LINKSPAN_TEST_CACHE'] ??
+    join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'linkspan');
+  const unpacked = join(cache, 'debs/root/usr/bin/tini-static');
+  const folder = '/run/compat/init';
+  mkdirSync(folder, { recursive: true });
+  if (existsSync(unpacked) && !existsSync(join(folder, 'docker-init')))
+    symlinkSync(unpacked, join(folder, 'docker-init'));
+  return folder;
+}
+
+for (const engine of engines()) {
+  describe(`init: ${engine.name}`, () => {
+    let daemon: Daemon;
+    before(async () => {
+      process.env['PATH'] = `${initFolder()}${delimiter}${process.env['PATH']}`;
+      daemon = await startDaemon(engine);
+    });
+    after(async () => {
+      await daemon[Symbol.asyncDispose]();
+    });
+
+    test('the init is process 1, the command another, and inspect says so', async () => {
+      const show = 'tr "\\0" " " </proc/1/cmdline; echo; [ $$ != 1 ] && echo other';
+      await daemon.cli(['run', '--rm', '--init', 'busybox', 'sh', '-c', show], {
+        stdout: `/sbin/docker-init -- sh -c ${show} \nother`,
+      });
+      await daemon.cli(['run', '--rm', '--init', 'busybox', 'sh', '-c', 'exit 7'], { exitCode: 7 });
+      await daemon.cli(['run', '--rm', '--init', '--read-only', '-u', '1000', 'busybox', 'true']);
+    });
+
+    test('a command that takes no signals as process 1 ends by them, and orphans are reaped', async () => {
+      const orphans = 'i=0; while [ $i -lt 3 ]; do (sleep 0.2 &); i=$((i+1)); done; exec sleep 600';
+      await daemon.cli(['run', '-d', '--init', '--name', 'c1', 'busybox', 'sh', '-c', orphans]);
+      assert.equal(
+        (await daemon.cli(['inspect', '-f', '{{.HostConfig.Init}} {{.Path}}', 'c1'])).stdout,
+        'true sh',
+      );
+      const count = async (): Promise<string> =>
+        (
+          await daemon.cli([
+            'exec',
+            'c1',
+            'sh',
+            '-c',
+            'grep -l "^State:.Z\\|^Name:.sleep" /proc/[0-9]*/status | wc -l',
+          ])
+        ).stdout;
+      assert.ok(await eventually(async () => (await count()) === '1', 20_000), 'orphans are gone');
+      await daemon.cli(['stop', 'c1']);
+      assert.equal((await daemon.cli(['inspect', '-f', '{{.State.ExitCode}}', 'c1'])).stdout, '143');
+    });
+
+    test('with the host’s process ids there is none', async () => {
+      await daemon.cli([
+        'run',
+        '--rm',
+        '--init',
+        '--pid',
+        'host',
+        'busybox',
+        'test',
+        '!',
+        '-e',
+        '/sbin/docker-init',
+      ]);
+    });
+  });
+}
