@@ -9,6 +9,7 @@ import type { ImageStore } from '../runtime/images/images.ts';
 import type { LimitSupport } from '../runtime/oci/limitSupport.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
 import type { PortChange } from './bindings/requests.ts';
+import type { Health } from './containers/healthState.ts';
 import type { EventLog } from './events.ts';
 import type {
   AttachmentRequest,
@@ -123,6 +124,8 @@ export interface Containers {
   list(): readonly Container[];
   /** Full id, then name (with or without slash), then id prefix. */
   get(ref: string): Container;
+  /** What its probes say; undefined where nobody asks, or it has never run. */
+  health(container: Container): Health | undefined;
   endpoints(container: Container): readonly Endpoint[];
   /** What the container publishes now; empty unless it runs. */
   bindings(container: Container): readonly Binding[];

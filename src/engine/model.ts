@@ -4,6 +4,7 @@
  */
 import type { Id } from '../base/ids.ts';
 import type { DeviceMapping } from '../runtime/oci/devices.ts';
+import type { Healthcheck } from '../runtime/oci/healthcheck.ts';
 import type { Limits } from '../runtime/oci/limits.ts';
 import type { Ulimit } from '../runtime/oci/spec.ts';
 import type { Mac } from '../net/mac.ts';
@@ -291,6 +292,8 @@ export interface ContainerSpec {
   readonly annotations: Readonly<Record<string, string>>;
   readonly stopSignal?: string;
   readonly stopTimeoutS?: number;
+  /** What it does not say is the image's. */
+  readonly healthcheck?: Healthcheck;
   /** `80/tcp` */
   readonly exposedPorts: readonly string[];
   readonly ports: readonly PortRequest[];
@@ -358,6 +361,9 @@ export interface ResolvedProcess {
   readonly workingDir: string;
   readonly user: string;
   readonly stopSignal: string;
+  readonly healthcheck?: Healthcheck;
+  /** Runs commands in shell form; absent = `/bin/sh -c`. */
+  readonly shell?: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly exposedPorts: readonly string[];
   /** Targets of anonymous volumes. Absent in records from before there were any. */
@@ -377,6 +383,8 @@ export type ContainerState =
   | 'exited'
   | 'removing'
   | 'dead';
+
+export type HealthStatus = 'starting' | 'healthy' | 'unhealthy';
 
 /** A container's record. */
 export interface Container {
@@ -406,6 +414,8 @@ export interface Container {
   readonly wasStopped?: boolean;
   /** The kernel killed a process of the last run for memory. */
   readonly wasOomKilled?: boolean;
+  /** By its healthcheck; `unhealthy` too where it does not run. Absent: nobody asks, or it has never run. */
+  readonly health?: HealthStatus;
   /** The spec's limits may not be in the cgroup of the run yet. */
   readonly isUpdatePending?: boolean;
   readonly sandbox?: Sandbox;

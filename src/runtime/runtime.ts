@@ -98,5 +98,7 @@ export interface Runtime extends AsyncDisposable {
   createExec(id: string, execId: string, process: OciSpec, stdio: StdioPaths): Promise<void>;
   startExec(id: string, execId: string): Promise<{ readonly pid: number }>;
   waitExec(id: string, execId: string): Promise<ExitStatus>;
+  /** SIGKILL to an exec's first process, `pid` on the host, and to all that it started. Success if it has ended. */
+  killExec(id: string, execId: string, pid: number): Promise<void>;
   deleteExec(id: string, execId: string): Promise<void>;
 }

@@ -4,6 +4,7 @@
  */
 import { type EndpointSettings, endpointSettings } from './endpointShapes.ts';
 import { bool, type Decoder, int, list, map, pointer, raw, struct, text, words } from './goJson.ts';
+import { type HealthcheckBody, healthcheckBody } from './healthShapes.ts';
 import { type ResourcesBody, resourceFields } from './limitBody.ts';
 import type { PortBindingBody, PortBindingsBody } from './portShapes.ts';
 
@@ -89,6 +90,7 @@ export interface ContainerBody {
   readonly Labels: Labels;
   readonly StopSignal: string;
   readonly StopTimeout: number | undefined;
+  readonly Healthcheck: HealthcheckBody | undefined;
   readonly HostConfig: HostConfigBody;
   readonly NetworkingConfig: { readonly EndpointsConfig: Readonly<Record<string, EndpointSettings>> };
 }
@@ -177,6 +179,7 @@ export const containerBody: Decoder<ContainerBody> = struct<ContainerBody>('Crea
   Labels: map(text),
   StopSignal: text,
   StopTimeout: pointer(int),
+  Healthcheck: pointer(healthcheckBody),
   HostConfig: hostConfigBody,
   NetworkingConfig: struct('NetworkingConfig', { EndpointsConfig: map(endpointSettings) }),
 });

@@ -163,7 +163,7 @@ export async function selectContainers(
             codes.includes(container.exitCode))) &&
         isTask !== true &&
         matchesExactly(filters, 'status', stateWord(container)) &&
-        matchesExactly(filters, 'health', 'none') &&
+        matchesExactly(filters, 'health', container.health ?? 'none') &&
         matchesPattern(filters, 'name', container.name, `/${container.name}`) &&
         matchesPattern(filters, 'id', container.id) &&
         matchesLabels(filters, container.process.labels) &&

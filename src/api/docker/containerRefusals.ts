@@ -34,10 +34,6 @@ interface Refusal {
 const isDefaultLog = (value: unknown): boolean =>
   isOneOf('json-file')(fieldsOf(value).Type) && isUnset(fieldsOf(value).Config);
 const isNull = (value: unknown): boolean => value === null || value === undefined;
-const isNoHealthcheck = (value: unknown): boolean => {
-  const test = fieldsOf(value).Test;
-  return isUnset(test) || (Array.isArray(test) && test[0] === 'NONE');
-};
 
 const hostConfigRefusals: readonly Refusal[] = [
   { field: 'LogConfig', flag: '--log-driver, --log-opt', passes: isDefaultLog },
@@ -55,7 +51,6 @@ const hostConfigRefusals: readonly Refusal[] = [
 ];
 
 const configRefusals: readonly Refusal[] = [
-  { field: 'Healthcheck', flag: '--health-cmd', passes: isNoHealthcheck },
   { field: 'NetworkDisabled', flag: '--network none in its place' },
   { field: 'Shell', flag: 'SHELL' },
 ];

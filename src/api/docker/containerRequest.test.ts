@@ -170,12 +170,6 @@ for (const [field, value] of [
   });
 }
 
-test('a health check is refused, an empty one is not', () => {
-  const withConfig = (change: object): unknown => ({ ...bodies.runDefault, ...change });
-  assert.throws(() => toContainerRequest(withConfig({ Healthcheck: { Test: ['CMD', 'x'] } })), /Healthcheck/);
-  toContainerRequest(withConfig({ Healthcheck: { Test: ['NONE'] }, Volumes: null }));
-});
-
 test('published ports are dropped with a warning in host network mode only', () => {
   const ports = { PortBindings: { '80/tcp': [{ HostPort: '80' }] } };
   const { warnings, spec } = toContainerRequest(hostConfig({ ...ports, NetworkMode: 'host' }));

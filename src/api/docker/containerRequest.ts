@@ -9,6 +9,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type ContainerBody, containerBody, type HostConfigBody } from './containerBody.ts';
 import { checkRefusals } from './containerRefusals.ts';
 import { endpointSettings, toAttachment } from './endpointShapes.ts';
+import { toHealthcheck } from './healthShapes.ts';
 import { toDeviceMappings, toLimits, toUlimits } from './limitBody.ts';
 import { toMounts, toVolumes } from './mountRequest.ts';
 import { toPortRequests } from './portShapes.ts';
@@ -206,6 +207,7 @@ function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
     labels: body.Labels,
     annotations: host.Annotations,
     ...(body.StopSignal !== '' && { stopSignal: body.StopSignal }),
+    ...(body.Healthcheck !== undefined && { healthcheck: toHealthcheck(body.Healthcheck) }),
     ...(body.StopTimeout !== undefined && { stopTimeoutS: body.StopTimeout }),
     exposedPorts: [...new Set(Object.keys(body.ExposedPorts).flatMap(expandPorts))],
     ...publishing(body, mode),

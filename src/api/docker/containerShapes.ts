@@ -3,6 +3,7 @@
  */
 import { hostname } from 'node:os';
 import { shortId } from '../../base/ids.ts';
+import type { Health } from '../../engine/containers/healthState.ts';
 import { parseLink } from '../../engine/containers/links.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { mountsOf } from '../../engine/containers/mountPlan.ts';
@@ -10,6 +11,7 @@ import type { AttachmentRequest, Binding, Container, MountPoint, Network } from 
 import { hasCode } from '../../errors/linkspanError.ts';
 import { formatStatus, stateWord } from './durations.ts';
 import { type Attachment, addressFields, attachmentShape } from './endpointShapes.ts';
+import { healthcheckShape, healthShape } from './healthShapes.ts';
 import { hostConfigShape } from './hostConfigShape.ts';
 import { portListShape, portMapShape } from './portShapes.ts';
 
@@ -137,7 +139,7 @@ function mountPoints(container: Container, engine: Pick<Engine, 'volumes'>): rea
   return mountsOf(container).flatMap((mount) => mountPoint(mount, engine));
 }
 
-function stateShape(container: Container): Shape {
+function stateShape(container: Container, health: Health | undefined): Shape {
   const word = stateWord(container);
   return {
     Status: word,
@@ -151,6 +153,7 @@ function stateShape(container: Container): Shape {
     Error: container.error,
     StartedAt: container.startedAt,
     FinishedAt: container.finishedAt,
+    ...(health !== undefined && { Health: healthShape(health) }),
   };
 }
 
@@ -184,6 +187,8 @@ function configShape(container: Container): Shape {
     OnBuild: null,
     Labels: process.labels,
     ...(spec.stopSignal !== undefined && { StopSignal: spec.stopSignal }),
+    ...(process.shell !== undefined && { Shell: process.shell }),
+    ...(process.healthcheck !== undefined && { Healthcheck: healthcheckShape(process.healthcheck) }),
     ...(spec.stopTimeoutS !== undefined && { StopTimeout: spec.stopTimeoutS }),
   };
 }
@@ -206,7 +211,7 @@ export function inspectShape(
     Created: container.createdAt,
     Path: path,
     Args: args,
-    State: stateShape(container),
+    State: stateShape(container, engine.containers.health(container)),
     Image: container.imageId,
     ResolvConfPath: container.resolvConfPath,
     HostnamePath: container.hostnamePath,

@@ -1,6 +1,7 @@
 /*
  * How long ago, as Docker words it (go-units HumanDuration), and the Status text of a container.
  */
+import { healthWord } from '../../engine/containers/healthState.ts';
 import { isBetweenRuns } from '../../engine/containers/restarts.ts';
 import { type Container, zeroTime } from '../../engine/model.ts';
 
@@ -33,9 +34,10 @@ export function stateWord(container: Container): string {
 /** The STATUS column: `Up 3 seconds`, `Exited (0) 2 minutes ago`. */
 export function formatStatus(container: Container, nowMs: number): string {
   const since = (moment: string): string => formatDuration(nowMs - Date.parse(moment));
+  const health = healthWord(container);
   switch (stateWord(container)) {
     case 'running':
-      return `Up ${since(container.startedAt)}`;
+      return `Up ${since(container.startedAt)}${health === undefined ? '' : ` (${health})`}`;
     case 'paused':
       return `Up ${since(container.startedAt)} (Paused)`;
     case 'restarting':

@@ -2,6 +2,7 @@
  * Images at the edge: the shapes of list, inspect and history (Docker Engine API 1.50), and progress lines.
  */
 import type { Image, ImageConfig, ImageProgress } from '../../runtime/images/images.ts';
+import { healthcheckShape } from './healthShapes.ts';
 import { isAtLeast } from './versions.ts';
 
 type Shape = Record<string, unknown>;
@@ -56,6 +57,8 @@ function configShape(config: ImageConfig, version: string): Shape {
     OnBuild: null,
     Labels: Object.keys(config.labels).length === 0 ? null : config.labels,
     ...(config.stopSignal !== undefined && { StopSignal: config.stopSignal }),
+    ...(config.shell !== undefined && { Shell: config.shell }),
+    ...(config.healthcheck !== undefined && { Healthcheck: healthcheckShape(config.healthcheck) }),
   };
 }
 

@@ -29,8 +29,11 @@ import { Creator } from './creator.ts';
 import type { ContainersContext, ContainersDependencies } from './dependencies.ts';
 import { Ender } from './ender.ts';
 import { Execs } from './execs.ts';
+import { HealthChecks, healthOf } from './healthChecks.ts';
+import type { Health } from './healthState.ts';
 import type { ContainerEnd, LiveContainer } from './liveContainer.ts';
 import { checkName } from './names.ts';
+import { Probes } from './probes.ts';
 import { Recovery } from './recover.ts';
 import { isBetweenRuns, Restarts } from './restarts.ts';
 import { mayChangeNetwork, ownsNetwork } from './sharing.ts';
@@ -45,6 +48,15 @@ function conflict(message: string): LinkspanError {
   return new LinkspanError('containerState', message);
 }
 
+/** What `openContainers` puts together. */
+interface Parts {
+  readonly ender: Ender;
+  readonly starter: Starter;
+  readonly restarts: Restarts;
+  readonly execs: Execs;
+  readonly health: HealthChecks;
+}
+
 export class LocalContainers implements Containers, AsyncDisposable {
   readonly #context: ContainersContext;
   readonly #creator: Creator;
@@ -52,15 +64,17 @@ export class LocalContainers implements Containers, AsyncDisposable {
   readonly #ender: Ender;
   readonly #restarts: Restarts;
   readonly #execs: Execs;
+  readonly #health: HealthChecks;
   readonly #oomWatch: Disposable;
 
-  constructor(context: ContainersContext, ender: Ender, starter: Starter, restarts: Restarts) {
+  constructor(context: ContainersContext, parts: Parts) {
     this.#context = context;
-    this.#ender = ender;
-    this.#restarts = restarts;
+    this.#ender = parts.ender;
+    this.#restarts = parts.restarts;
     this.#creator = new Creator(context);
-    this.#starter = starter;
-    this.#execs = new Execs(context);
+    this.#starter = parts.starter;
+    this.#execs = parts.execs;
+    this.#health = parts.health;
     this.#oomWatch = context.runtime.events.on('oom', ({ containerId }) => void this.#noteOom(containerId));
   }
 
@@ -77,6 +91,11 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   get(ref: string): Container {
     return this.#get(ref).record;
+  }
+
+  health({ id }: Container): Health | undefined {
+    const live = this.#context.table.find(id);
+    return live === undefined ? undefined : healthOf(live);
   }
 
   endpoints(container: Container): readonly Endpoint[] {
@@ -180,6 +199,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
       this.#checkRunning(live);
       await this.#context.runtime.pause(live.id);
       await this.#context.table.update(live, { state: 'paused' });
+      live.probing?.abort();
       emitContainerEvent(this.#context.events, live.record, 'pause');
     });
   }
@@ -190,6 +210,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
       if (live.record.state !== 'paused') throw conflict(`container ${live.id} is not paused`);
       await this.#context.runtime.resume(live.id);
       await this.#context.table.update(live, { state: 'running' });
+      this.#health.begin(live, 'unpause');
       emitContainerEvent(this.#context.events, live.record, 'unpause');
     });
   }
@@ -444,8 +465,13 @@ export async function openContainers(deps: ContainersDependencies): Promise<Loca
   await context.table.load();
   await context.volumes.recover(context.table.list().map(({ record }) => record));
   const ender = new Ender(context, (live, ranMs) => restarts.schedule(live, ranMs));
-  const starter = new Starter(context, (live, exit) => ender.watch(live, exit));
+  const execs = new Execs(context);
+  const health = new HealthChecks(context, new Probes(context, execs), ender.closing);
+  const starter = new Starter(context, (live, exit) => {
+    ender.watch(live, exit);
+    health.begin(live, 'start');
+  });
   const restarts = new Restarts(context, (live) => starter.start(live, true), ender.closing);
-  await new Recovery(context, ender, restarts).recover();
-  return new LocalContainers(context, ender, starter, restarts);
+  await new Recovery(context, ender, restarts, health).recover();
+  return new LocalContainers(context, { ender, starter, restarts, execs, health });
 }

@@ -4,6 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import { checkHealthcheck } from '../../runtime/oci/healthcheck.ts';
 import { parseDetachKeys } from '../../runtime/stdio/detachKeys.ts';
 import type { ContainerSpec, MountSpec } from '../model.ts';
 import { parseExtraHost } from './etcFiles.ts';
@@ -64,6 +65,7 @@ export function checkContainerSpec(spec: ContainerSpec): void {
   }
   for (const host of spec.extraHosts) parseExtraHost(host);
   if (spec.stopSignal !== undefined) parseSignal(spec.stopSignal);
+  if (spec.healthcheck !== undefined) checkHealthcheck(spec.healthcheck);
   for (const mount of spec.mounts) checkMount(mount);
   if (spec.networkMode.type === 'container') checkSharedNetwork(spec);
 }

@@ -111,13 +111,16 @@ export class Ender {
     const { clock, events } = this.#context;
     const { io } = live;
     live.io = undefined;
+    live.probing?.abort();
     if (io !== undefined) {
       await settlesWithin(io.drained(), drainLimitMs, clock);
       await io.finish();
     }
     const restarts = !live.isRestarting && isRestartWanted(live.record, exitCode);
     const state = restarts ? 'restarting' : 'exited';
-    live.record = { ...live.record, state, pid: 0, exitCode, finishedAt: exitedAt };
+    // To Docker what does not run is unhealthy.
+    const health = live.record.health === undefined ? {} : { health: 'unhealthy' as const };
+    live.record = { ...live.record, state, pid: 0, exitCode, finishedAt: exitedAt, ...health };
     emitContainerEvent(events, live.record, 'die', {
       exitCode: String(exitCode),
       execDuration: String(Math.floor(ranMs(live.record) / 1000)),

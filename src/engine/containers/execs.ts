@@ -30,6 +30,7 @@ const drainLimitMs = 2_000;
 
 interface LiveExec {
   exec: Exec;
+  readonly end: PromiseWithResolvers<number>;
   endedMs: number | undefined;
 }
 
@@ -59,13 +60,23 @@ export class Execs {
       pid: 0,
       exitCode: undefined,
     };
-    this.#execs.set(exec.id, { exec, endedMs: undefined });
+    this.#execs.set(exec.id, { exec, end: Promise.withResolvers(), endedMs: undefined });
     this.#emit(live, exec, `exec_create: ${commandLine(exec)}`);
     return exec;
   }
 
   get(id: string): Exec {
     return this.#get(id).exec;
+  }
+
+  /** Settles with the exit code once it has ended, or could not be started. */
+  ended(id: string): Promise<number> {
+    return this.#get(id).end.promise;
+  }
+
+  /** Nobody will ask about it any more. */
+  drop(id: string): void {
+    this.#execs.delete(id);
   }
 
   /** Forgets those of a container that is gone. */
@@ -236,6 +247,7 @@ export class Execs {
   #end(entry: LiveExec, exitCode: number): void {
     entry.exec = { ...entry.exec, state: 'exited', pid: 0, exitCode };
     entry.endedMs = this.#context.clock.nowMs();
+    entry.end.resolve(exitCode);
   }
 
   #dropOld(): void {

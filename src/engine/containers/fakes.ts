@@ -248,6 +248,12 @@ export class FakeRuntime implements Runtime {
     return this.waitTask(`${id}/${execId}`);
   }
 
+  killExec(id: string, execId: string): Promise<void> {
+    this.log.push('killExec');
+    this.end(`${id}/${execId}`, 137);
+    return Promise.resolve();
+  }
+
   deleteExec(id: string, execId: string): Promise<void> {
     return this.deleteTask(`${id}/${execId}`);
   }

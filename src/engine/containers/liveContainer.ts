@@ -3,6 +3,7 @@
  */
 import type { ProcessIo } from '../../runtime/stdio/processIo.ts';
 import type { Container, ContainerId } from '../model.ts';
+import type { Health } from './healthState.ts';
 
 /** How a run, or the container itself, ended. */
 export interface ContainerEnd {
@@ -20,6 +21,10 @@ export class LiveContainer {
   restart: AbortController | undefined;
   /** The wait before it; 0 = none yet since somebody started the container. */
   restartDelayMs = 0;
+  /** What the record does not keep of its probes. */
+  probed: Omit<Health, 'status'> = { failingStreak: 0, log: [] };
+  /** Ends the probes of the present run. */
+  probing: AbortController | undefined;
   /** `startedAt` of the last run whose end has been worked through. */
   settledRun: string | undefined;
   #exit = Promise.withResolvers<ContainerEnd>();

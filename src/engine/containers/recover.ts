@@ -12,6 +12,7 @@ import { type Container, type ContainerId, zeroTime } from '../model.ts';
 import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { type Ender, unknownExitCode } from './ender.ts';
+import type { HealthChecks } from './healthChecks.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import type { Restarts } from './restarts.ts';
 import { ownsNetwork } from './sharing.ts';
@@ -26,11 +27,13 @@ export class Recovery {
   readonly #context: ContainersContext;
   readonly #ender: Ender;
   readonly #restarts: Restarts;
+  readonly #health: HealthChecks;
 
-  constructor(context: ContainersContext, ender: Ender, restarts: Restarts) {
+  constructor(context: ContainersContext, ender: Ender, restarts: Restarts, health: HealthChecks) {
     this.#context = context;
     this.#ender = ender;
     this.#restarts = restarts;
+    this.#health = health;
   }
 
   /** Call once, after the table was loaded and before anything else. One container's failure does not stop the rest. */
@@ -113,6 +116,7 @@ export class Recovery {
     }
     await finishUpdate(this.#context, live);
     this.#ender.watch(live, this.#context.runtime.waitTask(live.id));
+    if (task.status === 'running') this.#health.begin(live, 'adoption');
     logger.info({ ...live.logFields, pid: task.pid }, 'adopted a running container');
   }
 

@@ -3,6 +3,7 @@
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ImageConfig } from '../../runtime/images/images.ts';
+import { mergeHealthcheck } from '../../runtime/oci/healthcheck.ts';
 import type { ContainerSpec, ResolvedProcess } from '../model.ts';
 import { resolve } from 'node:path';
 
@@ -38,6 +39,7 @@ function entrypointAndCommand(
 export function resolveProcess(spec: ContainerSpec, image: ImageConfig): ResolvedProcess {
   const { entrypoint, command } = entrypointAndCommand(spec, image);
   const args = [...entrypoint, ...command];
+  const healthcheck = mergeHealthcheck(spec.healthcheck, image.healthcheck);
   if (args.length === 0) throw new LinkspanError('containerConfigInvalid', 'no command specified');
   return {
     args,
@@ -47,6 +49,8 @@ export function resolveProcess(spec: ContainerSpec, image: ImageConfig): Resolve
     workingDir: spec.workingDir ?? image.workingDir,
     user: spec.user ?? image.user,
     stopSignal: spec.stopSignal ?? image.stopSignal ?? 'SIGTERM',
+    ...(healthcheck !== undefined && { healthcheck }),
+    ...(image.shell !== undefined && { shell: image.shell }),
     labels: { ...image.labels, ...spec.labels },
     exposedPorts: [...new Set([...spec.exposedPorts, ...image.exposedPorts])].sort(),
     volumes: [

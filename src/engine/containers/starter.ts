@@ -15,6 +15,7 @@ import type { Container, Endpoint, MountPoint, Sandbox } from '../model.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
+import { firstHealth } from './healthChecks.ts';
 import {
   formatHosts,
   formatResolvConf,
@@ -181,6 +182,7 @@ export class Starter {
       pid,
       exitCode: 0,
       startedAt: timestamp(clock),
+      ...firstHealth(live),
       ...(sandbox === undefined ? {} : { sandbox }),
     });
     emitContainerEvent(events, live.record, 'start');

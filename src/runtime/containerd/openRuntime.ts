@@ -4,6 +4,7 @@
  * opened again at any time. Contract: runtime/runtime.ts.
  */
 import { execFile } from 'node:child_process';
+import { constants } from 'node:os';
 import { promisify } from 'node:util';
 import { Events } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
@@ -14,6 +15,7 @@ import { type ContainerdClient, containerdNamespace, type loadLibraries, openCli
 import { connect, supervise } from './connection.ts';
 import { openDaemonProcess } from './daemonProcess.ts';
 import { type Any, type Process, snapshotKind, taskStatus } from './messages.ts';
+import { readStartedBy } from './processTree.ts';
 import { layerDirectories, readLayeredFile } from './rootfs.ts';
 import { copyFolder } from './rootfsCopy.ts';
 import { toLinkspanError, unless } from './status.ts';
@@ -89,6 +91,15 @@ function toTask(process: Process): NonNullable<RuntimeContainer['task']> {
     pid: 0,
     exit: { exitCode: process.exit_status, exitedAt: formatTimestamp(process.exited_at) },
   };
+}
+
+/** SIGKILL, unless it is gone. */
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** A runtime method whose failures leave as LinkspanError. */
@@ -270,6 +281,21 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     await daemon.stop().catch((error: unknown) => logger.warn({ err: error }, 'containerd did not end'));
   }
 
+  async function killExec(id: string, execId: string, pid: number): Promise<void> {
+    // What forks on while it is looked for is found by the next look.
+    for (let look = 0; look < 5; look++) {
+      const list = await unless(client.call('Tasks.ListPids', ref(id)), 'notFound');
+      const started = await readStartedBy(
+        pid,
+        (list?.processes ?? []).map((one) => one.pid),
+      );
+      const request = { ...ref(id, execId), signal: constants.signals.SIGKILL };
+      if (look === 0) await unless(client.call('Tasks.Kill', request), 'notFound');
+      if (started.size === 0) return;
+      for (const one of started) killQuietly(one);
+    }
+  }
+
   const ref = (id: string, execId = ''): ProcessRef => ({ container_id: id, exec_id: execId });
   return {
     client,
@@ -318,6 +344,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
       pid: (await client.call('Tasks.Start', ref(id, execId), { deadlineMs: createDeadlineMs })).pid,
     })),
     waitExec: guard((id, execId) => waitProcess(client, ref(id, execId))),
+    killExec: guard(killExec),
     deleteExec: guard(
       async (id, execId) =>
         void (await unless(client.call('Tasks.DeleteProcess', ref(id, execId)), 'notFound')),

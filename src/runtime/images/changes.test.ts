@@ -44,7 +44,28 @@ test('applyChanges refuses what an image config cannot take', () => {
     ['EXPOSE 70000', /invalid containerPort: 70000/],
     ['EXPOSE', /EXPOSE requires exactly one argument/],
     ['ENV A="x', /matching double-quote/],
-    ['HEALTHCHECK NONE', /HEALTHCHECK is not supported/],
+    ['HEALTHCHECK', /HEALTHCHECK requires at least one argument/],
+    ['HEALTHCHECK CMD', /Missing command after HEALTHCHECK CMD/],
+    ['HEALTHCHECK NONE x', /HEALTHCHECK NONE takes no arguments/],
+    ['HEALTHCHECK RUN x', /Unknown type "RUN" in HEALTHCHECK \(try CMD\)/],
+    ['HEALTHCHECK --interval=1us CMD x', /Interval "interval" cannot be less than 1ms/],
+    ['HEALTHCHECK --interval=9 CMD x', /time: invalid duration "9"/],
+    ['HEALTHCHECK --often=1s CMD x', /unknown flag: often/],
   ];
   for (const [change, message] of table) assert.throws(() => applyChanges([change]), message, change);
+});
+
+test('applyChanges takes health checks in every form', () => {
+  for (const [change, wanted] of [
+    ['HEALTHCHECK NONE', { Test: ['NONE'] }],
+    ['HEALTHCHECK CMD test -f /x || exit 1', { Test: ['CMD-SHELL', 'test -f /x || exit 1'] }],
+    [
+      'HEALTHCHECK --interval=1m1.5s --timeout=500ms --start-period=1h --start-interval=1s --retries=4 CMD ["a", "b"]',
+      {
+        ...{ Test: ['CMD', 'a', 'b'], Interval: 61_500_000_000, Timeout: 500_000_000, Retries: 4 },
+        ...{ StartPeriod: 3_600_000_000_000, StartInterval: 1_000_000_000 },
+      },
+    ],
+  ] as const)
+    assert.deepEqual(applyChanges([change]).Healthcheck, wanted);
 });

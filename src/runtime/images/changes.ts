@@ -3,6 +3,7 @@
  * instruction per string, no continuation lines, no build stages. Syntax: Dockerfile reference; texts: Engine 28.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import { type HealthcheckDraft, parseHealthChange } from './healthChange.ts';
 
 /** The `config` object of an OCI image config, as far as changes touch it. */
 export interface ConfigDraft {
@@ -15,6 +16,7 @@ export interface ConfigDraft {
   User?: string;
   Labels?: Record<string, string>;
   StopSignal?: string;
+  Healthcheck?: HealthcheckDraft;
   OnBuild?: string[];
 }
 
@@ -141,7 +143,8 @@ function applyOne(draft: ConfigDraft, instruction: string, rest: string): void {
       draft.OnBuild = [...(draft.OnBuild ?? []), needRest()];
       return;
     case 'HEALTHCHECK':
-      throw new LinkspanError('notImplemented', 'HEALTHCHECK is not supported by this engine yet');
+      draft.Healthcheck = parseHealthChange(rest, parseJsonList);
+      return;
     default:
       if (foreignInstructions.has(instruction))
         refuse(`${instruction.toLowerCase()} is not a valid change command`);

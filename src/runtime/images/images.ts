@@ -3,6 +3,7 @@
  * snapshots and images services. Image ids are digests of config blobs, as Docker shows them.
  */
 import type { Readable } from 'node:stream';
+import type { Healthcheck } from '../oci/healthcheck.ts';
 
 /** What progress lines say while an image comes in. */
 export interface ImageProgress {
@@ -26,6 +27,9 @@ export interface ImageConfig {
   readonly volumes: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly stopSignal?: string;
+  readonly healthcheck?: Healthcheck;
+  /** SHELL: what runs commands in shell form; absent = `/bin/sh -c`. */
+  readonly shell?: readonly string[];
 }
 
 export interface Image {

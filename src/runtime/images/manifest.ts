@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Healthcheck } from '../oci/healthcheck.ts';
 import type { Image, ImageConfig } from './images.ts';
 import { isDigest } from './reference.ts';
 
@@ -184,9 +185,31 @@ export function parseSaved(bytes: Uint8Array): readonly SavedImage[] {
   });
 }
 
+/** Docker's extension of the OCI config (Docker image spec 1.3, `Healthcheck`). */
+function parseHealthcheck(value: unknown): Healthcheck | undefined {
+  if (value === undefined || value === null) return undefined;
+  const object = asObject(value, 'Healthcheck');
+  const whole = (name: string): number => {
+    const number = object[name] ?? 0;
+    if (typeof number !== 'number' || !Number.isInteger(number))
+      throw invalid(`${name} of Healthcheck is not a whole number`);
+    return number;
+  };
+  return {
+    test: texts(object['Test'], 'Test of Healthcheck'),
+    intervalNs: whole('Interval'),
+    timeoutNs: whole('Timeout'),
+    startPeriodNs: whole('StartPeriod'),
+    startIntervalNs: whole('StartInterval'),
+    retries: whole('Retries'),
+  };
+}
+
 function parseProcess(value: unknown): ImageConfig {
   const object = value === undefined || value === null ? {} : asObject(value, 'config of the image config');
   const stopSignal = text(object['StopSignal'], 'StopSignal');
+  const healthcheck = parseHealthcheck(object['Healthcheck']);
+  const shell = texts(object['Shell'], 'Shell');
   return {
     env: texts(object['Env'], 'Env'),
     entrypoint: texts(object['Entrypoint'], 'Entrypoint'),
@@ -197,6 +220,8 @@ function parseProcess(value: unknown): ImageConfig {
     volumes: keys(object['Volumes'], 'Volumes'),
     labels: textMap(object['Labels'], 'Labels'),
     ...(stopSignal === '' ? {} : { stopSignal }),
+    ...(healthcheck === undefined ? {} : { healthcheck }),
+    ...(shell.length === 0 ? {} : { shell }),
   };
 }
 

@@ -204,6 +204,10 @@ export class FakeContainers implements Containers {
     return Promise.resolve();
   }
 
+  health(): undefined {
+    return undefined;
+  }
+
   update(): Promise<readonly string[]> {
     return Promise.resolve([]);
   }
