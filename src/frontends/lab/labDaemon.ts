@@ -11,7 +11,8 @@ import { hostPaths } from './labFolder.ts';
 import { livingProcess, startInHost } from './namespaces.ts';
 import { endProcess, isAlive } from './processRecord.ts';
 
-const startTimeoutMs = 60_000;
+/** All hosts' start at once, also on a slow machine. One that ends is noticed at once. */
+const startTimeoutMs = 300_000;
 
 /** `DOCKER_HOST` of a host's daemon. */
 export function socketUrl(folder: string, host: string): string {

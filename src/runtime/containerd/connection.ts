@@ -11,8 +11,11 @@ import type { ContainerdClient } from './client.ts';
 import type { DaemonProcess } from './daemonProcess.ts';
 import { hasStatus } from './status.ts';
 
-/** How long a containerd may take from its start to its first answer; a large database is read within. */
-const startTimeoutMs = 30_000;
+/**
+ * How long a containerd may take from its start to its first answer: a large database is read within, also by a slow
+ * machine that starts much else. One that ends is noticed at once.
+ */
+const startTimeoutMs = 120_000;
 const probeTimeoutMs = 1000;
 const restartDelayMaxMs = 5000;
 
