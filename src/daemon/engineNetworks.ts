@@ -243,6 +243,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     connections,
     claims,
     gateway,
+    kernel,
     recover,
     ports,
     hostGatewayIps,

@@ -10,6 +10,7 @@ import type { LimitSupport } from '../runtime/oci/limitSupport.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
 import type { PortChange } from './bindings/requests.ts';
 import type { Health } from './containers/healthState.ts';
+import type { ContainerSample } from './containers/stats.ts';
 import type { EventLog } from './events.ts';
 import type {
   AttachmentRequest,
@@ -177,6 +178,8 @@ export interface Containers {
     ref: string,
     psArgs: readonly string[],
   ): Promise<{ readonly titles: readonly string[]; readonly processes: readonly (readonly string[])[] }>;
+  /** What it has used so far; undefined unless it runs. Code containerNotFound. */
+  sample(id: ContainerId): Promise<ContainerSample | undefined>;
   /** Bytes in the writable layer and in all layers. */
   size(ref: string): Promise<{ readonly writableBytes: number; readonly rootfsBytes: number }>;
   prune(select: (container: Container) => boolean): Promise<readonly ContainerId[]>;

@@ -5,6 +5,7 @@
  * Every call rejects with a KernelError that carries the errno name, and passes base/seam before it acts.
  * Calls are done in the order in which they are made, so that what builds on another need not wait for its answer.
  */
+import type { LinkCounters } from '../codec/netlink/linkCounters.ts';
 import type { Events } from '../base/events.ts';
 import type { Forward, Neighbour } from '../codec/netlink/neighbour.ts';
 import type { NewKind } from '../codec/netlink/route.ts';
@@ -436,6 +437,8 @@ export interface Kernel extends AsyncDisposable {
   probePath(probe: PathProbe): Promise<readonly number[]>;
 
   links(namespace?: NamespacePath): Promise<readonly Link[]>;
+  /** What each link there has carried. */
+  linkCounters(namespace?: NamespacePath): Promise<readonly LinkCounters[]>;
   /** The link of that name, whatever the number of others. */
   findLink(name: string, namespace?: NamespacePath): Promise<Link | undefined>;
   addresses(namespace?: NamespacePath): Promise<readonly Address[]>;

@@ -1,6 +1,7 @@
 /*
  * Links, addresses and routes of one namespace, over a netlink socket that is in it. Synchronous, for a worker.
  */
+import { decodeLinkCounters, type LinkCounters } from '../codec/netlink/linkCounters.ts';
 import {
   decodeAddress,
   decodeLink,
@@ -56,6 +57,11 @@ export function findLink(socket: NetlinkSocket, name: string): Link | undefined 
 export function dumpLinks(socket: NetlinkSocket): readonly Link[] {
   const request = { operation: 'RTM_GETLINK dump', message: encodeLinkDump() };
   return socket.dump(request, routeType.newLink, (payload) => linkOf(decodeLink(payload)));
+}
+
+export function dumpLinkCounters(socket: NetlinkSocket): readonly LinkCounters[] {
+  const request = { operation: 'RTM_GETLINK dump', message: encodeLinkDump() };
+  return socket.dump(request, routeType.newLink, decodeLinkCounters);
 }
 
 export function dumpAddresses(socket: NetlinkSocket): readonly Address[] {

@@ -194,6 +194,7 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     announce: (...args) => link.call('announce', args),
     probePath: (...args) => link.call('probePath', args),
     links: (...args) => link.call('links', args),
+    linkCounters: (...args) => link.call('linkCounters', args),
     findLink: (...args) => link.call('findLink', args),
     addresses: (...args) => link.call('addresses', args),
     routes: (...args) => link.call('routes', args),

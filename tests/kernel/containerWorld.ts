@@ -126,6 +126,10 @@ class NoNetwork implements SandboxNetwork {
     return [];
   }
 
+  counters(): Promise<readonly []> {
+    return Promise.resolve([]);
+  }
+
   bindings(): readonly [] {
     return [];
   }

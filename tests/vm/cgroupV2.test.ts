@@ -32,6 +32,9 @@ if (process.env['LINKSPAN_VM'] === 'short') {
   test('limits of containers that exist', { timeout: guestTimeoutMs(500) }, () => {
     runInGuest('tests/compat/updates.test.ts', 500);
   });
+  test('what containers use', { timeout: guestTimeoutMs(500) }, () => {
+    runInGuest('tests/compat/stats.test.ts', 500);
+  });
   test('links that the machine’s own kernel may lack: ipvlan, 802.1q, dummy', {
     timeout: guestTimeoutMs(400),
   }, () => {

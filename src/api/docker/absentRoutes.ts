@@ -34,7 +34,6 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
     ['PUT', '/containers/:id/archive'],
     ['POST', '/containers/:id/copy'],
   ],
-  'Container statistics': [['GET', '/containers/:id/stats']],
   'Listing changed files': [['GET', '/containers/:id/changes']],
   'Exporting containers': [['GET', '/containers/:id/export']],
   'Volumes of a cluster': [['PUT', '/volumes/:name']],
@@ -70,15 +69,7 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
   ],
 };
 
-const plurals = new Set([
-  'Volumes of a cluster',
-  'Plugins',
-  'Services',
-  'Tasks',
-  'Secrets',
-  'Configs',
-  'Container statistics',
-]);
+const plurals = new Set(['Volumes of a cluster', 'Plugins', 'Services', 'Tasks', 'Secrets', 'Configs']);
 
 export const absentRoutes: Routes = (app) => {
   for (const [feature, routes] of Object.entries(absent)) {

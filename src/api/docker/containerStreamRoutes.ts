@@ -56,7 +56,11 @@ function encodeRecord(record: LogRecord, withTime: boolean, isTty: boolean): Buf
 }
 
 /** Writes and waits while the client is slow; false once it has gone. */
-async function writeTo(reply: FastifyReply, data: Buffer | string, signal: AbortSignal): Promise<boolean> {
+export async function writeTo(
+  reply: FastifyReply,
+  data: Buffer | string,
+  signal: AbortSignal,
+): Promise<boolean> {
   if (signal.aborted) return false;
   if (reply.raw.write(data)) return true;
   const { promise, resolve } = Promise.withResolvers<void>();

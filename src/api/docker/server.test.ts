@@ -96,7 +96,7 @@ for (const [url, status, message] of [
   ['/events?since=2&until=1', 400, '`since` time (2) cannot be after `until` time (1)'],
   ['/volumes/nope', 404, 'get nope: no such volume'],
   ['/volumes?filters={"foo":["a"]}', 400, "invalid filter 'foo'"],
-  ['/containers/x/stats', 501, 'Container statistics are not supported yet (GET /containers/{id}/stats)'],
+  ['/containers/x/stats?one-shot=1', 400, 'cannot have stream=true and one-shot=true'],
   ['/images/get?names=x', 501, 'saving images (GET /images/get) is not supported yet'],
   ['/images/busybox/get', 501, 'saving images (GET /images/get) is not supported yet'],
 ] as const) {

@@ -10,6 +10,7 @@ import { absentRoutes } from './absentRoutes.ts';
 import type { ApiContext } from './apiContext.ts';
 import { type ApiDeps, type ApiServer, apiVersion, type ListenAddress } from './apiServer.ts';
 import { containerRoutes } from './containerRoutes.ts';
+import { statsRoutes } from './statsRoutes.ts';
 import { containerStreamRoutes } from './containerStreamRoutes.ts';
 import { errorReply } from './errorReply.ts';
 import { eventRoutes } from './eventRoutes.ts';
@@ -33,6 +34,7 @@ const allRoutes = [
   eventRoutes,
   networkRoutes,
   containerRoutes,
+  statsRoutes,
   portRoutes,
   containerStreamRoutes,
   hijackRoutes,

@@ -39,6 +39,7 @@ import { isBetweenRuns, Restarts } from './restarts.ts';
 import { mayChangeNetwork, ownsNetwork } from './sharing.ts';
 import { parseSignal } from './signals.ts';
 import { Starter } from './starter.ts';
+import { type ContainerSample, sampleContainer } from './stats.ts';
 import { listProcesses, type ProcessTable } from './top.ts';
 import { checkUpdate, updateContainer } from './updates.ts';
 
@@ -315,6 +316,12 @@ export class LocalContainers implements Containers, AsyncDisposable {
     const live = this.#get(ref);
     this.#checkRunning(live);
     return await listProcesses(psArgs, await this.#context.runtime.pids(live.id));
+  }
+
+  async sample(id: ContainerId): Promise<ContainerSample | undefined> {
+    const live = this.#context.table.find(id);
+    if (live === undefined) throw new LinkspanError('containerNotFound', `No such container: ${id}`);
+    return await sampleContainer(this.#context, live);
   }
 
   async size(ref: string): Promise<{ readonly writableBytes: number; readonly rootfsBytes: number }> {

@@ -4,6 +4,7 @@
  */
 import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import type { LinkCounters } from '../../codec/netlink/linkCounters.ts';
 import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ExitStatus, OciSpec, Runtime, RuntimeContainer, StdioPaths } from '../../runtime/runtime.ts';
@@ -340,6 +341,10 @@ export class FakeNetwork implements SandboxNetwork {
     return this.attached.has(container.id)
       ? [{ ipv4: '172.17.0.2/16', dnsNames: [] as readonly string[] } as Endpoint]
       : [];
+  }
+
+  counters(): Promise<readonly LinkCounters[]> {
+    return Promise.resolve([]);
   }
 
   bindings(): readonly Binding[] {

@@ -2,6 +2,7 @@
  * What containers need of the network side of the engine. Owned here, because this is the consumer; the networks
  * implement it and the composition root hands it in.
  */
+import type { LinkCounters } from '../../codec/netlink/linkCounters.ts';
 import type {
   AttachmentRequest,
   Binding,
@@ -44,6 +45,8 @@ export interface SandboxNetwork {
   disconnect(container: Container, network: Network, commit: () => Promise<void>): Promise<void>;
   /** The container's endpoints in attach order, attached or reserved. */
   endpoints(container: Container): readonly Endpoint[];
+  /** What the interfaces have carried that its networks gave a container which runs; none in host mode. */
+  counters(container: Container): Promise<readonly LinkCounters[]>;
   /** What the container publishes now. */
   bindings(container: Container): readonly Binding[];
   /** The container runs and its spec asks for other ports: makes them so. On failure all is as before. */

@@ -1,7 +1,9 @@
 /*
  * The network side as containers see it: which attachments a container's mode means, and the sandboxes behind them.
  */
+import type { LinkCounters } from '../../codec/netlink/linkCounters.ts';
 import { hasCode } from '../../errors/linkspanError.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
 import type { PublishedPorts } from '../bindings/publishedPorts.ts';
 import type { SandboxNetwork } from '../containers/ports.ts';
 import type {
@@ -29,6 +31,7 @@ export interface ContainerNetworkDependencies {
   readonly sandboxes: Sandboxes;
   readonly connections: Connections;
   readonly claims: Pick<SwarmClaims, 'settled'>;
+  readonly kernel: Pick<Kernel, 'linkCounters'>;
   readonly gateway: GatewayNetwork;
   readonly recover: RecoverDependencies;
   readonly ports: Pick<PublishedPorts, 'bindings' | 'apply'>;
@@ -122,6 +125,13 @@ export class ContainerNetwork implements SandboxNetwork {
 
   endpoints(container: Container): readonly Endpoint[] {
     return this.#deps.table.endpointsOfContainer(container.id).filter((endpoint) => !isHidden(endpoint));
+  }
+
+  async counters({ id, sandbox }: Container): Promise<readonly LinkCounters[]> {
+    if (sandbox === undefined) return [];
+    const { kernel, table } = this.#deps;
+    const names = new Set(table.endpointsOfContainer(id).map(({ interfaceName }) => interfaceName));
+    return (await kernel.linkCounters(sandbox.path)).filter(({ name }) => names.has(name));
   }
 
   bindings(container: Container): readonly Binding[] {

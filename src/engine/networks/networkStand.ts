@@ -203,6 +203,7 @@ export async function openNetworkWorld(path?: string, seam: Seam = openSeam()): 
   const recover = { ...common, networks, namespaceFolder };
   const containerNetwork = new ContainerNetwork({
     ...{ table, networks, sandboxes, connections, claims, gateway, recover },
+    kernel: { linkCounters: () => Promise.resolve([]) },
     ports: { bindings: () => [], apply: () => Promise.resolve() },
     hostGatewayIps: [],
   });

@@ -234,6 +234,11 @@ rm nope
 rm -f nope
 rename web www
 rename web
+stats --no-stream web
+stats --no-stream --no-trunc web
+stats --no-stream --format json web
+stats --no-stream --format {{.Name}}:{{.Container}}:{{.CPUPerc}}:{{.PIDs}} web
+stats --no-stream nope
 update web
 update
 update --cpus 1.5 web nope

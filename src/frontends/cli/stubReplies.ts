@@ -171,6 +171,42 @@ const missing = (what: string): { status: number; body: unknown } => ({
 });
 
 /** Every answer that the tests of the CLI need. */
+const cpu = { usage_in_kernelmode: 1, usage_in_usermode: 2 };
+
+const stats = {
+  name: '/web',
+  id: webId,
+  read: '2026-11-24T04:00:01Z',
+  preread: '2026-11-24T04:00:00Z',
+  pids_stats: { current: 3, limit: 20 },
+  blkio_stats: {
+    io_service_bytes_recursive: [
+      { major: 8, minor: 0, op: 'Read', value: 4_096_000 },
+      { major: 8, minor: 0, op: 'write', value: 12 },
+      { major: 8, minor: 0, op: 'Total', value: 99 },
+    ],
+  },
+  num_procs: 0,
+  storage_stats: {},
+  cpu_stats: {
+    cpu_usage: { total_usage: 3_000_000_000, ...cpu },
+    system_cpu_usage: 20_000_000_000,
+    online_cpus: 4,
+    throttling_data: { periods: 0, throttled_periods: 0, throttled_time: 0 },
+  },
+  precpu_stats: {
+    cpu_usage: { total_usage: 2_500_000_000, ...cpu },
+    system_cpu_usage: 16_000_000_000,
+    online_cpus: 4,
+    throttling_data: { periods: 0, throttled_periods: 0, throttled_time: 0 },
+  },
+  memory_stats: { usage: 10_000_000, limit: 67_108_864, stats: { total_inactive_file: 1_000_000 } },
+  networks: {
+    eth0: { rx_bytes: 1_234_567, tx_bytes: 890, rx_packets: 1, tx_packets: 2 },
+    eth1: { rx_bytes: 1, tx_bytes: 10, rx_packets: 1, tx_packets: 2 },
+  },
+};
+
 export const stubReplies: StubRoutes = {
   'GET /networks': { body: [mynet, bridge, { ...mynet, Name: 'n10' }, { ...mynet, Name: 'n2' }] },
   'GET /networks/mynet': { body: mynet },
@@ -227,6 +263,9 @@ export const stubReplies: StubRoutes = {
   'POST /containers/web/kill': { status: 204 },
   'POST /containers/web/pause': { status: 204 },
   'POST /containers/web/unpause': { status: 204 },
+  'GET /containers/web/stats': { body: stats },
+  [`GET /containers/${webId}/stats`]: { body: stats },
+  [`GET /containers/${webId.slice(0, 12)}/stats`]: { body: stats },
   'POST /containers/web/update': { body: { Warnings: ['first warning', 'second'] } },
   'POST /containers/web/rename': { status: 204 },
   'POST /containers/web/wait': { body: { StatusCode: 3 } },

@@ -6,6 +6,7 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:os';
 import { promisify } from 'node:util';
+import { stringifyBig } from '../../base/bigJson.ts';
 import { Events } from '../../base/events.ts';
 import type { Logger } from '../../base/logger.ts';
 import { findProgram } from '../../base/programs.ts';
@@ -54,15 +55,8 @@ const specTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
 const resourcesTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/LinuxResources';
 const processTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/Process';
 
-/** Not yet in TypeScript's library. */
-const { rawJSON } = JSON as unknown as { readonly rawJSON: (text: string) => unknown };
-
 function toAny(typeUrl: string, value: OciSpec): Any {
-  // Numbers of 64 bits are bigints, which JSON.stringify does not take.
-  const text = JSON.stringify(value, (_key, item: unknown) =>
-    typeof item === 'bigint' ? rawJSON(item.toString()) : item,
-  );
-  return { type_url: typeUrl, value: Buffer.from(text) };
+  return { type_url: typeUrl, value: Buffer.from(stringifyBig(value)) };
 }
 
 function toStdio(stdio: StdioPaths): { stdin: string; stdout: string; stderr: string; terminal: boolean } {

@@ -204,6 +204,10 @@ export class FakeContainers implements Containers {
     return Promise.resolve();
   }
 
+  sample(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   health(): undefined {
     return undefined;
   }

@@ -13,6 +13,7 @@ import { listCommand } from './list.ts';
 import { logsCommand } from './logs.ts';
 import { portCommands } from './port.ts';
 import { runCommand } from './run.ts';
+import { statsCommand } from './stats.ts';
 import { updateCommand } from './update.ts';
 
 const inspectCommand: Command = {
@@ -71,6 +72,7 @@ export const containerCommands: readonly Command[] = [
   logsCommand,
   ...portCommands,
   startCommand,
+  statsCommand,
   topCommand,
   updateCommand,
   ...lifecycleCommands,
