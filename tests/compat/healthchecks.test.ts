@@ -94,14 +94,10 @@ for (const engine of engines()) {
     });
 
     test('what a probe says is cut, failures of the start period do not count', async () => {
-      await run(
-        'loud',
-        'head -c 5000 /dev/zero | tr "\\\\0" x; exit 3',
-        '--health-start-period',
-        '1h',
-        '--health-start-interval',
-        '200ms',
-      );
+      // 20.10 knows no interval of its own for that time.
+      const often = daemon.isReference ? [] : ['--health-start-interval', '200ms', '--health-interval', '1h'];
+      const say = 'head -c 5000 /dev/zero | tr "\\\\0" x; exit 3';
+      await run('loud', say, '--health-start-period', '1h', ...often);
       const { Log, Status, FailingStreak } = await until('loud', (health) => health.Log.length === 5);
       assert.deepEqual([Status, FailingStreak, Log[0]?.ExitCode], ['starting', 0, 3]);
       assert.equal(Log[0]?.Output, `${'x'.repeat(4096)}...`);

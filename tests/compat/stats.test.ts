@@ -66,7 +66,7 @@ for (const engine of engines()) {
     const run = async (name: string, flags: readonly string[], command: string): Promise<string> =>
       (await daemon.cli(['run', '-d', '--name', name, ...flags, 'busybox', 'sh', '-c', command])).stdout;
     const ask = async (name: string, query = 'stream=0'): Promise<Stats> => {
-      const answer = await callApi(daemon.socketPath, 'GET', `/v1.43/containers/${name}/stats?${query}`);
+      const answer = await callApi(daemon.socketPath, 'GET', `/containers/${name}/stats?${query}`);
       assert.equal(answer.status, 200, answer.body);
       return JSON.parse(answer.body) as Stats;
     };
@@ -135,7 +135,7 @@ for (const engine of engines()) {
       'a stream has an answer each second, says nothing of a stopped container, and ends with its removal',
       async () => {
         await run('gone', [], 'exec sleep 600');
-        const { lines, ended } = follow(daemon.socketPath, '/v1.43/containers/gone/stats');
+        const { lines, ended } = follow(daemon.socketPath, '/containers/gone/stats');
         assert.ok(await eventually(() => lines.length >= 3, 20_000));
         assert.equal(lines[1]?.preread, lines[0]?.read);
         assert.ok((lines[2]?.pids_stats.current ?? 0) > 0);
@@ -145,7 +145,7 @@ for (const engine of engines()) {
         assert.equal((await ask('gone')).read, '0001-01-01T00:00:00Z');
         await daemon.cli(['rm', 'gone']);
         await ended;
-        const answer = await callApi(daemon.socketPath, 'GET', '/v1.43/containers/gone/stats?stream=0');
+        const answer = await callApi(daemon.socketPath, 'GET', '/containers/gone/stats?stream=0');
         assert.equal(answer.status, 404);
       },
     );
