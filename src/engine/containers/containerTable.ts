@@ -45,7 +45,7 @@ export class ContainerTable {
 
   /** By full id, name or id prefix; undefined if there is none. Code containerAmbiguous. */
   findByRef(ref: string): LiveContainer | undefined {
-    const byId = new Map<string, LiveContainer>(this.#live);
+    const byId = this.#live as ReadonlyMap<string, LiveContainer>;
     const found = lookUp(ref, byId, (name) => {
       const id = this.#names.get(name.startsWith('/') ? name.slice(1) : name);
       const live = id === undefined ? undefined : this.#live.get(id);

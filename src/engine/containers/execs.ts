@@ -69,7 +69,7 @@ export class Execs {
     return this.#get(id).exec;
   }
 
-  /** Settles with the exit code once it has ended, or could not be started. */
+  /** Settles with the exit code once it has ended, or could not be started; its outputs may still be open. */
   ended(id: string): Promise<number> {
     return this.#get(id).end.promise;
   }
@@ -181,6 +181,7 @@ export class Execs {
     let exitCode = 137;
     try {
       ({ exitCode } = await runtime.waitExec(live.id, id));
+      entry.end.resolve(exitCode);
     } catch (error) {
       // Its container ended, or the runtime did.
       logger.debug({ ...live.logFields, exec: id, err: error }, 'lost sight of an exec');
