@@ -278,7 +278,7 @@ test('nodes are changed by version; the last manager stays one', async () => {
   const own = manager.swarm.node('self');
   await assert.rejects(manager.swarm.updateNode('self', own.version, { ...own.spec, role: 'worker' }), {
     code: 'demotionRefused',
-    message: 'attempting to demote the last manager of the swarm',
+    message: 'rpc error: code = FailedPrecondition desc = attempting to demote the last manager of the swarm',
   });
   assert.throws(() => manager.swarm.node('nobody'), { code: 'nodeNotFound' });
 });

@@ -306,13 +306,9 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
   async removeNode(ref: string, isForced: boolean): Promise<void> {
     const { roster } = this.#manager();
     const { id, spec } = this.#find(ref, roster);
-    if (spec.role === 'manager')
-      throw new LinkspanError(
-        'nodeInUse',
-        `node ${id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal`,
-      );
+    if (spec.role === 'manager') throw new LinkspanError('nodeInUse', refusals.removesManager(id));
     if (!isForced && roster.presenceOf(id).state === 'ready')
-      throw new LinkspanError('nodeInUse', `node ${id} is not down and can't be removed`);
+      throw new LinkspanError('nodeInUse', refusals.removesReady(id));
     await roster.remove(id);
     this.#deps.logger.info({ node: id }, 'removed a node');
   }

@@ -14,8 +14,14 @@ export const refusals = {
     'Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.',
   wrongKey: 'swarm could not be unlocked: invalid key provided',
   notLocked: 'swarm is not locked',
-  demotesLast: 'attempting to demote the last manager of the swarm',
-  losesQuorum: "can't remove member from the raft: this would result in a loss of quorum",
+  demotesLast:
+    'rpc error: code = FailedPrecondition desc = attempting to demote the last manager of the swarm',
+  losesQuorum:
+    "rpc error: code = FailedPrecondition desc = can't remove member from the raft: this would result in a loss of quorum",
+  removesReady: (id: string): string =>
+    `rpc error: code = FailedPrecondition desc = node ${id} is not down and can't be removed`,
+  removesManager: (id: string): string =>
+    `rpc error: code = FailedPrecondition desc = node ${id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal`,
   /** `left`: managers without this one. */
   leaving: (left: number): string => {
     const isManager = 'You are attempting to leave the swarm on a node that is participating as a manager. ';

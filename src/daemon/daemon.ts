@@ -220,6 +220,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   swarm.start();
   half.encryption.start(isKnown);
   half.probes.start();
+  half.pulse.start();
   await follower.start();
   const engine: Engine = {
     networks: half.networks,
@@ -253,6 +254,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     ...half.encryption.conditions,
     ...half.plainPaths.conditions,
     ...half.probes.conditions,
+    ...half.pulse.conditions,
   ];
   metrics.readFrom(async () =>
     takeStock({

@@ -38,6 +38,7 @@ import { recoverNetworks } from '../engine/networks/recover.ts';
 import { Sandboxes } from '../engine/networks/sandboxes.ts';
 import type { EncryptedCarrier } from '../engine/overlay/encryptedCarrier.ts';
 import { SwarmClaims } from '../engine/overlay/claims.ts';
+import { PathPulse } from '../engine/overlay/pathPulse.ts';
 import { PathProbes } from '../engine/overlay/pathProbes.ts';
 import { SwarmCreator } from '../engine/overlay/swarmCreator.ts';
 import { PlainPaths } from '../engine/overlay/plainPaths.ts';
@@ -71,6 +72,7 @@ export interface NetworkHalf {
   readonly plainPaths: PlainPaths;
   /** To be started once the swarm is taken up. */
   readonly probes: PathProbes;
+  readonly pulse: PathPulse;
   /** What hears of changes as long as the daemon runs. */
   readonly listeners: DisposableStack;
   /** To be started with the containers, once they are there and the swarm is taken up. */
@@ -181,6 +183,9 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   const probes = listeners.use(
     new PathProbes({ kernel, carriers, logger, swarm: deps.swarm, clock: systemClock }),
   );
+  const pulse = listeners.use(
+    new PathPulse({ kernel, carriers, logger, swarm: deps.swarm, clock: systemClock }),
+  );
   const overlay = new OnDemandOverlay(
     createOverlayDriver({
       ...{ kernel, logger, daemonId: identity.id },
@@ -272,7 +277,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
     new PlainPaths({ swarm, claims, table, tunnels: encryption, clock: systemClock, logger }),
   );
   return {
-    ...{ table, networks, network, firewall, ports, claims, encryption, plainPaths, probes },
+    ...{ table, networks, network, firewall, ports, claims, encryption, plainPaths, probes, pulse },
     ...{ listeners, openFollower, openReconciler },
   };
 }

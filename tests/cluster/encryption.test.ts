@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { eventually } from '../compat/command.ts';
 import { Capture, marker } from './capture.ts';
+import { forge, type Forged } from './forger.ts';
 import { addressOf, type Cluster, commandLines, cutOff, formSwarm, type Host, openCluster } from './hosts.ts';
 
 for (const [name, program] of commandLines.slice(0, 1))
@@ -77,47 +78,66 @@ for (const [name, program] of commandLines.slice(0, 1))
       assert.match(await say(a, 'info'), /linkspan\.encryption=WireGuard, (kernel|wireguard-go)/);
     });
 
+    /** What a stranger has to know to reach a container of A's. */
+    const targetOf = async (network: string, container: string): Promise<Forged> => {
+      const vni = '{{index .Options "com.docker.network.driver.overlay.vxlanid_list"}}';
+      const of = `.NetworkSettings.Networks.${network}`;
+      const words = await say(a, 'inspect', '-f', `{{${of}.MacAddress}} {{${of}.IPAddress}}`, container);
+      const [mac = '', to = ''] = words.split(' ');
+      const from = to.replace(/\d+$/, '250');
+      return { vni: Number(await say(a, 'network', 'inspect', '-f', vni, network)), mac, from, to };
+    };
+    /** Echo requests that reached a container of A's so far. */
+    const echoes = async (container: string): Promise<number> => {
+      const [names = '', counts = ''] = (
+        await say(a, 'exec', container, 'grep', '^Icmp:', '/proc/net/snmp')
+      ).split('\n');
+      return Number(counts.split(' ')[names.split(' ').indexOf('InEchos')]);
+    };
+    const isForgedTaken = async (container: string, send: () => void): Promise<boolean> => {
+      const before = await echoes(container);
+      send();
+      await sleep(500);
+      return (await echoes(container)) > before;
+    };
+
     test('VXLAN in clear for the network’s VNI is not taken, also not from a machine of the swarm', async () => {
-      const vni = Number(
-        await say(
-          a,
-          'network',
-          'inspect',
-          '-f',
-          '{{index .Options "com.docker.network.driver.overlay.vxlanid_list"}}',
-          'sec',
-        ),
+      await say(a, 'network', 'create', '-d', 'overlay', 'clear');
+      await run(a, 'open', 'clear');
+      await run(c, 'fellow', 'clear');
+      assert.ok(await eventually(() => ping(c, 'fellow', 'open')));
+      const [clear, sec] = [await targetOf('clear', 'open'), await targetOf('sec', 'web')];
+      // That it could be: a network in clear takes the same from a machine of a member.
+      assert.equal(await isForgedTaken('open', () => forge(c, addressOf('A'), clear)), true);
+      assert.equal(await isForgedTaken('web', () => forge(c, addressOf('A'), sec)), false);
+      await a.cli(['rm', '-f', 'open']);
+      await c.cli(['rm', '-f', 'fellow']);
+      await a.cli(['network', 'rm', 'clear']);
+    });
+
+    test('a machine that has tunnels, and no container on the network, cannot inject into it through them', async () => {
+      await say(a, 'network', 'create', '-d', 'overlay', '--opt', 'encrypted', 'other');
+      await run(a, 'closed', 'other');
+      await run(c, 'fellow', 'other');
+      assert.ok(await eventually(() => ping(c, 'fellow', 'closed'), 10_000), c.tail());
+      const [other, sec] = [await targetOf('other', 'closed'), await targetOf('sec', 'web')];
+      const own = a.run(
+        'nsenter',
+        `--net=${a.tunnelsPath}`,
+        'ip',
+        '-o',
+        '-4',
+        'address',
+        'show',
+        'scope',
+        'global',
       );
-      const target = await say(a, 'inspect', '-f', '{{.NetworkSettings.Networks.sec.IPAddress}}', 'web');
-      const [mac] = [await say(a, 'inspect', '-f', '{{.NetworkSettings.Networks.sec.MacAddress}}', 'web')];
-      const received = async (): Promise<number> =>
-        Number((await say(a, 'exec', 'web', 'cat', '/sys/class/net/eth0/statistics/rx_packets')).trim());
-      c.run('ip', 'netns', 'add', 'forger');
-      const forge = (...words: readonly string[]): string => c.run('ip', ...words);
-      try {
-        const way = ['remote', addressOf('A'), 'dstport', '4789', 'nolearning'];
-        forge('link', 'add', 'forged', 'type', 'vxlan', 'id', String(vni), 'local', addressOf('C'), ...way);
-        forge('link', 'set', 'forged', 'netns', 'forger');
-        const inside = (...words: readonly string[]): string => c.run('ip', '-n', 'forger', ...words);
-        inside('address', 'add', `${target.replace(/\d+$/, '250')}/24`, 'dev', 'forged');
-        inside('link', 'set', 'forged', 'up');
-        inside('neigh', 'add', target, 'lladdr', mac, 'dev', 'forged');
-        const before = await received();
-        for (let i = 0; i < 5; i++)
-          c.run(
-            'nsenter',
-            '--net=/run/netns/forger',
-            '--',
-            'busybox',
-            'sh',
-            '-c',
-            `ping -c 1 -W 1 ${target} || true`,
-          );
-        // What comes by itself (ARP between containers) is a few.
-        assert.ok((await received()) - before < 5);
-      } finally {
-        c.run('ip', 'netns', 'del', 'forger');
-      }
+      const inside = /inet (100\.\d+\.\d+\.\d+)\//.exec(own)?.[1] ?? assert.fail(own);
+      assert.equal(await isForgedTaken('closed', () => forge(c, inside, other, c.tunnelsPath)), true);
+      assert.equal(await isForgedTaken('web', () => forge(c, inside, sec, c.tunnelsPath)), false);
+      await a.cli(['rm', '-f', 'closed']);
+      await c.cli(['rm', '-f', 'fellow']);
+      await a.cli(['network', 'rm', 'other']);
     });
 
     test('the tunnels die: nothing leaves in clear, and they are made again', async () => {
@@ -172,6 +192,7 @@ for (const [name, program] of commandLines.slice(0, 1))
       await run(c, 'far', 'sec');
       assert.ok(await eventually(() => ping(c, 'far', 'web'), 10_000), c.tail());
       const id = await say(a, 'node', 'ls', '-q', '--filter', 'name=host-C');
+      await using capture = await Capture.open('removal');
       await cutOff('C', true);
       try {
         await a.cli(['node', 'rm', '--force', id]);
@@ -180,7 +201,9 @@ for (const [name, program] of commandLines.slice(0, 1))
       }
       await sleep(500);
       assert.equal(await ping(c, 'far', 'web'), false);
+      for (let i = 0; i < 3; i++) assert.equal(await asks(c, 'far', 'web'), false);
       assert.ok(await ping(b, 'near', 'web'));
+      assert.equal((await capture.end()).markers, 0);
     });
 
     test('with the last container of a machine on an encrypted network the tunnels go', async () => {

@@ -136,6 +136,11 @@ export class Host {
     return this.overlays().map((id) => join(this.#overlayFolder, id));
   }
 
+  /** The namespace that the encrypted tunnels are in, as the machine's own programs see it. */
+  get tunnelsPath(): string {
+    return join(hostPaths(folder, this.#labName).folder, 'exec', 'tunnels', 'netns');
+  }
+
   get #overlayFolder(): string {
     return join(hostPaths(folder, this.#labName).folder, 'exec', 'overlays');
   }
@@ -168,11 +173,16 @@ export function onUnderlay(...words: readonly string[]): string {
   return execFileSync(program, args, { encoding: 'utf8' });
 }
 
-/** Cuts each line between one machine and the others, or mends it. */
-export async function cutOff(host: HostName, isCut: boolean): Promise<void> {
+/** Cuts each line between one machine and the others, or those named, or mends it. */
+export async function cutOff(
+  host: HostName,
+  isCut: boolean,
+  from: readonly HostName[] = hostNames,
+): Promise<void> {
   const own = getHost(topology, labName(host));
   for (const other of readLab(folder).topology.hosts)
-    if (other.name !== own.name) await (isCut ? partition : heal)(folder, own, other);
+    if (other.name !== own.name && from.some((name) => labName(name) === other.name))
+      await (isCut ? partition : heal)(folder, own, other);
 }
 
 /** A swarm of these: the first manages it. */

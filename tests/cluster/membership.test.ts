@@ -147,7 +147,7 @@ for (const [name, program] of commandLines) {
       );
       await a.cli(['node', 'demote', 'host-A'], {
         exitCode: 1,
-        stderr: /attempting to demote the last manager of the swarm/,
+        stderr: /FailedPrecondition desc = attempting to demote the last manager of the swarm/,
       });
       await a.cli(['node', 'update', '--availability', 'active', 'host-B']);
     });
@@ -169,7 +169,10 @@ for (const [name, program] of commandLines) {
     });
 
     test('a node that leaves is down and can be removed; one that is ready only by force, and then at once', async () => {
-      await a.cli(['node', 'rm', 'host-B'], { exitCode: 1, stderr: /is not down and can't be removed/ });
+      await a.cli(['node', 'rm', 'host-B'], {
+        exitCode: 1,
+        stderr: /FailedPrecondition desc = node \w+ is not down and can't be removed/,
+      });
       await b.cli(['swarm', 'leave'], { stdout: 'Node left the swarm.' });
       assert.equal(await isNode('host-B', 'Down'), true);
       await a.cli(['node', 'rm', 'host-B'], { stdout: 'host-B' });

@@ -76,9 +76,28 @@ function onlyAddress(system: readonly SystemAddress[]): Ip {
   );
 }
 
+/** 127.0.0.0/8 and ::1, which every machine has. */
+function isLoopback(ip: Ip): boolean {
+  return ip.family === 4 ? ip.bits >> 24n === 127n : ip.bits === 1n;
+}
+
+/** The machine's own one where others are told of another's (a NAT that passes on what comes). */
+function ownAddress(listen: Ip, system: readonly SystemAddress[]): Ip {
+  if (!isUnspecified(listen)) return listen;
+  try {
+    return onlyAddress(system);
+  } catch {
+    return refuse(
+      "must specify a listening address because the address to advertise is not recognized as a system address, and a system's IP address to use could not be uniquely identified",
+    );
+  }
+}
+
 export interface ResolvedAddresses {
   readonly listen: string;
+  /** Where others are told to come. */
   readonly advertise: string;
+  /** One of this machine's. */
   readonly dataPath: string;
 }
 
@@ -103,14 +122,16 @@ export function resolveAddresses(
       'advertise address must be a non-zero IP address or network interface (with optional port number)',
     );
   if (isUnspecified(advertiseIp)) return refuse('advertise address must be a non-zero IP address');
-  const isOurs = system.some(({ ip }) => isSame(ip, advertiseIp));
-  if (!isOurs && advertised !== undefined && isUnspecified(listenIp))
-    return refuse(
-      "must specify a listening address because the address to advertise is not recognized as a system address, and a system's IP address to use could not be uniquely identified",
-    );
-  const dataIp = dataPath === '' ? advertiseIp : (ofLink(dataPath, system) ?? parseIp(dataPath));
+  const isOurs = (ip: Ip): boolean => isLoopback(ip) || system.some((own) => isSame(own.ip, ip));
+  if (!isUnspecified(listenIp) && !isOurs(listenIp))
+    return refuse(`listen address ${formatIp(listenIp)} is not an address of this machine`);
+  const ownIp = isOurs(advertiseIp) ? advertiseIp : ownAddress(listenIp, system);
+  const dataIp = dataPath === '' ? ownIp : (ofLink(dataPath, system) ?? parseIp(dataPath));
   if (dataIp === undefined || isUnspecified(dataIp))
     return refuse('data path address must be a non-zero IP address or network interface');
+  // A tunnel cannot send from another's: everything would be lost without a word.
+  if (!isOurs(dataIp))
+    return refuse(`data path address ${formatIp(dataIp)} is not an address of this machine`);
   return {
     listen: formatHostPort({ ip: listenIp, port: wanted.port }),
     advertise: formatHostPort({ ip: advertiseIp, port: advertised?.port ?? wanted.port }),

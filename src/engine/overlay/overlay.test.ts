@@ -158,6 +158,18 @@ test('networks of the swarm get subnets and VNIs, the lowest that are free, and 
     ],
   );
   assert.equal(world.networks.get('two').scope, 'global');
+  const lists: readonly (readonly [given: string, subnets: readonly string[], vnis: string])[] = [
+    ['5000', ['10.8.1.0/24', '10.8.2.0/24'], '5000,4101'],
+    ['5010,5011', ['10.8.3.0/24'], '5010'],
+  ];
+  for (const [given, subnets, vnis] of lists) {
+    const pools = subnets.map((subnet) => ({ subnet }));
+    const { network } = await world.networks.create(
+      overlay(`list-${vnis.length}`, { pools, options: { [vni]: given } }),
+    );
+    assert.equal(network.options[vni], vnis);
+    await world.networks.remove(network.name);
+  }
   const refuse = async (request: ReturnType<typeof overlay>, code: string): Promise<void> => {
     await assert.rejects(world.networks.create(request), (e) => hasCode(e, code as never), code);
   };

@@ -86,6 +86,16 @@ function chooseVnis(count: number, taken: ReadonlySet<number>): readonly number[
   return chosen;
 }
 
+/** As Docker: of a list that is too long the first count, one that is too short is filled up. */
+function completeVnis(
+  given: readonly number[],
+  count: number,
+  taken: ReadonlySet<number>,
+): readonly number[] {
+  const first = given.slice(0, count);
+  return [...first, ...chooseVnis(count - first.length, new Set([...taken, ...first]))];
+}
+
 /** Throws what is wrong with the request, codes as networkPlan's. The name is checked by whoever writes it. */
 export function planSwarmNetwork(
   request: NetworkRequest,
@@ -113,7 +123,7 @@ export function planSwarmNetwork(
     );
   const given = parseOverlayOptions(asDriver).vnis;
   const taken = new Set(around.networks.flatMap(({ vnis }) => vnis));
-  const vnis = given.length > 0 ? given : chooseVnis(countSegments(asDriver.pools), taken);
+  const vnis = completeVnis(given, countSegments(asDriver.pools), taken);
   const options = { ...network.options, [overlayLabels.vnis]: vnis.join(',') };
   checkBlocks(
     asDriver,

@@ -70,6 +70,29 @@ describe('one that can be reached', () => {
     { at: 300, sent: 240, received: 92, handshake: 10, gives: 'x 0 0' },
   ]);
   check(
+    'fails where it gives no sign for half a minute while it is sent to',
+    { way: 'call', endpoints: ['x'] },
+    [
+      { at: 0, sent: 240, received: 92, handshake: 0, gives: '- 0 0 live' },
+      { at: 10, sent: 1000, received: 900, handshake: 0, gives: '- 0 0 live' },
+      { at: 15, sent: 2000, received: 900, handshake: 0, gives: '- 0 0 live' },
+      { at: 30, sent: 3000, received: 900, handshake: 0, gives: '- 0 0 live' },
+      { at: 40, sent: 4000, received: 900, handshake: 0, gives: '- 0 0 live' },
+      { at: 45, sent: 5000, received: 900, handshake: 0, gives: 'x 0 25 failing' },
+      // Only keepalives and handshakes by now.
+      { at: 100, sent: 5200, received: 900, handshake: 0, gives: 'x 0 25 failing' },
+      { at: 105, sent: 5400, received: 1000, handshake: 0, gives: 'x 0 0 live' },
+    ],
+  );
+  check('may leave what is sent after a pause unanswered for a while', { way: 'call', endpoints: ['x'] }, [
+    { at: 0, sent: 240, received: 92, handshake: 0, gives: '- 0 0 live' },
+    { at: 10, sent: 272, received: 92, handshake: 0, gives: '- 0 0 live' },
+    { at: 35, sent: 272, received: 92, handshake: 0, gives: '- 0 0 live' },
+    { at: 40, sent: 1000, received: 92, handshake: 0, gives: '- 0 0 live' },
+    { at: 50, sent: 2000, received: 92, handshake: 0, gives: '- 0 0 live' },
+    { at: 65, sent: 3000, received: 92, handshake: 0, gives: '- 0 0 live' },
+  ]);
+  check(
     'has its addresses tried in turn, and keeps the one that answers',
     { way: 'call', endpoints: ['x', 'y'] },
     [

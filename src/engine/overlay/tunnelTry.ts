@@ -24,6 +24,11 @@ const roundMs = 18_000;
 const everyMs = 120_000;
 /** That what was sent is answered, where this node may begin; WireGuard itself tries again after five. */
 const answerMs = 15_000;
+/**
+ * For a sign of whom is sent to all the while: who receives and has nothing to say sends a keepalive after 10 s (WireGuard's
+ * KEEPALIVE_TIMEOUT), so that three are missing.
+ */
+const unansweredMs = 30_000;
 
 export interface Try {
   /** As text; undefined: whatever the device has. */
@@ -45,6 +50,8 @@ interface Memory {
   readonly endpoints: string;
   readonly received: Count;
   readonly sent: Count;
+  /** Since when something is sent and nothing received; undefined: it is answered, or nothing is sent. */
+  readonly unansweredAtMs: number | undefined;
   readonly step: { readonly index: number; readonly sinceMs: number } | undefined;
   readonly roundSinceMs: number;
 }
@@ -75,6 +82,16 @@ function grown(before: Count | undefined, bytes: number, nowMs: number): Count {
   return { bytes, atMs };
 }
 
+function unansweredSince(before: Try | undefined, { device, nowMs }: Look): number | undefined {
+  if (before === undefined || device === undefined) return undefined;
+  const { received, sent, unansweredAtMs } = before.memory;
+  // Less than before: it was made anew.
+  if (device.receivedBytes !== received.bytes || device.sentBytes < sent.bytes) return undefined;
+  if (device.sentBytes === sent.bytes || before.failingSinceMs !== undefined) return unansweredAtMs;
+  // A keepalive of ours need not be answered: what is sent after a pause counts anew.
+  return nowMs - sent.atMs > answerMs ? nowMs : (unansweredAtMs ?? nowMs);
+}
+
 /** The next step; `before` undefined at first: a session that the device has is taken as it is. */
 export function nextTry(before: Try | undefined, look: Look): Try {
   const { device, nowMs } = look;
@@ -88,12 +105,13 @@ export function nextTry(before: Try | undefined, look: Look): Try {
   const known: Known = {
     sent: grown(before?.memory.sent, device?.sentBytes ?? 0, nowMs),
     received: { ...heard, atMs: Math.min(nowMs, Math.max(heard.atMs, heardAtMs)) },
+    unansweredAtMs: unansweredSince(before, look),
     hasSession,
   };
   return { call, wait, meet }[look.reach.way](before, look, known);
 }
 
-interface Known extends Pick<Memory, 'received' | 'sent'> {
+interface Known extends Pick<Memory, 'received' | 'sent' | 'unansweredAtMs'> {
   readonly hasSession: boolean;
 }
 
@@ -115,12 +133,15 @@ function keptOr(before: Try | undefined, endpoints: readonly string[]): string |
 }
 
 /** The other can be reached: it is called whenever there is something to send, at the next endpoint if it does not answer. */
-function call(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
+function call(before: Try | undefined, look: Look, known: Known): Try {
+  const { hasSession, sent, received, unansweredAtMs = Number.POSITIVE_INFINITY } = known;
   const { endpoints } = look.reach;
   const { nowMs } = look;
   // It may have lost its end of the session, and has no way to begin another.
   const isMute = look.isBehindNat && look.isNeeded && nowMs - received.atMs >= silenceMs(keepaliveSeconds);
-  const isLive = hasSession && !isMute;
+  // Where keepalives come and go by the clock, sending says nothing.
+  const isUnanswered = !look.isBehindNat && nowMs - unansweredAtMs >= unansweredMs;
+  const isLive = hasSession && !isMute && !isUnanswered;
   const isAsked = nowMs - sent.atMs < answerMs;
   // One that has not answered is asked until it does, so that it is not taken for lost when nobody asks any more.
   const isMissed = look.isNeeded && before?.failingSinceMs !== undefined;
@@ -130,6 +151,7 @@ function call(before: Try | undefined, look: Look, { hasSession, sent, received 
   const endpoint = isLive ? liveAt(before, endpoints) : keptOr(before, endpoints);
   const memory = {
     ...{ endpoints: endpoints.join(' '), received, sent, step: undefined },
+    unansweredAtMs: known.unansweredAtMs,
     roundSinceMs: failingSinceMs ?? nowMs,
   };
   const now: Try = {
@@ -155,7 +177,8 @@ function call(before: Try | undefined, look: Look, { hasSession, sent, received 
 }
 
 /** The other begins, and keeps the way open if it needs it; where it was seen is a guess that costs nothing. */
-function wait(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
+function wait(before: Try | undefined, look: Look, known: Known): Try {
+  const { hasSession, sent, received, unansweredAtMs } = known;
   const { nowMs } = look;
   const isHeard = nowMs - received.atMs < silenceMs(keepaliveSeconds);
   const isLive = hasSession && (!look.isNeeded || isHeard);
@@ -171,12 +194,13 @@ function wait(before: Try | undefined, look: Look, { hasSession, sent, received 
     // By what does not come the other learns that this node has lost the session; no longer than the other keeps it.
     keepaliveSeconds: hasSession && isHeard ? keepaliveSeconds : 0,
     failingSinceMs: isFailing ? (before?.failingSinceMs ?? nowMs) : undefined,
-    memory: { endpoints, received, sent, step: undefined, roundSinceMs: nowMs },
+    memory: { endpoints, received, sent, unansweredAtMs, step: undefined, roundSinceMs: nowMs },
   };
 }
 
 /** Both begin, for a while and again and again, until there is a session; then both keep it open. */
-function meet(before: Try | undefined, look: Look, { hasSession, sent, received }: Known): Try {
+function meet(before: Try | undefined, look: Look, known: Known): Try {
+  const { hasSession, sent, received, unansweredAtMs } = known;
   const { nowMs, isNeeded, reach } = look;
   const { endpoints } = reach;
   const isLive = hasSession && (!isNeeded || nowMs - received.atMs < silenceMs(meetingSeconds));
@@ -184,7 +208,7 @@ function meet(before: Try | undefined, look: Look, { hasSession, sent, received 
   const failingSinceMs = isFailing ? (before?.failingSinceMs ?? nowMs) : undefined;
   const serial = before?.serial ?? 0;
   const memory: Memory = {
-    ...{ endpoints: endpoints.join(' '), received, sent, step: undefined },
+    ...{ endpoints: endpoints.join(' '), received, sent, unansweredAtMs, step: undefined },
     roundSinceMs: before?.memory.roundSinceMs ?? Number.NEGATIVE_INFINITY,
   };
   const resting: Try = { ...atRest, endpoint: before?.endpoint, isLive, serial, failingSinceMs, memory };

@@ -175,7 +175,12 @@ export class FakeSwarm implements Swarm {
   removeNode(ref: string, isForced: boolean): Promise<void> {
     const node = this.node(ref);
     if (node.state !== 'down' && !isForced)
-      return Promise.reject(new LinkspanError('nodeInUse', `node ${ref} is not down and can't be removed`));
+      return Promise.reject(
+        new LinkspanError(
+          'nodeInUse',
+          `rpc error: code = FailedPrecondition desc = node ${ref} is not down and can't be removed`,
+        ),
+      );
     this.members.splice(this.members.indexOf(node), 1);
     return Promise.resolve();
   }
