@@ -20,7 +20,17 @@ for (const [name, program] of commandLines.slice(0, 1))
     const run = (host: Host, container: string, network: string): Promise<string> =>
       say(host, 'run', '-d', '--name', container, '--network', network, 'busybox', 'sleep', '900');
     const asks = async (host: Host, container: string, target: string): Promise<boolean> => {
-      const words = ['exec', container, 'wget', '-T', '3', '-qO-', '-Y', 'off', `http://${target}/${marker}`];
+      const words = [
+        'exec',
+        container,
+        'timeout',
+        '3',
+        'wget',
+        '-qO-',
+        '-Y',
+        'off',
+        `http://${target}/${marker}`,
+      ];
       const { stdout, exitCode } = await host.cli(words, { exitCode: undefined });
       return exitCode === 0 && stdout.includes(marker);
     };
