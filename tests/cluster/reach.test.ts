@@ -85,8 +85,8 @@ test('a machine whose address changes: the encrypted network goes on, the one in
 }, async () => {
   await a.cli(['rm', '-f', 'clear-a']);
   await using capture = await Capture.open('roaming');
-  c.run('ip', 'address', 'add', '192.0.2.77/24', 'dev', 'eth0');
   c.run('ip', 'address', 'del', `${c.address}/24`, 'dev', 'eth0');
+  c.run('ip', 'address', 'add', '192.0.2.77/24', 'dev', 'eth0');
   assert.ok(await eventually(() => asks(c, 'secret-c', 'secret-a'), 15_000), c.tail());
   const { markers, bytes } = await capture.end();
   assert.equal(markers, 0);
