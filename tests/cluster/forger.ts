@@ -38,7 +38,7 @@ function encodeForged({ vni, mac, from, to }: Forged): Buffer {
   const vxlan = Buffer.alloc(8);
   vxlan[0] = 0x08;
   vxlan.writeUIntBE(vni, 4, 3);
-  const ethernet = Buffer.from(`${mac.replaceAll(':', '')}020000000001` + '0800', 'hex');
+  const ethernet = Buffer.from(`${mac.replaceAll(':', '')}0200000000010800`, 'hex');
   const nonce = new Uint8Array(8);
   const echo = encodeEchoRequest({ id: 1, sequence: 1, nonce }, echoBytes);
   return Buffer.concat([vxlan, ethernet, ipHeader(from, to, echoBytes), echo]);
