@@ -25,6 +25,7 @@ import type { NodeNetworks } from './networks/nodeNetworks.ts';
 import { TableServer } from './networks/tableServer.ts';
 import { refusals } from './refusals.ts';
 import type { NodeDescription } from './swarm.ts';
+import { watchSwarm } from './swarmEvents.ts';
 
 export interface Manager extends AsyncDisposable {
   /** Of the swarm's records. */
@@ -87,6 +88,7 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   if (record.isClear) await record.change((swarm) => ({ ...swarm }));
   const roster = parts.use(new Roster({ store, mirror, clock, selfId: self.nodeId }));
   const book = parts.use(await NetworkBook.open({ store, mirror, clock, turn, pools: record.swarm }));
+  parts.use(watchSwarm(roster, book, (event) => networks.events.emit('happened', event)));
   const advertised = parseIp(hostOf(self.advertise));
   const tables = parts.use(await TableServer.open({ book, roster, clock, logger, turn, advertised }));
   const trust = parts.use(
@@ -102,18 +104,22 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
       self,
     ),
   );
-  const managerAddresses = (): readonly string[] => {
-    const found = roster.managers.flatMap(({ managerAddress }) => managerAddress ?? []);
-    return found.length === 0 ? self.managers : found;
+  const knownManagers = (): Pick<ManagerState, 'managers' | 'managerIds'> => {
+    const found = roster.managers.filter(({ managerAddress }) => managerAddress !== undefined);
+    return found.length === 0
+      ? { managers: self.managers, managerIds: [] }
+      : {
+          managers: found.map(({ managerAddress = '' }) => managerAddress),
+          managerIds: found.map(({ id }) => id),
+        };
   };
   const admission = openAdmission(deps, { ...self, sealKey }, roster, record);
   const state = (): ManagerState => {
     const { spec, secrets, id, dataPathPort } = record.swarm;
     const { certificateLifeMs, heartbeatMs } = spec;
-    const managers = managerAddresses();
     return {
       ...{ swarmId: id, authority: trust.authority, trust: trust.trust, secrets },
-      ...{ certificateLifeMs, heartbeatMs, managers, dataPathPort },
+      ...{ certificateLifeMs, heartbeatMs, dataPathPort, ...knownManagers() },
     };
   };
   // First, since the server waits for those that are unknown.
@@ -141,7 +147,8 @@ export async function openManager(deps: ManagerDependencies, self: SelfRecord): 
   parts.use(keepTidy(deps, { roster, book, admission }));
   const opened = parts.move();
   return {
-    ...{ store, record, sealKey, trust, roster, book, admission, managers: managerAddresses },
+    ...{ store, record, sealKey, trust, roster, book, admission },
+    managers: () => knownManagers().managers,
     letGo: (isAway) => server.letGo(isAway),
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };

@@ -2,6 +2,7 @@
  * What a node has open as a member of a swarm: a manager its records and port, and its member of the store where managers
  * share one; a worker a session with a manager.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
@@ -189,18 +190,19 @@ async function openWorking(deps: StandingDependencies, self: SelfRecord): Promis
   const withFound = (managers: readonly string[]): readonly string[] =>
     found === undefined ? managers : [...new Set([...managers, found])];
   session.events.on('welcome', (welcome) => {
-    const { managers, dataPathPort = defaultDataPathPort, role = 'worker', manager, link } = welcome;
+    const { managers, managerIds, dataPathPort = defaultDataPathPort } = welcome;
+    const { role = 'worker', manager, link } = welcome;
     found = managers.includes(manager) ? undefined : manager;
     deps.trouble('');
     // It was a manager: nobody is to take it for one.
     if (subjectOf(today().keys.certificatePem)?.role === 'manager' && role === 'worker')
       void renewOwn().catch(logFailure);
-    void noteManagers(deps, withFound(managers), dataPathPort);
+    void noteManagers(deps, withFound(managers), { dataPathPort, ...toIds(managers, managerIds) });
     networks.connect(link);
     deps.role(role);
   });
-  session.events.on('news', ({ managers, role }) => {
-    void noteManagers(deps, withFound(managers));
+  session.events.on('news', ({ managers, managerIds, role }) => {
+    void noteManagers(deps, withFound(managers), toIds(managers, managerIds));
     deps.role(role);
   });
   const follower = parts.use(
@@ -218,18 +220,24 @@ async function openWorking(deps: StandingDependencies, self: SelfRecord): Promis
   return { session, [Symbol.asyncDispose]: () => parts.disposeAsync() };
 }
 
+type Told = Pick<SelfRecord, 'managerIds' | 'dataPathPort'>;
+
+function toIds(managers: readonly string[], ids: readonly string[] = []): Told {
+  const pairs = managers.flatMap((address, i) => (ids[i] === undefined ? [] : [[address, ids[i]] as const]));
+  return pairs.length === 0 ? {} : { managerIds: Object.fromEntries(pairs) };
+}
+
 /** Where managers are, for the next session and the next daemon. */
 async function noteManagers(
   { self, changeSelf, logger }: StandingDependencies,
   told: readonly string[],
-  dataPathPort?: number,
+  more: Told = {},
 ): Promise<void> {
   const known = self();
   if (known === undefined) return;
-  const managers = told.length === 0 ? known.managers : told;
-  const port = dataPathPort ?? known.dataPathPort;
-  if (String(managers) === String(known.managers) && port === known.dataPathPort) return;
-  await changeSelf({ managers, ...(port === undefined ? {} : { dataPathPort: port }) }).catch(
-    (error: unknown) => logger.error({ err: error }, 'could not store what this node knows of its swarm'),
+  const part = { ...more, managers: told.length === 0 ? known.managers : told };
+  if (isDeepStrictEqual({ ...known, ...part }, known)) return;
+  await changeSelf(part).catch((error: unknown) =>
+    logger.error({ err: error }, 'could not store what this node knows of its swarm'),
   );
 }

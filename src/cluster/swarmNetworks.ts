@@ -133,6 +133,17 @@ export interface SwarmNode {
   readonly isRelay?: true;
 }
 
+/** What happened to a node or a network of the swarm. */
+export interface SwarmEvent {
+  readonly type: 'node' | 'network';
+  readonly action: 'create' | 'update' | 'remove';
+  readonly id: string;
+  /** Of a node without a name its host name. */
+  readonly name: string;
+  /** Of a node's update what is not as it was: `state.old` and `state.new`, likewise availability, role, leader, reachability. */
+  readonly changes: Readonly<Record<string, string>>;
+}
+
 export interface SwarmNetworksEvents extends Record<string, unknown> {
   /** Networks that came or are gone; all are gone when the node leaves its swarm. */
   readonly networks: { readonly added: readonly SwarmNetwork[]; readonly removed: readonly SwarmNetwork[] };
@@ -150,6 +161,8 @@ export interface SwarmNetworksEvents extends Record<string, unknown> {
   readonly blocks: { readonly networkId: string };
   /** A node came, went, moved to another address, is down or up, may be a relay or no more, or has another tunnel. */
   readonly nodes: { readonly changed: readonly string[] };
+  /** On managers. */
+  readonly happened: SwarmEvent;
   /** The manager refuses what this node says it has (its address is another's by now). */
   readonly refused: {
     readonly networkId: string;

@@ -63,7 +63,7 @@ export function toStatus(
 ): SwarmStatus {
   const known =
     roster === undefined
-      ? (self?.managers ?? []).map((address) => ({ nodeId: '', address }))
+      ? (self?.managers ?? []).map((address) => ({ nodeId: self?.managerIds?.[address] ?? '', address }))
       : roster.managers.flatMap(({ id, managerAddress }) =>
           managerAddress === undefined ? [] : { nodeId: id, address: managerAddress },
         );

@@ -33,6 +33,7 @@ import { ContainerNetwork } from '../engine/networks/containerNetwork.ts';
 import type { SandboxFollower } from '../engine/networks/follower.ts';
 import { GatewayNetwork } from '../engine/networks/gateway.ts';
 import { LocalNetworks } from '../engine/networks/networks.ts';
+import { emitSwarmEvents } from '../engine/networks/networkEvents.ts';
 import { NetworkTable } from '../engine/networks/networkTable.ts';
 import { recoverNetworks } from '../engine/networks/recover.ts';
 import { Sandboxes } from '../engine/networks/sandboxes.ts';
@@ -206,6 +207,7 @@ export async function openNetworkHalf(deps: NetworkHalfDependencies): Promise<Ne
   listeners.use(feedNames(table, dns));
   const common = { table, drivers, kernel, events, logger };
   const { swarm } = deps;
+  listeners.use(emitSwarmEvents(events, swarm));
   const claims = listeners.use(new SwarmClaims({ table, swarm, logger }));
   listeners.use(claims.events.on('left', () => probes.lookAgain()));
   const poolSources = completeSources(config.poolSources, identity.id);

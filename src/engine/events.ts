@@ -5,6 +5,8 @@
 import { Events } from '../base/events.ts';
 
 export interface EngineEvent {
+  /** Absent: it is this machine's alone. */
+  readonly scope?: 'swarm';
   readonly type: 'container' | 'network' | 'image' | 'volume' | 'daemon' | 'node' | 'service';
   readonly action: string;
   readonly actorId: string;

@@ -126,6 +126,13 @@ for (const [name, program] of commandLines) {
         ['host-A Ready Active Leader', 'host-B Ready Active', 'host-C Ready Active'],
       );
       await b.cli(['node', 'ls'], { exitCode: 1, stderr: noManager });
+      await b.cli(['swarm', 'unlock-key'], {
+        exitCode: 1,
+        stderr: /^could not fetch unlock key: Error response from daemon: This node is not a swarm manager/,
+      });
+      const manager = await say(a, 'info', '-f', '{{.Swarm.NodeID}}');
+      const known = '{{range .Swarm.RemoteManagers}}{{.NodeID}} {{.Addr}}{{end}}';
+      assert.equal(await say(b, 'info', '-f', known), `${manager} ${remote}`);
       await b.cli(['swarm', 'join', '--token', await token('worker'), remote], {
         exitCode: 1,
         stderr: /already part of a swarm/,
@@ -145,11 +152,58 @@ for (const [name, program] of commandLines) {
         ),
         1,
       );
+      await a.cli(['node', 'inspect', '--pretty', 'host-B'], {
+        stdout:
+          /Plugins:\n {1,2}Log:\s+json-file\n {1,2}Network:\s+bridge, host, .*overlay\n {1,2}Volume:\s+local\n/,
+      });
       await a.cli(['node', 'demote', 'host-A'], {
         exitCode: 1,
         stderr: /FailedPrecondition desc = attempting to demote the last manager of the swarm/,
       });
       await a.cli(['node', 'update', '--availability', 'active', 'host-B']);
+    });
+
+    test('a manager tells of nodes and networks in its events, a worker of what is on itself', async () => {
+      const since = new Date().toISOString();
+      await a.cli(['node', 'update', '--availability', 'pause', 'host-B']);
+      await a.cli(['node', 'update', '--availability', 'active', 'host-B']);
+      const { stdout: id } = await a.cli(['network', 'create', '-d', 'overlay', 'seen']);
+      const isSeenByB = async (): Promise<boolean> => (await say(b, 'network', 'ls')).includes('seen');
+      assert.equal(await eventually(isSeenByB, 10_000), true);
+      assert.equal(
+        await say(b, 'network', 'inspect', '-f', '{{.Attachable}}', 'seen', 'ingress'),
+        'true\nfalse',
+      );
+      await a.cli(['network', 'rm', 'seen']);
+      assert.equal(await eventually(async () => !(await isSeenByB()), 10_000), true);
+      const events = async (host: Host, ...filters: readonly string[]): Promise<readonly string[]> => {
+        const text = await say(
+          host,
+          'events',
+          '--since',
+          since,
+          '--until',
+          new Date().toISOString(),
+          ...filters,
+        );
+        return text.split('\n').map((line) => line.slice(line.indexOf(' ') + 1));
+      };
+      const nodeB = await say(a, 'node', 'inspect', '-f', '{{.ID}}', 'host-B');
+      assert.deepEqual(await events(a, '--filter', 'scope=swarm'), [
+        `node update ${nodeB} (availability.new=pause, availability.old=active, name=host-B)`,
+        `node update ${nodeB} (availability.new=active, availability.old=pause, name=host-B)`,
+        `network create ${id} (name=seen)`,
+        // It is going, and nothing can be attached to it any more.
+        `network update ${id} (name=seen)`,
+        `network remove ${id} (name=seen)`,
+      ]);
+      const here = [
+        `network create ${id} (name=seen, type=overlay)`,
+        `network destroy ${id} (name=seen, type=overlay)`,
+      ];
+      assert.deepEqual(await events(a, '--filter', 'scope=local'), here);
+      assert.deepEqual(await events(b), here);
+      assert.deepEqual(await events(a, '--filter', 'type=node', '--filter', 'node=host-A'), ['']);
     });
 
     const once = name === 'docker CLI' ? test : undefined;
@@ -169,6 +223,7 @@ for (const [name, program] of commandLines) {
     });
 
     test('a node that leaves is down and can be removed; one that is ready only by force, and then at once', async () => {
+      const since = new Date().toISOString();
       await a.cli(['node', 'rm', 'host-B'], {
         exitCode: 1,
         stderr: /FailedPrecondition desc = node \w+ is not down and can't be removed/,
@@ -181,6 +236,22 @@ for (const [name, program] of commandLines) {
       await c.cli(['swarm', 'leave'], { stdout: 'Node left the swarm.' });
       await join(c, await token('worker'));
       await c.cli(['swarm', 'leave']);
+      const said = await say(
+        a,
+        ...['events', '--since', since, '--until', new Date().toISOString(), '--filter', 'type=node'],
+        ...['--format', '{{.Action}} {{json .Actor.Attributes}}'],
+      );
+      const ofC = said
+        .split('\n')
+        .filter((line) => line.includes('host-C') && !line.endsWith('update {"name":"host-C"}'));
+      const state = (before: string, after: string): string =>
+        `update {"name":"host-C","state.new":"${after}","state.old":"${before}"}`;
+      assert.deepEqual(ofC.slice(0, 3), [
+        'remove {"name":"host-C"}',
+        'create {"name":"host-C"}',
+        state('down', 'ready'),
+      ]);
+      assert.equal(said.split('\n').includes(state('ready', 'down').replace('host-C', 'host-B')), true);
     });
 
     test('the last manager leaves only by force, and leaves nothing', async () => {

@@ -52,9 +52,8 @@ const clockGrainNs = 1_000_000n;
 /** Longer timers fire at once. */
 const maxSleepMs = 2 ** 31 - 1;
 
-/** Types whose events concern the cluster, not this machine. */
-function scopeOf(event: EngineEvent): string {
-  return event.type === 'node' || event.type === 'service' ? 'swarm' : 'local';
+function scopeOf({ scope }: EngineEvent): string {
+  return scope ?? 'local';
 }
 
 /** One line. `timeNano` does not fit a JavaScript number, so it is put in as text. */

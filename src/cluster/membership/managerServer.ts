@@ -53,6 +53,8 @@ export interface ManagerState {
   readonly certificateLifeMs: number;
   readonly heartbeatMs: number;
   readonly managers: readonly string[];
+  /** Likewise; empty where it is not known. */
+  readonly managerIds: readonly string[];
   /** UDP, of VXLAN. */
   readonly dataPathPort: number;
 }
@@ -253,14 +255,14 @@ export class ManagerServer implements AsyncDisposable {
 
   /** To all if the managers are others, otherwise to `id`, if its role is another. */
   #tellNews(id?: string): void {
-    const { managers } = this.#deps.state();
+    const { managers, managerIds } = this.#deps.state();
     const isForAll = String(managers) !== this.#toldManagers;
     this.#toldManagers = String(managers);
     for (const [nodeId, session] of this.#sessions) {
       const role = this.#deps.roster.find(nodeId)?.spec.role ?? 'worker';
       if (!isForAll && (nodeId !== id || session.role === role)) continue;
       session.role = role;
-      session.socket.send(JSON.stringify({ type: 'news', managers, role } satisfies News));
+      session.socket.send(JSON.stringify({ type: 'news', managers, managerIds, role } satisfies News));
     }
   }
 
@@ -389,12 +391,12 @@ export class ManagerServer implements AsyncDisposable {
     roster.note(id, { state: 'ready', message: '' });
     // What a node says in an earlier session it says to nobody from here on.
     tables.accept(id, node.epoch, new WebSocketLink(socket), from);
-    const { heartbeatMs, managers, dataPathPort } = this.#deps.state();
+    const { heartbeatMs, managers, managerIds, dataPathPort } = this.#deps.state();
     const welcome: Welcome = {
       type: 'welcome',
       version: protocolVersion,
       epoch: node.epoch,
-      ...{ heartbeatMs, managers, dataPathPort, role },
+      ...{ heartbeatMs, managers, managerIds, dataPathPort, role },
     };
     socket.send(JSON.stringify(welcome));
     this.#tellTrust(id, socket);

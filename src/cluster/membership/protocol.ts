@@ -118,6 +118,8 @@ export interface Welcome {
   readonly epoch: number;
   readonly heartbeatMs: number;
   readonly managers: readonly string[];
+  /** In the order of `managers`; absent from older ones. */
+  readonly managerIds?: readonly string[];
   /** UDP, of VXLAN; absent: 4789. */
   readonly dataPathPort?: number;
   /** What the node is to be; absent: a worker. */
@@ -128,6 +130,8 @@ export interface Welcome {
 export interface News {
   readonly type: 'news';
   readonly managers: readonly string[];
+  /** As in the welcome. */
+  readonly managerIds?: readonly string[];
   readonly role: NodeRole;
 }
 
@@ -195,18 +199,16 @@ export function readHello(value: unknown): Hello | undefined {
 
 export function readWelcome(value: unknown): Welcome | undefined {
   if (!isFields(value) || value['type'] !== 'welcome') return undefined;
-  const { version, epoch, heartbeatMs, managers, dataPathPort = 0 } = value;
+  const { version, epoch, heartbeatMs, managers, managerIds = [], dataPathPort = 0 } = value;
   const isGood =
-    [version, epoch, heartbeatMs, dataPathPort].every(isCount) &&
-    Array.isArray(managers) &&
-    managers.every(isText);
+    [version, epoch, heartbeatMs, dataPathPort].every(isCount) && [managers, managerIds].every(isTexts);
   return isGood ? (value as unknown as Welcome) : undefined;
 }
 
 export function readNews(value: unknown): News | undefined {
   if (!isFields(value) || value['type'] !== 'news') return undefined;
-  const { managers, role } = value;
-  const isGood = isTexts(managers) && isRole(role);
+  const { managers, managerIds = [], role } = value;
+  const isGood = [managers, managerIds].every(isTexts) && isRole(role);
   return isGood ? (value as unknown as News) : undefined;
 }
 

@@ -47,6 +47,8 @@ export interface SelfRecord {
   readonly member?: MemberRecord;
   /** Addresses of managers, as far as is known. */
   readonly managers: readonly string[];
+  /** Of a worker: their ids by address, as far as managers have told them. */
+  readonly managerIds?: Readonly<Record<string, string>>;
 }
 
 /** A change of the swarm's root that is under way: `root` of the record is trusted until it ends. */

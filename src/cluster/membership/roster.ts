@@ -30,11 +30,15 @@ export interface Presence {
 }
 
 export interface RosterEvents extends Record<string, unknown> {
-  readonly removed: { readonly id: string };
+  readonly removed: NodeRecord;
   /** It is down, or is no longer. */
   readonly presence: { readonly id: string };
+  /** It is in another state. */
+  readonly state: { readonly node: NodeRecord; readonly before: NodeState; readonly after: NodeState };
   /** The manager that had its session is gone. */
   readonly orphaned: { readonly id: string };
+  /** A manager begins. */
+  readonly managerFound: { readonly id: string };
   /** A manager has died, or ended. */
   readonly managerLost: { readonly id: string };
   readonly changed: { readonly before: NodeRecord | undefined; readonly after: NodeRecord };
@@ -215,8 +219,11 @@ export class Roster implements Disposable {
     }
     for (const entry of put) {
       if (entry.key.startsWith(nodesPrefix)) this.#put(entry);
-      else if (entry.key.startsWith(liveManagersPrefix))
-        this.#living.set(entry.key.slice(liveManagersPrefix.length), entry.revision);
+      else if (entry.key.startsWith(liveManagersPrefix)) {
+        const id = entry.key.slice(liveManagersPrefix.length);
+        this.#living.set(id, entry.revision);
+        this.events.emit('managerFound', { id });
+      }
     }
     // After the records, which say what counts.
     for (const { key, value } of put)
@@ -256,17 +263,21 @@ export class Roster implements Disposable {
   }
 
   #see(id: string, presence: Presence): void {
-    if (!this.#nodes.has(id)) return;
-    const wasDown = this.presenceOf(id).state === 'down';
+    const node = this.#nodes.get(id);
+    if (node === undefined) return;
+    const before = this.presenceOf(id).state;
+    const after = presence.state;
     this.#presence.set(id, presence);
-    if (wasDown !== (presence.state === 'down')) this.events.emit('presence', { id });
+    if ((before === 'down') !== (after === 'down')) this.events.emit('presence', { id });
+    if (before !== after) this.events.emit('state', { node, before, after });
   }
 
-  #lose({ id }: NodeRecord): void {
+  #lose(node: NodeRecord): void {
+    const { id } = node;
     if (!this.#nodes.delete(id)) return;
     this.#presence.delete(id);
     if (this.#heardIn.delete(id)) this.#deps.store.live?.delete(liveNodeKey(id));
-    this.events.emit('removed', { id });
+    this.events.emit('removed', node);
   }
 
   #put({ value }: Entry): void {

@@ -32,6 +32,8 @@ export interface BookDependencies extends StateDependencies {
 
 export interface BookEvents extends Record<string, unknown> {
   readonly networks: { readonly added: readonly SwarmNetwork[]; readonly removed: readonly SwarmNetwork[] };
+  /** A network's record was written once more: it is going, or stays after all. */
+  readonly changed: { readonly network: SwarmNetwork };
 }
 
 /** Others cannot be first for ever. */
@@ -234,7 +236,10 @@ export class NetworkBook implements Disposable {
       if (record === 'gone') {
         if (this.#states.delete(id) && state !== undefined) removed.push(state.network);
       } else if (state !== undefined) {
-        if (record !== 'same') state.noteRecord(record);
+        if (record !== 'same') {
+          state.noteRecord(record);
+          this.events.emit('changed', { network: state.network });
+        }
         state.apply(revision, change);
       } else if (record !== 'same') {
         const made = new NetworkState(this.deps, this.epoch, record, change);
