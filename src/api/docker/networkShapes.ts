@@ -134,6 +134,11 @@ function attachedShape(endpoint: Endpoint): Record<string, unknown> {
   };
 }
 
+/** Of an overlay network what is so, whatever was asked for; of others, which any container may be on, Docker's flag. */
+function isAttachable(network: Network): boolean {
+  return network.scope === 'global' ? network.refusesContainers !== true : network.isAttachable;
+}
+
 /** `endpoints` are those of running containers; a list leaves them out, as Docker's does. */
 export function networkShape(
   network: Network,
@@ -154,7 +159,7 @@ export function networkShape(
       Config: (network.configuration ?? network.pools).map(poolShape),
     },
     Internal: network.isInternal,
-    Attachable: network.isAttachable,
+    Attachable: isAttachable(network),
     Ingress: network.isIngress === true,
     ConfigFrom: { Network: network.configFrom ?? '' },
     ConfigOnly: network.configuration !== undefined,

@@ -2,6 +2,7 @@
  * Swarms and nodes at the edge: the engine's records in the shapes of Docker Engine API 1.50.
  */
 import type { Cluster, ClusterNode, ClusterSpec, SwarmStatus } from '../../cluster/swarm.ts';
+import { pluginList } from './plugins.ts';
 import { issuerOf } from './swarmCertificate.ts';
 
 type Shape = Record<string, unknown>;
@@ -126,6 +127,7 @@ export function nodeShape(
       Engine: {
         EngineVersion: node.engineVersion,
         ...(Object.keys(engineLabels).length > 0 && { Labels: engineLabels }),
+        Plugins: pluginList,
       },
       TLSInfo: {
         ...(node.trustsRoot && { TrustRoot: root.rootCertificatePem }),

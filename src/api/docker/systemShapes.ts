@@ -7,6 +7,7 @@ import type { Engine, EngineInfo } from '../../engine/engine.ts';
 import { type ApiDeps, apiVersion, type BuildInfo, minApiVersion } from './apiServer.ts';
 import { isRunning } from './containerShapes.ts';
 import { swarmInfoShape, swarmWarnings } from './swarmShapes.ts';
+import { pluginsByType } from './plugins.ts';
 
 type Shape = Record<string, unknown>;
 
@@ -124,12 +125,7 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
     Images: images.length,
     Driver: 'overlayfs',
     DriverStatus: [['driver-type', 'io.containerd.snapshotter.v1']],
-    Plugins: {
-      Volume: ['local'],
-      Network: ['bridge', 'host', 'ipvlan', 'macvlan', 'null', 'overlay'],
-      Authorization: null,
-      Log: ['json-file'],
-    },
+    Plugins: pluginsByType,
     ...limitsShape(info.limitSupport),
     IPv4Forwarding: readText('/proc/sys/net/ipv4/ip_forward').trim() === '1',
     Debug: info.isDebug,

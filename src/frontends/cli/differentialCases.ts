@@ -50,6 +50,8 @@ network inspect -v mynet
 network rm nope mynet
 network remove mynet
 network rm -f nope
+network rm ingress mynet
+network rm -f ingress
 network prune -f
 network prune -f --filter until=24h
 network connect mynet web

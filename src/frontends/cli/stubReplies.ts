@@ -210,6 +210,8 @@ const stats = {
 export const stubReplies: StubRoutes = {
   'GET /networks': { body: [mynet, bridge, { ...mynet, Name: 'n10' }, { ...mynet, Name: 'n2' }] },
   'GET /networks/mynet': { body: mynet },
+  'GET /networks/ingress': { body: { ...mynet, Name: 'ingress', Ingress: true } },
+  'DELETE /networks/ingress': { status: 204 },
   'GET /networks/nope': missing('network nope not found'),
   'DELETE /networks/nope': missing('network nope not found'),
   'DELETE /networks/mynet': { status: 204 },

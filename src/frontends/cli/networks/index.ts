@@ -2,13 +2,14 @@
  * The `network` commands.
  */
 
-import { isDaemonStatus } from '../cliError.ts';
+import { DaemonError, isDaemonStatus } from '../cliError.ts';
 import { type Command, noArguments, someArguments, twoArguments } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { endpointSettings } from '../containers/networkFlag.ts';
 import { forEachName } from '../eachName.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
+import type { ApiClient } from '../http/apiClient.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
 import { networkCreateCommand } from './create.ts';
 import { networkListCommand } from './list.ts';
@@ -39,6 +40,20 @@ const networkInspectCommand: Command = {
   },
 };
 
+const ingressWarning =
+  'Before removing the routing-mesh network, make sure all the nodes in your swarm run the same docker engine version. ' +
+  'Otherwise, removal may not be effective and functionality of newly create ingress networks will be impaired.';
+
+/** One that cannot be looked at is not: what the daemon says to its removal tells better why. */
+async function isIngress(client: ApiClient, path: string): Promise<boolean> {
+  try {
+    return (await client.json<{ readonly Ingress?: boolean }>('GET', path)).Ingress === true;
+  } catch (error) {
+    if (error instanceof DaemonError) return false;
+    throw error;
+  }
+}
+
 const networkRemoveCommand: Command = {
   paths: ['network rm', 'network remove'],
   summary: 'Remove one or more networks',
@@ -49,8 +64,10 @@ const networkRemoveCommand: Command = {
   examples: [['Two at once', 'network rm mynet lab']],
   run: async ({ flags, args, client, io }) => {
     await forEachName(io, args, async (name) => {
+      const path = `/networks/${encodeURIComponent(name)}`;
+      if ((await isIngress(client, path)) && !(await confirm(io, ingressWarning))) return undefined;
       try {
-        await client.text('DELETE', `/networks/${encodeURIComponent(name)}`);
+        await client.text('DELETE', path);
         return name;
       } catch (error) {
         if (flags.bool('force') && isDaemonStatus(error, 404)) return undefined;

@@ -1,6 +1,7 @@
 /*
  * The texts that several swarm commands print: how to join, and how to unlock.
  */
+import { CliError, DaemonError } from '../cliError.ts';
 import { programName } from '../help.ts';
 import type { ApiClient } from '../http/apiClient.ts';
 import type { Io } from '../io.ts';
@@ -26,8 +27,12 @@ export async function printJoinCommand(
 }
 
 export async function getUnlockKey(client: ApiClient): Promise<string> {
-  const { UnlockKey = '' } = await client.json<{ UnlockKey?: string }>('GET', '/swarm/unlockkey');
-  return UnlockKey;
+  try {
+    const { UnlockKey = '' } = await client.json<{ UnlockKey?: string }>('GET', '/swarm/unlockkey');
+    return UnlockKey;
+  } catch (error) {
+    throw error instanceof DaemonError ? new CliError(`could not fetch unlock key: ${error.message}`) : error;
+  }
 }
 
 export function printUnlockCommand(io: Io, key: string): void {
