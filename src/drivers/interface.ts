@@ -59,6 +59,8 @@ export interface DriverPlan {
   readonly needsGatewayNetwork?: boolean;
   /** True: default routes go through the device alone, without a gateway. */
   readonly routesByDevice?: boolean;
+  /** Of endpoints' interfaces, where it depends on more than the network. */
+  readonly mtuBytes?: number;
 }
 
 /** What publishing a port means on a network. */

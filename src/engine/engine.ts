@@ -59,6 +59,16 @@ export interface PeerNode {
   readonly address: string;
 }
 
+/** An endpoint on a network of the swarm, of this node or another. */
+export interface PlacedEndpoint {
+  readonly endpointId: string;
+  readonly containerName: string;
+  /** Without length; the IPv4 one where it has both. */
+  readonly address: string;
+  /** Its node's end of the tunnels; empty for a node that is not known any more. */
+  readonly hostAddress: string;
+}
+
 export interface Networks {
   /** In name order. */
   list(filter?: NetworkFilter): readonly Network[];
@@ -66,10 +76,14 @@ export interface Networks {
   get(ref: string): Network;
   /** Endpoints of running containers on this network, and those of stopped ones (state in the record). */
   endpoints(network: Network): readonly Endpoint[];
-  /** How much of each of its pools is in use. */
-  poolStatus(network: Network): readonly PoolStatus[];
+  /** How much of each of its pools is in use; of a network of the swarm, by all nodes, as far as a manager can be asked. */
+  poolStatus(network: Network): Promise<readonly PoolStatus[]>;
+  /** What interfaces of containers here get, where the network is one of the swarm and this node is in it. */
+  mtuBytes(network: Network): number | undefined;
   /** Of a network of the swarm: nodes with endpoints of running containers on it, as far as a manager can be asked. */
   peers(network: Network): Promise<readonly PeerNode[]>;
+  /** Likewise: endpoints of running containers on all nodes, by name. */
+  placedEndpoints(network: Network): Promise<readonly PlacedEndpoint[]>;
   /** Likewise: the nodes that have blocks of it; none of a network without blocks. */
   blocks(network: Network): Promise<readonly HeldBlock[]>;
   create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }>;
@@ -219,6 +233,8 @@ export interface TunnelPath {
   readonly state: 'direct' | 'relay' | 'idle' | 'none';
   /** Half a sentence. */
   readonly why: string;
+  /** The largest packet that containers of the two nodes send to each other by it; absent: the other has no tunnel. */
+  readonly mtuBytes?: number;
   /** Host name. */
   readonly relay?: string;
   /** Outer, `192.0.2.12:51851`; where the peer was heard from last, or is thought to be. */

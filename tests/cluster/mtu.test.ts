@@ -7,6 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { eventually } from '../compat/command.ts';
 import { formSwarm, type Host } from './hosts.ts';
 import { openSites, type Sites } from './sites.ts';
+import { pathOf } from './tunnelPath.ts';
 
 const networks = ['plain', 'secret'] as const;
 
@@ -75,6 +76,8 @@ describe('underlays of 1500, 1400 and 1492 bytes in one swarm', () => {
     test(`${network}: 10 MB by TCP from everywhere to everywhere, in packets that fit`, async () => {
       const mtus = await Promise.all(hosts.map((host) => exec(host, network, 'cat /sys/class/net/eth0/mtu')));
       assert.deepEqual(mtus, expected);
+      for (const [i, { cli }] of hosts.entries())
+        await cli(['network', 'inspect', '-f', '{{.MTU}}', network], { stdout: expected[i] ?? '' });
       for (const server of hosts) {
         // Not by name: busybox's resolver is not the subject.
         const address = await addressIn(network, server);
@@ -86,6 +89,11 @@ describe('underlays of 1500, 1400 and 1492 bytes in one swarm', () => {
         }
       }
     });
+
+  test('each pair has its own largest packet, and the network the least of them', () => {
+    const [a, , c] = hosts as [Host, Host, Host];
+    assert.deepEqual([pathOf(a, 'B1').MTU, pathOf(a, 'C1').MTU, pathOf(c, 'B1').MTU], [1270, 1362, 1270]);
+  });
 
   test('what the links of others are too small for is said, and the tunnel, which knows them, has no such', async () => {
     const [a] = hosts as [Host, Host, Host];

@@ -150,6 +150,28 @@ for (const [name, program] of commandLines) {
       assert.equal(await inspect(b, 'mynet', '{{range .Containers}}{{.Name}} {{end}}'), 'two');
     });
 
+    test('verbose, each machine shows the containers of all of them; the MTU is what theirs have', async () => {
+      const [web, two] = [await addressIn(a, 'web', 'mynet'), await addressIn(b, 'two', 'mynet')];
+      for (const host of [a, b, c]) {
+        const [network] = JSON.parse(await say(host, 'network', 'inspect', '-v', 'mynet')) as readonly [
+          { readonly MTU: number; readonly Status: unknown },
+        ];
+        const tasks = await say(
+          host,
+          ...['network', 'inspect', '-v', '-f'],
+          '{{range .Services}}{{range .Tasks}}{{.Name}} {{.EndpointIP}} {{index .Info "Host IP"}};{{end}}{{end}}',
+          'mynet',
+        );
+        assert.equal(tasks, `two ${two} 192.0.2.12;web ${web} 192.0.2.11;`, `on ${host.name}`);
+        assert.equal(network.MTU, 1450);
+        // Network, broadcast, gateway, and two.
+        assert.deepEqual(network.Status, {
+          IPAM: { Subnets: { '10.0.1.0/24': { IPsInUse: 5, DynamicIPsAvailable: 251 } } },
+        });
+      }
+      assert.equal(await inspect(a, 'mynet', '{{range .Services}}some{{end}}'), '');
+    });
+
     once('addresses: the one asked for, never one twice, and none where the pool is full', async () => {
       await run(b, 'fixed', 'mynet', '--ip', '10.0.1.77');
       assert.equal(await addressIn(b, 'fixed', 'mynet'), '10.0.1.77');

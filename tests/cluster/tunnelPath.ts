@@ -15,6 +15,7 @@ export interface TunnelPath {
   readonly Why: string;
   readonly ReceivedBytes: number;
   readonly SentBytes: number;
+  readonly MTU: number;
 }
 
 export function pathOf(from: Host, to: string): TunnelPath {

@@ -22,6 +22,7 @@ import {
   networkCreateBody,
   networkShape,
   scopeWord,
+  servicesShape,
   statusShape,
   toNetworkRequest,
 } from './networkShapes.ts';
@@ -87,14 +88,21 @@ export const networkRoutes: Routes = (app, { deps, versionOf }) => {
     const query = queryOf(request);
     const network = getInScope(networks, paramOf(request, 'id'), textOf(query, 'scope'));
     const peers = await networks.peers(network);
+    const mtuBytes = networks.mtuBytes(network);
     const shape = {
       ...networkShape(network, networks.endpoints(network), peers),
       ...(await encryptionShape(network, deps.engine.encryption)),
+      ...(mtuBytes === undefined ? {} : { MTU: mtuBytes }),
     };
     // Docker has it from API 1.52 on, always; clients of older versions ask for it.
     const isVerbose = boolOf(query, 'verbose') && network.configuration === undefined;
     if (!isVerbose) return shape;
-    return { ...shape, Status: statusShape(networks.poolStatus(network), await networks.blocks(network)) };
+    const [pools, blocks, endpoints] = await Promise.all([
+      networks.poolStatus(network),
+      networks.blocks(network),
+      networks.placedEndpoints(network),
+    ]);
+    return { ...shape, ...servicesShape(endpoints), Status: statusShape(pools, blocks) };
   });
 
   app.post('/networks/create', async (request, reply) => {

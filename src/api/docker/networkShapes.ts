@@ -1,7 +1,7 @@
 /*
  * Networks at the edge: Docker's create, connect and inspect bodies (Engine API 1.50) and the engine's records.
  */
-import type { HeldBlock, PeerNode, PoolStatus } from '../../engine/engine.ts';
+import type { HeldBlock, PeerNode, PlacedEndpoint, PoolStatus } from '../../engine/engine.ts';
 import type { Endpoint, Network, NetworkRequest, Pool, PoolRequest } from '../../engine/model.ts';
 import { endpointNameOf } from '../../engine/networks/gateway.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
@@ -122,6 +122,16 @@ export function statusShape(
     IPAM: { Subnets: Object.fromEntries(subnets) },
     ...(blocks.length === 0 ? {} : { 'linkspan.blocks': held }),
   };
+}
+
+/** `Services` of verbose inspection: there are none, and endpoints of containers are under no name, as Docker has them. */
+export function servicesShape(endpoints: readonly PlacedEndpoint[]): Record<string, unknown> {
+  if (endpoints.length === 0) return {};
+  const tasks = endpoints.map(({ containerName, endpointId, address, hostAddress }) => ({
+    ...{ Name: containerName, EndpointID: endpointId, EndpointIP: address },
+    Info: { 'Host IP': hostAddress },
+  }));
+  return { Services: { '': { VIP: '<nil>', Ports: [], LocalLBIndex: 0, Tasks: tasks } } };
 }
 
 function attachedShape(endpoint: Endpoint): Record<string, unknown> {

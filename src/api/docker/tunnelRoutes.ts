@@ -16,6 +16,7 @@ export const tunnelRoutes: Routes = (app, { deps }) => {
         Hostname: path.hostname,
         State: path.state,
         Why: path.why,
+        MTU: path.mtuBytes ?? 0,
         Relay: path.relay ?? '',
         Endpoint: path.endpoint ?? '',
         LastHandshake: path.lastHandshakeMs === undefined ? '' : new Date(path.lastHandshakeMs).toISOString(),

@@ -119,8 +119,9 @@ class LinuxOverlayDriver implements OverlayDriver {
   }
 
   plan(network: Omit<DriverNetwork, 'pools'>): DriverPlan {
-    planMtu(parseOverlayOptions(network), this.#carrierOf(network).underlay(), network.hasIpv6);
+    const underlay = this.#carrierOf(network).underlay();
     return {
+      mtuBytes: planMtu(parseOverlayOptions(network), underlay, network.hasIpv6),
       needsPools: true,
       gatewayFamilies: [4, 6],
       interfacePrefix: 'eth',

@@ -96,9 +96,9 @@ test('prune tells of itself, after what it removed', async () => {
 test('the status of a pool counts what is in use, and what is left in its range', async () => {
   await using world = await openNetworkWorld();
   const { network } = await world.networks.create(networkRequest('n', { pools }));
-  const status = (): unknown => world.networks.poolStatus(network)[0];
-  assert.deepEqual(status(), { subnet: '10.8.0.0/24', inUse: 3n, available: 127n });
+  const status = async (): Promise<unknown> => (await world.networks.poolStatus(network))[0];
+  assert.deepEqual(await status(), { subnet: '10.8.0.0/24', inUse: 3n, available: 127n });
   const record = containerRecord('w', [attachmentRequest('n')]);
   await world.containerNetwork.prepare(record);
-  assert.deepEqual(status(), { subnet: '10.8.0.0/24', inUse: 4n, available: 126n });
+  assert.deepEqual(await status(), { subnet: '10.8.0.0/24', inUse: 4n, available: 126n });
 });

@@ -44,6 +44,17 @@ function openPool(pool: Pool): LivePool {
   return { pool, subnet, addresses };
 }
 
+function toStatus({ pool, addresses }: LivePool): PoolStatus {
+  return { subnet: pool.subnet, inUse: addresses.inUse, available: addresses.available };
+}
+
+/** Of pools whose addresses are kept elsewhere, and of which these are leased. */
+export function poolStatusOf(pools: readonly Pool[], leased: readonly Ip[]): readonly PoolStatus[] {
+  const live = pools.map(openPool);
+  for (const ip of leased) live.find(({ addresses }) => addresses.isUsable(ip))?.addresses.take(ip);
+  return live.map(toStatus);
+}
+
 /** The addresses of an endpoint's record, without lengths. */
 function addressesOf(endpoint: Endpoint): readonly Ip[] {
   return [endpoint.ipv4, endpoint.ipv6].flatMap((text) => parseIpWithLength(text ?? '')?.ip ?? []);
@@ -155,11 +166,7 @@ export class NetworkTable {
   }
 
   poolStatus(id: NetworkId): readonly PoolStatus[] {
-    return (this.#networks.get(id)?.pools ?? []).map(({ pool, addresses }) => ({
-      subnet: pool.subnet,
-      inUse: addresses.inUse,
-      available: addresses.available,
-    }));
+    return (this.#networks.get(id)?.pools ?? []).map(toStatus);
   }
 
   /** The pool that holds `ip`, if any. */

@@ -17,7 +17,7 @@ import type { Kernel } from '../../kernel/kernel.ts';
 import { type Ip, parseIp, widthOf } from '../../net/ip.ts';
 import { type Prefix, prefixOf } from '../../net/prefix.ts';
 import type { Survival } from '../../store/store.ts';
-import type { HeldBlock, NetworkFilter, Networks, PeerNode, PoolStatus } from '../engine.ts';
+import type { HeldBlock, NetworkFilter, Networks, PeerNode, PlacedEndpoint, PoolStatus } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import type { Endpoint, Network, NetworkId, NetworkRequest } from '../model.ts';
 import type { SwarmCreator } from '../overlay/swarmCreator.ts';
@@ -27,7 +27,7 @@ import { toDriverNetwork } from './driverValues.ts';
 import { endpointNameOf, gatewayNetworkName } from './gateway.ts';
 import { emitNetworkEvent } from './networkEvents.ts';
 import { checkRequest, familiesOf, getDriver, type PoolSurroundings, planNetwork } from './networkPlan.ts';
-import type { NetworkTable } from './networkTable.ts';
+import { type NetworkTable, poolStatusOf } from './networkTable.ts';
 
 export interface NetworksDependencies {
   readonly table: NetworkTable;
@@ -37,7 +37,7 @@ export interface NetworksDependencies {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly poolSources: readonly PoolSource[];
-  readonly swarm: Pick<SwarmCreator, 'create' | 'remove' | 'peers' | 'blocks'>;
+  readonly swarm: Pick<SwarmCreator, 'create' | 'remove' | 'peers' | 'blocks' | 'leased' | 'placedEndpoints'>;
   /** `/etc/resolv.conf` of the machine; its name servers are kept clear of. */
   readonly resolvConfPath: string;
   /** Options that every new network of a driver gets unless the request sets them; by driver. */
@@ -105,8 +105,25 @@ export class LocalNetworks implements Networks {
     );
   }
 
-  poolStatus(network: Network): readonly PoolStatus[] {
-    return this.#deps.table.poolStatus(network.id);
+  async poolStatus(network: Network): Promise<readonly PoolStatus[]> {
+    return network.scope === 'global'
+      ? poolStatusOf(network.pools, await this.#deps.swarm.leased(network))
+      : this.#deps.table.poolStatus(network.id);
+  }
+
+  mtuBytes(network: Network): number | undefined {
+    if (network.scope !== 'global') return undefined;
+    try {
+      return getDriver(this.#deps.drivers, network.driver).plan(toDriverNetwork(network)).mtuBytes;
+    } catch (error) {
+      // In no swarm, or no container could be on it here.
+      if (error instanceof LinkspanError) return undefined;
+      throw error;
+    }
+  }
+
+  async placedEndpoints(network: Network): Promise<readonly PlacedEndpoint[]> {
+    return network.scope === 'global' ? await this.#deps.swarm.placedEndpoints(network) : [];
   }
 
   async peers(network: Network): Promise<readonly PeerNode[]> {

@@ -25,7 +25,7 @@ import {
   type TunnelOffer,
 } from '../../cluster/swarmNetworks.ts';
 import type { Carrier } from '../../drivers/overlay/carrier.ts';
-import type { Underlay } from '../../drivers/overlay/segments.ts';
+import { planMtu, type Underlay } from '../../drivers/overlay/segments.ts';
 import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { TunnelGuard } from '../../firewall/tunnelGuard.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
@@ -39,7 +39,7 @@ import { inside, insideAddress, mayMeet, tunnelNeighbours } from './nodeWays.ts'
 import { isEncrypted } from './swarmRecords.ts';
 import { type PeerStates, TunnelPaths } from './tunnelPaths.ts';
 import { TunnelPeers } from './tunnelPeers.ts';
-import { TunnelRoutes } from './tunnelRoutes.ts';
+import { leastLinkMtu, TunnelRoutes, type Ways } from './tunnelRoutes.ts';
 
 export interface EncryptedCarrierDependencies {
   /** Disposed of with the carrier. */
@@ -243,15 +243,26 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
 
   async paths(): Promise<readonly TunnelPath[]> {
     const { swarm } = this.#deps;
+    const nodeId = swarm.dataPath?.nodeId;
     const states = await this.#mutex.run('', async () => {
       const tunnel = this.#tunnel;
       if (tunnel === undefined) return new Map<string, never>();
       await this.#program(tunnel, true);
       return await statesOf(tunnel);
     });
-    return this.#nodes()
-      .filter(({ id }) => id !== swarm.dataPath?.nodeId)
-      .map((node) => this.#paths.pathTo(node, states.get(node.tunnel?.publicKey ?? '')))
+    if (nodeId === undefined) return [];
+    const others = this.#nodes().filter(({ id }) => id !== nodeId);
+    const ways = this.#waysTo(others);
+    return others
+      .map((node) => {
+        const path = this.#paths.pathTo(node, states.get(node.tunnel?.publicKey ?? ''));
+        const mtuBytes = leastLinkMtu(ways, node);
+        if (mtuBytes === undefined) return path;
+        return {
+          ...path,
+          mtuBytes: planMtu({ underlayMtuBytes: undefined }, { ...this.underlay(), mtuBytes }, false),
+        };
+      })
       .toSorted((a, b) => (a.hostname < b.hostname ? -1 : 1));
   }
 
@@ -261,6 +272,11 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
       if (this.#isRelay()) this.#holders.add(relaying);
       if (this.#holders.size === 0) await this.#close();
     });
+  }
+
+  #waysTo(nodes: readonly SwarmNode[]): Ways {
+    const relayOf = (id: string): string | undefined => this.#paths.routeTo(id).relay;
+    return { ownMtuBytes: this.#deps.underlay().mtuBytes, nodes, relayOf };
   }
 
   #nodes(): readonly SwarmNode[] {
@@ -482,7 +498,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
 
   /** `isLook`: what the device says now counts, not what it said last. */
   async #program(tunnel: Tunnel, isLook = false): Promise<void> {
-    const { swarm, keys, underlay } = this.#deps;
+    const { swarm, keys } = this.#deps;
     const nodeId = swarm.dataPath?.nodeId ?? '';
     const own = (await keys.of(nodeId)).publicKey;
     const nodes = this.#nodes();
@@ -499,10 +515,7 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
       routeTo: (id) => this.#paths.routeTo(id),
       isLive: (id) => this.#paths.isLive(id),
     });
-    await this.#routes.tell({
-      ...{ ownMtuBytes: underlay().mtuBytes, nodes: others },
-      relayOf: (id) => this.#paths.routeTo(id).relay,
-    });
+    await this.#routes.tell(this.#waysTo(others));
     if (this.#isBusy) this.#lookNow();
   }
 

@@ -11,9 +11,9 @@ import { checkMtu, type Underlay } from '../../drivers/overlay/segments.ts';
 import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import { blockOf } from '../../ipam/blocks.ts';
 import type { PoolSource } from '../../ipam/pools.ts';
-import { compareIp, parseIp } from '../../net/ip.ts';
+import { compareIp, type Ip, parseIp } from '../../net/ip.ts';
 import { formatPrefix, type Prefix } from '../../net/prefix.ts';
-import type { HeldBlock, PeerNode } from '../engine.ts';
+import type { HeldBlock, PeerNode, PlacedEndpoint } from '../engine.ts';
 import type { Network, NetworkId, NetworkRequest } from '../model.ts';
 import type { NetworkTable } from '../networks/networkTable.ts';
 import { isEncrypted, planSwarmNetwork } from './swarmRecords.ts';
@@ -126,6 +126,24 @@ export class SwarmCreator {
         return node === undefined ? [] : { name: node.hostname, address: node.vtep };
       })
       .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** Those that are up, by name. */
+  async placedEndpoints({ id }: Network): Promise<readonly PlacedEndpoint[]> {
+    const { swarm } = this.#deps;
+    return (await swarm.endpoints(id))
+      .filter(({ isUp }) => isUp)
+      .map(({ endpointId, containerName, ipv4, ipv6, nodeId }) => ({
+        ...{ endpointId, containerName, address: ipv4 ?? ipv6 ?? '' },
+        hostAddress: swarm.findNode(nodeId)?.vtep ?? '',
+      }))
+      .toSorted((a, b) => (a.containerName < b.containerName ? -1 : 1));
+  }
+
+  /** Addresses that somebody has on any node: endpoints, up or not, and the routers of blocks. */
+  async leased({ id }: Network): Promise<readonly Ip[]> {
+    const rows = await this.#deps.swarm.endpoints(id);
+    return rows.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6].flatMap((text) => parseIp(text ?? '') ?? []));
   }
 
   /** Which node has which block, in the order of the blocks; none of a network without. */

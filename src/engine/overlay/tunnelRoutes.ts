@@ -28,6 +28,17 @@ export interface Ways {
   readonly relayOf: (nodeId: string) => string | undefined;
 }
 
+/** Of the links between this node and another, its relay's too; undefined where that has no tunnel. */
+export function leastLinkMtu(
+  { ownMtuBytes, nodes, relayOf }: Ways,
+  { id, tunnel }: SwarmNode,
+): number | undefined {
+  if (tunnel === undefined) return undefined;
+  const relayId = relayOf(id);
+  const relay = nodes.find((node) => node.id === relayId)?.tunnel;
+  return Math.min(ownMtuBytes, tunnel.mtuBytes, relay?.mtuBytes ?? ownMtuBytes);
+}
+
 interface Told {
   readonly ip: Ip;
   /** Undefined: as the device's, by no route of its own. */
@@ -49,14 +60,14 @@ export class TunnelRoutes {
   }
 
   /** Never rejects: what does not fit is cut up then. */
-  async tell({ ownMtuBytes, nodes, relayOf }: Ways): Promise<void> {
+  async tell(ways: Ways): Promise<void> {
+    const { ownMtuBytes, nodes } = ways;
     const { kernel, namespace, name, headerBytes, logger } = this.#deps;
-    const linkOf = new Map(nodes.map(({ id, tunnel }) => [id, tunnel?.mtuBytes ?? ownMtuBytes]));
     const wanted = new Map(
-      nodes.flatMap(({ id, tunnel }): (readonly [string, Told])[] => {
-        if (tunnel === undefined) return [];
-        const least = Math.min(tunnel.mtuBytes, linkOf.get(relayOf(id) ?? '') ?? ownMtuBytes);
-        const ip = insideAddress(tunnel.number);
+      nodes.flatMap((node): (readonly [string, Told])[] => {
+        const least = leastLinkMtu(ways, node);
+        if (least === undefined || node.tunnel === undefined) return [];
+        const ip = insideAddress(node.tunnel.number);
         return [[formatIp(ip), { ip, mtuBytes: least < ownMtuBytes ? least - headerBytes : undefined }]];
       }),
     );

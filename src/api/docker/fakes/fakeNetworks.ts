@@ -68,8 +68,16 @@ export class FakeNetworks implements Networks {
     return Promise.resolve([]);
   }
 
-  poolStatus({ pools }: Network): readonly PoolStatus[] {
-    return pools.map(({ subnet }) => ({ subnet, inUse: 3n, available: 1n << 64n }));
+  poolStatus({ pools }: Network): Promise<readonly PoolStatus[]> {
+    return Promise.resolve(pools.map(({ subnet }) => ({ subnet, inUse: 3n, available: 1n << 64n })));
+  }
+
+  mtuBytes(): undefined {
+    return undefined;
+  }
+
+  placedEndpoints(): Promise<readonly []> {
+    return Promise.resolve([]);
   }
 
   create(request: NetworkRequest): Promise<{ readonly network: Network; readonly warning: string }> {

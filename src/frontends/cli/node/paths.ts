@@ -17,6 +17,8 @@ interface PathAnswer {
   readonly LastHandshake: string;
   readonly ReceivedBytes: number;
   readonly SentBytes: number;
+  /** 0: nothing can be sent. Absent from daemons of earlier versions. */
+  readonly MTU?: number;
 }
 
 interface TunnelsAnswer {
@@ -27,7 +29,8 @@ interface TunnelsAnswer {
 
 const listing: Listing<PathAnswer> = {
   typeName: '*node.pathContext',
-  table: '{{.ID}}\t{{.Hostname}}\t{{.State}}\t{{.Relay}}\t{{.Endpoint}}\t{{.LastHandshake}}\t{{.Why}}',
+  table:
+    '{{.ID}}\t{{.Hostname}}\t{{.State}}\t{{.Relay}}\t{{.Endpoint}}\t{{.MTU}}\t{{.LastHandshake}}\t{{.Why}}',
   headers: { LastHandshake: 'LAST HANDSHAKE', ReceivedBytes: 'RECEIVED', SentBytes: 'SENT' },
   columns: {
     ID: ({ ID }) => ID,
@@ -38,6 +41,7 @@ const listing: Listing<PathAnswer> = {
     LastHandshake: ({ LastHandshake }) => LastHandshake,
     ReceivedBytes: ({ ReceivedBytes }) => ReceivedBytes,
     SentBytes: ({ SentBytes }) => SentBytes,
+    MTU: ({ MTU }) => (MTU ? String(MTU) : ''),
     Why: ({ Why }) => Why,
   },
 };
