@@ -5,8 +5,10 @@
 
 import type { Condition } from '../base/condition.ts';
 import type { Swarm } from '../cluster/swarm.ts';
+import type { ConfigDraft } from '../runtime/images/changes.ts';
 import type { ImageStore } from '../runtime/images/images.ts';
 import type { LimitSupport } from '../runtime/oci/limitSupport.ts';
+import type { RootfsChange } from '../runtime/runtime.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
 import type { PortChange } from './bindings/requests.ts';
 import type { Health } from './containers/healthState.ts';
@@ -135,7 +137,31 @@ export interface Exec {
 /** What `wait` waits for, as Docker's `condition`. */
 export type WaitCondition = 'not-running' | 'next-exit' | 'removed';
 
+export interface CommitRequest {
+  /** `mine:1`; absent = the image has no name. */
+  readonly ref?: string;
+  readonly author: string;
+  readonly comment: string;
+  /** Dockerfile instructions, in order. */
+  readonly changes: readonly string[];
+  /** The container holds still meanwhile. */
+  readonly pauses: boolean;
+  /** What the image runs; absent = what the container runs. What it leaves open is the container's. */
+  readonly config?: ConfigDraft;
+}
+
+/** The files of containers. What is in volumes is not among them. */
+export interface ContainerFiles {
+  /** What the container has beside its image; a folder is before what is in it. */
+  changes(ref: string): Promise<readonly RootfsChange[]>;
+  /** All of them as a tar, as they are while it is packed. The event `export` is there at once. */
+  export(ref: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** An image of the container's own image and what it has changed; resolves with its id. Codes requestInvalid, imageNotFound. */
+  commit(ref: string, request: CommitRequest): Promise<string>;
+}
+
 export interface Containers {
+  readonly files: ContainerFiles;
   list(): readonly Container[];
   /** Full id, then name (with or without slash), then id prefix. */
   get(ref: string): Container;

@@ -33,6 +33,12 @@ export interface RuntimeContainer {
     | undefined;
 }
 
+/** Something at an absolute path of a container that its image has not, has otherwise, or has and the container has not. */
+export interface RootfsChange {
+  readonly path: string;
+  readonly kind: 'added' | 'changed' | 'deleted';
+}
+
 export interface RuntimeEvents extends Record<string, unknown> {
   /** The connection to containerd was lost or came back. */
   readonly connection: { readonly isUp: boolean };
@@ -67,6 +73,8 @@ export interface Runtime extends AsyncDisposable {
    * `none`: there is nothing at `path`, `file`: something that is no folder; nothing was copied then.
    */
   copyRootfsFolder(id: string, path: string, target: string): Promise<'copied' | 'none' | 'file'>;
+  /** What the container's root file system has beside its image, running or not; a folder is before what is in it. */
+  changes(id: string): Promise<readonly RootfsChange[]>;
   usage(id: string): Promise<{ readonly writableBytes: number }>;
 
   /** Creates the task: the process exists but has not run. Rejects with runc's own text. */

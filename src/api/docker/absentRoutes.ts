@@ -20,7 +20,6 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
     ['POST', '/build'],
     ['POST', '/build/cancel'],
   ],
-  'Committing a container to an image': [['POST', '/commit']],
   'Asking a registry about an image': [['GET', '/distribution/*']],
   'Attaching over a WebSocket': [['GET', '/containers/:id/attach/ws']],
   'Checkpointing containers': [
@@ -34,8 +33,6 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
     ['PUT', '/containers/:id/archive'],
     ['POST', '/containers/:id/copy'],
   ],
-  'Listing changed files': [['GET', '/containers/:id/changes']],
-  'Exporting containers': [['GET', '/containers/:id/export']],
   'Volumes of a cluster': [['PUT', '/volumes/:name']],
   Plugins: [
     ['GET', '/plugins'],

@@ -111,7 +111,6 @@ for (const [url, status, message] of [
 for (const [method, url] of [
   ['POST', '/auth'],
   ['POST', '/build'],
-  ['POST', '/commit'],
   ['POST', '/session'],
   ['PUT', '/volumes/x'],
   ['GET', '/services'],
@@ -125,8 +124,6 @@ for (const [method, url] of [
   ['GET', '/containers/x/attach/ws'],
   ['PUT', '/containers/x/archive'],
   ['HEAD', '/containers/x/archive'],
-  ['GET', '/containers/x/changes'],
-  ['GET', '/containers/x/export'],
   ['POST', '/containers/x/checkpoints'],
   ['GET', '/images/search'],
   ['POST', '/images/a/b/push'],

@@ -10,6 +10,7 @@ import { absentRoutes } from './absentRoutes.ts';
 import type { ApiContext } from './apiContext.ts';
 import { type ApiDeps, type ApiServer, apiVersion, type ListenAddress } from './apiServer.ts';
 import { containerRoutes } from './containerRoutes.ts';
+import { fileRoutes } from './fileRoutes.ts';
 import { statsRoutes } from './statsRoutes.ts';
 import { containerStreamRoutes } from './containerStreamRoutes.ts';
 import { errorReply } from './errorReply.ts';
@@ -37,6 +38,7 @@ const allRoutes = [
   statsRoutes,
   portRoutes,
   containerStreamRoutes,
+  fileRoutes,
   hijackRoutes,
   execRoutes,
   imageRoutes,

@@ -29,6 +29,7 @@ import { Creator } from './creator.ts';
 import type { ContainersContext, ContainersDependencies } from './dependencies.ts';
 import { Ender } from './ender.ts';
 import { Execs } from './execs.ts';
+import { LocalFiles } from './files.ts';
 import { HealthChecks, healthOf } from './healthChecks.ts';
 import type { Health } from './healthState.ts';
 import type { ContainerEnd, LiveContainer } from './liveContainer.ts';
@@ -59,6 +60,7 @@ interface Parts {
 }
 
 export class LocalContainers implements Containers, AsyncDisposable {
+  readonly files: LocalFiles;
   readonly #context: ContainersContext;
   readonly #creator: Creator;
   readonly #starter: Starter;
@@ -76,6 +78,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
     this.#starter = parts.starter;
     this.#execs = parts.execs;
     this.#health = parts.health;
+    this.files = new LocalFiles(context, parts.health);
     this.#oomWatch = context.runtime.events.on('oom', ({ containerId }) => void this.#noteOom(containerId));
   }
 

@@ -172,6 +172,10 @@ export class FakeRuntime implements Runtime {
     return Promise.resolve('copied');
   }
 
+  changes(): ReturnType<Runtime['changes']> {
+    return Promise.resolve([]);
+  }
+
   usage(): Promise<{ readonly writableBytes: number }> {
     return Promise.resolve({ writableBytes: 7 });
   }

@@ -111,8 +111,12 @@ export class Recovery {
     }
     live.io = openContainerIo(this.#context, live.record);
     live.io.reopen();
-    if (live.record.state !== task.status || live.record.pid !== task.pid) {
-      await table.update(live, { state: task.status, pid: task.pid });
+    // Held still for a commit that this cut short.
+    const isHeld = live.record.state === 'running' && task.status === 'paused';
+    if (isHeld) await this.#context.runtime.resume(live.id);
+    const state = isHeld ? 'running' : task.status;
+    if (live.record.state !== state || live.record.pid !== task.pid) {
+      await table.update(live, { state, pid: task.pid });
     }
     await finishUpdate(this.#context, live);
     this.#ender.watch(live, this.#context.runtime.waitTask(live.id));

@@ -43,6 +43,6 @@ export const commands: readonly Command[] = [
 export const absentPaths: ReadonlySet<string> = new Set(
   (
     'build push login logout search builder checkpoint context manifest plugin trust config secret ' +
-    'service stack commit cp diff export save'
+    'service stack cp save'
   ).split(' '),
 );

@@ -298,6 +298,21 @@ pull UPPER
 import - mine:1
 import -c CMD_["sh"] -m hello /nonexistent mine
 load -i /nonexistent
+commit web
+commit -p=false -a Me -m hello -c CMD_["sh"] -c ENV_A=b web mine
+commit web mine:2
+commit web UPPER
+commit nope
+commit
+diff web
+diff job
+diff nope
+diff
+diff web job
+export web
+export nope
+export -o /nonexistent/dir/x.tar web
+export a b
 load
 events --since 1 --until 2
 events --format {{.Type}}/{{.Action}}/{{.Actor.ID}}/{{.TimeNano}}/{{.Actor.Attributes.name}}

@@ -173,6 +173,15 @@ export interface UnaryMethods {
     { readonly diff: Descriptor; readonly mounts: readonly Mount[] },
     { readonly applied: Descriptor }
   >;
+  'Diff.Diff': Method<
+    {
+      readonly left: readonly Mount[];
+      readonly right: readonly Mount[];
+      readonly media_type: string;
+      readonly ref: string;
+    },
+    { readonly diff: Descriptor }
+  >;
   'Images.List': Method<{ readonly filters: readonly string[] }, { readonly images: readonly ImageRecord[] }>;
   'Images.Create': Method<{ readonly image: ImageRecord }, Empty>;
   'Images.Update': Method<{ readonly image: ImageRecord; readonly update_mask: FieldMask }, Empty>;

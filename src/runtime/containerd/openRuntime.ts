@@ -18,6 +18,7 @@ import { openDaemonProcess } from './daemonProcess.ts';
 import { type Any, type Process, snapshotKind, taskStatus } from './messages.ts';
 import { readStartedBy } from './processTree.ts';
 import { layerDirectories, readLayeredFile } from './rootfs.ts';
+import { findChanges } from './rootfsChanges.ts';
 import { copyFolder } from './rootfsCopy.ts';
 import { toLinkspanError, unless } from './status.ts';
 import { endStrays } from './strays.ts';
@@ -304,6 +305,10 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     sweep: guard(sweep),
     readRootfsFile: guard(readRootfsFile),
     copyRootfsFolder: guard(copyRootfsFolder),
+    changes: guard(async (id) => {
+      const { mounts } = await client.call('Snapshots.Mounts', { snapshotter, key: id });
+      return await findChanges(layerDirectories(mounts));
+    }),
     usage: guard(async (id) => ({
       writableBytes: Number((await client.call('Snapshots.Usage', { snapshotter, key: id })).size),
     })),

@@ -126,6 +126,13 @@ const messages: Readonly<Record<string, MessageTable>> = {
   // services.diff, services.images, services.leases
   ApplyRequest: { diff: 'Descriptor 1', mounts: 'repeated Mount 2' },
   ApplyResponse: { applied: 'Descriptor 1' },
+  DiffRequest: {
+    left: 'repeated Mount 1',
+    right: 'repeated Mount 2',
+    media_type: 'string 3',
+    ref: 'string 4',
+  },
+  DiffResponse: { diff: 'Descriptor 3' },
   Image: { name: 'string 1', labels: 'map string 2', target: 'Descriptor 3' },
   ImageRequest: { image: 'Image 1' },
   UpdateImageRequest: { image: 'Image 1', update_mask: 'FieldMask 2' },
@@ -186,7 +193,10 @@ const services: Readonly<Record<string, MethodTable>> = {
     Write: ['stream WriteRequest', 'stream WriteResponse'],
     Abort: ['AbortRequest', 'Empty'],
   },
-  'diff.v1.Diff': { Apply: ['ApplyRequest', 'ApplyResponse'] },
+  'diff.v1.Diff': {
+    Apply: ['ApplyRequest', 'ApplyResponse'],
+    Diff: ['DiffRequest', 'DiffResponse'],
+  },
   'images.v1.Images': {
     List: ['ListImagesRequest', 'ListImagesResponse'],
     Create: ['ImageRequest', 'Empty'],

@@ -160,6 +160,32 @@ function openLease(client: ContainerdClient, id: string, signal: AbortSignal | u
   };
 }
 
+interface TakenLease {
+  readonly lease: BlobLease;
+  /** The lease goes. With `collects`, what nothing else holds of what it held is gone when this resolves. */
+  readonly end: (collects: boolean) => Promise<void>;
+}
+
+/** A lease that the caller ends; until then it holds all that is stored under it. */
+export async function takeLease(
+  client: ContainerdClient,
+  signal: AbortSignal | undefined,
+): Promise<TakenLease> {
+  const id = `linkspan-${randomBytes(8).toString('hex')}`;
+  const expiresAt = new Date(Date.now() + leaseLifeMs).toISOString();
+  await client.call('Leases.Create', {
+    id,
+    labels: { 'containerd.io/gc.expire': expiresAt, [leaseLabel]: 'incoming' },
+  });
+  return {
+    lease: openLease(client, id, signal),
+    end: async (collects) => {
+      const request = { id, sync: collects };
+      await unless(client.call('Leases.Delete', request, { deadlineMs: collectDeadlineMs }), 'notFound');
+    },
+  };
+}
+
 /**
  * Runs `work` with a lease that holds all it stores. When it ends, the lease goes; if it failed, garbage is collected
  * before this rejects, so that nothing is left.
@@ -169,24 +195,15 @@ export async function withLease<T>(
   signal: AbortSignal | undefined,
   work: (lease: BlobLease) => Promise<T>,
 ): Promise<T> {
-  const id = `linkspan-${randomBytes(8).toString('hex')}`;
-  const expiresAt = new Date(Date.now() + leaseLifeMs).toISOString();
-  await client.call('Leases.Create', {
-    id,
-    labels: { 'containerd.io/gc.expire': expiresAt, [leaseLabel]: 'incoming' },
-  });
+  const { lease, end } = await takeLease(client, signal);
   let isDone = false;
   try {
-    const result = await work(openLease(client, id, signal));
+    const result = await work(lease);
     isDone = true;
     return result;
   } finally {
-    const ending = unless(
-      client.call('Leases.Delete', { id, sync: !isDone }, { deadlineMs: collectDeadlineMs }),
-      'notFound',
-    );
     // What went wrong first is what the caller must hear; a lease that stays is deleted at the next start.
-    await (isDone ? ending : ending.catch(() => undefined));
+    await (isDone ? end(false) : end(true).catch(() => undefined));
   }
 }
 

@@ -23,7 +23,7 @@ test('applyChanges builds a config from every instruction', () => {
     {
       Cmd: ['httpd', '-f'],
       Entrypoint: ['/bin/sh', '-c', 'echo hi'],
-      Env: ['B=two words', 'A=three words'],
+      Env: ['A=three words', 'B=two words'],
       ExposedPorts: { '80/tcp': {}, '81/udp': {}, '82/udp': {} },
       Volumes: { '/a b': {}, '/c': {}, '/d': {} },
       User: 'nobody:nogroup',
@@ -68,4 +68,18 @@ test('applyChanges takes health checks in every form', () => {
     ],
   ] as const)
     assert.deepEqual(applyChanges([change]).Healthcheck, wanted);
+});
+
+test('applyChanges changes what is there', () => {
+  const base = { Cmd: ['sh'], Entrypoint: ['old'], Env: ['A=1', 'B=2'], Labels: { a: '1' } };
+  const table = [
+    [['ENV B=3 C=4'], { ...base, Env: ['A=1', 'B=3', 'C=4'] }],
+    [['LABEL b=2'], { ...base, Labels: { a: '1', b: '2' } }],
+    // The command was meant for the entrypoint before.
+    [['ENTRYPOINT ["new"]'], { Entrypoint: ['new'], Env: base.Env, Labels: base.Labels }],
+    [['CMD ["own"]', 'ENTRYPOINT ["new"]'], { ...base, Cmd: ['own'], Entrypoint: ['new'] }],
+  ] as const;
+  for (const [changes, expected] of table)
+    assert.deepEqual(applyChanges(changes, base), expected, changes.join());
+  assert.deepEqual(base.Env, ['A=1', 'B=2']);
 });

@@ -1,5 +1,5 @@
 /*
- * Dockerfile instructions that `import -c` may apply to an image's config. Pure. Not a Dockerfile parser: one
+ * Dockerfile instructions that `import -c` and `commit -c` may apply to an image's config. Pure. Not a Dockerfile parser: one
  * instruction per string, no continuation lines, no build stages. Syntax: Dockerfile reference; texts: Engine 28.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
@@ -17,6 +17,7 @@ export interface ConfigDraft {
   Labels?: Record<string, string>;
   StopSignal?: string;
   Healthcheck?: HealthcheckDraft;
+  Shell?: string[];
   OnBuild?: string[];
 }
 
@@ -116,8 +117,11 @@ function applyOne(draft: ConfigDraft, instruction: string, rest: string): void {
       draft.Entrypoint = rest === '' ? [] : command();
       return;
     case 'ENV':
-      for (const [key, value] of parsePairs('ENV', rest))
-        draft.Env = [...(draft.Env ?? []).filter((entry) => !entry.startsWith(`${key}=`)), `${key}=${value}`];
+      for (const [key, value] of parsePairs('ENV', rest)) {
+        const env = draft.Env ?? [];
+        const at = env.findIndex((entry) => entry.startsWith(`${key}=`));
+        draft.Env = at < 0 ? [...env, `${key}=${value}`] : env.with(at, `${key}=${value}`);
+      }
       return;
     case 'LABEL':
       draft.Labels = { ...draft.Labels, ...Object.fromEntries(parsePairs('LABEL', rest)) };
@@ -152,14 +156,22 @@ function applyOne(draft: ConfigDraft, instruction: string, rest: string): void {
   }
 }
 
-/** The config that these instructions make, in order. Throws requestInvalid naming the first that is wrong. */
-export function applyChanges(changes: readonly string[]): ConfigDraft {
-  const draft: ConfigDraft = {};
+/**
+ * What these instructions, in order, make of `base`. An ENTRYPOINT takes away a command that was meant for another one.
+ * Throws requestInvalid naming the first that is wrong.
+ */
+export function applyChanges(changes: readonly string[], base: ConfigDraft = {}): ConfigDraft {
+  const draft: ConfigDraft = { ...base };
+  let hasCommand = false;
   for (const change of changes.flatMap((text) => text.split('\n'))) {
     const match = /^\s*(\S+)\s*([\s\S]*?)\s*$/.exec(change);
     if (match === null) continue;
-    const [, instruction = '', rest = ''] = match;
-    if (!instruction.startsWith('#')) applyOne(draft, instruction.toUpperCase(), rest);
+    const [, word = '', rest = ''] = match;
+    if (word.startsWith('#')) continue;
+    const instruction = word.toUpperCase();
+    applyOne(draft, instruction, rest);
+    hasCommand ||= instruction === 'CMD';
+    if (instruction === 'ENTRYPOINT' && !hasCommand) delete draft.Cmd;
   }
   return draft;
 }

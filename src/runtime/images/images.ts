@@ -3,6 +3,7 @@
  * snapshots and images services. Image ids are digests of config blobs, as Docker shows them.
  */
 import type { Readable } from 'node:stream';
+import type { ConfigDraft } from './changes.ts';
 import type { Healthcheck } from '../oci/healthcheck.ts';
 
 /** What progress lines say while an image comes in. */
@@ -51,6 +52,17 @@ export interface Image {
   readonly history: readonly unknown[];
 }
 
+/** What a container becomes as an image, beside its files. */
+export interface CommitOptions {
+  /** `mine:1`; absent = the image has no name. */
+  readonly ref?: string;
+  readonly author: string;
+  readonly comment: string;
+  /** What the history names as the command that made the files. */
+  readonly createdBy: string;
+  readonly config: ConfigDraft;
+}
+
 export interface RegistryCredentials {
   readonly username?: string;
   readonly password?: string;
@@ -86,6 +98,13 @@ export interface ImageStore {
       readonly platform?: string;
     },
   ): Promise<Image>;
+  /**
+   * The files of a container, those of its image included and those of its volumes not, as a tar. They are copied
+   * first, and what is yielded is from the copy, which goes when the iteration ends: a slow reader holds nothing up.
+   */
+  exportContainer(containerId: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** A container's image with one more layer: what the container changed. Code imageNotFound where its image is gone. */
+  commit(containerId: string, imageId: string, options: CommitOptions): Promise<Image>;
   tag(ref: string, target: string): Promise<void>;
   /** As `docker rmi`: untag, and delete when that was the last tag. `usersOf` names containers (running or not) of an image. */
   remove(

@@ -41,7 +41,10 @@ function toLayer(blob: ArchiveBlob): BlobDescriptor {
 }
 
 /** The manifest's document as we write it, fields in the order of the specification. */
-export function formatManifest(manifest: Manifest): Buffer {
+export function formatManifest(
+  manifest: Manifest,
+  mediaType: string | undefined = mediaTypes.dockerManifest,
+): Buffer {
   const descriptor = ({ mediaType, digest, sizeBytes }: BlobDescriptor): object => ({
     mediaType,
     size: sizeBytes,
@@ -50,7 +53,7 @@ export function formatManifest(manifest: Manifest): Buffer {
   return Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
-      mediaType: mediaTypes.dockerManifest,
+      mediaType,
       config: descriptor(manifest.config),
       layers: manifest.layers.map(descriptor),
     }),

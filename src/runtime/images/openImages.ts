@@ -12,9 +12,11 @@ import { toLinkspanError, unless } from '../containerd/status.ts';
 import { canceled } from '../registry/registryClient.ts';
 import { dropStaleLeases, readDocument, withLease } from './blobs.ts';
 import type { Image, ImageProgress, ImageStore } from './images.ts';
+import { commitContainer } from './commit.ts';
 import { importRootfs } from './importRootfs.ts';
 import { loadArchive } from './load.ts';
 import { chainIds, type ImageDetails, parseConfig } from './manifest.ts';
+import { exportContainer } from './rootfsDiff.ts';
 import { type ImageName, listNames, putDangling, putName, recordOf, removeRecord } from './names.ts';
 import { pullImage } from './pull.ts';
 import {
@@ -163,6 +165,20 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     });
   }
 
+  const commit: ImageStore['commit'] = async (containerId, imageId, options) => {
+    const name = options.ref === undefined ? undefined : withDefaultTag(parseReference(options.ref));
+    if (name?.digest !== undefined)
+      throw new LinkspanError('requestInvalid', 'refusing to create a tag with a digest reference');
+    return await withLease(client, undefined, async (lease) => {
+      const { image, names } = await find(imageId);
+      const target = names[0]?.record.target.digest;
+      if (target === undefined) throw notFound(imageId);
+      const stored = await commitContainer(deps, lease, { containerId, image, target, options });
+      await register(stored, name === undefined ? [] : [name]);
+      return await getById(stored.id);
+    });
+  };
+
   const pull: ImageStore['pull'] = async (ref, wanted, onProgress) => {
     const given = withDefaultTag(parseReference(ref));
     const { domain, path, tag: tagGiven, digest: digestGiven } = given;
@@ -259,6 +275,8 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     pull: guard(pull),
     load: guard(load),
     import: guard(importTar),
+    exportContainer: (containerId, signal) => exportContainer(client, containerId, signal),
+    commit: guard(commit),
     tag: guard(tag),
     remove: guard(remove),
   };

@@ -1,8 +1,9 @@
 /*
  * The containers of the engine in memory: states and streams, no processes. For tests.
  */
+import { Readable } from 'node:stream';
 import { newId } from '../../../base/ids.ts';
-import type { Containers, Exec, ExecSpec, WaitCondition } from '../../../engine/engine.ts';
+import type { ContainerFiles, Containers, Exec, ExecSpec, WaitCondition } from '../../../engine/engine.ts';
 import type { EventLog } from '../../../engine/events.ts';
 import {
   type AttachmentRequest,
@@ -31,6 +32,17 @@ export class FakeContainers implements Containers {
   readonly all: Map<string, Container> = new Map();
   readonly specs: ContainerSpec[] = [];
   readonly calls: string[] = [];
+  readonly files: ContainerFiles = {
+    export: (ref) => {
+      this.get(ref);
+      return Readable.from([Buffer.from('a tar')]);
+    },
+    changes: () => Promise.resolve([]),
+    commit: (ref, request) => {
+      this.calls.push(`commit ${this.get(ref).name} ${JSON.stringify(request)}`);
+      return Promise.resolve(busybox.id);
+    },
+  };
   /** Container and request of each connect, for assertions. */
   readonly connections: (readonly [string, AttachmentRequest])[] = [];
   readonly #programs = new Map<string, Program>();

@@ -68,6 +68,12 @@ export class FakeImages implements ImageStore {
     return busybox;
   }
 
+  async *exportContainer(): AsyncGenerator<Uint8Array> {}
+
+  commit(): Promise<Image> {
+    return Promise.resolve(busybox);
+  }
+
   tag(ref: string, target: string): Promise<void> {
     this.calls.push(`tag ${ref} ${target}`);
     return Promise.resolve();

@@ -8,6 +8,7 @@ import { alignColumns } from '../text/columns.ts';
 import { attachCommand, startCommand } from './attach.ts';
 import { createCommand } from './create.ts';
 import { execCommand } from './exec.ts';
+import { fileCommands } from './files.ts';
 import { lifecycleCommands } from './lifecycle.ts';
 import { listCommand } from './list.ts';
 import { logsCommand } from './logs.ts';
@@ -68,6 +69,7 @@ export const containerCommands: readonly Command[] = [
   listCommand,
   attachCommand,
   createCommand,
+  ...fileCommands,
   inspectCommand,
   logsCommand,
   ...portCommands,
