@@ -13,6 +13,7 @@ import { openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { type Ender, unknownExitCode } from './ender.ts';
 import type { HealthChecks } from './healthChecks.ts';
+import { openLeftExecs } from './leftExecs.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import type { Restarts } from './restarts.ts';
 import { ownsNetwork } from './sharing.ts';
@@ -38,7 +39,8 @@ export class Recovery {
 
   /** Call once, after the table was loaded and before anything else. One container's failure does not stop the rest. */
   async recover(): Promise<void> {
-    const { runtime, table, network, logger } = this.#context;
+    const { runtime, table, network, logger, fifoFolder } = this.#context;
+    using _left = openLeftExecs(fifoFolder);
     const tasks = new Map((await runtime.list()).map(({ id, task }) => [id, task]));
     await Promise.all(
       table.list().map(async (live) => {

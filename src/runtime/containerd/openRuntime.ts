@@ -5,6 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { stringifyBig } from '../../base/bigJson.ts';
 import { Events } from '../../base/events.ts';
@@ -51,6 +52,10 @@ const runtimeName = 'io.containerd.runc.v2';
 const containerLabel = 'linkspan.container';
 /** Creating a task runs runc once; a loaded machine may need long. */
 const createDeadlineMs = 120_000;
+
+/** Each takes two seconds more where the shim is busy. */
+const stateTries = 60;
+const stateRetryMs = 250;
 
 const specTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
 const resourcesTypeUrl = 'types.containerd.io/opencontainers/runtime-spec/1/LinuxResources';
@@ -237,13 +242,30 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     return names;
   }
 
+  /**
+   * containerd says `unknown` of a task whose shim does not answer within two seconds, which may be busy with a request of
+   * a daemon that died: that is no end. Asked again until it answers; undefined if it is gone.
+   */
+  async function settled(process: Process): Promise<Process | undefined> {
+    let found: Process | undefined = process;
+    for (let left = stateTries; found?.status === taskStatus.unknown && left > 0; left--) {
+      await sleep(stateRetryMs);
+      const answer = await unless(client.call('Tasks.Get', ref(process.id)), 'notFound');
+      found = answer?.process;
+    }
+    return found;
+  }
+
   async function list(): Promise<readonly RuntimeContainer[]> {
     const [snapshots, { containers }, { tasks }] = await Promise.all([
       listSnapshots(),
       client.call('Containers.List', { filters: [] }),
       client.call('Tasks.List', {}),
     ]);
-    const taskOf = new Map(tasks.map((process) => [process.id, toTask(process)]));
+    const known = await Promise.all(tasks.map(settled));
+    const taskOf = new Map(
+      known.flatMap((process) => (process === undefined ? [] : [[process.id, toTask(process)]])),
+    );
     const ids = new Set([...snapshots, ...containers.map(({ id }) => id), ...taskOf.keys()]);
     return [...ids].map((id) => ({ id, task: taskOf.get(id) }));
   }
