@@ -47,7 +47,12 @@ export const statsRoutes: Routes = (app, { deps }) => {
     const container = containers.get(paramOf(request, 'id'));
     const signal = abortSignalOf(reply);
     if (!isStream) {
-      const line = await once(container, isOneShot, signal);
+      const line = await once(container, isOneShot, signal).catch((error: unknown) => {
+        if (!signal.aborted) throw error;
+        return undefined;
+      });
+      // Nobody is there any more to be told.
+      if (line === undefined) return reply.hijack();
       return await reply.header('content-type', 'application/json').send(line);
     }
     reply.hijack();
