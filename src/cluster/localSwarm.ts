@@ -465,7 +465,8 @@ export class LocalSwarm implements Swarm, AsyncDisposable {
 
   /** Resolves with the first welcome. Code joinTimeout; the node is a member all the same, and goes on trying. */
   async #welcomed({ session }: Membership, signal: AbortSignal): Promise<void> {
-    if (session === undefined) return;
+    // It may have come before anybody listened for it here.
+    if (session === undefined || session.hasBeenWelcome) return;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     using _listening = session.events.on('welcome', () => resolve());
     const late =

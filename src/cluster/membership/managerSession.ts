@@ -63,11 +63,17 @@ export class ManagerSession implements Disposable {
   readonly #deps: ManagerSessionDependencies;
   readonly #stopping = new AbortController();
   #socket: WebSocket | undefined;
+  #hasBeenWelcome = false;
   /** From one by chance, so that managers share the nodes. */
   #turn: number = Math.floor(Math.random() * 1000);
 
   constructor(deps: ManagerSessionDependencies) {
     this.#deps = deps;
+  }
+
+  /** There was a welcome, whether or not its session has ended since. */
+  get hasBeenWelcome(): boolean {
+    return this.#hasBeenWelcome;
   }
 
   start(): void {
@@ -149,6 +155,7 @@ export class ManagerSession implements Disposable {
         const welcome = readWelcome(parseMessage(data));
         if (welcome === undefined) return;
         wasWelcome = true;
+        this.#hasBeenWelcome = true;
         const silenceMs = graceHeartbeats * welcome.heartbeatMs;
         listenFor(silenceMs);
         socket.on('ping', () => listenFor(silenceMs));
