@@ -27,8 +27,11 @@ export interface KeyRotationDependencies {
 /** A node has a key for as long, and looks at its age as often. */
 const keyLifeMs: number = 7 * 24 * 3_600_000;
 const ageCheckMs = 3_600_000;
-/** What was sent with the old key is taken until the others hear of the new one: it gets so much of a lead. */
-const leadMs = 25;
+/**
+ * What was sent with the old key is taken until the others hear of the new one: it gets so much of a lead, also on the way
+ * through the queues of a busy machine. What is sent meanwhile waits; of 128 packets a peer that may.
+ */
+const leadMs = 100;
 
 export class KeyRotation {
   readonly #deps: KeyRotationDependencies;
