@@ -5,14 +5,16 @@
 
 import type { Condition } from '../base/condition.ts';
 import type { Swarm } from '../cluster/swarm.ts';
+import type { LinkCounters } from '../codec/netlink/linkCounters.ts';
+import type { CgroupUsage, SystemCpu } from '../runtime/cgroups/usage.ts';
 import type { ConfigDraft } from '../runtime/images/changes.ts';
 import type { ImageStore } from '../runtime/images/images.ts';
 import type { LimitSupport } from '../runtime/oci/limitSupport.ts';
 import type { RootfsChange } from '../runtime/runtime.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
+import type { EngineChoice } from '../tunnels/tunnel.ts';
 import type { PortChange } from './bindings/requests.ts';
 import type { Health } from './containers/healthState.ts';
-import type { ContainerSample } from './containers/stats.ts';
 import type { EventLog } from './events.ts';
 import type {
   AttachmentRequest,
@@ -28,7 +30,6 @@ import type {
   Volume,
   VolumeRequest,
 } from './model.ts';
-import type { EngineChoice } from '../tunnels/tunnel.ts';
 
 export interface NetworkFilter {
   readonly isPredefined?: boolean;
@@ -158,6 +159,16 @@ export interface ContainerFiles {
   export(ref: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** An image of the container's own image and what it has changed; resolves with its id. Codes requestInvalid, imageNotFound. */
   commit(ref: string, request: CommitRequest): Promise<string>;
+}
+
+/** What a running container has used so far. */
+export interface ContainerSample {
+  /** RFC 3339 with nanoseconds. */
+  readonly readAt: string;
+  readonly usage: CgroupUsage;
+  readonly system: SystemCpu;
+  /** Of the interfaces that its networks gave it. */
+  readonly interfaces: readonly LinkCounters[];
 }
 
 export interface Containers {

@@ -3,9 +3,9 @@
  * the client goes away. A client that reads slowly gets fewer.
  */
 import { totalmem } from 'node:os';
-import type { ContainerSample } from '../../engine/containers/stats.ts';
-import type { Container } from '../../engine/model.ts';
 import { stringifyBig } from '../../base/bigJson.ts';
+import type { ContainerSample } from '../../engine/engine.ts';
+import type { Container } from '../../engine/model.ts';
 import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import { abortSignalOf, headersOf, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { writeTo } from './containerStreamRoutes.ts';

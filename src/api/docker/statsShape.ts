@@ -2,7 +2,7 @@
  * One answer of `GET /containers/{id}/stats` (Docker Engine API 1.50, StatsResponse). Numbers are bigints where Docker
  * has 64 bits.
  */
-import type { ContainerSample } from '../../engine/containers/stats.ts';
+import type { ContainerSample } from '../../engine/engine.ts';
 import { type Container, zeroTime } from '../../engine/model.ts';
 import type { BlockUsage, CgroupUsage, CpuUsage, MemoryUsage } from '../../runtime/cgroups/usage.ts';
 

@@ -10,7 +10,7 @@ import { readLog } from '../../runtime/stdio/logReader.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../../runtime/stdio/stdio.ts';
 import { requestsOf } from '../bindings/publishedPorts.ts';
 import { changeRequests, type PortChange } from '../bindings/requests.ts';
-import type { Containers, Exec, ExecSpec, WaitCondition } from '../engine.ts';
+import type { ContainerSample, Containers, Exec, ExecSpec, WaitCondition } from '../engine.ts';
 import type {
   AttachmentRequest,
   Binding,
@@ -40,7 +40,7 @@ import { isBetweenRuns, Restarts } from './restarts.ts';
 import { mayChangeNetwork, ownsNetwork } from './sharing.ts';
 import { parseSignal } from './signals.ts';
 import { Starter } from './starter.ts';
-import { type ContainerSample, sampleContainer } from './stats.ts';
+import { sampleContainer } from './stats.ts';
 import { listProcesses, type ProcessTable } from './top.ts';
 import { checkUpdate, updateContainer } from './updates.ts';
 

@@ -4,21 +4,13 @@
  */
 import { timestamp } from '../../base/timestamp.ts';
 import type { LinkCounters } from '../../codec/netlink/linkCounters.ts';
-import { type CgroupUsage, readSystemCpu, readUsage, type SystemCpu } from '../../runtime/cgroups/usage.ts';
+import { readSystemCpu, readUsage } from '../../runtime/cgroups/usage.ts';
 import { cgroupPathOf } from '../../runtime/oci/spec.ts';
+import type { ContainerSample } from '../engine.ts';
 import type { Container, ContainerId } from '../model.ts';
 import type { ContainerTable } from './containerTable.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { LiveContainer } from './liveContainer.ts';
-
-export interface ContainerSample {
-  /** RFC 3339 with nanoseconds. */
-  readonly readAt: string;
-  readonly usage: CgroupUsage;
-  readonly system: SystemCpu;
-  /** Of the interfaces that its networks gave it. */
-  readonly interfaces: readonly LinkCounters[];
-}
 
 /** Whose interfaces it has: its own, or those of the container at the end of the chain of `container:` modes. */
 function networkOwner(table: ContainerTable, record: Container): Container | undefined {
