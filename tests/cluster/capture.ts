@@ -14,6 +14,14 @@ import { underlayWords } from './hosts.ts';
 /** Is in what containers say to each other, and must not be in what machines do. */
 export const marker = 'linkspan-in-clear';
 
+export interface Recording {
+  /** How often the marker was there. */
+  readonly markers: number;
+  /** How often another text was there. */
+  readonly timesOf: (text: string) => number;
+  readonly bytes: number;
+}
+
 /** Everything between the machines, until it is asked what was in it. */
 export class Capture implements AsyncDisposable {
   readonly #path: string;
@@ -54,11 +62,11 @@ export class Capture implements AsyncDisposable {
     await gone;
   }
 
-  /** How often the marker was there. */
-  async end(): Promise<{ readonly markers: number; readonly bytes: number }> {
+  async end(): Promise<Recording> {
     await sleep(500);
     await this.#stop();
     const content = readFileSync(this.#path);
-    return { markers: content.toString('latin1').split(marker).length - 1, bytes: content.length };
+    const timesOf = (text: string): number => content.toString('latin1').split(text).length - 1;
+    return { markers: timesOf(marker), timesOf, bytes: content.length };
   }
 }

@@ -23,6 +23,7 @@ import type { TunnelGuard } from '../../src/firewall/tunnelGuard.ts';
 import type { Kernel } from '../../src/kernel/kernel.ts';
 import { createTunnels, tunnelNameOf } from '../../src/tunnels/createTunnels.ts';
 import { run } from './bridgeWorld.ts';
+import { type Distance, netemWords } from './netem.ts';
 import { ip, openKernelIn } from './overlayWorld.ts';
 
 export const nodeNames = ['a', 'b1', 'b2', 'c1'] as const;
@@ -122,12 +123,6 @@ export interface SiteNode {
   pathTo(other: NodeName): Promise<TunnelPath>;
 }
 
-/** How far sites are from the internet, each way, and what gets lost there. */
-export interface Distance {
-  readonly delayMs: number;
-  readonly lossPercent: number;
-}
-
 const wanEnds = [
   ['rb', 'wan'],
   ['rc', 'wan'],
@@ -135,16 +130,9 @@ const wanEnds = [
   ['host', 'p-rc'],
 ] as const;
 
-function setNetem({ delayMs, lossPercent }: Distance): void {
-  for (const [where, link] of wanEnds) {
-    const words = ['qdisc', 'replace', 'dev', link, 'root', 'netem'];
-    run(where, 'tc', ...words, 'delay', `${delayMs}ms`, 'loss', `${lossPercent}%`, 'limit', '10000');
-  }
-}
-
 export interface SiteWorld extends AsyncDisposable {
   readonly nodes: Readonly<Record<NodeName, SiteNode>>;
-  /** In place of what was set before. Needs a kernel with netem. */
+  /** From the internet, each way, of every site but the manager's; in place of what was set before. */
   setDistance(distance: Distance): void;
 }
 
@@ -296,7 +284,7 @@ export async function openSites(kinds: { readonly b: NatKind; readonly c: NatKin
     nodes,
     setDistance: (distance) => {
       book.delayMs = distance.delayMs;
-      setNetem(distance);
+      for (const [where, link] of wanEnds) run(where, ...netemWords(link, distance));
     },
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };

@@ -1,6 +1,6 @@
 /*
- * Tunnels by a kernel that has WireGuard, and paths between sites with them: the same tests as by wireguard-go.
- * LINKSPAN_VM=short runs one of them.
+ * Tunnels by a kernel that has WireGuard, paths between sites with them, and daemons that use both: most of it the same
+ * tests as by wireguard-go. LINKSPAN_VM=short runs one of them.
  */
 import { test } from 'node:test';
 import { guestTimeoutMs, runInGuest } from './guest.ts';
@@ -14,11 +14,11 @@ test('tunnels by the kernel', { timeout: guestTimeoutMs(limitSeconds) }, () => {
 });
 
 if (!isShort)
-  test('paths between sites by the kernel', { timeout: guestTimeoutMs(900) }, () => {
-    runInGuest(
-      'tests/vm/guests/tunnelPaths.test.ts',
-      900,
-      undefined,
-      'wireguard veth bridge vxlan sch_netem',
-    );
-  });
+  for (const [title, file, limitSeconds, modules] of [
+    ['paths between sites', 'tests/vm/guests/tunnelPaths.test.ts', 900, 'sch_netem'],
+    ['networks in clear with peers by tunnels', 'tests/kernel/overlayDetour.test.ts', 900, ''],
+    ['daemons of two sites', 'tests/vm/guests/sites.test.ts', 1800, 'sch_netem'],
+  ] as const)
+    test(`${title} by the kernel`, { timeout: guestTimeoutMs(limitSeconds) }, () => {
+      runInGuest(file, limitSeconds, undefined, `wireguard veth bridge vxlan ${modules}`);
+    });
