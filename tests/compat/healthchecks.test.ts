@@ -78,7 +78,7 @@ for (const engine of engines()) {
       assert.equal((await healthOf('web')).Status, 'unhealthy');
     });
 
-    test('a probe that hangs is killed at its time, with what it started', async () => {
+    once('a probe that hangs is killed at its time, with what it started', async () => {
       await run('slow', 'echo thinking; sleep 1111 & sleep 1112', '--health-timeout', '400ms');
       const { Log } = await until('slow', (health) => health.Log.length >= 4);
       assert.equal(Log[0]?.ExitCode, -1);
@@ -93,7 +93,7 @@ for (const engine of engines()) {
       await cli(['rm', '-f', 'slow']);
     });
 
-    test('what a probe says is cut, failures of the start period do not count', async () => {
+    once('what a probe says is cut, failures of the start period do not count', async () => {
       // 20.10 knows no interval of its own for that time.
       const often = daemon.isReference ? [] : ['--health-start-interval', '200ms', '--health-interval', '1h'];
       const say = 'head -c 5000 /dev/zero | tr "\\\\0" x; exit 3';
@@ -135,7 +135,7 @@ for (const engine of engines()) {
       await daemon.host(['rm', '-rf', archive, archive.replace('.tar', '')]);
     });
 
-    test('a daemon that was killed goes on asking', async () => {
+    once('a daemon that was killed goes on asking', async () => {
       if (daemon.isReference) return;
       await run('kept', 'cat /ok', '--health-retries', '1');
       await cli(['exec', 'kept', 'touch', '/ok']);

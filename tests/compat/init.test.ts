@@ -8,6 +8,7 @@ import { homedir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { testOnce } from './reference.ts';
 
 /** The lane's own program of that name is a wrapper; this puts the unwrapped one of scripts/test-tools into a folder. */
 function initFolder(): string {
@@ -24,6 +25,7 @@ function initFolder(): string {
 
 for (const engine of engines()) {
   describe(`init: ${engine.name}`, () => {
+    const once = testOnce(engine);
     let daemon: Daemon;
     before(async () => {
       process.env['PATH'] = `${initFolder()}${delimiter}${process.env['PATH']}`;
@@ -42,7 +44,7 @@ for (const engine of engines()) {
       await daemon.cli(['run', '--rm', '--init', '--read-only', '-u', '1000', 'busybox', 'true']);
     });
 
-    test('a command that takes no signals as process 1 ends by them, and orphans are reaped', async () => {
+    once('a command that takes no signals as process 1 ends by them, and orphans are reaped', async () => {
       const orphans = 'i=0; while [ $i -lt 3 ]; do (sleep 0.2 &); i=$((i+1)); done; exec sleep 600';
       await daemon.cli(['run', '-d', '--init', '--name', 'c1', 'busybox', 'sh', '-c', orphans]);
       assert.equal(

@@ -75,7 +75,7 @@ for (const engine of engines()) {
       assert.equal(await inspect('swapping', '{{.HostConfig.MemorySwap}}'), '-1');
     });
 
-    test('a twentieth of a processor is no more', async () => {
+    once('a twentieth of a processor is no more', async () => {
       const spin =
         'timeout 3 sh -c "while :; do :; done"; cat /sys/fs/cgroup/cpu.stat /sys/fs/cgroup/cpu/cpu.stat';
       await run('slow', ['--cpus', '0.05'], ['sh', '-c', spin]);
@@ -84,40 +84,43 @@ for (const engine of engines()) {
       assert.ok(Number(/nr_throttled (\d+)/.exec(stdout)?.[1]) > 5, stdout);
     });
 
-    test('a process that takes more memory than it may is killed, which inspect and the events tell', async () => {
-      await daemon.cli(
-        [
-          'run',
-          '--name',
-          'hog',
-          '-m',
-          '16m',
-          '--memory-swap',
-          '16m',
-          'busybox',
-          'sh',
-          '-c',
-          'tail /dev/zero',
-        ],
-        { exitCode: 137 },
-      );
-      assert.ok(
-        await eventually(async () => (await inspect('hog', '{{.State.OOMKilled}}')) === 'true'),
-        'OOMKilled',
-      );
-      // --until ends at a whole second, so that the latest news comes with the next.
-      const events = ['events', '--since', '1h', '--until', '0s', '--filter', 'container=hog'];
-      assert.ok(
-        await eventually(async () => (await daemon.cli(events)).stdout.includes(' container oom ')),
-        'the event',
-      );
-      await daemon.cli(['run', '--name', 'modest', '-m', '16m', 'busybox', 'sh', '-c', 'exit 137'], {
-        exitCode: 137,
-      });
-      assert.equal(await inspect('modest', '{{.State.OOMKilled}}'), 'false');
-    });
+    once(
+      'a process that takes more memory than it may is killed, which inspect and the events tell',
+      async () => {
+        await daemon.cli(
+          [
+            'run',
+            '--name',
+            'hog',
+            '-m',
+            '16m',
+            '--memory-swap',
+            '16m',
+            'busybox',
+            'sh',
+            '-c',
+            'tail /dev/zero',
+          ],
+          { exitCode: 137 },
+        );
+        assert.ok(
+          await eventually(async () => (await inspect('hog', '{{.State.OOMKilled}}')) === 'true'),
+          'OOMKilled',
+        );
+        // --until ends at a whole second, so that the latest news comes with the next.
+        const events = ['events', '--since', '1h', '--until', '0s', '--filter', 'container=hog'];
+        assert.ok(
+          await eventually(async () => (await daemon.cli(events)).stdout.includes(' container oom ')),
+          'the event',
+        );
+        await daemon.cli(['run', '--name', 'modest', '-m', '16m', 'busybox', 'sh', '-c', 'exit 137'], {
+          exitCode: 137,
+        });
+        assert.equal(await inspect('modest', '{{.State.OOMKilled}}'), 'false');
+      },
+    );
 
-    test('processes are no more than allowed', async () => {
+    once('processes are no more than allowed', async () => {
       const fork = 'i=0; while [ $i -lt 30 ]; do sleep 60 & i=$((i+1)); done; echo done';
       const { stdout, stderr } = await daemon.cli(
         ['run', '--rm', '--pids-limit', '10', 'busybox', 'sh', '-c', fork],

@@ -6,9 +6,11 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually, type Runner } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { testOnce } from './reference.ts';
 
 for (const engine of engines()) {
   describe(`restart policies: ${engine.name}`, () => {
+    const once = testOnce(engine);
     let daemon: Daemon;
     before(async () => {
       daemon = await startDaemon(engine);
@@ -50,29 +52,32 @@ for (const engine of engines()) {
       assert.match(await look('wa', '{{.State.Status}} {{.State.Restarting}}'), /^exited false$/);
     });
 
-    test('one that fails again and again is shown as restarting, and can be stopped and removed then', async () => {
-      await run('wb', 'unless-stopped', 'exit 7');
-      await until('wb', '{{.RestartCount}}', /^[4-9]$/);
-      await until(
-        'wb',
-        '{{.State.Status}} {{.State.Restarting}} {{.State.Running}} {{.State.ExitCode}}',
-        /^restarting true true 7$/,
-      );
-      await cli(['ps', '--filter', 'status=restarting', '--format', '{{.Names}} {{.Status}}'], {
-        stdout: /^wb Restarting \(7\) .* ago$/,
-      });
-      await cli(['exec', 'wb', 'true'], {
-        exitCode: 1,
-        stderr: /Container [0-9a-f]{64} is restarting, wait until the container is running/,
-      });
-      await cli(['rm', 'wb'], { exitCode: 1, stderr: /container is restarting|is running/ });
-      await cli(['stop', 'wb']);
-      assert.match(await look('wb', '{{.State.Status}}'), /^exited$/);
-      await cli(['start', 'wb']);
-      await until('wb', '{{.RestartCount}}', /^[1-9]$/);
-      await cli(['rm', '-f', 'wb']);
-      await cli(['inspect', 'wb'], { exitCode: 1 });
-    });
+    once(
+      'one that fails again and again is shown as restarting, and can be stopped and removed then',
+      async () => {
+        await run('wb', 'unless-stopped', 'exit 7');
+        await until('wb', '{{.RestartCount}}', /^[4-9]$/);
+        await until(
+          'wb',
+          '{{.State.Status}} {{.State.Restarting}} {{.State.Running}} {{.State.ExitCode}}',
+          /^restarting true true 7$/,
+        );
+        await cli(['ps', '--filter', 'status=restarting', '--format', '{{.Names}} {{.Status}}'], {
+          stdout: /^wb Restarting \(7\) .* ago$/,
+        });
+        await cli(['exec', 'wb', 'true'], {
+          exitCode: 1,
+          stderr: /Container [0-9a-f]{64} is restarting, wait until the container is running/,
+        });
+        await cli(['rm', 'wb'], { exitCode: 1, stderr: /container is restarting|is running/ });
+        await cli(['stop', 'wb']);
+        assert.match(await look('wb', '{{.State.Status}}'), /^exited$/);
+        await cli(['start', 'wb']);
+        await until('wb', '{{.RestartCount}}', /^[1-9]$/);
+        await cli(['rm', '-f', 'wb']);
+        await cli(['inspect', 'wb'], { exitCode: 1 });
+      },
+    );
 
     test('on-failure ends with success, or with its last try', async () => {
       await run('wc', 'on-failure:2', 'exit 5');
@@ -104,7 +109,7 @@ for (const engine of engines()) {
       });
     });
 
-    test('a daemon that comes back starts what ended meanwhile, but not what was stopped', async () => {
+    once('a daemon that comes back starts what ended meanwhile, but not what was stopped', async () => {
       await run('we', 'unless-stopped', 'sleep 999');
       await run('wf', 'unless-stopped', 'sleep 999');
       await run('wg', 'no', 'sleep 999');

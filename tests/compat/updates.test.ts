@@ -81,7 +81,7 @@ for (const engine of engines()) {
       await daemon.cli(['unpause', 'later']);
     });
 
-    test('another restart policy holds from now on', async () => {
+    once('another restart policy holds from now on', async () => {
       await run('comes', '--restart', 'no');
       await update('--restart', 'always', 'comes');
       assert.equal(
@@ -128,7 +128,7 @@ for (const engine of engines()) {
       assert.equal(await inspect('fixed', '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}'), `${64 * mb} 0`);
     });
 
-    test('a limit that the kernel does not take leaves the old ones', async () => {
+    once('a limit that the kernel does not take leaves the old ones', async () => {
       const fill = 'dd if=/dev/zero of=/dev/shm/x bs=1M count=24; sleep 600';
       const id = (
         await daemon.cli([

@@ -22,6 +22,7 @@ import { testOnce } from './reference.ts';
 
 for (const engine of engines()) {
   describe(engine.name, () => {
+    const once = testOnce(engine);
     let daemon: Daemon;
     const out = async (...args: readonly string[]): Promise<string> => (await daemon.cli(args)).stdout;
     const volumes = async (): Promise<readonly string[]> =>
@@ -133,7 +134,7 @@ for (const engine of engines()) {
       await daemon.cli(['volume', 'rm', 'used']);
     });
 
-    test('a volume from another container is not removed when that one is gone', async () => {
+    once('a volume from another container is not removed when that one is gone', async () => {
       await daemon.cli(['run', '-d', '--name', 'f1', '-v', 'from:/d', 'busybox', 'sleep', '1000']);
       await daemon.cli(['run', '-d', '--name', 'f2', '--volumes-from', 'f1', 'busybox', 'sleep', '1000']);
       const id = await out('inspect', '-f', '{{.Id}}', 'f2');
@@ -147,7 +148,7 @@ for (const engine of engines()) {
       await daemon.cli(['volume', 'rm', 'from']);
     });
 
-    test('an empty volume keeps its owner where the image has nothing', async () => {
+    once('an empty volume keeps its owner where the image has nothing', async () => {
       await daemon.cli(['run', '--rm', '-v', 'owned:/data', 'busybox', 'chown', '1000:1000', '/data']);
       await daemon.cli(['run', '--rm', '-u', '1000', '-v', 'owned:/data', 'busybox', 'touch', '/data/x']);
       await daemon.cli(['volume', 'rm', 'owned']);
