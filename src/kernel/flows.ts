@@ -4,7 +4,7 @@
  * into nowhere as long as the sender keeps sending. Synchronous, for a worker. Contract: codec/netlink/conntrack.ts.
  */
 import { conntrackType, decodeFlow, encodeFlowDelete, encodeFlowDump } from '../codec/netlink/conntrack.ts';
-import { equalIp, formatIp, type Ip } from '../net/ip.ts';
+import { equalIp, formatIp, type Ip, isLoopback } from '../net/ip.ts';
 import { protoNumbers } from '../net/proto.ts';
 import { hasErrno } from './errno.ts';
 import type { FlowFilter } from './kernel.ts';
@@ -12,11 +12,6 @@ import type { NetlinkSocket } from './netlinkSocket.ts';
 
 /** Deletes in one send: each is acknowledged, and the receive buffer holds only so many. */
 const deletesAtOnce = 100;
-
-/** True for 127.0.0.0/8 and ::1, which are local without being listed. */
-function isLoopback(ip: Ip): boolean {
-  return ip.family === 4 ? ip.bits >> 24n === 127n : ip.bits === 1n;
-}
 
 /** `ownAddresses`: what the host has, for filters without an address. */
 export function forgetFlows(

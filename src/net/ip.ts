@@ -109,3 +109,8 @@ export function compareIp(a: Ip, b: Ip): number {
   if (a.family !== b.family) return a.family - b.family;
   return a.bits < b.bits ? -1 : a.bits > b.bits ? 1 : 0;
 }
+
+/** 127.0.0.0/8 and ::1, which every machine has without listing them. */
+export function isLoopback({ family, bits }: Ip): boolean {
+  return family === 4 ? bits >> 24n === 127n : bits === 1n;
+}

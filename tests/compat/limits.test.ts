@@ -3,25 +3,15 @@
  * cgroup are read on the host, for both versions of cgroups.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
+import { isV2, parent, readCgroup } from './cgroups.ts';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { testOnce } from './reference.ts';
 
-const cgroupRoot = '/sys/fs/cgroup';
-const isV2 = existsSync(join(cgroupRoot, 'cgroup.controllers'));
-const parent = `/${process.env['LINKSPAN_LANE_CGROUP'] ?? 'linkspan-compat'}`;
 const mb = 1024 * 1024;
-
-/** A file of a cgroup, `cpu/cpu.shares` on v1 and `cpu.weight` on v2. */
-function readCgroup(path: string, v1: string, v2: string): string {
-  const [controller = '', file = ''] = v1.split('/');
-  const folder = isV2 ? join(cgroupRoot, path) : join(cgroupRoot, controller, path);
-  return readFileSync(join(folder, isV2 ? v2 : file), 'utf8').trim();
-}
 
 for (const engine of engines()) {
   describe(`limits: ${engine.name}`, () => {

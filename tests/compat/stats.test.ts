@@ -3,15 +3,14 @@
  * stream that ends with the container.
  */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
 import { get } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
+import { isV2 } from './cgroups.ts';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { testOnce } from './reference.ts';
 
-const isV2 = existsSync('/sys/fs/cgroup/cgroup.controllers');
 const mb = 1024 * 1024;
 
 interface Cpu {

@@ -3,27 +3,19 @@
  * another restart policy holds from now on, and what cannot be is refused with nothing changed.
  */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
+import { isV2, parent, readCgroup } from './cgroups.ts';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { testOnce } from './reference.ts';
 
-const cgroupRoot = '/sys/fs/cgroup';
-const isV2 = existsSync(join(cgroupRoot, 'cgroup.controllers'));
-const parent = `/${process.env['LINKSPAN_LANE_CGROUP'] ?? 'linkspan-compat'}`;
 const mb = 1024 * 1024;
 
-/** A file of a cgroup, `cpu/cpu.shares` on v1 and `cpu.weight` on v2. */
-function readCgroup(id: string, v1: string, v2: string): string {
-  const [controller = '', file = ''] = v1.split('/');
-  const folder = isV2 ? join(cgroupRoot, parent, id) : join(cgroupRoot, controller, parent, id);
-  return readFileSync(join(folder, isV2 ? v2 : file), 'utf8').trim();
-}
-const memoryOf = (id: string): string => readCgroup(id, 'memory/memory.limit_in_bytes', 'memory.max');
-const pidsOf = (id: string): string => readCgroup(id, 'pids/pids.max', 'pids.max');
+/** A file of a container's cgroup. */
+const readOwn = (id: string, v1: string, v2: string): string => readCgroup(`${parent}/${id}`, v1, v2);
+const memoryOf = (id: string): string => readOwn(id, 'memory/memory.limit_in_bytes', 'memory.max');
+const pidsOf = (id: string): string => readOwn(id, 'pids/pids.max', 'pids.max');
 
 for (const engine of engines()) {
   describe(`updates: ${engine.name}`, () => {
@@ -50,13 +42,13 @@ for (const engine of engines()) {
       );
       const look = (): readonly string[] => [
         memoryOf(id),
-        readCgroup(id, 'memory/memory.memsw.limit_in_bytes', 'memory.swap.max'),
+        readOwn(id, 'memory/memory.memsw.limit_in_bytes', 'memory.swap.max'),
         pidsOf(id),
-        readCgroup(id, 'cpu/cpu.cfs_quota_us', 'cpu.max'),
+        readOwn(id, 'cpu/cpu.cfs_quota_us', 'cpu.max'),
       ];
       const wanted = [96 * mb, (isV2 ? 32 : 128) * mb, 30, isV2 ? '50000 100000' : 50000].map(String);
       assert.deepEqual(look(), wanted);
-      assert.match(readCgroup(id, 'cpu/cpu.shares', 'cpu.weight'), isV2 ? /^\d\d$/ : /^512$/);
+      assert.match(readOwn(id, 'cpu/cpu.shares', 'cpu.weight'), isV2 ? /^\d\d$/ : /^512$/);
       const fields = ['Memory', 'MemorySwap', 'NanoCpus', 'PidsLimit', 'CpuShares'];
       assert.equal(
         await inspect('web', fields.map((field) => `{{.HostConfig.${field}}}`).join(' ')),
@@ -148,7 +140,7 @@ for (const engine of engines()) {
           ],
         ])
       ).stdout;
-      const usage = (): number => Number(readCgroup(id, 'memory/memory.usage_in_bytes', 'memory.current'));
+      const usage = (): number => Number(readOwn(id, 'memory/memory.usage_in_bytes', 'memory.current'));
       assert.ok(await eventually(() => usage() > 24 * mb, 20_000), `${usage()} bytes`);
       // cgroup v2 takes any limit, and kills what is above it.
       if (isV2) return;

@@ -4,12 +4,12 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { checkExecutable } from '../../engine/containers/runningChecks.ts';
 import type { Exec } from '../../engine/engine.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { AttachStreams } from '../../runtime/stdio/stdio.ts';
 import { type ApiContext, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { encodeFrame, streamType } from './frames.ts';
-import { stateWord } from './durations.ts';
 import { bool, struct } from './goJson.ts';
 import { joinStreams, replyHead, takeSocket } from './hijack.ts';
 import { boolOf, type Query, textOf } from './query.ts';
@@ -47,19 +47,7 @@ function checkStartable(context: ApiContext, exec: Exec): void {
     throw new LinkspanError('execState', `exec command ${exec.id} has already run`);
   if (exec.state === 'running')
     throw new LinkspanError('execState', `exec command ${exec.id} is already running`);
-  const container = context.deps.engine.containers.get(exec.containerId);
-  if (container.state === 'paused')
-    throw new LinkspanError(
-      'containerState',
-      `container ${container.id} is paused, unpause the container before exec`,
-    );
-  if (stateWord(container) === 'restarting')
-    throw new LinkspanError(
-      'containerState',
-      `Container ${container.id} is restarting, wait until the container is running`,
-    );
-  if (container.state !== 'running')
-    throw new LinkspanError('containerState', `container ${container.id} is not running`);
+  checkExecutable(context.deps.engine.containers.get(exec.containerId));
 }
 
 /** Undefined if the client wants no streams: then the exec runs and that is all. */

@@ -3,7 +3,7 @@
  * (Engine 28, daemon/cluster/listen_addr.go). Pure.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { formatIp, type Ip, parseIp } from '../../net/ip.ts';
+import { equalIp, formatIp, type Ip, isLoopback, parseIp } from '../../net/ip.ts';
 import type { NodeAddresses } from '../swarm.ts';
 import { formatHostPort } from '../../net/hostPort.ts';
 
@@ -57,8 +57,6 @@ function isUnspecified(ip: Ip): boolean {
   return ip.bits === 0n;
 }
 
-const isSame = (a: Ip, b: Ip): boolean => a.family === b.family && a.bits === b.bits;
-
 /** The machine's one address, IPv4 before IPv6. */
 function onlyAddress(system: readonly SystemAddress[]): Ip {
   const v4 = system.filter(({ ip }) => ip.family === 4);
@@ -74,11 +72,6 @@ function onlyAddress(system: readonly SystemAddress[]): Ip {
   return refuse(
     `could not choose an IP address to advertise since this system has multiple addresses ${where} - specify one with --advertise-addr`,
   );
-}
-
-/** 127.0.0.0/8 and ::1, which every machine has. */
-function isLoopback(ip: Ip): boolean {
-  return ip.family === 4 ? ip.bits >> 24n === 127n : ip.bits === 1n;
 }
 
 /** The machine's own one where others are told of another's (a NAT that passes on what comes). */
@@ -122,7 +115,7 @@ export function resolveAddresses(
       'advertise address must be a non-zero IP address or network interface (with optional port number)',
     );
   if (isUnspecified(advertiseIp)) return refuse('advertise address must be a non-zero IP address');
-  const isOurs = (ip: Ip): boolean => isLoopback(ip) || system.some((own) => isSame(own.ip, ip));
+  const isOurs = (ip: Ip): boolean => isLoopback(ip) || system.some((own) => equalIp(own.ip, ip));
   if (!isUnspecified(listenIp) && !isOurs(listenIp))
     return refuse(`listen address ${formatIp(listenIp)} is not an address of this machine`);
   const ownIp = isOurs(advertiseIp) ? advertiseIp : ownAddress(listenIp, system);

@@ -13,7 +13,7 @@ import { openSeam } from '../../base/seam.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image, ImageStore } from '../../runtime/images/images.ts';
 import { allCapabilities } from '../../runtime/oci/capabilities.ts';
-import type { LimitSupport } from '../../runtime/oci/limitSupport.ts';
+import { everyLimit } from '../../runtime/oci/limitStand.ts';
 import { EventLog } from '../events.ts';
 import type { ContainerSpec } from '../model.ts';
 import { LocalVolumes } from '../volumes/volumes.ts';
@@ -160,26 +160,6 @@ class TestClock implements Clock {
   }
 }
 
-/** A machine of two processors that can hold every limit. */
-export const fullLimitSupport: LimitSupport = {
-  memory: true,
-  swap: true,
-  memoryReservation: true,
-  swappiness: true,
-  oomKillDisable: true,
-  pids: true,
-  cpuShares: true,
-  cpuQuota: true,
-  cpuRealtime: true,
-  cpuset: true,
-  blkioWeight: true,
-  blkioWeightDevice: true,
-  blkioThrottle: true,
-  cpuCount: 2,
-  cpus: '0-1',
-  mems: '0',
-};
-
 /** The containers over fakes, in a folder of their own. */
 export class Stand implements AsyncDisposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'linkspan-containers-'));
@@ -233,7 +213,7 @@ export class Stand implements AsyncDisposable {
         capabilities: allCapabilities,
         cgroupVersion: 1,
         cgroupParent: '/linkspan',
-        limitSupport: fullLimitSupport,
+        limitSupport: everyLimit(2),
         findInit: () => '/usr/bin/tini-static',
         devices: () => [],
         devicesAt: () => [],

@@ -37,6 +37,7 @@ import { checkName } from './names.ts';
 import { Probes } from './probes.ts';
 import { Recovery } from './recover.ts';
 import { isBetweenRuns, Restarts } from './restarts.ts';
+import { checkRunning } from './runningChecks.ts';
 import { mayChangeNetwork, ownsNetwork } from './sharing.ts';
 import { parseSignal } from './signals.ts';
 import { Starter } from './starter.ts';
@@ -200,7 +201,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
     const live = this.#get(ref);
     await this.#exclusive(live, async () => {
       if (live.record.state === 'paused') throw conflict(`container ${live.id} is already paused`);
-      this.#checkRunning(live);
+      checkRunning(live.record);
       await this.#context.runtime.pause(live.id);
       await this.#context.table.update(live, { state: 'paused' });
       live.probing?.abort();
@@ -296,7 +297,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   async resize(ref: string, size: Size): Promise<void> {
     const live = this.#get(ref);
-    this.#checkRunning(live);
+    checkRunning(live.record);
     await this.#context.runtime.resize(live.id, size);
     const { height, width } = size;
     emitContainerEvent(this.#context.events, live.record, 'resize', {
@@ -317,7 +318,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   async top(ref: string, psArgs: readonly string[]): Promise<ProcessTable> {
     const live = this.#get(ref);
-    this.#checkRunning(live);
+    checkRunning(live.record);
     return await listProcesses(psArgs, await this.#context.runtime.pids(live.id));
   }
 
@@ -429,12 +430,6 @@ export class LocalContainers implements Containers, AsyncDisposable {
   /** True if a restart was due, which does not come now. What is under way is awaited: an end, a start. */
   async #callOff(live: LiveContainer): Promise<boolean> {
     return !live.isRunning && (await this.#restarts.callOff(live));
-  }
-
-  #checkRunning(live: LiveContainer): void {
-    if (isBetweenRuns(live.record))
-      throw conflict(`Container ${live.id} is restarting, wait until the container is running`);
-    if (!live.isRunning) throw conflict(`container ${live.id} is not running`);
   }
 
   #endFor(live: LiveContainer, condition: WaitCondition): Promise<ContainerEnd> {

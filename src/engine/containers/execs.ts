@@ -18,7 +18,7 @@ import { checkDetachKeys } from './createChecks.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { LiveContainer } from './liveContainer.ts';
 import { settlesWithin } from './patience.ts';
-import { isBetweenRuns } from './restarts.ts';
+import { checkExecutable } from './runningChecks.ts';
 import { findPeer } from './sharing.ts';
 import { ownHostname, specOptionsOf } from './specValues.ts';
 import { translateStartError } from './startError.ts';
@@ -48,7 +48,7 @@ export class Execs {
 
   /** Throws containerState unless the container runs and is not paused. */
   create(live: LiveContainer, spec: ExecSpec): Exec {
-    this.#checkRunning(live);
+    checkExecutable(live.record);
     if (spec.args.length === 0) throw new LinkspanError('requestInvalid', 'No exec command specified');
     checkDetachKeys(spec.detachKeys, defaultDetachKeys);
     this.#dropOld();
@@ -98,7 +98,7 @@ export class Execs {
       throw new LinkspanError('execState', `exec command ${id} ${state}`);
     }
     const live = this.#context.table.get(exec.containerId);
-    this.#checkRunning(live);
+    checkExecutable(live.record);
     // Taken before the first await, so that a second start is refused.
     entry.exec = { ...exec, state: 'running' };
     const io = this.#openIo(entry.exec, options.isDetached);
@@ -226,23 +226,6 @@ export class Execs {
   #findByPrefix(id: string): LiveExec | undefined {
     const matches = id === '' ? [] : [...this.#execs].filter(([known]) => known.startsWith(id));
     return matches.length === 1 ? matches[0]?.[1] : undefined;
-  }
-
-  #checkRunning(live: LiveContainer): void {
-    const { id, state } = live.record;
-    if (state === 'paused') {
-      throw new LinkspanError(
-        'containerState',
-        `container ${id} is paused, unpause the container before exec`,
-      );
-    }
-    if (isBetweenRuns(live.record)) {
-      throw new LinkspanError(
-        'containerState',
-        `Container ${id} is restarting, wait until the container is running`,
-      );
-    }
-    if (state !== 'running') throw new LinkspanError('containerState', `container ${id} is not running`);
   }
 
   #end(entry: LiveExec, exitCode: number): void {

@@ -36,6 +36,14 @@ export function ownsNetwork(container: Container): boolean {
   return container.spec.networkMode.type !== 'container';
 }
 
+/** Whose network it has, running or not: its own, or that at the end of the chain; undefined where one of these is gone. */
+export function networkOwner(table: ContainerTable, container: Container): Container | undefined {
+  const { networkMode } = container.spec;
+  if (networkMode.type !== 'container') return container;
+  const peer = table.findByRef(networkMode.container)?.record;
+  return peer === undefined ? undefined : networkOwner(table, peer);
+}
+
 const netAdmin = 'CAP_NET_ADMIN';
 
 function hasNetAdmin({ spec }: Container): boolean {
@@ -49,11 +57,5 @@ export function mayChangeNetwork(table: ContainerTable, container: Container): b
   return table
     .list()
     .filter(({ isRunning, record }) => isRunning && !ownsNetwork(record) && hasNetAdmin(record))
-    .some(({ record }) => ownerOf(table, record)?.id === container.id);
-}
-
-function ownerOf(table: ContainerTable, { spec }: Container): Container | undefined {
-  if (spec.networkMode.type !== 'container') return undefined;
-  const peer = table.findByRef(spec.networkMode.container)?.record;
-  return peer === undefined || ownsNetwork(peer) ? peer : ownerOf(table, peer);
+    .some(({ record }) => networkOwner(table, record)?.id === container.id);
 }

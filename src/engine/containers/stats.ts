@@ -7,18 +7,9 @@ import type { LinkCounters } from '../../codec/netlink/linkCounters.ts';
 import { readSystemCpu, readUsage } from '../../runtime/cgroups/usage.ts';
 import { cgroupPathOf } from '../../runtime/oci/spec.ts';
 import type { ContainerSample } from '../engine.ts';
-import type { Container, ContainerId } from '../model.ts';
-import type { ContainerTable } from './containerTable.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { LiveContainer } from './liveContainer.ts';
-
-/** Whose interfaces it has: its own, or those of the container at the end of the chain of `container:` modes. */
-function networkOwner(table: ContainerTable, record: Container): Container | undefined {
-  const { networkMode } = record.spec;
-  if (networkMode.type !== 'container') return record;
-  const peer = table.find(networkMode.container as ContainerId)?.record;
-  return peer === undefined ? undefined : networkOwner(table, peer);
-}
+import { networkOwner } from './sharing.ts';
 
 async function readInterfaces(
   { table, network }: Pick<ContainersContext, 'table' | 'network'>,

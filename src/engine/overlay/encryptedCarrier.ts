@@ -276,7 +276,8 @@ export class EncryptedCarrier implements Carrier, Encryption, Disposable {
 
   #waysTo(nodes: readonly SwarmNode[]): Ways {
     const relayOf = (id: string): string | undefined => this.#paths.routeTo(id).relay;
-    return { ownMtuBytes: this.#deps.underlay().mtuBytes, nodes, relayOf };
+    const byId = new Map(nodes.map((node) => [node.id, node]));
+    return { ownMtuBytes: this.#deps.underlay().mtuBytes, nodes: byId, relayOf };
   }
 
   #nodes(): readonly SwarmNode[] {

@@ -97,16 +97,20 @@ export class PathPulse implements Disposable {
     const isSame = known?.path.to.bits === path.to.bits && known.path.from.bits === path.from.bits;
     const before = isSame ? known : { silences: 0, hasAnswered: false };
     const { from, to } = path;
-    try {
-      const sizes = await this.#deps.kernel.probePath({
-        ...{ from, to, sizes: [echoBytes], isWhole: false, timeoutMs: answerMs },
+    /** Undefined: not from there. */
+    const answers = await this.#deps.kernel
+      .probePath({ from, to, sizes: [echoBytes], isWhole: false, timeoutMs: answerMs })
+      .catch((error: unknown) => {
+        if (!hasErrno(error, 'EADDRNOTAVAIL')) throw error;
+        return undefined;
       });
-      if (sizes.length > 0) return { path, silences: 0, hasAnswered: true, isHomeless: false };
-      return { path, silences: before.silences + 1, hasAnswered: before.hasAnswered, isHomeless: false };
-    } catch (error) {
-      if (!hasErrno(error, 'EADDRNOTAVAIL')) throw error;
-      return { path, silences: before.silences + 1, hasAnswered: before.hasAnswered, isHomeless: true };
-    }
+    const isAnswered = answers !== undefined && answers.length > 0;
+    return {
+      path,
+      silences: isAnswered ? 0 : before.silences + 1,
+      hasAnswered: isAnswered || before.hasAnswered,
+      isHomeless: answers === undefined,
+    };
   }
 
   #report(): void {

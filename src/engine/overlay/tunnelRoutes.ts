@@ -22,8 +22,8 @@ export interface TunnelRoutesDependencies {
 export interface Ways {
   /** Of this node's links. */
   readonly ownMtuBytes: number;
-  /** The others. */
-  readonly nodes: readonly SwarmNode[];
+  /** The others, by id. */
+  readonly nodes: ReadonlyMap<string, SwarmNode>;
   /** Id of the node that carries what is sent to it. */
   readonly relayOf: (nodeId: string) => string | undefined;
 }
@@ -34,8 +34,7 @@ export function leastLinkMtu(
   { id, tunnel }: SwarmNode,
 ): number | undefined {
   if (tunnel === undefined) return undefined;
-  const relayId = relayOf(id);
-  const relay = nodes.find((node) => node.id === relayId)?.tunnel;
+  const relay = nodes.get(relayOf(id) ?? '')?.tunnel;
   return Math.min(ownMtuBytes, tunnel.mtuBytes, relay?.mtuBytes ?? ownMtuBytes);
 }
 
@@ -64,7 +63,7 @@ export class TunnelRoutes {
     const { ownMtuBytes, nodes } = ways;
     const { kernel, namespace, name, headerBytes, logger } = this.#deps;
     const wanted = new Map(
-      nodes.flatMap((node): (readonly [string, Told])[] => {
+      [...nodes.values()].flatMap((node): (readonly [string, Told])[] => {
         const least = leastLinkMtu(ways, node);
         if (least === undefined || node.tunnel === undefined) return [];
         const ip = insideAddress(node.tunnel.number);

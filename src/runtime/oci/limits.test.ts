@@ -3,26 +3,10 @@ import { test } from 'node:test';
 import { mapDevices, parseDeviceRule } from './devices.ts';
 import { checkLimits, withDefaultSwap } from './limitChecks.ts';
 import { type Limits, resourcesOf } from './limits.ts';
+import { everyLimit } from './limitStand.ts';
 import type { LimitSupport } from './limitSupport.ts';
 
-const support: LimitSupport = {
-  memory: true,
-  swap: true,
-  memoryReservation: true,
-  swappiness: true,
-  oomKillDisable: true,
-  pids: true,
-  cpuShares: true,
-  cpuQuota: true,
-  cpuRealtime: true,
-  cpuset: true,
-  blkioWeight: true,
-  blkioWeightDevice: true,
-  blkioThrottle: true,
-  cpuCount: 4,
-  cpus: '0-3',
-  mems: '0',
-};
+const support = everyLimit(4);
 
 const mb = 1024 * 1024;
 const rates = [{ path: '/dev/sdb', rate: 7 }];
