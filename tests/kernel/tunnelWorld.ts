@@ -10,11 +10,7 @@
  *          underlay
  */
 import assert from 'node:assert/strict';
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
 import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { openSeam, type Seam } from '../../src/base/seam.ts';
@@ -24,6 +20,7 @@ import { parsePrefix, type Prefix } from '../../src/net/prefix.ts';
 import { createTunnels, tunnelNameOf } from '../../src/tunnels/createTunnels.ts';
 import type { Tunnel, TunnelEngine, TunnelPeer, Tunnels, TunnelSpec } from '../../src/tunnels/tunnel.ts';
 import { run, until } from './bridgeWorld.ts';
+import { type EchoProbe, startEchoProbe } from './echoProbe.ts';
 import { ip, joinUnderlay, leaveUnderlay, openKernelIn } from './overlayWorld.ts';
 
 export interface TunnelHost {
@@ -181,52 +178,11 @@ export async function joinAll(hosts: readonly TunnelHost[]): Promise<readonly Tu
   return tunnels;
 }
 
-const echo = `const s = require('node:dgram').createSocket('udp4');
-s.on('message', (m, from) => s.send(m, from.port, from.address));
-s.bind(0, () => console.log(s.address().port));`;
-
-/** Arguments: address, port, count, interval. What comes later than two seconds after the last one was sent is lost. */
-const probe = `const [address, port, count, everyMs] = process.argv.slice(1);
-const s = require('node:dgram').createSocket('udp4');
-const seen = new Set();
-s.on('message', (m) => seen.add(m.readUInt32BE(0)));
-let sent = 0;
-s.bind(0, () => {
-  console.log('begun');
-  const timer = setInterval(() => {
-    const m = Buffer.alloc(64);
-    m.writeUInt32BE(sent++);
-    s.send(m, Number(port), address, () => {});
-    if (sent < Number(count)) return;
-    clearInterval(timer);
-    setTimeout(() => { console.log(Number(count) - seen.size); process.exit(0); }, 2000);
-  }, Number(everyMs));
-});`;
-
-function startNode(
-  where: string,
-  script: string,
-  ...args: readonly string[]
-): ChildProcessByStdio<null, Readable, null> {
-  const words = [`--net=/run/netns/${where}`, '--', process.execPath, '-e', script, ...args];
-  return spawn('nsenter', words, { stdio: ['ignore', 'pipe', 'inherit'] });
-}
-
-/**
- * Sends `count` packets at a rate from one device's namespace to that of another host, which sends them back; resolves
- * when the first leave. (busybox's ping has too small a buffer for what waited and comes at once.)
- */
-export async function startProbe(
-  from: string,
-  to: string,
-  count: number,
-  everyMs: number,
-): Promise<{ readonly lost: Promise<number> }> {
-  const server = startNode(to, echo);
-  const [port] = (await once(createInterface(server.stdout), 'line')) as [string];
-  const client = startNode(from, probe, `10.99.0.${to.slice(1)}`, port, String(count), String(everyMs));
-  const lines = createInterface(client.stdout);
-  await once(lines, 'line');
-  const lost = once(lines, 'line').then(([line]) => Number(line));
-  return { lost: lost.finally(() => server.kill('SIGKILL')) };
+/** Sends `count` packets at a rate from one device's namespace to that of another host; see startEchoProbe. */
+export function startProbe(from: string, to: string, count: number, everyMs: number): Promise<EchoProbe> {
+  const inside = (where: string): readonly string[] => ['nsenter', `--net=/run/netns/${where}`, '--'];
+  return startEchoProbe({
+    ...{ from: inside(from), to: inside(to), address: `10.99.0.${to.slice(1)}` },
+    ...{ count, everyMs },
+  });
 }

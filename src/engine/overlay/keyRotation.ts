@@ -28,10 +28,10 @@ export interface KeyRotationDependencies {
 const keyLifeMs: number = 7 * 24 * 3_600_000;
 const ageCheckMs = 3_600_000;
 /**
- * What was sent with the old key is taken until the others hear of the new one: it gets so much of a lead, also on the way
- * through the queues of a busy machine. What is sent meanwhile waits; of 128 packets a peer that may.
+ * What was sent with the old key is taken until the others hear of the new one: it gets so much of a lead. What is
+ * sent meanwhile waits; of 128 packets a peer that may, so that a longer one loses more than a shorter one.
  */
-const leadMs = 100;
+const leadMs = 50;
 
 export class KeyRotation {
   readonly #deps: KeyRotationDependencies;
