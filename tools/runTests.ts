@@ -214,6 +214,8 @@ if (lanes.length === 0 || unknown.length > 0) {
   process.stderr.write(`runTests: lanes are ${laneNames.join(', ')} and all, not '${unknown.join(' ')}'\n`);
   process.exit(2);
 }
+// Each test file is a program that reads much of src/: to strip and compile it anew is a third of the unit lane's time.
+process.env['NODE_COMPILE_CACHE'] ??= join(root, '.cache/compile');
 // The vm lane boots its machine for minutes unless it is asked for by name.
 if (names.includes('all')) process.env['LINKSPAN_VM'] ??= 'short';
 let totals = none;

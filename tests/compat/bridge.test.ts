@@ -9,6 +9,7 @@ import type { Runner } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { readHostState } from './hostState.ts';
 import { clientAddress, hostAddress } from './hosts.ts';
+import { testOnce } from './reference.ts';
 
 const sleeping = ['busybox', 'sleep', '999'] as const;
 
@@ -40,6 +41,7 @@ const retry = (command: string): string =>
 
 for (const engine of engines()) {
   describe(`bridge networks: ${engine.name}`, () => {
+    const ofDataPath = testOnce(engine);
     let daemon: Daemon;
     before(async () => {
       daemon = await startDaemon(engine);
@@ -87,7 +89,7 @@ for (const engine of engines()) {
       await daemon.host(['ip', 'link', 'show', `br-${id.slice(0, 12)}`], { exitCode: 1 });
     });
 
-    test('6: containers of two networks cannot reach each other, those of one can', async () => {
+    ofDataPath('6: containers of two networks cannot reach each other, those of one can', async () => {
       for (const network of ['n1', 'n2']) await cli(['network', 'create', network]);
       await runSleeper(cli, 'w1', '--network', 'n1');
       await runSleeper(cli, 'w2', '--network=n2');
@@ -101,7 +103,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1', 'n2'], { stdout: 'n1\nn2' });
     });
 
-    test('a neighbour with the old entry reaches a restarted container at once', async () => {
+    ofDataPath('a neighbour with the old entry reaches a restarted container at once', async () => {
       await cli(['network', 'create', 'again']);
       await runSleeper(cli, 'r1', '--network', 'again');
       await runSleeper(cli, 'r2', '--network', 'again');
@@ -117,7 +119,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'again']);
     });
 
-    test('13: what goes out carries the host’s address', async () => {
+    ofDataPath('13: what goes out carries the host’s address', async () => {
       await runSleeper(cli, 'd1');
       await cli(['exec', 'd1', ...ping(clientAddress)]);
       const seen = daemon.client([process.execPath, '-e', printOnePeer]);
@@ -202,7 +204,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1']);
     });
 
-    test('21: an internal network has no way out', async () => {
+    ofDataPath('21: an internal network has no way out', async () => {
       await cli(['network', 'create', '--internal', 'n1']);
       await runSleeper(cli, 'w1', '--network', 'n1');
       await runSleeper(cli, 'w2', '--network', 'n1');
@@ -214,7 +216,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1']);
     });
 
-    test('22: enable_icc=false stops peers and not the way out', async () => {
+    ofDataPath('22: enable_icc=false stops peers and not the way out', async () => {
       await cli(['network', 'create', '-o', 'com.docker.network.bridge.enable_icc=false', 'n1']);
       await runSleeper(cli, 'w1', '--network', 'n1');
       await runSleeper(cli, 'w2', '--network', 'n1');

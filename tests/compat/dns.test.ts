@@ -103,7 +103,7 @@ for (const engine of engines()) {
       assert.match(stdout, /^options .*ndots:0/m);
     });
 
-    test('24: a shared alias gives both addresses in varying order, TTL 600, and addresses have names', async () => {
+    ofResolver('24: a shared alias gives both addresses in varying order, TTL 600, and addresses have names', async () => {
       await sleeper('w1', '--network', 'n1', '--network-alias', 'both');
       await sleeper('w2', '--network', 'n1', '--network-alias', 'both');
       const addresses = [await addressOf('w1'), await addressOf('w2')];
@@ -139,7 +139,7 @@ for (const engine of engines()) {
       assert.ok(third.ms < 2000, `a closed port is known at once: ${third.ms}`);
     });
 
-    test('29: a rename moves the name at once', async () => {
+    ofResolver('29: a rename moves the name at once', async () => {
       await sleeper('w1', '--network', 'n1', '--dns', refusingAddress);
       await sleeper('w2', '--network', 'n1');
       await cli(['rename', 'w2', 'w9']);
@@ -196,7 +196,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'inner']);
     });
 
-    test('container: mode shares resolver and files', async () => {
+    ofResolver('container: mode shares resolver and files', async () => {
       await sleeper('w1', '--network', 'n1');
       await sleeper('w2', '--network', 'n1');
       await sleeper('joined', '--network', 'container:w1');
@@ -248,7 +248,7 @@ for (const engine of engines()) {
       });
     });
 
-    test('a link on a user-defined network is an alias for one container alone', async () => {
+    ofResolver('a link on a user-defined network is an alias for one container alone', async () => {
       await sleeper('w1', '--network', 'n1', '--dns', refusingAddress);
       await sleeper('w2', '--network', 'n1', '--link', 'w1:store');
       const address = await addressOf('w1');

@@ -258,7 +258,7 @@ for (const engine of engines()) {
       await cli(['ps', '-aq', '--filter', 'status=created'], { stdout: '' });
     });
 
-    test('19: restart keeps the port; stop gives it back', async () => {
+    ofDataPath('19: restart keeps the port; stop gives it back', async () => {
       await cli(['restart', '-t', '0', 'web'], { stdout: 'web' });
       await answers(daemon.client, hostAddress, 8080);
       await cli(['stop', '-t', '0', 'web'], { stdout: 'web' });
