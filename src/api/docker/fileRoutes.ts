@@ -1,12 +1,12 @@
 /*
  * The files of containers: changes, export and commit (Docker Engine API 1.50).
  */
-import { Readable } from 'node:stream';
 import type { CommitRequest } from '../../engine/engine.ts';
 import { abortSignalOf, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { type Decoder, list, map, pointer, raw, struct, text, words } from './goJson.ts';
 import { type HealthcheckBody, healthcheckBody } from './healthShapes.ts';
 import { allOf, boolOf, textOf } from './query.ts';
+import { startReading } from './byteReply.ts';
 import { readJson } from './requestBody.ts';
 
 const changeKinds = { changed: 0, added: 1, deleted: 2 } as const;
@@ -61,23 +61,6 @@ function toConfig(body: unknown): CommitRequest['config'] {
       Healthcheck: { ...config.Healthcheck, Test: [...(config.Healthcheck.Test ?? [])] },
     }),
   };
-}
-
-/** What is wrong at the start is thrown, while the status can still say so. */
-async function startReading(parts: AsyncIterable<Uint8Array>): Promise<Readable> {
-  const iterator = parts[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  async function* all(): AsyncGenerator<Uint8Array> {
-    try {
-      if (first.done === true) return;
-      yield first.value;
-      for (let next = await iterator.next(); next.done !== true; next = await iterator.next())
-        yield next.value;
-    } finally {
-      await iterator.return?.();
-    }
-  }
-  return Readable.from(all(), { objectMode: false });
 }
 
 export const fileRoutes: Routes = (app, { deps }) => {

@@ -1,5 +1,5 @@
 /*
- * /images: list, inspect, history, create (pull and import), load, tag, remove (Docker Engine API 1.50).
+ * /images: list, inspect, history, create (pull and import), load, save, tag, remove (Docker Engine API 1.50).
  * Names may hold slashes, so the routes below /images/ end in a wildcard and are told apart by the last word.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -16,6 +16,8 @@ import {
   parseFilters,
   untilFilter,
 } from './filters.ts';
+import { startReading } from './byteReply.ts';
+import { type Decoder, parseJson, struct, text } from './goJson.ts';
 import { historyShape, imageInspectShape, imageListShape, progressShape } from './imageShapes.ts';
 import { JsonLines } from './jsonLines.ts';
 import { allOf, boolOf, type Query, textOf } from './query.ts';
@@ -24,12 +26,24 @@ import { parseRfc3339 } from './timestamps.ts';
 
 const listFilters = ['before', 'dangling', 'label', 'label!', 'reference', 'since', 'until'];
 
+interface PlatformBody {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant: string;
+}
+
+const platformBody: Decoder<PlatformBody> = struct<PlatformBody>('Platform', {
+  os: text,
+  architecture: text,
+  variant: text,
+});
+
 interface ImageUser {
   readonly id: string;
   readonly isRunning: boolean;
 }
 
-/** `*` and `?` as in a shell, for names of the form `repository[:tag]`; `*` stops at slashes. */
+/** `*` and `?` as in a shell, for names of the form `repository[:tag][@digest]`; `*` stops at slashes. */
 function matchesReference(pattern: string, tag: string): boolean {
   const source = pattern
     .replace(/[.+^${}()|\\]/g, '\\$&')
@@ -37,7 +51,7 @@ function matchesReference(pattern: string, tag: string): boolean {
     .replaceAll('?', '[^/]');
   try {
     const whole = new RegExp(`^${source}$`);
-    return whole.test(tag) || whole.test(tag.replace(/:[^:/]*$/, ''));
+    return whole.test(tag) || whole.test(tag.replace(/(?::[^:/@]*)?(?:@.*)?$/, ''));
   } catch {
     throw new LinkspanError('requestInvalid', 'syntax error in pattern');
   }
@@ -59,11 +73,15 @@ async function selectImages({ deps }: ApiContext, filters: Filters): Promise<rea
         (until === undefined || (parseRfc3339(image.createdAt) ?? 0n) < until) &&
         (before === undefined || Date.parse(image.createdAt) < before) &&
         (since === undefined || Date.parse(image.createdAt) > since) &&
-        matchesLabels(filters, image.config.labels) &&
-        matchesAny(filters, 'reference', (pattern) =>
-          image.tags.some((tag) => matchesReference(pattern, tag)),
-        ),
+        matchesLabels(filters, image.config.labels),
     )
+    .flatMap((image) => {
+      if (filterValues(filters, 'reference') === undefined) return [image];
+      const isWanted = (name: string): boolean =>
+        matchesAny(filters, 'reference', (pattern) => matchesReference(pattern, name));
+      const [tags, digests] = [image.tags.filter(isWanted), image.digests.filter(isWanted)];
+      return tags.length + digests.length === 0 ? [] : [{ ...image, tags, digests }];
+    })
     .toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
 }
 
@@ -151,6 +169,27 @@ async function load(context: ApiContext, request: FastifyRequest, reply: Fastify
   });
 }
 
+/** The platform as newer clients send it in a query: JSON. Undefined if there is none. Throws requestInvalid. */
+function platformOf(query: Query): string | undefined {
+  const given = textOf(query, 'platform');
+  if (given === '') return undefined;
+  const { os, architecture, variant } = platformBody(parseJson(given), 'platform');
+  return [os || 'linux', architecture, variant].filter((part) => part !== '').join('/');
+}
+
+async function save(
+  { deps }: ApiContext,
+  names: readonly string[],
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  if (names.length === 0) throw new LinkspanError('requestInvalid', 'no image is named');
+  const platform = platformOf(queryOf(request));
+  const options = { signal: abortSignalOf(reply), ...(platform !== undefined && { platform }) };
+  const parts = deps.engine.images.save(names, options);
+  return await reply.type('application/x-tar').send(await startReading(parts));
+}
+
 function usersOf({ deps }: ApiContext, imageId: string): readonly ImageUser[] {
   return deps.engine.containers
     .list()
@@ -222,7 +261,8 @@ export const imageRoutes: Routes = (app, context) => {
   app.get('/images/*', async (request, reply) => {
     const [name, word] = splitLastWord(paramOf(request, '*'));
     if (name === '' && word === 'search') throw absent('searching a registry (GET /images/search)');
-    if (word === 'get') throw absent('saving images (GET /images/get)');
+    if (word === 'get')
+      return await save(context, name === '' ? allOf(queryOf(request), 'names') : [name], request, reply);
     if (name !== '' && word === 'json')
       return imageInspectShape(await images.get(name), versionOf(request.raw));
     if (name !== '' && word === 'history') return historyShape(await images.get(name));

@@ -97,8 +97,9 @@ for (const [url, status, message] of [
   ['/volumes/nope', 404, 'get nope: no such volume'],
   ['/volumes?filters={"foo":["a"]}', 400, "invalid filter 'foo'"],
   ['/containers/x/stats?one-shot=1', 400, 'cannot have stream=true and one-shot=true'],
-  ['/images/get?names=x', 501, 'saving images (GET /images/get) is not supported yet'],
-  ['/images/busybox/get', 501, 'saving images (GET /images/get) is not supported yet'],
+  ['/images/nosuch/get', 404, 'No such image: nosuch'],
+  ['/images/get?names=busybox&names=nosuch', 404, 'No such image: nosuch'],
+  ['/images/get', 400, 'no image is named'],
 ] as const) {
   test(`GET ${url} answers ${status}`, async () => {
     const answer = await call('GET', encodeURI(url));

@@ -43,6 +43,6 @@ export const commands: readonly Command[] = [
 export const absentPaths: ReadonlySet<string> = new Set(
   (
     'build push login logout search builder checkpoint context manifest plugin trust config secret ' +
-    'service stack cp save'
+    'service stack cp'
   ).split(' '),
 );

@@ -298,6 +298,14 @@ pull UPPER
 import - mine:1
 import -c CMD_["sh"] -m hello /nonexistent mine
 load -i /nonexistent
+save busybox
+save busybox mine:1
+save --platform linux/arm64/v8 busybox
+save nope
+save
+save -o /nonexistent/dir/x.tar busybox
+save -o /dev/null busybox
+save -o / busybox
 commit web
 commit -p=false -a Me -m hello -c CMD_["sh"] -c ENV_A=b web mine
 commit web mine:2

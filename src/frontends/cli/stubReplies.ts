@@ -278,6 +278,8 @@ export const stubReplies: StubRoutes = {
   },
   'GET /containers/job/changes': { body: 'null' },
   'GET /containers/nope/changes': missing('No such container: nope'),
+  'GET /images/get': { body: 'what a tar would be' },
+  'GET /images/get?names=nope': missing('No such image: nope'),
   'GET /containers/web/export': { body: 'what a tar would be' },
   'GET /containers/nope/export': missing('No such container: nope'),
   'POST /commit': { status: 201, body: { Id: 'sha256:0123' } },

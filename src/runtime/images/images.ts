@@ -88,6 +88,14 @@ export interface ImageStore {
   ): Promise<Image>;
   /** A docker-save or OCI-layout tar; resolves with what was loaded, tags in familiar form or the id. */
   load(tar: Readable, onProgress: (progress: ImageProgress) => void): Promise<readonly string[]>;
+  /**
+   * The images as one archive that `load` takes, ours and Docker's. A name without tag means all its tags. Throws
+   * imageNotFound before the first byte, also for what is not of `platform`.
+   */
+  save(
+    names: readonly string[],
+    options: { readonly platform?: string; readonly signal: AbortSignal },
+  ): AsyncIterable<Uint8Array>;
   /** A root file system tar; `changes` are Dockerfile instructions (CMD, ENV, ENTRYPOINT, …). */
   import(
     tar: Readable,

@@ -10,7 +10,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ContainerdClient } from '../containerd/client.ts';
 import { toLinkspanError, unless } from '../containerd/status.ts';
 import { canceled } from '../registry/registryClient.ts';
-import { dropStaleLeases, readDocument, withLease } from './blobs.ts';
+import { dropStaleLeases, readDocument, takeLease, withLease } from './blobs.ts';
 import type { Image, ImageProgress, ImageStore } from './images.ts';
 import { commitContainer } from './commit.ts';
 import { importRootfs } from './importRootfs.ts';
@@ -27,7 +27,9 @@ import {
   withDefaultTag,
 } from './reference.ts';
 import { planRemoval } from './removal.ts';
-import type { StoredImage, UnpackDependencies } from './unpack.ts';
+import { saveImages } from './save.ts';
+import { findWanted, type FoundImage } from './saved.ts';
+import { type StoredImage, toBlob, type UnpackDependencies } from './unpack.ts';
 
 export interface ImagesOptions {
   /** Of `openRuntime`; stays the caller's. */
@@ -36,12 +38,6 @@ export interface ImagesOptions {
   readonly seam: Seam;
   /** Registries that may be spoken to over plain HTTP: `host`, `host:port`. Loopback addresses always may. */
   readonly insecureRegistries: readonly string[];
-}
-
-/** Everything of an image that a list shows, put together from its records. */
-interface Found {
-  readonly image: Image;
-  readonly names: readonly ImageName[];
 }
 
 function notFound(text: string): LinkspanError {
@@ -86,7 +82,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     return details;
   }
 
-  async function findAll(): Promise<readonly Found[]> {
+  async function findAll(): Promise<readonly FoundImage[]> {
     const byId = Map.groupBy(await listNames(client), ({ imageId }) => imageId);
     for (const id of known.keys()) if (!byId.has(id)) known.delete(id);
     const found = await Promise.all(
@@ -100,7 +96,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
   }
 
   /** The image and, where `ref` was a name, that name. Names come before ids, as with Docker. */
-  async function find(ref: string): Promise<Found & { readonly named: Reference | undefined }> {
+  async function find(ref: string): Promise<FoundImage & { readonly named: Reference | undefined }> {
     const all = await findAll();
     const isFullId = /^(?:sha256:)?[0-9a-f]{64}$/.test(ref);
     if (!isFullId && !ref.startsWith('sha256:')) {
@@ -153,6 +149,25 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
       );
     });
   }
+
+  const save: ImageStore['save'] = async function* (refs, { platform, signal }) {
+    const taken = await takeLease(client, signal).catch((error: unknown) =>
+      Promise.reject(toLinkspanError(error)),
+    );
+    try {
+      const wanted = await findWanted(refs, await findAll(), find, platform);
+      const images = wanted.flatMap(({ found, tags }) => {
+        const target = found.names[0]?.record.target;
+        return target === undefined ? [] : [{ manifest: toBlob(target), names: [...tags.values()] }];
+      });
+      yield* saveImages(client, taken.lease, images, signal);
+    } catch (error) {
+      throw toLinkspanError(error);
+    } finally {
+      // A lease that stays is deleted at the next start.
+      await taken.end(false).catch(() => undefined);
+    }
+  };
 
   async function importTar(tar: Readable, wanted: Parameters<ImageStore['import']>[1]): Promise<Image> {
     const name = wanted.ref === undefined ? undefined : withDefaultTag(parseReference(wanted.ref));
@@ -226,7 +241,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
   }
 
   /** Layers of `image` that no other image stands on, from the top down. */
-  function ownLayers(image: Image, all: readonly Found[]): readonly string[] {
+  function ownLayers(image: Image, all: readonly FoundImage[]): readonly string[] {
     const kept = new Set(
       all.flatMap((other) => (other.image.id === image.id ? [] : chainIds(other.image.diffIds))),
     );
@@ -274,6 +289,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     get: guard(async (ref) => (await find(ref)).image),
     pull: guard(pull),
     load: guard(load),
+    save,
     import: guard(importTar),
     exportContainer: (containerId, signal) => exportContainer(client, containerId, signal),
     commit: guard(commit),

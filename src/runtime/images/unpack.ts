@@ -34,6 +34,10 @@ export function toDescriptor(blob: BlobDescriptor): Descriptor {
   return { media_type: blob.mediaType, digest: blob.digest, size: String(blob.sizeBytes) };
 }
 
+export function toBlob({ media_type: mediaType, digest, size }: Descriptor): BlobDescriptor {
+  return { mediaType, digest, sizeBytes: Number(size) };
+}
+
 /** What Diff.Apply refuses is the layer's fault, unless containerd went away. */
 function explainApply(error: unknown, number: number): unknown {
   if (!(error instanceof ContainerdError)) return error;

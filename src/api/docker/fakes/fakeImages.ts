@@ -61,6 +61,12 @@ export class FakeImages implements ImageStore {
     return ['busybox:latest'];
   }
 
+  async *save(...[names]: Parameters<ImageStore['save']>): AsyncGenerator<Uint8Array> {
+    this.calls.push(`save ${names.join(' ')}`);
+    if (names.includes('nosuch')) throw new LinkspanError('imageNotFound', 'No such image: nosuch');
+    yield Buffer.from('an archive');
+  }
+
   async import(...[tar, options]: Parameters<ImageStore['import']>): Promise<Image> {
     let bytes = 0;
     for await (const chunk of tar as AsyncIterable<Buffer>) bytes += chunk.length;

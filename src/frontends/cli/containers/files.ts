@@ -1,12 +1,13 @@
 /*
  * `diff`, `export` and `commit`: what a container changed, and its files as a tar or as an image.
  */
-import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { CliError } from '../cliError.ts';
 import { type Command, oneArgument } from '../command.ts';
 import { flag } from '../flags.ts';
 import { parseReference, type Reference } from '../images/reference.ts';
+import { writeFile } from '../outputFile.ts';
 
 const statOf = (path: string): ReturnType<typeof statSync> | undefined => {
   try {
@@ -28,22 +29,6 @@ function checkOutputPath(path: string): void {
       ? 'got a device'
       : `invalid output path: ${JSON.stringify(path)} must be a directory or a regular file`,
   );
-}
-
-/** All or nothing: what is at `path` stays until the last byte has come. */
-async function writeFile(path: string, body: AsyncIterable<Uint8Array>): Promise<void> {
-  const draft = join(dirname(path), `.docker_temp_${basename(path)}.${process.pid}`);
-  const fd = openSync(draft, 'wx', 0o600);
-  try {
-    for await (const part of body)
-      for (let at = 0; at < part.length; ) at += writeSync(fd, part, at, part.length - at);
-    renameSync(draft, path);
-  } catch (error) {
-    rmSync(draft, { force: true });
-    throw error;
-  } finally {
-    closeSync(fd);
-  }
 }
 
 const exportCommand: Command = {

@@ -12,7 +12,7 @@ import { formatSize } from '../text/units.ts';
 import { historyCommand, imagesCommand } from './list.ts';
 import { pullCommand } from './pull.ts';
 import { parseReference, type Reference } from './reference.ts';
-import { importCommand, loadCommand } from './transfer.ts';
+import { importCommand, loadCommand, saveCommand } from './transfer.ts';
 
 interface Removed {
   readonly Untagged?: string;
@@ -145,6 +145,7 @@ export const imageCommands: readonly Command[] = [
   pullCommand,
   importCommand,
   loadCommand,
+  saveCommand,
   tagCommand,
   removeCommand,
   historyCommand,

@@ -1,11 +1,13 @@
 /*
- * `load` and `import`: tars from a file or stdin to the daemon, with a bar on stderr at a terminal.
+ * `load` and `import`: tars from a file or stdin to the daemon, with a bar on stderr at a terminal; `save`: one from it.
  */
-import { createReadStream, openSync, statSync } from 'node:fs';
+import { createReadStream, openSync, type Stats, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { CliError } from '../cliError.ts';
-import { type Command, noArguments } from '../command.ts';
+import { type Command, noArguments, someArguments } from '../command.ts';
 import { flag } from '../flags.ts';
 import type { Io } from '../io.ts';
+import { writeFile } from '../outputFile.ts';
 import { printProgress, withUploadBar } from './progress.ts';
 import { parseReference } from './reference.ts';
 
@@ -53,6 +55,63 @@ export const loadCommand: Command = {
       stream,
     });
     await printProgress(body, io.out, io.isOutTerminal, io.size()?.columns);
+  },
+};
+
+function statOf(path: string): Stats | undefined {
+  return statSync(path, { throwIfNoEntry: false });
+}
+
+/** Throws CliError in docker's words for a path that no archive can be written to. */
+function checkOutput(path: string): void {
+  const fail = (why: string): never => {
+    throw new CliError(`failed to save image: ${why}`);
+  };
+  const folder = dirname(path);
+  if (statOf(folder) === undefined) fail(`invalid output path: stat ${folder}: no such file or directory`);
+  const info = statOf(path);
+  if (info?.isDirectory() === true) fail('cannot write to a directory');
+  if (info?.isCharacterDevice() === true) fail('cannot write to a character device file');
+  if (info?.isBlockDevice() === true) fail('cannot write to a block device file');
+  if (info !== undefined && !info.isFile()) fail('cannot write to an irregular file');
+}
+
+/** `linux/arm64/v8` as the API takes it. */
+function formatPlatformQuery(text: string): string {
+  const [os = '', architecture = '', variant] = text.split('/');
+  const named = architecture === '' ? { architecture: os, os: 'linux' } : { architecture, os };
+  return JSON.stringify({ ...named, ...(variant === undefined ? {} : { variant }) });
+}
+
+export const saveCommand: Command = {
+  paths: ['save', 'image save'],
+  summary: 'Save one or more images to a tar archive (streamed to STDOUT by default)',
+  usage: '[OPTIONS] IMAGE [IMAGE...]',
+  arity: someArguments,
+  completes: 'image',
+  flags: [
+    flag('-o, --output', 'string', 'Write to a file, instead of STDOUT'),
+    flag(
+      '--platform',
+      'string',
+      'Save only the given platform variant. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+    ),
+  ],
+  examples: [
+    ['To a file', 'save -o busybox.tar busybox:latest'],
+    ['To another machine', 'save mine:1 | ssh other linkspan load'],
+  ],
+  run: async ({ client, flags, args, io }) => {
+    const output = flags.text('output');
+    if (output === '' && io.isOutTerminal)
+      throw new CliError('cowardly refusing to save to a terminal. Use the -o flag or redirect');
+    if (output !== '') checkOutput(output);
+    const platform = flags.text('platform');
+    const { body } = await client.request('GET', '/images/get', {
+      query: { names: args, platform: platform === '' ? undefined : formatPlatformQuery(platform) },
+    });
+    if (output !== '') return await writeFile(output, body);
+    for await (const part of body) io.out(part);
   },
 };
 
