@@ -103,27 +103,30 @@ for (const engine of engines()) {
       assert.match(stdout, /^options .*ndots:0/m);
     });
 
-    ofResolver('24: a shared alias gives both addresses in varying order, TTL 600, and addresses have names', async () => {
-      await sleeper('w1', '--network', 'n1', '--network-alias', 'both');
-      await sleeper('w2', '--network', 'n1', '--network-alias', 'both');
-      const addresses = [await addressOf('w1'), await addressOf('w2')];
-      const answers = (await runTool(
-        'w1',
-        ...['ask', '127.0.0.11', 'both', 'a', 'times=20'],
-      )) as readonly TimedAnswer[];
-      for (const answer of answers) {
-        assert.deepEqual(
-          answer.answers.map(({ ttlS }) => ttlS),
-          [600, 600],
-        );
-        assert.deepEqual([...texts(answer)].sort(), [...addresses].sort());
-      }
-      assert.equal(new Set(answers.map((answer) => texts(answer).join())).size, 2);
-      const backwards = `${addresses[1]?.split('.').reverse().join('.')}.in-addr.arpa`;
-      assert.deepEqual(texts(await ask('w1', backwards, 'ptr')), ['w2.n1']);
-      const missing = await ask('w1', 'both', 'aaaa');
-      assert.deepEqual([missing.code, missing.answers], [0, []]);
-    });
+    ofResolver(
+      '24: a shared alias gives both addresses in varying order, TTL 600, and addresses have names',
+      async () => {
+        await sleeper('w1', '--network', 'n1', '--network-alias', 'both');
+        await sleeper('w2', '--network', 'n1', '--network-alias', 'both');
+        const addresses = [await addressOf('w1'), await addressOf('w2')];
+        const answers = (await runTool(
+          'w1',
+          ...['ask', '127.0.0.11', 'both', 'a', 'times=20'],
+        )) as readonly TimedAnswer[];
+        for (const answer of answers) {
+          assert.deepEqual(
+            answer.answers.map(({ ttlS }) => ttlS),
+            [600, 600],
+          );
+          assert.deepEqual([...texts(answer)].sort(), [...addresses].sort());
+        }
+        assert.equal(new Set(answers.map((answer) => texts(answer).join())).size, 2);
+        const backwards = `${addresses[1]?.split('.').reverse().join('.')}.in-addr.arpa`;
+        assert.deepEqual(texts(await ask('w1', backwards, 'ptr')), ['w2.n1']);
+        const missing = await ask('w1', 'both', 'aaaa');
+        assert.deepEqual([missing.code, missing.answers], [0, []]);
+      },
+    );
 
     ofResolver('25: other names go to --dns; a silent server falls to the next within 5 s', async () => {
       await sleeper('w1', '--network', 'n1', '--dns', clientAddress);

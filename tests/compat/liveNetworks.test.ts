@@ -244,39 +244,42 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'n1']);
     });
 
-    once('32: several networks at once; the default route goes where the priority is, and moves', async (t) => {
-      if (daemon.isReference) return t.skip(notAsked('needs API 1.44 and newer'));
-      for (const [name, subnet] of [
-        ['n1', '10.81.0.0/24'],
-        ['n2', '10.82.0.0/24'],
-        ['n3', '10.83.0.0/24'],
-      ] as const)
-        await cli(['network', 'create', '--subnet', subnet, name]);
-      // busybox has no `show default`.
-      const routeIs = (route: string): Promise<unknown> =>
-        cli(['exec', 'w1', 'ip', 'route'], { stdout: new RegExp(`^${route} *$`, 'm') });
-      await runSleeper(
-        ...([cli, 'w1', '--network', 'n2'] as const),
-        ...['--network', 'name=n1,ip=10.81.0.9,mac-address=02:42:0a:51:00:09,alias=a1'],
-      );
-      await routeIs('default via 10.81.0.1 dev eth1');
-      await cli(['exec', 'w1', 'cat', '/sys/class/net/eth1/address'], { stdout: '02:42:0a:51:00:09' });
-      await cli(['network', 'connect', '--gw-priority', '5', 'n3', 'w1']);
-      await routeIs('default via 10.83.0.1 dev eth2');
-      await cli(['exec', 'w1', ...ping(clientAddress)]);
-      await cli(['inspect', '-f', '{{.NetworkSettings.Networks.n3.GwPriority}}', 'w1'], { stdout: '5' });
-      await cli(['network', 'disconnect', 'n3', 'w1']);
-      await routeIs('default via 10.81.0.1 dev eth1');
-      await cli(['exec', 'w1', ...ping(clientAddress)]);
-      await cli(['network', 'disconnect', 'n1', 'w1']);
-      await routeIs('default via 10.82.0.1 dev eth0');
-      await cli(['network', 'connect', '--ip', '10.81.0.10', 'n1', 'w1']);
-      await cli(['restart', '-t', '0', 'w1']);
-      await routeIs('default via 10.81.0.1 dev eth1');
-      assert.equal(await addressOn(cli, 'w1', 'n1'), '10.81.0.10');
-      await cli(['rm', '-f', 'w1']);
-      await cli(['network', 'rm', 'n1', 'n2', 'n3']);
-    });
+    once(
+      '32: several networks at once; the default route goes where the priority is, and moves',
+      async (t) => {
+        if (daemon.isReference) return t.skip(notAsked('needs API 1.44 and newer'));
+        for (const [name, subnet] of [
+          ['n1', '10.81.0.0/24'],
+          ['n2', '10.82.0.0/24'],
+          ['n3', '10.83.0.0/24'],
+        ] as const)
+          await cli(['network', 'create', '--subnet', subnet, name]);
+        // busybox has no `show default`.
+        const routeIs = (route: string): Promise<unknown> =>
+          cli(['exec', 'w1', 'ip', 'route'], { stdout: new RegExp(`^${route} *$`, 'm') });
+        await runSleeper(
+          ...([cli, 'w1', '--network', 'n2'] as const),
+          ...['--network', 'name=n1,ip=10.81.0.9,mac-address=02:42:0a:51:00:09,alias=a1'],
+        );
+        await routeIs('default via 10.81.0.1 dev eth1');
+        await cli(['exec', 'w1', 'cat', '/sys/class/net/eth1/address'], { stdout: '02:42:0a:51:00:09' });
+        await cli(['network', 'connect', '--gw-priority', '5', 'n3', 'w1']);
+        await routeIs('default via 10.83.0.1 dev eth2');
+        await cli(['exec', 'w1', ...ping(clientAddress)]);
+        await cli(['inspect', '-f', '{{.NetworkSettings.Networks.n3.GwPriority}}', 'w1'], { stdout: '5' });
+        await cli(['network', 'disconnect', 'n3', 'w1']);
+        await routeIs('default via 10.81.0.1 dev eth1');
+        await cli(['exec', 'w1', ...ping(clientAddress)]);
+        await cli(['network', 'disconnect', 'n1', 'w1']);
+        await routeIs('default via 10.82.0.1 dev eth0');
+        await cli(['network', 'connect', '--ip', '10.81.0.10', 'n1', 'w1']);
+        await cli(['restart', '-t', '0', 'w1']);
+        await routeIs('default via 10.81.0.1 dev eth1');
+        assert.equal(await addressOn(cli, 'w1', 'n1'), '10.81.0.10');
+        await cli(['rm', '-f', 'w1']);
+        await cli(['network', 'rm', 'n1', 'n2', 'n3']);
+      },
+    );
 
     once('an interface gets the name and the kernel parameters that were asked for', async (t) => {
       if (daemon.isReference) return t.skip(notAsked('needs API 1.46 and newer'));
