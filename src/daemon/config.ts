@@ -5,10 +5,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
-import { LinkspanError } from '../errors/linkspanError.ts';
+import { LinkspanError, messageOf } from '../errors/linkspanError.ts';
 import { defaultPoolSources, type PoolSource, parsePoolSource } from '../ipam/pools.ts';
 import { parseIp } from '../net/ip.ts';
 import { parseIpWithLength, parsePrefix } from '../net/prefix.ts';
+import { checkLogConfig, type LogConfig } from '../runtime/stdio/logOptions.ts';
 import { type FlagRow, flagRows, isRefusedValue } from './flags.ts';
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
@@ -36,6 +37,8 @@ export interface DaemonConfig {
   readonly pidfile: string;
   readonly group: string | undefined;
   readonly logLevel: LogLevel;
+  /** Of containers that name no driver. */
+  readonly containerLog: LogConfig;
   readonly labels: readonly string[];
   readonly containerd: string | undefined;
   readonly cgroupParent: string | undefined;
@@ -166,6 +169,8 @@ function fromFileValue(row: FlagRow, value: unknown): unknown {
     return Object.entries(value as Record<string, Record<string, string>>).flatMap(([driver, options]) =>
       Object.entries(options).map(([key, text]) => `${driver}=${key}=${text}`),
     );
+  if (row.flag === 'log-opt' && typeof value === 'object' && value !== null && !Array.isArray(value))
+    return Object.entries(value as Record<string, unknown>).map(([key, text]) => `${key}=${String(text)}`);
   const fits = {
     text: typeof value === 'string',
     switch: typeof value === 'boolean',
@@ -195,6 +200,23 @@ function parseNetworkOptions(texts: readonly string[]): DaemonConfig['networkOpt
     result[driver] = { ...result[driver], [key]: value };
   }
   return result;
+}
+
+function parseLog(driver = 'json-file', texts: readonly string[]): LogConfig {
+  const options = Object.fromEntries(
+    texts.map((text) => {
+      const [, key = '', value = ''] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+      if (key === '') throw invalid(`--log-opt takes KEY=VALUE, not ${text}`);
+      return [key, value];
+    }),
+  );
+  const config = { driver, options };
+  try {
+    checkLogConfig(config);
+  } catch (error) {
+    throw invalid(`failed to set log opts: ${messageOf(error)}`);
+  }
+  return config;
 }
 
 function parsePools(texts: readonly string[]): readonly PoolSource[] {
@@ -302,6 +324,7 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     pidfile: text('pidfile') ?? join(execRoot, 'linkspand.pid'),
     group: text('group'),
     logLevel: level as LogLevel,
+    containerLog: parseLog(text('log-driver'), list('log-opt')),
     labels: list('label'),
     containerd: text('containerd'),
     cgroupParent: text('cgroup-parent'),

@@ -77,6 +77,7 @@ function infoOf(
       cgroupVersion,
       limitSupport,
       warnings: [],
+      loggingDriver: config.containerLog.driver,
       isDebug: config.logLevel === 'debug',
       labels: [
         ...config.labels,
@@ -115,6 +116,7 @@ function openContainerHalf(
     resolvConfPath: '/etc/resolv.conf',
     dnsDefaults: dnsDefaultsOf(config),
     hostname: () => hostname(),
+    defaultLog: config.containerLog,
   });
 }
 

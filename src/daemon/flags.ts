@@ -36,6 +36,12 @@ export const flagRows: readonly FlagRow[] = [
     about: 'group that may use the socket (linkspan, if it exists)',
   },
   { flag: 'log-level', short: 'l', kind: 'text', about: 'debug, info, warn, error or fatal' },
+  {
+    flag: 'log-driver',
+    kind: 'text',
+    about: 'log driver of containers that name none: json-file, local or none (json-file)',
+  },
+  { flag: 'log-opt', key: 'log-opts', kind: 'list', about: 'KEY=VALUE: option of that driver' },
   { flag: 'debug', short: 'D', kind: 'switch', about: 'the same as --log-level=debug' },
   { flag: 'label', key: 'labels', kind: 'list', about: 'key=value label of this engine' },
   { flag: 'containerd', kind: 'text', about: 'socket of a containerd to use instead of starting one' },

@@ -255,6 +255,8 @@ export interface EngineInfo {
   /** Which limits containers can have. */
   readonly limitSupport: LimitSupport;
   readonly warnings: readonly string[];
+  /** Of containers that name none. */
+  readonly loggingDriver: string;
   readonly isDebug: boolean;
   readonly labels: readonly string[];
 }

@@ -7,6 +7,7 @@ import type { DeviceMapping } from '../runtime/oci/devices.ts';
 import type { Healthcheck } from '../runtime/oci/healthcheck.ts';
 import type { Limits } from '../runtime/oci/limits.ts';
 import type { Ulimit } from '../runtime/oci/spec.ts';
+import type { LogConfig } from '../runtime/stdio/logOptions.ts';
 import type { Mac } from '../net/mac.ts';
 import type { Proto } from '../net/proto.ts';
 
@@ -343,6 +344,8 @@ export interface ContainerSpec {
   readonly cgroupParent?: string;
   /** undefined = 0. */
   readonly oomScoreAdj?: number;
+  /** Asked for without a driver it is the daemon's; absent in records from before there were others: json-file. */
+  readonly log?: LogConfig;
 }
 
 /** What `update` changes of a container; limits that are absent stay. */

@@ -196,6 +196,7 @@ export class ContainerWorld implements AsyncDisposable {
       hostsPath: '/etc/hosts',
       resolvConfPath: '/etc/resolv.conf',
       dnsDefaults: { dns: [], dnsSearch: [], dnsOptions: [] },
+      defaultLog: { driver: 'json-file', options: {} },
       hostname: () => 'machine',
     });
     return this.#containers;

@@ -67,6 +67,7 @@ export interface HostConfigBody extends ResourcesBody {
   readonly Init: boolean | undefined;
   readonly CgroupParent: string;
   readonly OomScoreAdj: number;
+  readonly LogConfig: { readonly Type: string; readonly Config: Labels };
 }
 
 export interface ContainerBody {
@@ -155,6 +156,7 @@ const hostConfigBody = struct<HostConfigBody>('HostConfig', {
   Init: pointer(bool),
   CgroupParent: text,
   OomScoreAdj: int,
+  LogConfig: struct('LogConfig', { Type: text, Config: map(text) }),
   ...resourceFields,
 });
 

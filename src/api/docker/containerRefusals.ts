@@ -31,12 +31,9 @@ interface Refusal {
   readonly passes?: (value: unknown) => boolean;
 }
 
-const isDefaultLog = (value: unknown): boolean =>
-  isOneOf('json-file')(fieldsOf(value).Type) && isUnset(fieldsOf(value).Config);
 const isNull = (value: unknown): boolean => value === null || value === undefined;
 
 const hostConfigRefusals: readonly Refusal[] = [
-  { field: 'LogConfig', flag: '--log-driver, --log-opt', passes: isDefaultLog },
   { field: 'CpuCount', flag: '--cpu-count' },
   { field: 'CpuPercent', flag: '--cpu-percent' },
   { field: 'IOMaximumIOps', flag: '--io-maxiops' },

@@ -95,13 +95,12 @@ test('a run with every supported option arrives whole', () => {
     ipcMode: '',
     utsMode: '',
     cgroupNamespace: '',
+    log: { driver: '', options: {} },
   });
 });
 
 for (const [field, value] of [
   ['CpuPercent', 5],
-  ['LogConfig', { Type: 'syslog' }],
-  ['LogConfig', { Type: 'json-file', Config: { 'max-size': '1m' } }],
   ['Mounts', [{ Type: 'volume', Source: 'v', Target: '/x', VolumeOptions: { Subpath: 'a' } }]],
   ['DeviceRequests', [{ Driver: 'nvidia' }]],
   ['UsernsMode', 'keep-id'],

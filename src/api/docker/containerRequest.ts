@@ -236,6 +236,7 @@ function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
     utsMode: host.UTSMode,
     cgroupNamespace: host.CgroupnsMode,
     ...(host.Runtime !== '' && { runtime: host.Runtime }),
+    log: { driver: host.LogConfig.Type, options: host.LogConfig.Config },
     ...resourcesOf(host),
   };
 }

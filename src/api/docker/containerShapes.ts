@@ -8,6 +8,7 @@ import { parseLink } from '../../engine/containers/links.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { mountsOf } from '../../engine/containers/mountPlan.ts';
 import type { AttachmentRequest, Binding, Container, MountPoint, Network } from '../../engine/model.ts';
+import { defaultLogConfig } from '../../runtime/stdio/logOptions.ts';
 import { hasCode } from '../../errors/linkspanError.ts';
 import { formatStatus, stateWord } from './durations.ts';
 import { type Attachment, addressFields, attachmentShape } from './endpointShapes.ts';
@@ -216,7 +217,7 @@ export function inspectShape(
     ResolvConfPath: container.resolvConfPath,
     HostnamePath: container.hostnamePath,
     HostsPath: container.hostsPath,
-    LogPath: container.logPath,
+    LogPath: (container.spec.log ?? defaultLogConfig).driver === 'json-file' ? container.logPath : '',
     Name: `/${container.name}`,
     RestartCount: container.restartCount,
     Driver: 'overlayfs',

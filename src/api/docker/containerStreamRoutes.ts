@@ -2,6 +2,7 @@
  * What flows for long: wait, logs and attach of a container (Docker Engine API 1.50). Attach takes the connection
  * over (hijack.ts); wait and logs are plain replies whose head must go out at once.
  */
+import { once } from 'node:events';
 import type { FastifyReply } from 'fastify';
 import type { WaitCondition } from '../../engine/engine.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
@@ -47,11 +48,31 @@ function fixedWidthTime(time: string): string {
   return match === null ? time : `${match[1]}.${(match[2] ?? '').padEnd(9, '0').slice(0, 9)}${match[3]}`;
 }
 
-/** The bytes of one record: with a time stamp if asked for, in a frame unless the container has a terminal. */
-function encodeRecord(record: LogRecord, withTime: boolean, isTty: boolean): Buffer {
-  const data = withTime
-    ? Buffer.concat([Buffer.from(`${fixedWidthTime(record.time)} `), record.data])
-    : record.data;
+/** As Go escapes in a query. */
+function escapeAsQuery(text: string): string {
+  const escaped = encodeURIComponent(text).replaceAll('%20', '+');
+  return escaped.replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/** `A=1,tag=web` */
+function detailsOf({ attributes = {} }: LogRecord): string {
+  const pairs = Object.entries(attributes).map(
+    ([name, value]) => `${escapeAsQuery(name)}=${escapeAsQuery(value)}`,
+  );
+  return pairs.toSorted().join(',');
+}
+
+interface Wish {
+  readonly isTty: boolean;
+  readonly withTime: boolean;
+  readonly withDetails: boolean;
+}
+
+/** The bytes of one record with what is wanted before it, in a frame unless the container has a terminal. */
+function encodeRecord(record: LogRecord, { isTty, withTime, withDetails }: Wish): Buffer {
+  const time = withTime ? `${fixedWidthTime(record.time)} ` : '';
+  const prefix = withDetails ? `${time}${detailsOf(record)} ` : time;
+  const data = prefix === '' ? record.data : Buffer.concat([Buffer.from(prefix), record.data]);
   return isTty ? data : encodeFrame(record.stream, data);
 }
 
@@ -63,11 +84,12 @@ export async function writeTo(
 ): Promise<boolean> {
   if (signal.aborted) return false;
   if (reply.raw.write(data)) return true;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  reply.raw.once('drain', resolve);
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  await promise;
-  return !signal.aborted;
+  try {
+    await once(reply.raw, 'drain', { signal });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export const containerStreamRoutes: Routes = (app, { deps, versionOf }) => {
@@ -96,8 +118,8 @@ export const containerStreamRoutes: Routes = (app, { deps, versionOf }) => {
     const query = queryOf(request);
     const container = containers.get(paramOf(request, 'id'));
     const logQuery = toLogQuery(query, deps.clock.nowMs());
-    const withTime = boolOf(query, 'timestamps');
     const { isTty } = container.spec;
+    const wish = { isTty, withTime: boolOf(query, 'timestamps'), withDetails: boolOf(query, 'details') };
     const signal = abortSignalOf(reply);
     const records = containers.logs(container.id, logQuery, signal);
     reply.hijack();
@@ -108,7 +130,7 @@ export const containerStreamRoutes: Routes = (app, { deps, versionOf }) => {
     reply.raw.flushHeaders();
     try {
       for await (const record of records)
-        if (!(await writeTo(reply, encodeRecord(record, withTime, isTty), signal))) return;
+        if (!(await writeTo(reply, encodeRecord(record, wish), signal))) return;
     } catch (error) {
       if (signal.aborted) return;
       deps.logger.warn({ container: container.name, id: container.id, err: error }, 'could not read a log');

@@ -3,6 +3,7 @@
  * are refused at create are shown with the value that dockerd shows when they are not set.
  */
 import type { ContainerSpec, MountSpec } from '../../engine/model.ts';
+import { defaultLogConfig } from '../../runtime/stdio/logOptions.ts';
 import { resourcesShape } from './limitBody.ts';
 import { portBindingsShape } from './portShapes.ts';
 
@@ -91,11 +92,12 @@ export function hostConfigShape(
   cgroupVersion: 1 | 2,
   links: readonly string[],
 ): Record<string, unknown> {
+  const log = spec.log ?? defaultLogConfig;
   const cgroupNamespace = cgroupVersion === 1 ? 'host' : 'private';
   return {
     ...mountFields(spec.mounts),
     ContainerIDFile: '',
-    LogConfig: { Type: 'json-file', Config: {} },
+    LogConfig: { Type: log.driver, Config: log.options },
     NetworkMode: spec.networkModeText === 'default' ? 'bridge' : spec.networkModeText,
     PortBindings: portBindingsShape(spec.ports),
     RestartPolicy: {

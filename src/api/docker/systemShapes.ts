@@ -132,7 +132,7 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
     NFd: 0,
     NGoroutines: 0,
     SystemTime: new Date(deps.clock.nowMs()).toISOString(),
-    LoggingDriver: 'json-file',
+    LoggingDriver: info.loggingDriver,
     CgroupDriver: info.cgroupDriver,
     CgroupVersion: String(info.cgroupVersion),
     NEventsListener: 0,

@@ -8,7 +8,7 @@ import { readLog } from '../../runtime/stdio/logReader.ts';
 import type { AttachStreams } from '../../runtime/stdio/stdio.ts';
 import type { Containers } from '../engine.ts';
 import { emitContainerEvent } from './containerEvents.ts';
-import { openContainerIo } from './containerIo.ts';
+import { openContainerIo, readableLogPath } from './containerIo.ts';
 import { checkDetachKeys } from './createChecks.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { LiveContainer } from './liveContainer.ts';
@@ -21,9 +21,9 @@ async function* logThenLive(
   stream: 'stdout' | 'stderr',
   tap: Readable | undefined,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const { logPath } = live.record;
+  const path = readableLogPath(live.record);
   const query = { stdout: stream === 'stdout', stderr: stream === 'stderr', isFollow: false };
-  for await (const record of readLog(logPath, query, live.io?.log, new AbortController().signal)) {
+  for await (const record of readLog(path, query, live.io?.log, new AbortController().signal)) {
     yield record.data;
   }
   if (tap !== undefined) for await (const chunk of tap) yield chunk as Buffer;
@@ -35,7 +35,7 @@ function withLogs(live: LiveContainer, want: AttachWant, streams: AttachStreams)
   return { ...streams, ...replay('stdout'), ...(live.record.spec.isTty ? {} : replay('stderr')) };
 }
 
-/** Throws containerState for a paused container, requestInvalid for detach keys that are none. */
+/** Throws containerState for a paused container, notImplemented for the log of a driver that keeps none, requestInvalid for detach keys that are none. */
 export function attachTo(context: ContainersContext, live: LiveContainer, want: AttachWant): AttachStreams {
   const { record } = live;
   const detachKeys = checkDetachKeys(want.detachKeys, defaultDetachKeys);
@@ -48,6 +48,7 @@ export function attachTo(context: ContainersContext, live: LiveContainer, want: 
   if (record.state === 'removing' || record.state === 'dead') {
     throw new LinkspanError('containerState', `container ${record.id} is marked for removal`);
   }
+  if (want.withLogs) readableLogPath(record);
   emitContainerEvent(context.events, record, 'attach');
   if (!want.isStream) return withLogs(live, want, { close: () => {} });
   const io = (live.io ??= openContainerIo(context, record));

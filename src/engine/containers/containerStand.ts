@@ -225,6 +225,7 @@ export class Stand implements AsyncDisposable {
       hostsPath: join(this.folder, 'hosts'),
       resolvConfPath: join(this.folder, 'resolv.conf'),
       dnsDefaults: { dns: [], dnsSearch: [], dnsOptions: [] },
+      defaultLog: { driver: 'json-file', options: {} },
       hostname: () => 'machine',
     });
     return this.#containers;

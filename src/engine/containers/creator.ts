@@ -10,6 +10,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image } from '../../runtime/images/images.ts';
 import { checkLimits, withDefaultSwap } from '../../runtime/oci/limitChecks.ts';
 import { checkSpecOptions } from '../../runtime/oci/spec.ts';
+import { checkLogConfig, type LogConfig } from '../../runtime/stdio/logOptions.ts';
 import {
   type Container,
   type ContainerId,
@@ -20,6 +21,7 @@ import {
 } from '../model.ts';
 import type { VolumeClaim } from '../volumes/volumes.ts';
 import { emitContainerEvent } from './containerEvents.ts';
+import { logAttributesOf } from './containerIo.ts';
 import { checkContainerSpec } from './createChecks.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { parseLink } from './links.ts';
@@ -45,6 +47,14 @@ export interface Created {
   readonly warnings: readonly string[];
 }
 
+/** Without a driver it is the daemon's; what is not said of the daemon's driver is as there. */
+function withDefaultLog(given: LogConfig | undefined, otherwise: LogConfig): LogConfig {
+  const driver = given === undefined || given.driver === '' ? otherwise.driver : given.driver;
+  const options =
+    driver === otherwise.driver ? { ...otherwise.options, ...given?.options } : (given?.options ?? {});
+  return { driver, options };
+}
+
 export class Creator {
   readonly #context: ContainersContext;
 
@@ -62,7 +72,9 @@ export class Creator {
     const spec = {
       ...this.#resolveLinks(this.#resolvePeer(given)),
       limits: withDefaultSwap(limits),
+      log: withDefaultLog(given.log, this.#context.defaultLog),
     };
+    checkLogConfig(spec.log);
     const process = resolveProcess(spec, image.config);
     const id = newId<'container'>();
     const hostname = ownHostname(id, spec, this.#context.hostname);
@@ -85,8 +97,9 @@ export class Creator {
       finishedAt: zeroTime,
       restartCount: 0,
       ...ownPaths(folder),
-      logPath: join(folder, `${id}-json.log`),
+      logPath: join(folder, spec.log.driver === 'json-file' ? `${id}-json.log` : 'container.log'),
     };
+    logAttributesOf(record);
     return { live: await this.#make(record, wanted, image, folder), warnings };
   }
 

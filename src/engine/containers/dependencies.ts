@@ -8,6 +8,7 @@ import type { ImageStore } from '../../runtime/images/images.ts';
 import type { SpecHost } from '../../runtime/oci/spec.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { MakeFifo } from '../../runtime/stdio/fifo.ts';
+import type { LogConfig } from '../../runtime/stdio/logOptions.ts';
 import type { Store } from '../../store/store.ts';
 import type { EventLog } from '../events.ts';
 import type { AccountReader } from './accounts.ts';
@@ -37,6 +38,8 @@ export interface ContainersDependencies {
   readonly resolvConfPath: string;
   /** The daemon's --dns, --dns-search and --dns-opt: hold for a container that sets none. */
   readonly dnsDefaults: DnsSettings;
+  /** The daemon's --log-driver and --log-opt: for a container that names no driver, or the same one. */
+  readonly defaultLog: LogConfig;
   /** The machine's name now. */
   readonly hostname: () => string;
 }

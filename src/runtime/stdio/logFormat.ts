@@ -1,7 +1,9 @@
 /*
  * Docker's json-file log format: one JSON object a line, `{"log":"text\n","stream":"stdout","time":"…"}`. A line of
- * output longer than 16 KiB becomes several records, of which only the last ends with a newline. Pure.
+ * output longer than 16 KiB becomes several records, of which only the last ends with a newline. `attrs` is what log
+ * options add. Output that is no UTF-8 may be kept as `"base64":"…"` in the place of `log`: that is our own. Pure.
  */
+import { isUtf8 } from 'node:buffer';
 import type { LogRecord } from './stdio.ts';
 
 export const maxRecordBytes: number = 16 * 1024;
@@ -48,21 +50,46 @@ function escapeAsGo(found: string, offset: number, whole: string): string {
   return before % 2 === 0 ? replacement : found;
 }
 
-/** One line of the file, with its newline. Bytes that are not UTF-8 become U+FFFD, as in Docker's. */
-export function encodeLogRecord(record: LogRecord): string {
-  const text = JSON.stringify(record.data.toString('utf8')).replace(escaped, escapeAsGo);
-  return `{"log":${text},"stream":"${record.stream}","time":"${record.time}"}\n`;
+function goString(text: string): string {
+  return JSON.stringify(text).replace(escaped, escapeAsGo);
+}
+
+/** `"attrs":{…},` for every record of a log; empty for none. */
+export function encodeLogAttributes(attributes: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(attributes).map(([name, value]) => `${goString(name)}:${goString(value)}`);
+  return pairs.length === 0 ? '' : `"attrs":{${pairs.join(',')}},`;
+}
+
+/**
+ * One line of the file, with its newline. Bytes that are not UTF-8 become U+FFFD, as in Docker's, unless `keepsBytes`.
+ * `attributes` is of `encodeLogAttributes`.
+ */
+export function encodeLogRecord(
+  { stream, time, data }: Omit<LogRecord, 'attributes'>,
+  attributes = '',
+  keepsBytes = false,
+): string {
+  const text =
+    keepsBytes && !isUtf8(data)
+      ? `"base64":"${data.toString('base64')}"`
+      : `"log":${goString(data.toString('utf8'))}`;
+  return `{${text},"stream":"${stream}",${attributes}"time":"${time}"}\n`;
 }
 
 /** The record in one line of the file; undefined for a line that is none (cut short by a crash). */
 export function decodeLogRecord(line: string): LogRecord | undefined {
   try {
-    const value = JSON.parse(line) as { log?: unknown; stream?: unknown; time?: unknown };
-    if (typeof value.log !== 'string' || typeof value.time !== 'string') return undefined;
+    const value = JSON.parse(line) as Partial<
+      Record<'log' | 'base64' | 'stream' | 'time' | 'attrs', unknown>
+    >;
+    const { log, base64, stream, time, attrs } = value;
+    const text = base64 ?? log;
+    if (typeof text !== 'string' || typeof time !== 'string') return undefined;
     return {
-      stream: value.stream === 'stderr' ? 'stderr' : 'stdout',
-      time: value.time,
-      data: Buffer.from(value.log),
+      stream: stream === 'stderr' ? 'stderr' : 'stdout',
+      time,
+      data: Buffer.from(text, base64 === undefined ? 'utf8' : 'base64'),
+      ...(attrs !== undefined && { attributes: attrs as Readonly<Record<string, string>> }),
     };
   } catch {
     return undefined;

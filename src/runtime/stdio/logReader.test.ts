@@ -1,14 +1,23 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { systemClock } from '../../base/clock.ts';
 import { parseTimestamp, timestamp } from '../../base/timestamp.ts';
 import { encodeLogRecord } from './logFormat.ts';
 import { readLog } from './logReader.ts';
-import { LogWriter } from './logWriter.ts';
+import { LogWriter, type LogWriterOptions } from './logWriter.ts';
 import type { LogQuery, LogRecord } from './stdio.ts';
 
 const all: LogQuery = { stdout: true, stderr: true, isFollow: false };
@@ -33,7 +42,7 @@ test('tail, since, until and streams', async () => {
   using folder = temporaryFolder();
   const path = join(folder.path, 'log');
   const records = [record(1, 'stdout', 'a\n'), record(2, 'stderr', 'b\n'), record(3, 'stdout', 'c\n')];
-  writeFileSync(path, records.map(encodeLogRecord).join(''));
+  writeFileSync(path, records.map((one) => encodeLogRecord(one)).join(''));
   const at = (second: number): number => Date.parse('2026-01-01T00:00:00Z') + second * 1000;
   const table: readonly [Partial<LogQuery>, string][] = [
     [{}, 'a\nb\nc\n'],
@@ -75,7 +84,11 @@ test('tail finds its line wherever the blocks fall', async () => {
 
 test('following sees every line until the log is closed, and a rest without a newline', async () => {
   using folder = temporaryFolder();
-  const log = new LogWriter(join(folder.path, 'log'), systemClock, assert.ifError);
+  const log = new LogWriter({
+    path: join(folder.path, 'log'),
+    clock: systemClock,
+    onFailure: assert.ifError,
+  });
   log.append('stdout', Buffer.from('before\n'));
   const seen = texts(readLog(log.path, { ...all, isFollow: true }, log, never));
   for (let i = 0; i < 50; i += 1) {
@@ -90,7 +103,11 @@ test('following sees every line until the log is closed, and a rest without a ne
 
 test('following ends when the reader leaves', async () => {
   using folder = temporaryFolder();
-  const log = new LogWriter(join(folder.path, 'log'), systemClock, assert.ifError);
+  const log = new LogWriter({
+    path: join(folder.path, 'log'),
+    clock: systemClock,
+    onFailure: assert.ifError,
+  });
   const leave = new AbortController();
   const seen = texts(readLog(log.path, { ...all, isFollow: true }, log, leave.signal));
   setImmediate(() => leave.abort());
@@ -104,4 +121,129 @@ test('timestamps have no trailing zeros and are read back to the microsecond', (
   assert.equal(parseTimestamp('2026-01-01T00:00:00.5Z'), Date.parse('2026-01-01T00:00:00.500Z'));
   assert.equal(parseTimestamp('2026-01-01T01:00:00+01:00'), Date.parse('2026-01-01T00:00:00Z'));
   assert.ok(Number.isNaN(parseTimestamp('yesterday')));
+});
+
+const small = { maxBytes: 2000, maxFiles: 4, compresses: false, keepsBytes: false };
+
+function writerIn(folder: string, rules: LogWriterOptions['rules']): LogWriter {
+  return new LogWriter({
+    path: join(folder, 'log'),
+    clock: systemClock,
+    onFailure: assert.ifError,
+    ...(rules && { rules }),
+  });
+}
+
+/** `count` lines with their numbers, some of them in batches. */
+async function writeNumbers(log: LogWriter, from: number, count: number): Promise<string> {
+  const lines = Array.from({ length: count }, (_, i) => `${from + i}\n`);
+  for (const [i, line] of lines.entries()) {
+    log.append('stdout', Buffer.from(line));
+    if (i % 13 === 0) await log.flush();
+  }
+  await log.flush();
+  return lines.join('');
+}
+
+for (const compresses of [false, true]) {
+  test(`a full file is followed by a new one, and all that are kept are read (compressed: ${compresses})`, async () => {
+    using folder = temporaryFolder();
+    const log = writerIn(folder.path, { ...small, compresses });
+    const written = await writeNumbers(log, 0, 400);
+    const ended = compresses ? '.gz' : '';
+    const expectFiles = ['log', 'log.1', `log.2${ended}`, `log.3${ended}`];
+    // The newest of them is compressed beside the writing.
+    const names = readdirSync(folder.path).map((name) =>
+      name.replace(/^log\.1\.gz$|^log\.gz\.tmp$/, 'log.1'),
+    );
+    assert.deepEqual([...new Set(names)].toSorted(), expectFiles);
+    assert.ok(statSync(join(folder.path, 'log')).size < small.maxBytes + 100);
+    const all_ = await texts(readLog(log.path, all, log, never));
+    assert.ok(all_.length > 300 && written.endsWith(all_), 'the end of what was written, without a gap');
+    const lines = all_.split('\n').slice(0, -1);
+    for (const tail of [0, 1, 5, 30, 60, lines.length - 1, lines.length, 1000])
+      assert.equal(
+        await texts(readLog(log.path, { ...all, tail }, log, never)),
+        lines
+          .slice(Math.max(0, lines.length - tail))
+          .map((line) => `${line}\n`)
+          .join(''),
+        `--tail ${tail}`,
+      );
+    await log.close();
+    assert.equal(await texts(readLog(log.path, all, undefined, never)), all_);
+    // The next run goes on in the same files.
+    const again = writerIn(folder.path, { ...small, compresses });
+    const more = await writeNumbers(again, 400, 10);
+    await again.close();
+    assert.ok((await texts(readLog(log.path, all, undefined, never))).endsWith(`399\n${more}`));
+  });
+}
+
+test('a follower loses and repeats no line over rotations, also of one file alone', async () => {
+  for (const rules of [
+    { ...small, compresses: true },
+    { ...small, maxFiles: 1 },
+  ]) {
+    using folder = temporaryFolder();
+    const log = writerIn(folder.path, rules);
+    const seen = texts(readLog(log.path, { ...all, isFollow: true, tail: 0 }, log, never));
+    await nextTurn();
+    const written = await writeNumbers(log, 0, 1000);
+    await log.close();
+    assert.equal(await seen, written);
+  }
+});
+
+test('a reader that does not follow ends where the log was when it began', async () => {
+  using folder = temporaryFolder();
+  const log = writerIn(folder.path, undefined);
+  const before = await writeNumbers(log, 0, 5);
+  let seen = '';
+  for await (const { data } of readLog(log.path, all, log, never)) {
+    seen += data.toString();
+    await writeNumbers(log, 100, 5);
+  }
+  assert.equal(seen, before);
+  await log.close();
+});
+
+test('what a crash leaves is read past, and mended by what is written next', async () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, 'log');
+  const log = writerIn(folder.path, small);
+  await writeNumbers(log, 0, 100);
+  await log.close();
+  // Between two names, with a record cut short, with half a compressed file.
+  renameSync(`${path}.2`, `${path}.3`);
+  const kept = await texts(readLog(path, all, undefined, never));
+  appendFileSync(path, '{"log":"cut sh');
+  writeFileSync(`${path}.gz.tmp`, 'half');
+  writeFileSync(`${path}.next`, 'never named');
+  assert.equal(await texts(readLog(path, all, undefined, never)), kept);
+  const again = writerIn(folder.path, { ...small, compresses: true });
+  const more = await writeNumbers(again, 100, 20);
+  assert.equal(await texts(readLog(path, all, again, never)), kept + more);
+  await again.close();
+  assert.deepEqual(
+    readdirSync(folder.path).filter((name) => !/^log(\.[123](\.gz)?)?$/.test(name)),
+    [],
+  );
+});
+
+test('bytes that are no text come back as they were where the log keeps them, and attributes with every record', async () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, 'log');
+  const rules = { ...small, keepsBytes: true };
+  const attributes = { tag: '<web>' };
+  const log = new LogWriter({ path, clock: systemClock, onFailure: assert.ifError, rules, attributes });
+  const bytes = Buffer.from([0xff, 0, 0x80, 0x0a, 0x61, 0x0a]);
+  log.append('stdout', bytes);
+  await log.close();
+  const records = await Array.fromAsync(readLog(path, all, undefined, never));
+  assert.deepEqual(Buffer.concat(records.map(({ data }) => data)), bytes);
+  assert.deepEqual(
+    records.map((one) => one.attributes),
+    [attributes, attributes],
+  );
 });

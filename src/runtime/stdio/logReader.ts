@@ -1,55 +1,223 @@
 /*
- * Reads a json-file log: all of it or its last lines, within a span of time, and on as it grows.
- * `tail` counts records of both streams before the other conditions hold, as Docker does.
+ * Reads a json-file log, the rotated and compressed files before the present one too: all of it or its last lines,
+ * within a span of time, and on as it grows and is rotated. `tail` counts records of both streams before the other
+ * conditions hold, as Docker does.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, fstatSync, openSync, read } from 'node:fs';
+import { pipeline } from 'node:stream';
+import { promisify } from 'node:util';
+import { createGunzip } from 'node:zlib';
 import { parseTimestamp } from '../../base/timestamp.ts';
+import { rotatedFiles } from './logFiles.ts';
 import { decodeLogRecord } from './logFormat.ts';
 import type { LogWriter } from './logWriter.ts';
 import type { LogQuery, LogRecord } from './stdio.ts';
 
+const readAsync = promisify(read);
+
 const blockBytes = 64 * 1024;
 const newline = 0x0a;
 
-/** Where the last `lines` lines of the first `sizeBytes` bytes begin. */
-async function findTail(file: FileHandle, sizeBytes: number, lines: number): Promise<number> {
-  if (lines <= 0) return sizeBytes;
+/** Files that a follower may be behind. Each is disk space that only it holds; beyond them it misses lines. */
+const behindMax = 16;
+
+/** The kernel's clock of file times runs this much behind, at most. */
+const fileTimeSlackMs = 1000;
+
+interface OpenFile {
+  readonly fd: number;
+  readonly isCompressed: boolean;
+  /** When it was opened. */
+  readonly sizeBytes: number;
+  readonly changedMs: number;
+}
+
+/** Undefined if there is none. */
+function openFile(path: string, isCompressed: boolean): OpenFile | undefined {
+  try {
+    const fd = openSync(path, 'r');
+    const { size, mtimeMs } = fstatSync(fd);
+    return { fd, isCompressed, sizeBytes: size, changedMs: mtimeMs };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** The files of the log, oldest first, and those that come after while it is followed. Closes all that it opened. */
+class LogFiles implements Disposable {
+  readonly #path: string;
+  readonly #files: OpenFile[] = [];
+  readonly #later: OpenFile[] = [];
+  readonly #listener: Disposable | undefined;
+  #failure: unknown;
+
+  /** All in one turn, so that no rotation comes between. */
+  constructor(path: string, followed: LogWriter | undefined) {
+    this.#path = path;
+    try {
+      for (const rotated of rotatedFiles(path)) this.#open(rotated.path, rotated.isCompressed, this.#files);
+      this.#open(path, false, this.#files);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+    this.#listener = followed?.events.on('rotated', () => this.#addNewest());
+  }
+
+  /** From the one that is being read on, without those that came later. */
+  get list(): readonly OpenFile[] {
+    return this.#files;
+  }
+
+  /** The first is the newest there is. Throws why a newer one could not be opened. */
+  get isAtNewest(): boolean {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#files.length + this.#later.length === 1;
+  }
+
+  /** The first has been read. */
+  shift(): void {
+    const file = this.#files.shift();
+    if (file !== undefined) closeSync(file.fd);
+    if (this.#files.length === 0) this.#files.push(...this.#later.splice(0, 1));
+  }
+
+  [Symbol.dispose](): void {
+    this.#listener?.[Symbol.dispose]();
+    while (this.#files.length > 0) this.shift();
+  }
+
+  #open(path: string, isCompressed: boolean, list: OpenFile[]): void {
+    const file = openFile(path, isCompressed);
+    if (file !== undefined) list.push(file);
+  }
+
+  #addNewest(): void {
+    try {
+      this.#open(this.#path, false, this.#later);
+    } catch (error) {
+      this.#failure = error;
+    }
+    if (this.#later.length > behindMax) for (const { fd } of this.#later.splice(0, 1)) closeSync(fd);
+  }
+}
+
+async function* blocksOf(fd: number): AsyncGenerator<Buffer, void, undefined> {
+  for (let position = 0; ; ) {
+    const block = Buffer.alloc(blockBytes);
+    const { bytesRead } = await readAsync(fd, block, 0, blockBytes, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield block.subarray(0, bytesRead);
+  }
+}
+
+/** The bytes that a compressed file stands for. */
+async function* plainBytes({ fd }: OpenFile): AsyncGenerator<Buffer, void, undefined> {
+  const gunzip = createGunzip();
+  // What fails is thrown where `gunzip` is read.
+  pipeline(blocksOf(fd), gunzip, () => {});
+  for await (const block of gunzip) yield block as Buffer;
+}
+
+function countNewlines(block: Buffer): number {
+  let count = 0;
+  for (let at = block.indexOf(newline); at !== -1; at = block.indexOf(newline, at + 1)) count += 1;
+  return count;
+}
+
+/** Where to begin in a file: bytes of a plain one, lines of a compressed one. `missing`: lines that it lacks. */
+interface TailStart {
+  readonly skip: number;
+  readonly missing: number;
+}
+
+async function tailOfCompressed(file: OpenFile, lines: number): Promise<TailStart> {
+  let count = 0;
+  for await (const block of plainBytes(file)) count += countNewlines(block);
+  return { skip: Math.max(0, count - lines), missing: Math.max(0, lines - count) };
+}
+
+async function tailOfPlain({ fd, sizeBytes }: OpenFile, lines: number): Promise<TailStart> {
   const block = Buffer.alloc(blockBytes);
   let seen = 0;
   for (let end = sizeBytes; end > 0; ) {
     const start = Math.max(0, end - blockBytes);
-    const { bytesRead } = await file.read(block, 0, end - start, start);
+    const { bytesRead } = await readAsync(fd, block, 0, end - start, start);
     for (let i = bytesRead - 1; i >= 0; i -= 1) {
       if (block[i] !== newline) continue;
       seen += 1;
-      if (seen > lines) return start + i + 1;
+      if (seen > lines) return { skip: start + i + 1, missing: 0 };
     }
     end = start;
+  }
+  return { skip: 0, missing: lines - seen };
+}
+
+/** Closes the files that are before the last `lines` lines; resolves with where to begin in the first that is left. */
+async function skipToTail(files: LogFiles, lines: number): Promise<number> {
+  let wanted = lines;
+  for (const file of files.list.toReversed()) {
+    const { skip, missing } =
+      wanted === 0
+        ? { skip: file.sizeBytes, missing: 0 }
+        : await (file.isCompressed ? tailOfCompressed : tailOfPlain)(file, wanted);
+    wanted = missing;
+    if (wanted > 0) continue;
+    while (files.list[0] !== file) files.shift();
+    return skip;
   }
   return 0;
 }
 
-/** Whole lines from `file` from `position` on, until its present end. */
-class LineReader {
-  readonly #file: FileHandle;
-  #position: number;
+/** Joins blocks to lines. */
+class LineJoiner {
   #rest: Buffer = Buffer.alloc(0);
 
-  constructor(file: FileHandle, position: number) {
-    this.#file = file;
+  feed(block: Buffer): readonly string[] {
+    const data = this.#rest.length === 0 ? block : Buffer.concat([this.#rest, block]);
+    const end = data.lastIndexOf(newline) + 1;
+    this.#rest = data.subarray(end);
+    return data.subarray(0, end).toString('utf8').split('\n').slice(0, -1);
+  }
+}
+
+async function* compressedLines(
+  file: OpenFile,
+  skipped: number,
+): AsyncGenerator<readonly string[], void, undefined> {
+  const joiner = new LineJoiner();
+  let left = skipped;
+  for await (const block of plainBytes(file)) {
+    const lines = joiner.feed(block);
+    if (lines.length > left) yield lines.slice(left);
+    left = Math.max(0, left - lines.length);
+  }
+}
+
+/** Whole lines of a plain file from `position` on, until its present end or `endBytes`. */
+class LineReader {
+  readonly #fd: number;
+  readonly #endBytes: number;
+  readonly #joiner = new LineJoiner();
+  #position: number;
+
+  constructor(fd: number, position: number, endBytes: number) {
+    this.#fd = fd;
     this.#position = position;
+    this.#endBytes = endBytes;
   }
 
   /** Undefined at the end of the file; the next call looks again. */
   async next(): Promise<readonly string[] | undefined> {
-    const block = Buffer.alloc(blockBytes);
-    const { bytesRead } = await this.#file.read(block, 0, blockBytes, this.#position);
+    const length = Math.min(blockBytes, this.#endBytes - this.#position);
+    if (length <= 0) return undefined;
+    const block = Buffer.alloc(length);
+    const { bytesRead } = await readAsync(this.#fd, block, 0, length, this.#position);
     if (bytesRead === 0) return undefined;
     this.#position += bytesRead;
-    const data = Buffer.concat([this.#rest, block.subarray(0, bytesRead)]);
-    const end = data.lastIndexOf(newline) + 1;
-    this.#rest = data.subarray(end);
-    return data.subarray(0, end).toString('utf8').split('\n').slice(0, -1);
+    return this.#joiner.feed(block.subarray(0, bytesRead));
   }
 }
 
@@ -80,16 +248,22 @@ class ChangeWatch {
   }
 }
 
-async function* linesOf(
-  reader: LineReader,
+/** The first of `files`, on while it is the one that `live` writes. */
+async function* plainLines(
+  files: LogFiles,
+  start: number,
   live: LogWriter | undefined,
+  watch: ChangeWatch,
   signal: AbortSignal,
 ): AsyncGenerator<readonly string[], void, undefined> {
-  const watch = new ChangeWatch(signal);
-  using _listener = live?.events.on('change', () => watch.changed());
+  const [file] = files.list;
+  if (file === undefined) return;
+  const end = live === undefined ? file.sizeBytes : Number.POSITIVE_INFINITY;
+  const reader = new LineReader(file.fd, start, end);
   while (!signal.aborted) {
     const seen = watch.count;
-    const mayGrow = live?.isOpen === true;
+    // Asked before the file is read: what was written until then is found.
+    const mayGrow = live?.isOpen === true && files.isAtNewest;
     const lines = await reader.next();
     if (lines !== undefined) yield lines;
     else if (mayGrow) await watch.after(seen);
@@ -97,12 +271,24 @@ async function* linesOf(
   }
 }
 
-async function openLog(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+async function* linesOf(
+  files: LogFiles,
+  query: LogQuery,
+  live: LogWriter | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<readonly string[], void, undefined> {
+  const watch = new ChangeWatch(signal);
+  using _listener = live?.events.on('change', () => watch.changed());
+  let start = query.tail === undefined ? 0 : await skipToTail(files, query.tail);
+  for (let [file] = files.list; file !== undefined && !signal.aborted; [file] = files.list) {
+    const isTooOld =
+      query.sinceMs !== undefined &&
+      file.changedMs + fileTimeSlackMs < query.sinceMs &&
+      (live === undefined || !files.isAtNewest);
+    if (file.isCompressed && !isTooOld) yield* compressedLines(file, start);
+    else if (!isTooOld) yield* plainLines(files, start, live, watch, signal);
+    files.shift();
+    start = 0;
   }
 }
 
@@ -113,7 +299,7 @@ function isWanted(record: LogRecord, timeMs: number, query: LogQuery): boolean {
 
 /**
  * The records of the log at `path` that `query` wants, oldest first. With `isFollow` it goes on while `live`, the
- * writer of a process that runs, is open. Ends when `signal` fires.
+ * writer of a process that runs, is open; without, it has what was written until now. Ends when `signal` fires.
  */
 export async function* readLog(
   path: string,
@@ -122,22 +308,15 @@ export async function* readLog(
   signal: AbortSignal,
 ): AsyncGenerator<LogRecord, void, undefined> {
   await live?.flush();
-  const file = await openLog(path);
-  if (file === undefined) return;
-  try {
-    const { size } = await file.stat();
-    const start = query.tail === undefined ? 0 : await findTail(file, size, query.tail);
-    const followed = query.isFollow ? live : undefined;
-    for await (const lines of linesOf(new LineReader(file, start), followed, signal)) {
-      for (const line of lines) {
-        const record = decodeLogRecord(line);
-        if (record === undefined) continue;
-        const timeMs = parseTimestamp(record.time);
-        if (query.untilMs !== undefined && timeMs > query.untilMs) return;
-        if (isWanted(record, timeMs, query)) yield record;
-      }
+  const followed = query.isFollow ? live : undefined;
+  using files = new LogFiles(path, followed);
+  for await (const lines of linesOf(files, query, followed, signal)) {
+    for (const line of lines) {
+      const record = decodeLogRecord(line);
+      if (record === undefined) continue;
+      const timeMs = parseTimestamp(record.time);
+      if (query.untilMs !== undefined && timeMs > query.untilMs) return;
+      if (isWanted(record, timeMs, query)) yield record;
     }
-  } finally {
-    await file.close();
   }
 }

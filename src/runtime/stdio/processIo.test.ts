@@ -92,7 +92,7 @@ test('20 MB out and 3 MB in arrive byte for byte, input before the process exist
 
 test('everybody who attaches sees the output, and the log has it too', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'linkspan-io-'));
-  const log = new LogWriter(join(folder, 'log'), systemClock, assert.ifError);
+  const log = new LogWriter({ path: join(folder, 'log'), clock: systemClock, onFailure: assert.ifError });
   await using stand = openStand({ log, hasStdin: true });
   const { io } = stand;
   const clients = [io.attach(everything), io.attach({ ...everything, stderr: false, stdin: false })];

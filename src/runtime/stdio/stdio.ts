@@ -18,6 +18,8 @@ export interface LogRecord {
   /** RFC 3339 nano. */
   readonly time: string;
   readonly data: Buffer;
+  /** What log options have each line carry; absent = nothing. */
+  readonly attributes?: Readonly<Record<string, string>>;
 }
 
 export interface LogQuery {

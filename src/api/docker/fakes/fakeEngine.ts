@@ -46,6 +46,7 @@ export function createFakeEngine(): FakeEngine {
         cgroupVersion: 1,
         limitSupport: readLimitSupport(1, '/nowhere'),
         warnings: [],
+        loggingDriver: 'json-file',
         isDebug: false,
         labels: [],
       }),
