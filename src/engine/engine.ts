@@ -104,6 +104,8 @@ export interface Volumes {
   pathOf(name: string): string;
   /** Containers, running or not, that have the volume. */
   users(name: string): readonly ContainerId[];
+  /** What its files take; those deeper than 200 folders count nothing. */
+  sizeBytes(name: string): Promise<number>;
   /** The one that has the name, if there is one. Codes volumeInvalid, driverNotFound, notImplemented. */
   create(request: VolumeRequest): Promise<Volume>;
   /** With its files. Codes volumeNotFound (not if forced), volumeInUse. */

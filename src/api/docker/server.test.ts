@@ -121,7 +121,6 @@ for (const [method, url] of [
   ['GET', '/plugins'],
   ['GET', '/plugins/a/b/json'],
   ['GET', '/distribution/a/b/json'],
-  ['GET', '/system/df'],
   ['GET', '/containers/x/attach/ws'],
   ['PUT', '/containers/x/archive'],
   ['HEAD', '/containers/x/archive'],

@@ -27,6 +27,7 @@ import { malformedContentType, maxJsonBytes } from './requestBody.ts';
 import { swarmRoutes } from './swarmRoutes.ts';
 import { systemRoutes } from './systemRoutes.ts';
 import { tunnelRoutes } from './tunnelRoutes.ts';
+import { diskUsageRoutes } from './diskUsageRoutes.ts';
 import { volumeRoutes } from './volumeRoutes.ts';
 import { checkVersion, splitVersion } from './versions.ts';
 
@@ -46,6 +47,7 @@ const allRoutes = [
   nodeRoutes,
   tunnelRoutes,
   volumeRoutes,
+  diskUsageRoutes,
   absentRoutes,
 ];
 

@@ -33,7 +33,8 @@ function secondsOf(createdAt: string): string {
   return createdAt.replace(/\.\d+/, '');
 }
 
-function volumeShape(
+/** One element of `GET /volumes`. */
+export function volumeShape(
   volumes: Volumes,
   { name, createdAt, labels, options }: Volume,
 ): Record<string, unknown> {

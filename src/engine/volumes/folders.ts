@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { chmod, chown, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Seam } from '../../base/seam.ts';
+import { measureFolder } from './folderSize.ts';
 import { isVolumeName } from './names.ts';
 
 /** What is copied into a volume is collected here first, beside its `_data`. */
@@ -89,19 +90,6 @@ export class VolumeFolders {
 
   /** What its files take, each counted once, in bytes. What goes away meanwhile counts nothing. */
   async sizeBytes(name: string): Promise<number> {
-    const seen = new Set<string>();
-    const measure = async (folder: string): Promise<number> => {
-      let sum = 0;
-      for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
-        const path = join(folder, entry.name);
-        if (entry.isDirectory()) sum += await measure(path);
-        const info = await lstat(path).catch(() => undefined);
-        if (info === undefined || !info.isFile() || seen.has(`${info.dev}:${info.ino}`)) continue;
-        seen.add(`${info.dev}:${info.ino}`);
-        sum += info.size;
-      }
-      return sum;
-    };
-    return await measure(this.dataOf(name));
+    return await measureFolder(this.dataOf(name));
   }
 }

@@ -124,6 +124,10 @@ export class LocalVolumes implements Volumes {
     return this.#folders.dataOf(name);
   }
 
+  sizeBytes(name: string): Promise<number> {
+    return this.#folders.sizeBytes(name);
+  }
+
   users(name: string): readonly ContainerId[] {
     return this.#users.of(name);
   }

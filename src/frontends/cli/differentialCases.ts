@@ -284,6 +284,20 @@ tag busybox reg:5000/a/b
 tag busybox UPPER
 image rm busybox
 image prune -f
+system df
+system df -v
+system df --format json
+system df --format {{.Type}}:{{.Size}}_{{.Reclaimable}}
+system df -v --format {{json_.}}
+system df -v --format json
+system df -v --format {{range_.Volumes}}{{.Name}}:{{.Links}}:{{.Size}}{{end}}
+system df --format table
+system prune
+system prune -f
+system prune -a --volumes --filter label=x
+system prune -af --volumes --filter label=x --filter label!=y
+system prune -f --volumes --filter until=1h
+system prune -f --filter until=1h
 image prune -af --filter until=1h
 history busybox
 history --no-trunc busybox

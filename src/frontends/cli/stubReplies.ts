@@ -324,6 +324,22 @@ export const stubReplies: StubRoutes = {
   'POST /images/prune': {
     body: { ImagesDeleted: [{ Untagged: 'a:b' }, { Deleted: imageId }], SpaceReclaimed: 4426751 },
   },
+  'POST /build/prune': { body: { CachesDeleted: ['c1'], SpaceReclaimed: 5 } },
+  'GET /system/df': {
+    body: {
+      LayersSize: 9_000_000,
+      Images: [
+        { ...image, SharedSize: 1_000_000, Containers: 2 },
+        { ...dangling, SharedSize: 0, Containers: 0 },
+      ],
+      Containers: [web, { ...job, SizeRw: 17 }],
+      Volumes: [
+        { ...data, UsageData: { RefCount: 1, Size: 1500 } },
+        { ...data, Name: 'unused', UsageData: { RefCount: 0, Size: 3333 } },
+      ],
+      BuildCache: [],
+    },
+  },
   'POST /images/load': { body: '{"stream":"Loaded image: busybox:latest\\n"}\n' },
   'POST /images/create': {
     body: [

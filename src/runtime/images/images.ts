@@ -70,8 +70,16 @@ export interface RegistryCredentials {
   readonly registryToken?: string;
 }
 
+export interface ImagesUsage {
+  /** Of all layers, each once. */
+  readonly layersBytes: number;
+  /** Image id → bytes of its layers that another image has too. */
+  readonly sharedBytes: ReadonlyMap<string, number>;
+}
+
 export interface ImageStore {
   list(): Promise<readonly Image[]>;
+  usage(): Promise<ImagesUsage>;
   /** Layers from the bottom up; the last is the chain id that a container's snapshot stands on. */
   chainId(image: Image): string;
   /** By `name[:tag]`, `name@digest`, id or id prefix. Code imageNotFound, text `No such image: x:latest`. */

@@ -13,6 +13,7 @@ import { canceled } from '../registry/registryClient.ts';
 import { dropStaleLeases, readDocument, takeLease, withLease } from './blobs.ts';
 import type { Image, ImageProgress, ImageStore } from './images.ts';
 import { commitContainer } from './commit.ts';
+import { measureImages } from './diskUsage.ts';
 import { importRootfs } from './importRootfs.ts';
 import { loadArchive } from './load.ts';
 import { chainIds, type ImageDetails, parseConfig } from './manifest.ts';
@@ -285,6 +286,13 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
 
   return {
     list: guard(async () => (await findAll()).map(({ image }) => image)),
+    usage: guard(
+      async () =>
+        await measureImages(
+          client,
+          (await findAll()).map(({ image }) => image),
+        ),
+    ),
     chainId: (image) => chainIds(image.diffIds).at(-1) ?? '',
     get: guard(async (ref) => (await find(ref)).image),
     pull: guard(pull),

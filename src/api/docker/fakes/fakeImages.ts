@@ -2,7 +2,7 @@
  * The image store of the engine in memory: one image, and a list of what was asked. For tests.
  */
 import { LinkspanError } from '../../../errors/linkspanError.ts';
-import type { Image, ImageStore } from '../../../runtime/images/images.ts';
+import type { Image, ImageStore, ImagesUsage } from '../../../runtime/images/images.ts';
 
 export const busybox: Image = {
   id: `sha256:${'5'.repeat(64)}`,
@@ -33,6 +33,10 @@ export class FakeImages implements ImageStore {
 
   list(): Promise<readonly Image[]> {
     return Promise.resolve([busybox]);
+  }
+
+  usage(): Promise<ImagesUsage> {
+    return Promise.resolve({ layersBytes: busybox.sizeBytes, sharedBytes: new Map([[busybox.id, 0]]) });
   }
 
   chainId(): string {

@@ -28,6 +28,10 @@ export class FakeVolumes implements Volumes {
     return this.containers.get(name) ?? [];
   }
 
+  sizeBytes(): Promise<number> {
+    return Promise.resolve(7);
+  }
+
   create({ name, labels, options }: VolumeRequest): Promise<Volume> {
     const volume: Volume = {
       name,

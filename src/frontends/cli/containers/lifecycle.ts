@@ -6,6 +6,7 @@ import { type Command, noArguments, someArguments, twoArguments } from '../comma
 import { confirm } from '../confirm.ts';
 import { forEachName } from '../eachName.ts';
 import { encodeFilters } from '../filters.ts';
+import { type Pruned, prunedList } from '../pruned.ts';
 import { type FlagSpec, flag, flagAlias } from '../flags.ts';
 import type { ApiClient, Query } from '../http/apiClient.ts';
 import { formatSize } from '../text/units.ts';
@@ -140,6 +141,12 @@ interface PruneReport {
   readonly SpaceReclaimed: number;
 }
 
+export async function pruneContainers(client: ApiClient, filters: readonly string[]): Promise<Pruned> {
+  const query = { filters: encodeFilters(filters) };
+  const report = await client.json<PruneReport>('POST', '/containers/prune', { query });
+  return prunedList('Deleted Containers', report.ContainersDeleted, report.SpaceReclaimed);
+}
+
 const pruneCommand: Command = {
   paths: ['container prune'],
   summary: 'Remove all stopped containers',
@@ -152,11 +159,8 @@ const pruneCommand: Command = {
   examples: [['Without asking', 'container prune -f']],
   run: async ({ client, flags, io }) => {
     if (!flags.bool('force') && !(await confirm(io, 'This will remove all stopped containers.'))) return;
-    const query = { filters: encodeFilters(flags.list('filter')) };
-    const report = await client.json<PruneReport>('POST', '/containers/prune', { query });
-    const ids = report.ContainersDeleted ?? [];
-    if (ids.length > 0) io.out(`Deleted Containers:\n${ids.map((id) => `${id}\n`).join('')}\n`);
-    io.out(`Total reclaimed space: ${formatSize(report.SpaceReclaimed)}\n`);
+    const { text, reclaimedBytes } = await pruneContainers(client, flags.list('filter'));
+    io.out(`${text}Total reclaimed space: ${formatSize(reclaimedBytes)}\n`);
   },
 };
 

@@ -12,7 +12,7 @@ import { ellipsis, formatLabels, formatListing, type Listing, usesField } from '
 import { formatDuration, formatSize } from '../text/units.ts';
 import { formatPorts, type PortRow } from './ports.ts';
 
-interface ContainerRow {
+export interface ContainerRow {
   readonly Id: string;
   readonly Names: readonly string[];
   readonly Image: string;
@@ -70,7 +70,11 @@ function quoteCommand(text: string, isTruncated: boolean): string {
   return JSON.stringify(isTruncated ? ellipsis(text, 20) : text);
 }
 
-function listing(isTruncated: boolean, hasSize: boolean, nowMs: number): Listing<ContainerRow> {
+export function containerListing(
+  isTruncated: boolean,
+  hasSize: boolean,
+  nowMs: number,
+): Listing<ContainerRow> {
   return {
     typeName: '*formatter.ContainerContext',
     errorPrefix: 'failed to execute template',
@@ -122,7 +126,7 @@ const sampleRow: ContainerRow = {
 function checkFields(format: string): void {
   if (format === '') return;
   try {
-    formatListing(listing(true, false, 0), [sampleRow], format);
+    formatListing(containerListing(true, false, 0), [sampleRow], format);
   } catch (error) {
     if (error instanceof CliError && error.message.includes("can't evaluate field")) throw error;
   }
@@ -161,7 +165,7 @@ export const listCommand: Command = {
       },
     });
     const chosen = flags.bool('quiet') && format === '' ? '{{.ID}}' : format;
-    const shape = listing(!flags.bool('no-trunc'), flags.bool('size'), io.nowMs());
+    const shape = containerListing(!flags.bool('no-trunc'), flags.bool('size'), io.nowMs());
     io.out(formatListing(shape, rows, chosen));
   },
 };

@@ -6,6 +6,8 @@ import { CliError, isDaemonStatus, silentExit } from '../cliError.ts';
 import { type Command, noArguments, someArguments, twoArguments } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { encodeFilters } from '../filters.ts';
+import type { ApiClient } from '../http/apiClient.ts';
+import { type Pruned, prunedList } from '../pruned.ts';
 import { flag } from '../flags.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
 import { formatSize } from '../text/units.ts';
@@ -110,6 +112,23 @@ const removeCommand: Command = {
   },
 };
 
+export async function pruneImages(
+  client: ApiClient,
+  filters: readonly string[],
+  isAll: boolean,
+): Promise<Pruned> {
+  const query = { filters: encodeFilters([...filters, `dangling=${isAll ? 'false' : 'true'}`]) };
+  const report = await client.json<{ ImagesDeleted: Removed[] | null; SpaceReclaimed: number }>(
+    'POST',
+    '/images/prune',
+    { query },
+  );
+  const lines = (report.ImagesDeleted ?? []).map(({ Untagged, Deleted }) =>
+    Deleted === undefined ? `untagged: ${Untagged ?? ''}` : `deleted: ${Deleted}`,
+  );
+  return prunedList('Deleted Images', lines, report.SpaceReclaimed);
+}
+
 const pruneCommand: Command = {
   paths: ['image prune'],
   summary: 'Remove unused images',
@@ -127,16 +146,8 @@ const pruneCommand: Command = {
       ? 'This will remove all images without at least one container associated to them.'
       : 'This will remove all dangling images.';
     if (!flags.bool('force') && !(await confirm(io, warning))) return;
-    const filters = encodeFilters([...flags.list('filter'), `dangling=${isAll ? 'false' : 'true'}`]);
-    const report = await client.json<{ ImagesDeleted: Removed[] | null; SpaceReclaimed: number }>(
-      'POST',
-      '/images/prune',
-      { query: { filters } },
-    );
-    const removed = report.ImagesDeleted ?? [];
-    if (removed.length > 0)
-      io.out(`Deleted Images:\n${removedLines(removed).replace(/^U/gm, 'u').replace(/^D/gm, 'd')}\n`);
-    io.out(`Total reclaimed space: ${formatSize(report.SpaceReclaimed)}\n`);
+    const { text, reclaimedBytes } = await pruneImages(client, flags.list('filter'), isAll);
+    io.out(`${text}Total reclaimed space: ${formatSize(reclaimedBytes)}\n`);
   },
 };
 

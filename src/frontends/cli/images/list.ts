@@ -9,7 +9,7 @@ import { formatLocalTime } from '../text/goTime.ts';
 import { ellipsis, formatListing, type Listing } from '../text/listing.ts';
 import { formatDuration, formatSize } from '../text/units.ts';
 
-interface ImageSummary {
+export interface ImageSummary {
   readonly Id: string;
   readonly RepoTags: readonly string[] | null;
   readonly RepoDigests: readonly string[] | null;
@@ -19,7 +19,7 @@ interface ImageSummary {
   readonly Containers: number;
 }
 
-interface ImageRow {
+export interface ImageRow {
   readonly image: ImageSummary;
   readonly repository: string;
   readonly tag: string;
@@ -60,8 +60,8 @@ export function imageRows(image: ImageSummary, hasDigests: boolean): ImageRow[] 
   return rows.length === 0 ? [{ image, repository: none, tag: none, digest: none }] : rows;
 }
 
-function listing(isTruncated: boolean, hasDigests: boolean, nowMs: number): Listing<ImageRow> {
-  const size = (bytes: number): string => (bytes === -1 ? 'N/A' : formatSize(bytes, 3));
+export function imageListing(isTruncated: boolean, hasDigests: boolean, nowMs: number): Listing<ImageRow> {
+  const size = (bytes: number): string => (bytes === -1 ? 'N/A' : formatSize(bytes));
   return {
     typeName: '*formatter.imageContext',
     errorPrefix: 'failed to execute template',
@@ -115,7 +115,7 @@ export const imagesCommand: Command = {
     const hasDigests = flags.bool('digests') || /\.Digest\b/.test(format);
     const isQuiet = flags.bool('quiet') && format === '';
     const rows = images.flatMap((image) => imageRows(image, hasDigests));
-    const shape = listing(!flags.bool('no-trunc'), flags.bool('digests'), io.nowMs());
+    const shape = imageListing(!flags.bool('no-trunc'), flags.bool('digests'), io.nowMs());
     io.out(formatListing(shape, rows, isQuiet ? '{{.ID}}' : format));
   },
 };

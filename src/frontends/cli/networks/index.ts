@@ -8,6 +8,7 @@ import { confirm } from '../confirm.ts';
 import { endpointSettings } from '../containers/networkFlag.ts';
 import { forEachName } from '../eachName.ts';
 import { encodeFilters } from '../filters.ts';
+import { type Pruned, prunedList } from '../pruned.ts';
 import { flag } from '../flags.ts';
 import type { ApiClient } from '../http/apiClient.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
@@ -77,6 +78,14 @@ const networkRemoveCommand: Command = {
   },
 };
 
+export async function pruneNetworks(client: ApiClient, filters: readonly string[]): Promise<Pruned> {
+  const query = { filters: encodeFilters(filters) };
+  const report = await client.json<{ NetworksDeleted: string[] | null }>('POST', '/networks/prune', {
+    query,
+  });
+  return prunedList('Deleted Networks', report.NetworksDeleted, 0);
+}
+
 const networkPruneCommand: Command = {
   paths: ['network prune'],
   summary: 'Remove all unused networks',
@@ -90,12 +99,7 @@ const networkPruneCommand: Command = {
   run: async ({ flags, client, io }) => {
     const warning = 'This will remove all custom networks not used by at least one container.';
     if (!flags.bool('force') && !(await confirm(io, warning))) return;
-    const query = { filters: encodeFilters(flags.list('filter')) };
-    const report = await client.json<{ NetworksDeleted: string[] | null }>('POST', '/networks/prune', {
-      query,
-    });
-    const names = report.NetworksDeleted ?? [];
-    if (names.length > 0) io.out(`Deleted Networks:\n${names.map((name) => `${name}\n`).join('')}\n`);
+    io.out((await pruneNetworks(client, flags.list('filter'))).text);
   },
 };
 

@@ -24,7 +24,8 @@ export interface Listing<T> {
   readonly errorPrefix?: string;
 }
 
-function structOf<T>(listing: Listing<T>, row: T): GoStruct {
+/** A row as a template sees it: `{{json .}}` shows its columns. */
+export function structOf<T>(listing: Listing<T>, row: T): GoStruct {
   const fields = new Map<string, GoValue>();
   for (const name of Object.keys(listing.columns).sort())
     fields.set(name, () => listing.columns[name]?.(row));

@@ -6,6 +6,8 @@ import { type Command, noArguments, someArguments } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { forEachName } from '../eachName.ts';
 import { encodeFilters } from '../filters.ts';
+import type { ApiClient } from '../http/apiClient.ts';
+import { type Pruned, prunedList } from '../pruned.ts';
 import { flag } from '../flags.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
 import { formatSize } from '../text/units.ts';
@@ -80,6 +82,12 @@ interface PruneReport {
   readonly SpaceReclaimed: number;
 }
 
+export async function pruneVolumes(client: ApiClient, filters: readonly string[]): Promise<Pruned> {
+  const query = { filters: encodeFilters(filters) };
+  const report = await client.json<PruneReport>('POST', '/volumes/prune', { query });
+  return prunedList('Deleted Volumes', report.VolumesDeleted, report.SpaceReclaimed);
+}
+
 const volumePruneCommand: Command = {
   paths: ['volume prune'],
   summary: 'Remove unused local volumes',
@@ -99,11 +107,8 @@ const volumePruneCommand: Command = {
     const kind = isAll ? 'all local volumes' : 'anonymous local volumes';
     const warning = `This will remove ${kind} not used by at least one container.`;
     if (!flags.bool('force') && !(await confirm(io, warning))) return;
-    const query = { filters: encodeFilters(isAll ? [...filters, 'all=true'] : filters) };
-    const report = await client.json<PruneReport>('POST', '/volumes/prune', { query });
-    const names = report.VolumesDeleted ?? [];
-    if (names.length > 0) io.out(`Deleted Volumes:\n${names.map((name) => `${name}\n`).join('')}\n`);
-    io.out(`Total reclaimed space: ${formatSize(report.SpaceReclaimed)}\n`);
+    const pruned = await pruneVolumes(client, isAll ? [...filters, 'all=true'] : filters);
+    io.out(`${pruned.text}Total reclaimed space: ${formatSize(pruned.reclaimedBytes)}\n`);
   },
 };
 

@@ -7,19 +7,22 @@ import { flag } from '../flags.ts';
 import { compareNatural, tableFormatUsage } from '../networks/list.ts';
 import { formatValue } from '../template/values.ts';
 import { formatLabels, formatListing, type Listing } from '../text/listing.ts';
+import { formatSize } from '../text/units.ts';
 
-interface VolumeRow {
+export interface VolumeRow {
   readonly Name: string;
   readonly Driver: string;
   readonly Scope: string;
   readonly Mountpoint: string;
   readonly Labels: Readonly<Record<string, string>> | null;
+  /** From `system df` only; -1 = not known. */
+  readonly UsageData?: { readonly RefCount: number; readonly Size: number };
 }
 
-/** Columns that only volumes of a cluster, or `system df`, have a value for. */
+/** Columns that only volumes of a cluster have a value for. */
 const notKnown = (): string => 'N/A';
 
-const listing: Listing<VolumeRow> = {
+export const volumeListing: Listing<VolumeRow> = {
   typeName: '*formatter.volumeContext',
   table: '{{.Driver}}\t{{.Name}}',
   headers: { Name: 'VOLUME NAME' },
@@ -28,11 +31,11 @@ const listing: Listing<VolumeRow> = {
     Driver: (row) => row.Driver,
     Group: notKnown,
     Labels: (row) => formatLabels(row.Labels),
-    Links: notKnown,
+    Links: ({ UsageData }) => (UsageData === undefined ? 'N/A' : String(UsageData.RefCount)),
     Mountpoint: (row) => row.Mountpoint,
     Name: (row) => row.Name,
     Scope: (row) => row.Scope,
-    Size: notKnown,
+    Size: ({ UsageData }) => (UsageData === undefined ? 'N/A' : formatSize(UsageData.Size)),
     Status: notKnown,
   },
   methods: { Label: (row, name) => row.Labels?.[formatValue(name)] ?? '' },
@@ -54,6 +57,6 @@ export const volumeListCommand: Command = {
     const { Volumes } = await client.json<{ Volumes: VolumeRow[] | null }>('GET', '/volumes', { query });
     const rows = (Volumes ?? []).sort((a, b) => compareNatural(a.Name, b.Name));
     const format = flags.bool('quiet') && flags.text('format') === '' ? '{{.Name}}' : flags.text('format');
-    io.out(formatListing(listing, rows, format));
+    io.out(formatListing(volumeListing, rows, format));
   },
 };
