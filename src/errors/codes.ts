@@ -73,6 +73,7 @@ export type ErrorCode =
   | 'imageInvalid'
   | 'registryRefused'
   | 'registryUnreachable'
+  | 'registryLoginFailed'
   | 'requestInvalid'
   | 'requestTooLarge'
   | 'notFound'
@@ -155,6 +156,7 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   imageInvalid: 'invalid',
   registryRefused: 'internal',
   registryUnreachable: 'internal',
+  registryLoginFailed: 'unauthorized',
   // requests
   requestInvalid: 'invalid',
   requestTooLarge: 'tooLarge',

@@ -10,7 +10,6 @@ type Route = readonly [method: HTTPMethods, path: string];
 
 /** By feature, in the words of the sentence: `<feature> is not supported yet`. */
 const absent: Readonly<Record<string, readonly Route[]>> = {
-  'Logging in to a registry': [['POST', '/auth']],
   'The build session protocol': [
     ['POST', '/session'],
     ['POST', '/grpc'],

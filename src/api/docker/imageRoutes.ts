@@ -1,10 +1,10 @@
 /*
- * /images: list, inspect, history, create (pull and import), load, save, tag, remove (Docker Engine API 1.50).
+ * /images: list, inspect, history, create (pull and import), load, save, push, tag, remove (Docker Engine API 1.50).
  * Names may hold slashes, so the routes below /images/ end in a wildcard and are told apart by the last word.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { Image, RegistryCredentials } from '../../runtime/images/images.ts';
+import type { Image } from '../../runtime/images/images.ts';
 import { type ApiContext, abortSignalOf, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { isRunning } from './containerShapes.ts';
 import {
@@ -21,6 +21,7 @@ import { type Decoder, parseJson, struct, text } from './goJson.ts';
 import { historyShape, imageInspectShape, imageListShape, progressShape } from './imageShapes.ts';
 import { JsonLines } from './jsonLines.ts';
 import { allOf, boolOf, type Query, textOf } from './query.ts';
+import { credentialsOf } from './registryAuth.ts';
 import { bodyStream } from './requestBody.ts';
 import { parseRfc3339 } from './timestamps.ts';
 
@@ -85,26 +86,6 @@ async function selectImages({ deps }: ApiContext, filters: Filters): Promise<rea
     .toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
 }
 
-/** `X-Registry-Auth` is base64url JSON. Anything that is none counts as no credentials, as with Docker. */
-function parseRegistryAuth(header: string | undefined): RegistryCredentials {
-  let fields: Readonly<Record<string, unknown>>;
-  try {
-    fields = JSON.parse(Buffer.from(header ?? '', 'base64url').toString('utf8')) as typeof fields;
-  } catch {
-    return {};
-  }
-  const pick = (name: string): string | undefined =>
-    typeof fields[name] === 'string' && fields[name] !== '' ? fields[name] : undefined;
-  const [username, password] = [pick('username'), pick('password')];
-  const [identityToken, registryToken] = [pick('identitytoken'), pick('registrytoken')];
-  return {
-    ...(username !== undefined && { username }),
-    ...(password !== undefined && { password }),
-    ...(identityToken !== undefined && { identityToken }),
-    ...(registryToken !== undefined && { registryToken }),
-  };
-}
-
 /** `fromImage` and `tag` as one reference; a tag may be a digest. Without any, Docker pulls every tag. */
 function pullReference(query: Query): string {
   const [name, tag] = [textOf(query, 'fromImage'), textOf(query, 'tag')];
@@ -117,16 +98,31 @@ function pullReference(query: Query): string {
 
 async function pull(context: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const query = queryOf(request);
-  const header = request.headers['x-registry-auth'];
   const platform = textOf(query, 'platform');
   const lines = new JsonLines(reply);
   const options = {
     ...(platform !== '' && { platform }),
-    credentials: parseRegistryAuth(Array.isArray(header) ? header[0] : header),
+    credentials: credentialsOf(request),
     signal: abortSignalOf(reply),
   };
   return await lines.run(() =>
     context.deps.engine.images.pull(pullReference(query), options, (progress) =>
+      lines.write(progressShape(progress)),
+    ),
+  );
+}
+
+async function push(
+  { deps }: ApiContext,
+  name: string,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const tag = textOf(queryOf(request), 'tag');
+  const lines = new JsonLines(reply);
+  const options = { credentials: credentialsOf(request), signal: abortSignalOf(reply) };
+  return await lines.run(() =>
+    deps.engine.images.push(tag === '' ? name : `${name}:${tag}`, options, (progress) =>
       lines.write(progressShape(progress)),
     ),
   );
@@ -273,7 +269,7 @@ export const imageRoutes: Routes = (app, context) => {
   app.post('/images/*', async (request, reply) => {
     const [name, word] = splitLastWord(paramOf(request, '*'));
     if (name === '' && word === 'prune') return await pruneImages(context, queryOf(request));
-    if (name !== '' && word === 'push') throw absent('pushing images (POST /images/{name}/push)');
+    if (name !== '' && word === 'push') return await push(context, name, request, reply);
     if (name !== '' && word === 'tag') {
       const query = queryOf(request);
       const tag = textOf(query, 'tag');

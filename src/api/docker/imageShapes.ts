@@ -106,8 +106,12 @@ export function historyShape(image: Image): readonly Shape[] {
   }));
 }
 
-/** One line of a pull or load. Only lines about a layer have details; a terminal redraws those in place. */
-export function progressShape({ id, tag, status, currentBytes, totalBytes }: ImageProgress): Shape {
+/** One line of a pull, push or load. Only lines about a layer have details; a terminal redraws those in place. */
+export function progressShape({ id, tag, status, currentBytes, totalBytes, pushed }: ImageProgress): Shape {
+  if (pushed !== undefined) {
+    const { tag, digest, sizeBytes } = pushed;
+    return { progressDetail: {}, aux: { Tag: tag, Digest: digest, Size: sizeBytes } };
+  }
   if (id === undefined) return { status, ...(tag !== undefined && { id: tag }) };
   const detail = {
     ...(currentBytes !== undefined && { current: currentBytes }),

@@ -110,7 +110,6 @@ for (const [url, status, message] of [
 }
 
 for (const [method, url] of [
-  ['POST', '/auth'],
   ['POST', '/build'],
   ['POST', '/session'],
   ['PUT', '/volumes/x'],
@@ -126,7 +125,6 @@ for (const [method, url] of [
   ['HEAD', '/containers/x/archive'],
   ['POST', '/containers/x/checkpoints'],
   ['GET', '/images/search'],
-  ['POST', '/images/a/b/push'],
   ['DELETE', '/containers/x?link=1'],
 ] as const) {
   test(`${method} ${url} is known but absent`, async () => {
@@ -368,7 +366,16 @@ test('images: list, inspect, history, tag and remove, with slashes in names', as
   ]);
 });
 
-test('pull, import and load stream their progress', async () => {
+test('a login is asked of the registry', async () => {
+  const body = { username: 'ann', password: 'secret', serveraddress: 'reg:5000' };
+  const answer = await call('POST', '/auth', body);
+  assert.deepEqual(answer.json, { IdentityToken: '', Status: 'Login Succeeded' });
+  assert.equal(engine.images.calls.at(-1), 'logIn reg:5000 ann');
+  assert.equal((await call('POST', '/auth', { ...body, password: 'wrong' })).status, 401);
+  assert.equal((await call('POST', '/auth')).status, 400);
+});
+
+test('pull, push, import and load stream their progress', async () => {
   const credentials = Buffer.from('{"username":"u"}').toString('base64url');
   const pulled = await server.api.inject({
     method: 'POST',
@@ -388,6 +395,13 @@ test('pull, import and load stream their progress', async () => {
   assert.equal((await call('POST', '/images/create?fromImage=x')).status, 501);
   const broken = lines(await call('POST', '/images/create?fromImage=broken&tag=1'));
   assert.deepEqual(broken.at(-1), { errorDetail: { message: 'digest mismatch' }, error: 'digest mismatch' });
+
+  const pushed = lines(await call('POST', '/images/reg:5000/a/b/push?tag=2'));
+  assert.equal(engine.images.calls.at(-1), 'push reg:5000/a/b:2 ');
+  assert.deepEqual(pushed.at(-1), {
+    progressDetail: {},
+    aux: { Tag: '1', Digest: `sha256:${'5'.repeat(64)}`, Size: 527 },
+  });
 
   const imported = await call(
     'POST',

@@ -19,6 +19,7 @@ import { execRoutes } from './execRoutes.ts';
 import { writeRawError } from './hijack.ts';
 import { hijackRouteOf, hijackRoutes, observeHijack, serveUpgrade } from './hijackRoutes.ts';
 import { imageRoutes } from './imageRoutes.ts';
+import { registryAuthRoutes } from './registryAuth.ts';
 import { listenOn } from './listenSocket.ts';
 import { networkRoutes } from './networkRoutes.ts';
 import { nodeRoutes } from './nodeRoutes.ts';
@@ -43,6 +44,7 @@ const allRoutes = [
   hijackRoutes,
   execRoutes,
   imageRoutes,
+  registryAuthRoutes,
   swarmRoutes,
   nodeRoutes,
   tunnelRoutes,

@@ -312,6 +312,22 @@ pull UPPER
 import - mine:1
 import -c CMD_["sh"] -m hello /nonexistent mine
 load -i /nonexistent
+push busybox
+push -q busybox:1
+push -q reg:5000/a/b
+push -a busybox
+push -a busybox:1
+push busybox@sha256:f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6
+push nope
+push UPPER
+push
+login --password-stdin reg:5000
+login -u ann reg:5000
+login -u ann -p x --password-stdin reg:5000
+login -u ann -p wrong reg:5000
+logout reg:5000
+logout https://reg:5000/v1/
+logout
 save busybox
 save busybox mine:1
 save --platform linux/arm64/v8 busybox

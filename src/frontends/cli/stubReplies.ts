@@ -207,6 +207,22 @@ const stats = {
   },
 };
 
+const pushed = [
+  { status: 'The push refers to repository [docker.io/library/busybox]' },
+  { status: 'Preparing', progressDetail: {}, id: '2f614b7935b1' },
+  {
+    status: 'Pushing',
+    progressDetail: { current: 512, total: 2130432 },
+    progress: '[>  ]',
+    id: '2f614b7935b1',
+  },
+  { status: 'Pushed', progressDetail: {}, id: '2f614b7935b1' },
+  { status: `1: digest: sha256:${'9'.repeat(64)} size: 527` },
+  { progressDetail: {}, aux: { Tag: '1', Digest: `sha256:${'9'.repeat(64)}`, Size: 527 } },
+]
+  .map((line) => `${JSON.stringify(line)}\r\n`)
+  .join('');
+
 export const stubReplies: StubRoutes = {
   'GET /networks': { body: [mynet, bridge, { ...mynet, Name: 'n10' }, { ...mynet, Name: 'n2' }] },
   'GET /networks/mynet': { body: mynet },
@@ -278,6 +294,15 @@ export const stubReplies: StubRoutes = {
   },
   'GET /containers/job/changes': { body: 'null' },
   'GET /containers/nope/changes': missing('No such container: nope'),
+  'POST /images/docker.io/library/busybox/push': { body: pushed },
+  'POST /images/reg:5000/a/b/push': { body: pushed },
+  'POST /images/docker.io/library/nope/push': {
+    body: '{"status":"The push refers to repository [docker.io/library/nope]"}\r\n{"errorDetail":{"message":"An image does not exist locally with the tag: nope"},"error":"An image does not exist locally with the tag: nope"}\r\n',
+  },
+  'POST /auth': {
+    status: 401,
+    body: { message: 'login attempt to https://reg:5000/v2/ failed with status: 401 Unauthorized' },
+  },
   'GET /images/get': { body: 'what a tar would be' },
   'GET /images/get?names=nope': missing('No such image: nope'),
   'GET /containers/web/export': { body: 'what a tar would be' },

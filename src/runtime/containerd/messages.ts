@@ -209,7 +209,10 @@ export interface StreamMethods {
     { readonly info: readonly SnapshotInfo[] }
   >;
   'Content.List': Method<{ readonly filters: readonly string[] }, { readonly info: readonly ContentInfo[] }>;
-  'Content.Read': Method<{ readonly digest: string }, { readonly data: Uint8Array }>;
+  'Content.Read': Method<
+    { readonly digest: string; readonly offset?: string },
+    { readonly data: Uint8Array }
+  >;
 }
 
 /** Methods that change nothing: the fault seam leaves them alone. */

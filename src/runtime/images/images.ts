@@ -15,6 +15,8 @@ export interface ImageProgress {
   readonly status: string;
   readonly currentBytes?: number;
   readonly totalBytes?: number;
+  /** For programs, instead of a status: what a tag was pushed as. */
+  readonly pushed?: { readonly tag: string; readonly digest: string; readonly sizeBytes: number };
 }
 
 /** OCI image config, the parts that are used; the rest is kept in `raw` for inspect. */
@@ -121,6 +123,20 @@ export interface ImageStore {
   exportContainer(containerId: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** A container's image with one more layer: what the container changed. Code imageNotFound where its image is gone. */
   commit(containerId: string, imageId: string, options: CommitOptions): Promise<Image>;
+  /**
+   * Sends the tag that `ref` names, or all tags of a repository where it names none. Throws imageNotFound,
+   * registryRefused, registryUnreachable.
+   */
+  push(
+    ref: string,
+    options: { readonly credentials?: RegistryCredentials; readonly signal?: AbortSignal },
+    onProgress: (progress: ImageProgress) => void,
+  ): Promise<void>;
+  /**
+   * Asks the registry at `address` (`host:port`, or a URL; '' = Docker Hub) about the credentials. Resolves with a token
+   * to show from then on, or ''. Throws registryLoginFailed, registryUnreachable.
+   */
+  logIn(address: string, credentials: RegistryCredentials, signal: AbortSignal): Promise<string>;
   tag(ref: string, target: string): Promise<void>;
   /** As `docker rmi`: untag, and delete when that was the last tag. `usersOf` names containers (running or not) of an image. */
   remove(

@@ -9,7 +9,8 @@ import type { Seam } from '../../base/seam.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ContainerdClient } from '../containerd/client.ts';
 import { toLinkspanError, unless } from '../containerd/status.ts';
-import { canceled } from '../registry/registryClient.ts';
+import { canceled } from '../registry/registryHttp.ts';
+import { logIn } from '../registry/registryLogin.ts';
 import { dropStaleLeases, readDocument, takeLease, withLease } from './blobs.ts';
 import type { Image, ImageProgress, ImageStore } from './images.ts';
 import { commitContainer } from './commit.ts';
@@ -20,6 +21,7 @@ import { chainIds, type ImageDetails, parseConfig } from './manifest.ts';
 import { exportContainer } from './rootfsDiff.ts';
 import { type ImageName, listNames, putDangling, putName, recordOf, removeRecord } from './names.ts';
 import { pullImage } from './pull.ts';
+import { pushNames } from './pushNames.ts';
 import {
   familiarReference,
   formatReference,
@@ -229,6 +231,35 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     return image;
   };
 
+  /** A name for what was pushed; where layers were compressed for that, all names of the image mean the new manifest. */
+  async function keepPushed(
+    name: ImageName,
+    digest: Reference,
+    changed: StoredImage | undefined,
+  ): Promise<void> {
+    const record = changed === undefined ? name.record : await recordOf(client, changed);
+    await naming.run('names', async () => {
+      const { target } = name.record;
+      const same = (await listNames(client)).filter((other) => other.imageId === name.imageId);
+      // Removed meanwhile: the registry has it, and nothing here needs a name for it.
+      if (same.length === 0) return;
+      if (changed !== undefined)
+        for (const { reference, record: other } of same)
+          if (
+            reference !== undefined &&
+            reference.digest === undefined &&
+            other.target.digest === target.digest
+          )
+            await putName(client, reference, record);
+      await putName(client, digest, record);
+    });
+  }
+
+  const push: ImageStore['push'] = (ref, wanted, onProgress) =>
+    pushNames({ deps, insecureRegistries, keep: keepPushed }, ref, wanted, onProgress).catch(
+      (error: unknown) => Promise.reject(wanted.signal?.aborted === true ? canceled() : error),
+    );
+
   async function tag(ref: string, target: string): Promise<void> {
     const reference = withDefaultTag(parseReference(target));
     if (reference.digest !== undefined)
@@ -301,6 +332,10 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     import: guard(importTar),
     exportContainer: (containerId, signal) => exportContainer(client, containerId, signal),
     commit: guard(commit),
+    push: guard(push),
+    logIn: guard((address, credentials, signal) =>
+      logIn(address, { credentials, insecureRegistries, signal }),
+    ),
     tag: guard(tag),
     remove: guard(remove),
   };

@@ -4,7 +4,8 @@
  * Names are for the caller to give. How a registry is spoken to: registry/registryClient.ts.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { openRegistry, type RegistryClient, type RegistryOptions } from '../registry/registryClient.ts';
+import { openRegistry, type RegistryClient } from '../registry/registryClient.ts';
+import type { RegistryOptions } from '../registry/registryHttp.ts';
 import { type BlobLease, readDocument } from './blobs.ts';
 import type { ImageProgress } from './images.ts';
 import {

@@ -1,13 +1,14 @@
 /*
  * Answers a registry's challenge: Basic with a user name and password, or Bearer with a token that the named
- * authorization server gives for `repository:PATH:pull` (distribution spec, "Token Authentication" and "OAuth2").
- * One per pull; tokens live as long as it does.
+ * authorization server gives for scopes as `repository:PATH:pull` (distribution spec, "Token Authentication" and
+ * "OAuth2"). One per pull, push or login; tokens live as long as it does.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { RegistryCredentials } from '../images/images.ts';
 import type { Reference } from '../images/reference.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { explainAnswer, refusal, unreachable } from './failures.ts';
+import type { Access } from './registryHttp.ts';
 
 /** An answer of an authorization server is about 3 KiB. */
 const answerMaxBytes = 1 << 20;
@@ -16,6 +17,7 @@ const clientId = 'linkspan';
 interface AuthorizerOptions {
   readonly reference: Reference;
   readonly credentials: RegistryCredentials;
+  readonly access: Access;
   /** Of the registry, with scheme. A registry that is spoken to by HTTPS may not send passwords elsewhere in clear. */
   readonly baseUrl: string;
   readonly signal: AbortSignal;
@@ -59,24 +61,29 @@ async function readText(response: Response): Promise<string> {
 }
 
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {
-  const { reference, credentials, baseUrl, signal } = options;
+  const { reference, credentials, access, baseUrl, signal } = options;
+  const isLogin = access.action === 'login';
   const { username, password, identityToken, registryToken } = credentials;
   const hasPassword = username !== undefined && password !== undefined;
   let header: string | undefined;
   let asking: Promise<boolean> | undefined;
 
-  function tokenRequest(realm: URL, service: string | undefined, scope: string): RequestInit {
+  function tokenRequest(realm: URL, service: string | undefined, scopes: readonly string[]): RequestInit {
     if (identityToken === undefined) {
-      realm.searchParams.append('scope', scope);
+      for (const scope of scopes) realm.searchParams.append('scope', scope);
       if (service !== undefined) realm.searchParams.set('service', service);
       if (username !== undefined) realm.searchParams.set('account', username);
+      if (isLogin) {
+        realm.searchParams.set('offline_token', 'true');
+        realm.searchParams.set('client_id', clientId);
+      }
       return { headers: hasPassword ? { authorization: encodeBasic(credentials) } : {} };
     }
     const body = new URLSearchParams({
       grant_type: 'refresh_token',
       refresh_token: identityToken,
       client_id: clientId,
-      scope,
+      ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') }),
       ...(service === undefined ? {} : { service }),
     });
     return { method: 'POST', body };
@@ -85,8 +92,9 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   async function askToken(challenge: Challenge): Promise<string> {
     const realm = realmOf(challenge, baseUrl);
     const shown = `${realm.origin}${realm.pathname}`;
-    const scope = challenge.parameters['scope'] ?? `repository:${reference.path}:pull`;
-    const request = tokenRequest(realm, challenge.parameters['service'], scope);
+    const asked = challenge.parameters['scope']?.split(' ').filter((scope) => scope !== '') ?? [];
+    const scopes = [...new Set([...access.scopes, ...asked])];
+    const request = tokenRequest(realm, challenge.parameters['service'], scopes);
     let response: Response;
     let body: string;
     try {
@@ -97,9 +105,10 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     }
     if (!response.ok) {
       const problem = explainAnswer(response.status, '', body);
-      throw refusal(reference, problem, shown);
+      throw refusal(reference, problem, shown, access.action);
     }
-    const token = findToken(body);
+    const { token, refreshToken } = findTokens(body);
+    if (refreshToken !== undefined) access.onRefreshToken?.(refreshToken);
     if (token === undefined)
       throw new LinkspanError(
         'registryRefused',
@@ -132,11 +141,15 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   };
 }
 
-function findToken(body: string): string | undefined {
+function findTokens(body: string): { readonly token?: string; readonly refreshToken?: string } {
+  let fields: Readonly<Record<string, unknown>>;
   try {
-    const { token, access_token: accessToken } = JSON.parse(body) as Readonly<Record<string, unknown>>;
-    return [token, accessToken].find((text): text is string => typeof text === 'string' && text !== '');
+    fields = JSON.parse(body) as typeof fields;
   } catch {
-    return undefined;
+    return {};
   }
+  const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+  const token = [fields['token'], fields['access_token']].find(isText);
+  const refreshToken = [fields['refresh_token']].find(isText);
+  return { ...(token !== undefined && { token }), ...(refreshToken !== undefined && { refreshToken }) };
 }

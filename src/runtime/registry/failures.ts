@@ -59,9 +59,22 @@ function format({ code, message }: RegistryProblem): string {
   return code === '' ? message : `${code.toLowerCase().replaceAll('_', ' ')}: ${message}`;
 }
 
-/** The registry answered with an error. Codes imageNotFound (404 at our edge) and registryRefused. */
-export function refusal(reference: Reference, problem: RegistryProblem, url: string): LinkspanError {
+/**
+ * The registry answered with an error. Codes imageNotFound (404 at our edge) and registryRefused. `method` as Go writes
+ * it: `Get`.
+ */
+export function refusal(
+  reference: Reference,
+  problem: RegistryProblem,
+  url: string,
+  action: 'pull' | 'push' | 'login' = 'pull',
+  method = 'Get',
+): LinkspanError {
   const details = { url, registryCode: problem.code };
+  if (action !== 'pull' && problem.code !== '') {
+    const where = action === 'login' ? `${method} "${url}": ` : '';
+    return new LinkspanError('registryRefused', `${where}${format(problem)}`, { details });
+  }
   switch (problem.code) {
     case 'DENIED':
       return new LinkspanError(
@@ -83,9 +96,13 @@ export function refusal(reference: Reference, problem: RegistryProblem, url: str
         { details },
       );
     case '':
-      return new LinkspanError('registryRefused', `Get "${url}": unexpected answer: ${problem.message}`, {
-        details,
-      });
+      return new LinkspanError(
+        'registryRefused',
+        `${method} "${url}": unexpected answer: ${problem.message}`,
+        {
+          details,
+        },
+      );
     default:
       return new LinkspanError('registryRefused', format(problem), { details });
   }
@@ -143,8 +160,8 @@ function describe(error: unknown): string {
 }
 
 /** The registry could not be spoken to. Code registryUnreachable. */
-export function unreachable(url: string, error: unknown): LinkspanError {
-  return new LinkspanError('registryUnreachable', `Get "${url}": ${describe(error)}`, {
+export function unreachable(url: string, error: unknown, method = 'Get'): LinkspanError {
+  return new LinkspanError('registryUnreachable', `${method} "${url}": ${describe(error)}`, {
     cause: error,
     details: { url, cause: causeOf(error).code },
   });

@@ -3,7 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { hasCode } from '../../errors/linkspanError.ts';
-import { openRegistry, type RegistryClient, type RegistryOptions } from './registryClient.ts';
+import { openRegistry, type RegistryClient } from './registryClient.ts';
+import type { RegistryOptions } from './registryHttp.ts';
 
 interface Registry extends AsyncDisposable {
   readonly domain: string;

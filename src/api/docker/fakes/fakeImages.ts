@@ -84,6 +84,19 @@ export class FakeImages implements ImageStore {
     return Promise.resolve(busybox);
   }
 
+  push(...[ref, options, onProgress]: Parameters<ImageStore['push']>): Promise<void> {
+    this.calls.push(`push ${ref} ${options.credentials?.username ?? ''}`);
+    onProgress({ status: `The push refers to repository [${ref}]` });
+    onProgress({ status: '', pushed: { tag: '1', digest: busybox.id, sizeBytes: 527 } });
+    return Promise.resolve();
+  }
+
+  logIn(...[address, credentials]: Parameters<ImageStore['logIn']>): Promise<string> {
+    this.calls.push(`logIn ${address} ${credentials.username}`);
+    if (credentials.password !== 'wrong') return Promise.resolve('');
+    return Promise.reject(new LinkspanError('registryLoginFailed', 'login attempt failed'));
+  }
+
   tag(ref: string, target: string): Promise<void> {
     this.calls.push(`tag ${ref} ${target}`);
     return Promise.resolve();

@@ -12,7 +12,9 @@ import { flag } from '../flags.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
 import { formatSize } from '../text/units.ts';
 import { historyCommand, imagesCommand } from './list.ts';
+import { loginCommand, logoutCommand } from './login.ts';
 import { pullCommand } from './pull.ts';
+import { pushCommand } from './push.ts';
 import { parseReference, type Reference } from './reference.ts';
 import { importCommand, loadCommand, saveCommand } from './transfer.ts';
 
@@ -154,6 +156,9 @@ const pruneCommand: Command = {
 export const imageCommands: readonly Command[] = [
   imagesCommand,
   pullCommand,
+  pushCommand,
+  loginCommand,
+  logoutCommand,
   importCommand,
   loadCommand,
   saveCommand,

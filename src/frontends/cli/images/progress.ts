@@ -11,6 +11,8 @@ interface ProgressMessage {
   readonly status?: string;
   readonly stream?: string;
   readonly progressDetail?: { readonly current?: number; readonly total?: number } | null;
+  /** For programs. */
+  readonly aux?: unknown;
   readonly error?: string;
   readonly errorDetail?: { readonly message?: string };
 }
@@ -46,6 +48,7 @@ export class ProgressPrinter {
   print(message: ProgressMessage): string {
     const failure = message.errorDetail?.message ?? message.error;
     if (failure !== undefined) throw new CliError(failure);
+    if (message.aux !== undefined && message.aux !== null) return '';
     const detail = message.progressDetail;
     const bar = detail ? formatBar(detail.current ?? 0, detail.total ?? 0, this.#columns) : '';
     if (!this.#isTerminal) return detail && bar !== '' ? '' : this.#plain(message);

@@ -6,6 +6,7 @@ import { type Command, oneArgument } from '../command.ts';
 import { flag } from '../flags.ts';
 import { type ApiClient, textOf } from '../http/apiClient.ts';
 import type { Io } from '../io.ts';
+import { registryAuth } from './credentials.ts';
 import { printProgress } from './progress.ts';
 import { formatReference, isImageId, parseReference } from './reference.ts';
 
@@ -34,8 +35,7 @@ export async function pullImage(pull: Pull): Promise<void> {
       tag: pull.isAllTags === true ? undefined : (digest ?? tag ?? 'latest'),
       platform: pull.platform || undefined,
     },
-    // An empty set of credentials, in the form that the header takes: base64 of {}.
-    headers: { 'X-Registry-Auth': 'e30=' },
+    headers: registryAuth(io, pull.reference),
   });
   const isTerminal = pull.toStderr ? io.isErrTerminal : io.isOutTerminal;
   if (!pull.isQuiet) {
