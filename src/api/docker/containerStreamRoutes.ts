@@ -50,7 +50,7 @@ function fixedWidthTime(time: string): string {
 
 /** As Go escapes in a query. */
 function escapeAsQuery(text: string): string {
-  const escaped = encodeURIComponent(text).replaceAll('%20', '+');
+  const escaped = encodeURIComponent(text.toWellFormed()).replaceAll('%20', '+');
   return escaped.replace(/[!'()*]/g, (one) => `%${one.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   appendFileSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   renameSync,
@@ -246,4 +247,35 @@ test('bytes that are no text come back as they were where the log keeps them, an
     records.map((one) => one.attributes),
     [attributes, attributes],
   );
+});
+
+test('a disk that refuses a new file is told of once, and the old one goes on', async () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, 'log');
+  const told: boolean[] = [];
+  const onFailure = (_error: unknown, isLost: boolean): void => void told.push(isLost);
+  const log = new LogWriter({ path, clock: systemClock, rules: small, onFailure });
+  // Nothing can be made or renamed over a folder that is not empty.
+  mkdirSync(join(folder.path, 'log.next', 'x'), { recursive: true });
+  const written = await writeNumbers(log, 0, 100);
+  assert.deepEqual(told, [false]);
+  assert.equal(await texts(readLog(path, all, log, never)), written);
+  rmSync(join(folder.path, 'log.next'), { recursive: true });
+  const more = await writeNumbers(log, 100, 3);
+  assert.equal(await texts(readLog(path, all, log, never)), written + more);
+  assert.ok(readdirSync(folder.path).includes('log.1'));
+  await log.close();
+});
+
+test('short lines with a long attribute wait in their own size', async () => {
+  using folder = temporaryFolder();
+  const path = join(folder.path, 'log');
+  const attributes = { label: 'x'.repeat(100_000) };
+  const rules = { ...small, maxBytes: 1_000_000, maxFiles: 2 };
+  const log = new LogWriter({ path, clock: systemClock, onFailure: assert.ifError, rules, attributes });
+  assert.equal(log.append('stdout', Buffer.alloc(2000, '\n')), false);
+  await log.flush();
+  await log.close();
+  const kept = readdirSync(folder.path).map((name) => statSync(join(folder.path, name)).size);
+  assert.ok(kept.length === 2 && kept.every((size) => size < 1_200_000), String(kept));
 });

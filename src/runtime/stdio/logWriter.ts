@@ -14,9 +14,19 @@ import type { LogFileRules } from './logOptions.ts';
 const writeAsync = promisify(write);
 const closeAsync = promisify(close);
 
-/** Beyond this much unwritten text the process has to wait. */
+/** Beyond this much unwritten text, about, the process has to wait. */
 const highWaterChars = 1024 * 1024;
+/** What a record has around its output, about. */
+const frameChars = 80;
+/** Encoded at a time: short lines with long attributes are many times what came from the process. */
+const batchChars = 1024 * 1024;
 const newline = 0x0a;
+
+interface Waiting {
+  readonly stream: 'stdout' | 'stderr';
+  readonly time: string;
+  readonly data: Buffer;
+}
 
 interface LogEvents extends Record<string, unknown> {
   /** The file grew, or will grow no more. */
@@ -37,7 +47,7 @@ export interface LogWriterOptions {
   readonly attributes?: Readonly<Record<string, string>>;
   /**
    * Told once when the disk refuses to be written (ENOSPC): what cannot be written is dropped, so that the process goes
-   * on. And when a file cannot be rotated or compressed, which loses nothing.
+   * on. And when a file cannot be rotated or compressed, which loses nothing: once until that works again.
    */
   readonly onFailure: (error: unknown, isLost: boolean) => void;
 }
@@ -61,15 +71,17 @@ export class LogWriter {
   #sizeBytes: number;
   /** False after a record was cut short: the next one must not stand on its line. */
   #isWhole: boolean;
-  #pending = '';
-  #queuedChars = 0;
-  #writtenChars = 0;
+  #pending: Waiting[] = [];
+  #pendingChars = 0;
+  #queuedRecords = 0;
+  #writtenRecords = 0;
   #batch = Promise.withResolvers<void>();
   #writing: Promise<void> | undefined;
   #compressing: Promise<void> | undefined;
   #isClosing = false;
   #isClosed = false;
   #hasFailed = false;
+  #isStuck = false;
 
   /** Opens the file for appending. Throws what the file system says. */
   constructor(options: LogWriterOptions) {
@@ -99,13 +111,13 @@ export class LogWriter {
   append(stream: 'stdout' | 'stderr', chunk: Buffer): boolean {
     const records = this.#splitters[stream].feed(chunk);
     if (records.length > 0) this.#queue(stream, records);
-    return this.#pending.length < highWaterChars;
+    return this.#pendingChars < highWaterChars;
   }
 
   /** Settles when everything appended so far is in the file, whatever comes meanwhile. */
   async flush(): Promise<void> {
-    const wanted = this.#queuedChars;
-    while (this.#writtenChars < wanted) await this.#batch.promise;
+    const wanted = this.#queuedRecords;
+    while (this.#writtenRecords < wanted) await this.#batch.promise;
   }
 
   /** Writes what is left of both streams, and closes the file. Idempotent. */
@@ -127,25 +139,42 @@ export class LogWriter {
 
   #queue(stream: 'stdout' | 'stderr', records: readonly Buffer[]): void {
     const time = timestamp(this.#options.clock);
-    const before = this.#pending.length;
-    for (const data of records)
-      this.#pending += encodeLogRecord({ stream, time, data }, this.#attributes, this.#rules.keepsBytes);
-    this.#queuedChars += this.#pending.length - before;
+    for (const data of records) {
+      this.#pending.push({ stream, time, data });
+      this.#pendingChars += this.#charsOf(data);
+    }
+    this.#queuedRecords += records.length;
     this.#writing ??= this.#drain();
   }
 
+  #charsOf(data: Buffer): number {
+    return data.length + this.#attributes.length + frameChars;
+  }
+
+  /** The next records, encoded, and how many they are. */
+  #takeBatch(): { readonly text: Buffer; readonly count: number } {
+    let text = '';
+    let count = 0;
+    for (const record of this.#pending) {
+      if (text.length >= batchChars) break;
+      text += encodeLogRecord(record, this.#attributes, this.#rules.keepsBytes);
+      this.#pendingChars -= this.#charsOf(record.data);
+      count += 1;
+    }
+    this.#pending = this.#pending.slice(count);
+    return { text: Buffer.from(text), count };
+  }
+
   async #drain(): Promise<void> {
-    while (this.#pending !== '') {
-      const { length } = this.#pending;
-      const text = Buffer.from(this.#pending);
-      this.#pending = '';
+    while (this.#pending.length > 0) {
+      const { text, count } = this.#takeBatch();
       try {
         await this.#write(this.#isWhole ? text : Buffer.concat([Buffer.from([newline]), text]));
       } catch (error) {
         if (!this.#hasFailed) this.#options.onFailure(error, true);
         this.#hasFailed = true;
       }
-      this.#writtenChars += length;
+      this.#writtenRecords += count;
       this.#batch.resolve();
       this.#batch = Promise.withResolvers();
       this.events.emit('change', null);
@@ -174,14 +203,15 @@ export class LogWriter {
   /** False where the disk refuses: then the old file goes on, and the next batch tries again. */
   async #rotate(): Promise<boolean> {
     await this.#compressing;
-    const { path, onFailure } = this.#options;
+    const { path } = this.#options;
     const old = this.#fd;
     try {
       this.#fd = rotate(path, this.#rules.maxFiles);
     } catch (error) {
-      onFailure(error, false);
+      this.#tellStuck(error);
       return false;
     }
+    if (!this.#rules.compresses) this.#isStuck = false;
     this.#sizeBytes = 0;
     this.events.emit('rotated', null);
     await closeAsync(old);
@@ -191,8 +221,18 @@ export class LogWriter {
 
   #compress(): void {
     const { signal } = this.#leave;
-    this.#compressing = compressNewest(this.#options.path, signal).catch((error: unknown) => {
-      if (!signal.aborted) this.#options.onFailure(error, false);
-    });
+    this.#compressing = compressNewest(this.#options.path, signal).then(
+      () => {
+        this.#isStuck = false;
+      },
+      (error: unknown) => {
+        if (!signal.aborted) this.#tellStuck(error);
+      },
+    );
+  }
+
+  #tellStuck(error: unknown): void {
+    if (!this.#isStuck) this.#options.onFailure(error, false);
+    this.#isStuck = true;
   }
 }
