@@ -3,6 +3,7 @@
  * `ref` is what a user types: a full id, a name, or a unique id prefix. Every method throws LinkspanError.
  */
 
+import type { Readable } from 'node:stream';
 import type { Condition } from '../base/condition.ts';
 import type { Swarm } from '../cluster/swarm.ts';
 import type { LinkCounters } from '../codec/netlink/linkCounters.ts';
@@ -153,10 +154,39 @@ export interface CommitRequest {
   readonly config?: ConfigDraft;
 }
 
-/** The files of containers. What is in volumes is not among them. */
+/** What is at a path of a container. */
+export interface PathStat {
+  /** The last part of the path; `.` or `/` where it has none. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** st_mode. */
+  readonly mode: number;
+  readonly modifiedMs: number;
+  /** Where a link leads, absolute and without links; there or not. Empty for anything else. */
+  readonly linkTarget: string;
+}
+
+export interface PathWrite {
+  /** A folder is not replaced by anything else, nor anything else by a folder. */
+  readonly keepsKinds: boolean;
+  /** All that is written belongs to the container's user, and not to whom the tar names. */
+  readonly asUser: boolean;
+}
+
+/** The files of containers. What is in volumes is not among them, but for paths. */
 export interface ContainerFiles {
   /** What the container has beside its image; a folder is before what is in it. */
   changes(ref: string): Promise<readonly RootfsChange[]>;
+  /** Of the path itself, where that is a link. Code fileNotFound. */
+  statPath(ref: string, path: string): Promise<PathStat>;
+  /** What is at the path, as a tar whose names begin with the path's last part; ready when `take` is. Code fileNotFound. */
+  readPath(
+    ref: string,
+    path: string,
+    take: (stat: PathStat, tar: AsyncIterable<Uint8Array>) => Promise<void>,
+  ): Promise<void>;
+  /** Unpacks a tar into the folder at the path. Codes fileNotFound, archiveRefused. */
+  writePath(ref: string, path: string, tar: Readable, options: PathWrite): Promise<void>;
   /** All of them as a tar, as they are while it is packed. The event `export` is there at once. */
   export(ref: string, signal: AbortSignal): AsyncIterable<Uint8Array>;
   /** An image of the container's own image and what it has changed; resolves with its id. Codes requestInvalid, imageNotFound. */

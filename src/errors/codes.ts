@@ -63,6 +63,8 @@ export type ErrorCode =
   | 'containerConfigInvalid'
   | 'containerState'
   | 'containerStartFailed'
+  | 'fileNotFound'
+  | 'archiveRefused'
   | 'execNotFound'
   | 'execState'
   | 'volumeNotFound'
@@ -144,6 +146,8 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   containerConfigInvalid: 'invalid',
   containerState: 'conflict',
   containerStartFailed: 'invalid',
+  fileNotFound: 'notFound',
+  archiveRefused: 'invalid',
   execNotFound: 'notFound',
   execState: 'conflict',
   // volumes

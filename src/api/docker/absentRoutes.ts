@@ -25,12 +25,7 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
     ['POST', '/containers/:id/checkpoints'],
     ['DELETE', '/containers/:id/checkpoints/:checkpoint'],
   ],
-  'Copying files to and from containers': [
-    ['HEAD', '/containers/:id/archive'],
-    ['GET', '/containers/:id/archive'],
-    ['PUT', '/containers/:id/archive'],
-    ['POST', '/containers/:id/copy'],
-  ],
+  'Copying files to and from containers': [['POST', '/containers/:id/copy']],
   'Volumes of a cluster': [['PUT', '/volumes/:name']],
   Plugins: [
     ['GET', '/plugins'],

@@ -121,8 +121,6 @@ for (const [method, url] of [
   ['GET', '/plugins/a/b/json'],
   ['GET', '/distribution/a/b/json'],
   ['GET', '/containers/x/attach/ws'],
-  ['PUT', '/containers/x/archive'],
-  ['HEAD', '/containers/x/archive'],
   ['POST', '/containers/x/checkpoints'],
   ['GET', '/images/search'],
   ['DELETE', '/containers/x?link=1'],

@@ -9,6 +9,7 @@ import { messageOf } from '../../errors/linkspanError.ts';
 import { absentRoutes } from './absentRoutes.ts';
 import type { ApiContext } from './apiContext.ts';
 import { type ApiDeps, type ApiServer, apiVersion, type ListenAddress } from './apiServer.ts';
+import { archiveRoutes } from './archiveRoutes.ts';
 import { containerRoutes } from './containerRoutes.ts';
 import { fileRoutes } from './fileRoutes.ts';
 import { statsRoutes } from './statsRoutes.ts';
@@ -41,6 +42,7 @@ const allRoutes = [
   portRoutes,
   containerStreamRoutes,
   fileRoutes,
+  archiveRoutes,
   hijackRoutes,
   execRoutes,
   imageRoutes,

@@ -172,6 +172,14 @@ export class FakeRuntime implements Runtime {
     return Promise.resolve('copied');
   }
 
+  withRunningRootfs(): Promise<never> {
+    return Promise.reject(new Error('no files here'));
+  }
+
+  withStoppedRootfs(): Promise<never> {
+    return Promise.reject(new Error('no files here'));
+  }
+
   changes(): ReturnType<Runtime['changes']> {
     return Promise.resolve([]);
   }

@@ -6,8 +6,9 @@ import type { ConfigDraft } from '../../runtime/images/changes.ts';
 import { applyChanges } from '../../runtime/images/changes.ts';
 import type { Healthcheck } from '../../runtime/oci/healthcheck.ts';
 import type { RootfsChange } from '../../runtime/runtime.ts';
-import type { CommitRequest, ContainerFiles } from '../engine.ts';
+import type { CommitRequest, ContainerFiles, PathStat } from '../engine.ts';
 import type { Container, ResolvedProcess } from '../model.ts';
+import { readPath, statPath, writePath } from './archives.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { HealthChecks } from './healthChecks.ts';
@@ -92,6 +93,18 @@ export class LocalFiles implements ContainerFiles {
   constructor(context: ContainersContext, health: HealthChecks) {
     this.#context = context;
     this.#health = health;
+  }
+
+  async statPath(ref: string, path: string): Promise<PathStat> {
+    return await statPath(this.#context, ref, path);
+  }
+
+  async readPath(...[ref, path, take]: Parameters<ContainerFiles['readPath']>): Promise<void> {
+    await readPath(this.#context, ref, path, take);
+  }
+
+  async writePath(...[ref, path, tar, options]: Parameters<ContainerFiles['writePath']>): Promise<void> {
+    await writePath(this.#context, ref, path, tar, options);
   }
 
   async changes(ref: string): Promise<readonly RootfsChange[]> {

@@ -19,6 +19,7 @@ import { openDaemonProcess } from './daemonProcess.ts';
 import { type Any, type Process, snapshotKind, taskStatus } from './messages.ts';
 import { readStartedBy } from './processTree.ts';
 import { layerDirectories, readLayeredFile } from './rootfs.ts';
+import { withRunningRootfs, withStoppedRootfs } from './rootfsAccess.ts';
 import { findChanges } from './rootfsChanges.ts';
 import { copyFolder } from './rootfsCopy.ts';
 import { toLinkspanError, unless } from './status.ts';
@@ -313,6 +314,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     }
   }
 
+  const mountsOf = guard((id: string) => client.call('Snapshots.Mounts', { snapshotter, key: id }));
   const ref = (id: string, execId = ''): ProcessRef => ({ container_id: id, exec_id: execId });
   return {
     client,
@@ -328,9 +330,14 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     readRootfsFile: guard(readRootfsFile),
     copyRootfsFolder: guard(copyRootfsFolder),
     changes: guard(async (id) => {
-      const { mounts } = await client.call('Snapshots.Mounts', { snapshotter, key: id });
+      const { mounts } = await mountsOf(id);
       return await findChanges(layerDirectories(mounts));
     }),
+    withRunningRootfs,
+    withStoppedRootfs: async (id, options, work) => {
+      const { mounts } = await mountsOf(id);
+      return await withStoppedRootfs(mounts, options, work);
+    },
     usage: guard(async (id) => ({
       writableBytes: Number((await client.call('Snapshots.Usage', { snapshotter, key: id })).size),
     })),

@@ -45,25 +45,14 @@ async function waitForMount(holder: Holder): Promise<void> {
   await mounted.promise;
 }
 
-/**
- * Runs `work` with a folder for each of at most two lists of layers, in which these, from the top down, are one, read-only.
- * Lists of one are given as they are.
- */
-export async function withOverlays<T>(
-  lists: readonly (readonly string[])[],
+/** Runs `work` while a child holds these mounts: options, with paths relative to `cwd`, and places. */
+async function withHolder<T>(
+  mounts: readonly (readonly [options: string, place: string])[],
+  cwd: string,
   need: string,
   work: (roots: readonly string[]) => Promise<T>,
 ): Promise<T> {
-  const merged = lists.filter((layers) => layers.length > 1);
-  if (merged.length === 0) return await work(lists.map(([only = '']) => only));
-  // Relative: a mount's options have to fit a page.
-  const cwd = commonFolder(merged.flat());
-  const places = mountPoints.slice(-merged.length);
-  const mounts = merged.flatMap((layers, i) => {
-    const names = layers.map((layer) => relative(cwd, layer).replace(/[\\:,]/g, '\\$&'));
-    return [`lowerdir=${names.join(':')}`, places[i] ?? ''];
-  });
-  const args = ['--mount', '--propagation', 'private', '--', 'sh', '-c', mountScript, 'sh', ...mounts];
+  const args = ['--mount', '--propagation', 'private', '--', 'sh', '-c', mountScript, 'sh', ...mounts.flat()];
   const holder = spawn(await programPath('unshare', need), args, {
     cwd,
     // The newer way to mount, which libmount takes by itself, refuses options of more than 256 bytes.
@@ -77,10 +66,53 @@ export async function withOverlays<T>(
   });
   try {
     await waitForMount(holder);
-    const roots = places.map((place) => `/proc/${holder.pid}/root${place}`);
-    return await work(lists.map((layers) => (layers.length > 1 ? (roots.shift() ?? '') : (layers[0] ?? ''))));
+    return await work(mounts.map(([, place]) => `/proc/${holder.pid}/root${place}`));
   } finally {
     holder.stdin.end();
     await closed;
   }
+}
+
+/** Layers as one option's value, relative to `cwd`: a mount's options have to fit a page. */
+function layerList(layers: readonly string[], cwd: string): string {
+  return layers.map((layer) => relative(cwd, layer).replace(/[\\:,]/g, '\\$&')).join(':');
+}
+
+/**
+ * Runs `work` with a folder for each of at most two lists of layers, in which these, from the top down, are one, read-only.
+ * Lists of one are given as they are.
+ */
+export async function withOverlays<T>(
+  lists: readonly (readonly string[])[],
+  need: string,
+  work: (roots: readonly string[]) => Promise<T>,
+): Promise<T> {
+  const merged = lists.filter((layers) => layers.length > 1);
+  if (merged.length === 0) return await work(lists.map(([only = '']) => only));
+  const cwd = commonFolder(merged.flat());
+  const places = mountPoints.slice(-merged.length);
+  const mounts = merged.map((layers, i) => [`lowerdir=${layerList(layers, cwd)}`, places[i] ?? ''] as const);
+  return await withHolder(mounts, cwd, need, async (roots) => {
+    const left = [...roots];
+    return await work(lists.map((layers) => (layers.length > 1 ? (left.shift() ?? '') : (layers[0] ?? ''))));
+  });
+}
+
+/** Runs `work` with the folder of a writable overlay with these options, which nobody else may have mounted. */
+export async function withWritableOverlay<T>(
+  options: readonly string[],
+  need: string,
+  work: (root: string) => Promise<T>,
+): Promise<T> {
+  const isFolder = (option: string): boolean => /^(?:upperdir|workdir|lowerdir)=/.test(option);
+  const folders = options.filter(isFolder).map((option) => {
+    const at = option.indexOf('=');
+    return { key: option.slice(0, at), paths: option.slice(at + 1).split(':') };
+  });
+  const cwd = commonFolder(folders.flatMap(({ paths }) => paths));
+  const all = [
+    ...options.filter((option) => !isFolder(option)),
+    ...folders.map(({ key, paths }) => `${key}=${layerList(paths, cwd)}`),
+  ];
+  return await withHolder([[all.join(','), '/proc']], cwd, need, ([root = '']) => work(root));
 }

@@ -38,6 +38,9 @@ export class FakeContainers implements Containers {
       return Readable.from([Buffer.from('a tar')]);
     },
     changes: () => Promise.resolve([]),
+    statPath: () => Promise.reject(new LinkspanError('fileNotFound', 'no files here')),
+    readPath: () => Promise.reject(new LinkspanError('fileNotFound', 'no files here')),
+    writePath: () => Promise.reject(new LinkspanError('fileNotFound', 'no files here')),
     commit: (ref, request) => {
       this.calls.push(`commit ${this.get(ref).name} ${JSON.stringify(request)}`);
       return Promise.resolve(busybox.id);
