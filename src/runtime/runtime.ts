@@ -3,7 +3,7 @@
  * containerd implements it (runtime/containerd); nothing above knows gRPC. Images are beside it (runtime/images).
  */
 import type { Events } from '../base/events.ts';
-import type { Tree, TreeMount } from './files/rootTree.ts';
+import type { Tree, TreeMount } from '../files/rootTree.ts';
 
 /** OCI runtime spec 1.0.2, as JSON but for numbers that need 64 bits, which are bigints; built by runtime/oci. */
 export type OciSpec = Readonly<Record<string, unknown>>;
@@ -47,6 +47,13 @@ export interface RuntimeEvents extends Record<string, unknown> {
   readonly oom: { readonly containerId: string };
 }
 
+/** How the files of a container that does not run are looked at. */
+export interface StoppedAccess {
+  /** `mounts` = nothing but what is mounted, where that is not read-only. */
+  readonly write: 'none' | 'mounts' | 'all';
+  readonly mounts: readonly TreeMount[];
+}
+
 export interface Runtime extends AsyncDisposable {
   readonly events: Events<RuntimeEvents>;
   versions(): Promise<{ readonly containerd: string; readonly runc: string }>;
@@ -78,14 +85,8 @@ export interface Runtime extends AsyncDisposable {
   changes(id: string): Promise<readonly RootfsChange[]>;
   /** The files of a running container, as its process `pid` sees them. Code containerState if that has ended. */
   withRunningRootfs<T>(id: string, pid: number, work: (tree: Tree) => Promise<T>): Promise<T>;
-  /**
-   * The root file system of a container that does not run, nor is started before `work` has ended, with these mounted in it.
-   */
-  withStoppedRootfs<T>(
-    id: string,
-    options: { readonly isWritten: boolean; readonly mounts: readonly TreeMount[] },
-    work: (tree: Tree) => Promise<T>,
-  ): Promise<T>;
+  /** The root file system of a container that does not run; one that is written to is not started before `work` has ended. */
+  withStoppedRootfs<T>(id: string, options: StoppedAccess, work: (tree: Tree) => Promise<T>): Promise<T>;
   usage(id: string): Promise<{ readonly writableBytes: number }>;
 
   /** Creates the task: the process exists but has not run. Rejects with runc's own text. */

@@ -4,6 +4,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Logger } from '../../base/logger.ts';
 import type { PathStat } from '../../engine/engine.ts';
 import { abortSignalOf, headersOf, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { writeTo } from './containerStreamRoutes.ts';
@@ -31,40 +32,50 @@ export function goMode(mode: number): number {
   return (kinds[mode & 0o170000] ?? 0) + flagged + (mode & 0o777);
 }
 
+const yearMs = (year: string): number => Date.parse(`${year}-01-01T00:00:00Z`);
+
 /** The header `X-Docker-Container-Path-Stat`. */
 function statHeader({ name, sizeBytes, mode, modifiedMs, linkTarget }: PathStat): string {
-  const shape = {
-    name,
-    size: sizeBytes,
-    mode: goMode(mode),
-    mtime: new Date(modifiedMs).toISOString(),
-    linkTarget,
-  };
+  // Go's times have four digits of a year.
+  const mtime = new Date(Math.min(Math.max(modifiedMs, yearMs('0001')), yearMs('9999'))).toISOString();
+  const shape = { name, size: sizeBytes, mode: goMode(mode), mtime, linkTarget };
   return Buffer.from(JSON.stringify(shape)).toString('base64');
 }
 
 function pathOf(request: FastifyRequest): string {
   const path = textOf(queryOf(request), 'path');
   if (path === '') throw new LinkspanError('requestInvalid', 'bad parameter: path cannot be empty');
+  if (path.includes('\0'))
+    throw new LinkspanError('requestInvalid', 'bad parameter: path has a zero byte in it');
   return path;
 }
 
 /** Writes the head with the first bytes, so that what fails before them has a status of its own. */
-async function send(reply: FastifyReply, stat: PathStat, tar: AsyncIterable<Uint8Array>): Promise<void> {
-  const signal = abortSignalOf(reply);
-  reply.hijack();
-  reply.raw.writeHead(200, {
-    ...headersOf(reply),
-    'content-type': 'application/x-tar',
-    'x-docker-container-path-stat': statHeader(stat),
-  });
+async function send(
+  reply: FastifyReply,
+  stat: PathStat,
+  tar: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+  logger: Logger,
+): Promise<void> {
   try {
-    for await (const part of tar) if (!(await writeTo(reply, Buffer.from(part), signal))) return;
+    for await (const part of tar) {
+      if (!reply.raw.headersSent) {
+        reply.hijack();
+        reply.raw.writeHead(200, {
+          ...headersOf(reply),
+          'content-type': 'application/x-tar',
+          'x-docker-container-path-stat': statHeader(stat),
+        });
+      }
+      if (!(await writeTo(reply, Buffer.from(part.buffer, part.byteOffset, part.length), signal))) return;
+    }
     reply.raw.end();
   } catch (error) {
+    if (!reply.raw.headersSent) throw error;
     // A tar that ends early must not look like a whole one.
     reply.raw.destroy();
-    throw error;
+    logger.warn({ err: error, path: stat.name }, 'could not send all files of a container');
   }
 }
 
@@ -82,7 +93,11 @@ export const archiveRoutes: Routes = (app, { deps }) => {
     url,
     exposeHeadRoute: false,
     handler: async (request, reply) => {
-      await files.readPath(paramOf(request, 'id'), pathOf(request), (stat, tar) => send(reply, stat, tar));
+      // From the first: a client may go away while its turn is waited for.
+      const signal = abortSignalOf(reply);
+      await files.readPath(paramOf(request, 'id'), pathOf(request), (stat, tar) =>
+        send(reply, stat, tar, signal, deps.logger),
+      );
     },
   });
 

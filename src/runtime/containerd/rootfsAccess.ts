@@ -1,11 +1,12 @@
 /*
- * The files of a container for whoever copies to and from them (files/rootTree.ts): of a running one as it sees them, its
+ * The files of a container for whoever copies to and from them (src/files): of a running one as it sees them, its
  * mounts included, by /proc/PID/root; of any other its snapshot, mounted where nobody else sees it.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { type Tree, type TreeMount, withMounts } from '../files/rootTree.ts';
+import { type Tree, withMounts } from '../../files/rootTree.ts';
+import type { StoppedAccess } from '../runtime.ts';
 import type { Mount } from './messages.ts';
 import { withOverlays, withWritableOverlay } from './overlayHolder.ts';
 import { layerDirectories } from './rootfs.ts';
@@ -16,7 +17,7 @@ async function openRoot(path: string): Promise<FileHandle> {
   return await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
 }
 
-/** Throws containerState if the process is gone, and perhaps another one by its number. */
+/** Throws containerState if the process is gone, and perhaps another one by its number; at the end of a copy too. */
 export async function withRunningRootfs<T>(
   id: string,
   pid: number,
@@ -26,21 +27,32 @@ export async function withRunningRootfs<T>(
   await using folder = await openRoot(`/proc/${pid}/root`).catch(() => Promise.reject(ended()));
   const cgroups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
   if (!cgroups.includes(id)) throw ended();
-  return await work({ folder, mounts: new Map() });
+  // With its last process all that it had mounted is gone from the folders that are open here.
+  const checkWhole = async (): Promise<void> => {
+    const now = await stat(`/proc/${pid}/root/.`).catch(() => undefined);
+    const then = await folder.stat();
+    if (now?.ino !== then.ino || now.dev !== then.dev)
+      throw new LinkspanError('containerState', `container ${id} ended while its files were copied`);
+  };
+  return await work({ folder, isReadOnly: false, mounts: new Map(), checkWhole });
 }
 
-/** `mounts` are those of its snapshot. The container must not be started meanwhile. */
+/**
+ * `mounts` are those of its snapshot. Where it is written to, the container must not be started meanwhile; where it is read,
+ * it is seen as it becomes.
+ */
 export async function withStoppedRootfs<T>(
   mounts: readonly Mount[],
-  options: { readonly isWritten: boolean; readonly mounts: readonly TreeMount[] },
+  { write, mounts: inside }: StoppedAccess,
   work: (tree: Tree) => Promise<T>,
 ): Promise<T> {
   const look = async (root: string): Promise<T> => {
     await using folder = await openRoot(root);
-    return await work(await withMounts(folder, options.mounts));
+    const base = { folder, isReadOnly: write !== 'all', mounts: new Map() };
+    return await work(await withMounts(base, inside));
   };
   const [mount] = mounts;
-  return options.isWritten && mount?.type === 'overlay'
+  return write !== 'none' && mount?.type === 'overlay'
     ? await withWritableOverlay(mount.options, need, look)
     : await withOverlays([layerDirectories(mounts)], need, ([root = '']) => look(root));
 }

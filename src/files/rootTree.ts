@@ -1,29 +1,45 @@
 /*
- * Paths of a container looked up by us, for a container that may change them meanwhile: one name at a time, below folders
+ * Paths below a root looked up by us, for a container that may change them meanwhile: one name at a time, below folders
  * that are held open. No link is left to the kernel, which would take it for the host's, so that nothing leads out of the
- * root; nothing but a folder or a regular file is ever opened. Kernel: path_resolution(7), proc(5) on /proc/PID/root.
+ * root; nothing but a folder or a regular file is ever opened. Names and paths are byte strings (a character for each byte),
+ * since names need not be UTF-8. Kernel: path_resolution(7), proc(5) on /proc/PID/root.
  */
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, readlink } from 'node:fs/promises';
 
 /** As the kernel's MAXSYMLINKS. */
 const linksMax = 40;
-/** A folder is held open for each level. */
-const depthMax = 500;
+/** Of folders in folders, each of which is held open: a container must not use up the daemon's file descriptors. */
+export const depthMax = 256;
 /** Linux's O_PATH, which Node does not name: a handle that opens nothing. */
 const pathOnly = 0o10000000;
 
-/** Where something of the host's is to be seen in the tree, as a mount would show it. */
+export function toBytes(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1');
+}
+
+/** What is not UTF-8 in it becomes U+FFFD: to be shown only. */
+export function toText(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString('utf8');
+}
+
+/** Where something of the host's is to be seen in the tree, as a mount would show it. In text, not bytes. */
 export interface TreeMount {
   readonly target: string;
   readonly source: string;
   readonly isReadOnly: boolean;
 }
 
-/** A root file system. `mounts` are by their places in it, which have no links left. */
+/** A root file system, or any folder with all that is in it. Whoever made it closes it. */
 export interface Tree {
+  /** May be open as a path only (O_PATH), where nothing lists it or changes what it is like. */
   readonly folder: FileHandle;
+  /** Outside of the mounts. */
+  readonly isReadOnly: boolean;
+  /** By their places in it, which have no links left. */
   readonly mounts: ReadonlyMap<string, TreeMount>;
+  /** Asked at the end of a copy; throws where the tree came apart meanwhile. */
+  readonly checkWhole?: () => Promise<void>;
 }
 
 /** A folder that is held open. `path` is absolute and without links; `''` is the root. */
@@ -33,7 +49,7 @@ export interface Folder {
   readonly isReadOnly: boolean;
 }
 
-export type PathProblem = 'missing' | 'notFolder' | 'loop';
+export type PathProblem = 'missing' | 'notFolder' | 'loop' | 'tooDeep';
 
 /** What a path leads to. `info` undefined = there is nothing at its end, but a folder where it could be. */
 export interface Place extends AsyncDisposable {
@@ -58,11 +74,24 @@ export class PathError extends Error {
   }
 }
 
-const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
+/** There is nothing of that name, nor can there be. */
+const isMissing = (error: unknown): boolean =>
+  ['ENOENT', 'ENAMETOOLONG', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 
-/** A path that system calls take for `name` in `folder`. */
-export function pathIn(tree: Tree, folder: Folder, name: string): string {
-  return tree.mounts.get(`${folder.path}/${name}`)?.source ?? `/proc/self/fd/${folder.handle.fd}/${name}`;
+/** A path that system calls take for `name` in `folder`, as long as that is open. */
+export function pathIn(tree: Tree, folder: Folder, name: string): string | Buffer {
+  const own = (): Buffer => Buffer.from(`/proc/self/fd/${folder.handle.fd}/${name}`, 'latin1');
+  return tree.mounts.get(`${folder.path}/${name}`)?.source ?? own();
+}
+
+/** The text of a link, in bytes; undefined if it is none any more. */
+export async function readLink(tree: Tree, folder: Folder, name: string): Promise<string | undefined> {
+  try {
+    return await readlink(pathIn(tree, folder, name), 'latin1');
+  } catch (error) {
+    if (isMissing(error) || (error as NodeJS.ErrnoException).code === 'EINVAL') return undefined;
+    throw error;
+  }
 }
 
 /** Without opening it; undefined if there is nothing. The caller closes it. */
@@ -166,11 +195,12 @@ async function walk(
     const isLast = pending.length === 0;
     if (info.isSymbolicLink() && (followsLast || !isLast)) {
       if (++links > linksMax) throw new PathError('loop', here);
-      const target = await readlink(pathIn(tree, last, name));
+      const target = await readLink(tree, last, name);
+      if (target === undefined) throw new PathError('missing', here);
       if (target.startsWith('/')) await trail.toRoot();
       pending.unshift(...components(target));
     } else if (info.isDirectory()) {
-      if (trail.folders.length > depthMax) throw new PathError('loop', here);
+      if (trail.folders.length > depthMax) throw new PathError('tooDeep', here);
       const handle = await openPeeked(peeked, true);
       const isReadOnly = tree.mounts.get(here)?.isReadOnly ?? last.isReadOnly;
       trail.folders.push({ handle, path: here, isReadOnly });
@@ -183,13 +213,8 @@ async function walk(
  * Follows `path` inside the tree; `..` stays below the root. Throws PathError, or the system's error. With `followsLast` a
  * link at the end is followed too.
  */
-export async function resolvePath(
-  tree: Tree,
-  path: string,
-  followsLast: boolean,
-  isReadOnly = false,
-): Promise<Place> {
-  const trail = new Trail({ handle: tree.folder, path: '', isReadOnly });
+export async function resolvePath(tree: Tree, path: string, followsLast: boolean): Promise<Place> {
+  const trail = new Trail({ handle: tree.folder, path: '', isReadOnly: tree.isReadOnly });
   try {
     const found = await walk(tree, trail, path, followsLast);
     await trail.keepLast();
@@ -200,14 +225,14 @@ export async function resolvePath(
   }
 }
 
-/** The tree with these mounted in it, each at what its target leads to. Those whose target cannot be reached are left out. */
-export async function withMounts(folder: FileHandle, mounts: readonly TreeMount[]): Promise<Tree> {
+/** `base` with these mounted in it, each at what its target leads to. Those whose target cannot be reached are left out. */
+export async function withMounts(base: Tree, mounts: readonly TreeMount[]): Promise<Tree> {
   const placed = new Map<string, TreeMount>();
-  const tree = { folder, mounts: placed };
+  const tree = { ...base, mounts: placed };
   const depth = ({ target }: TreeMount): number => components(target).length;
   for (const mount of mounts.toSorted((a, b) => depth(a) - depth(b))) {
     try {
-      await using place = await resolvePath(tree, mount.target, true);
+      await using place = await resolvePath(tree, toBytes(mount.target), true);
       placed.set(place.path, mount);
     } catch (error) {
       if (!(error instanceof PathError)) throw error;
