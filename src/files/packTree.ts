@@ -5,6 +5,7 @@
  */
 import type { Dir, Stats } from 'node:fs';
 import { type FileHandle, opendir } from 'node:fs/promises';
+import { problemAt } from './problem.ts';
 import {
   depthMax,
   type Folder,
@@ -20,6 +21,8 @@ import {
 import { blockBytes, encodeHeader, paddingBytes, type TarEntry } from './tarHeader.ts';
 
 const chunkBytes = 64 << 10;
+/** Files with several names beyond so many are packed as a file for each name. */
+const linkedMax = 100_000;
 
 function typeOf(info: Stats): TarEntry['type'] | undefined {
   if (info.isDirectory()) return 'directory';
@@ -77,6 +80,14 @@ class TreePacker implements AsyncDisposable {
 
   /** A folder is entered, and no more. */
   async *add(folder: Folder, name: string, as: string): AsyncGenerator<Buffer> {
+    try {
+      yield* this.#add(folder, name, as);
+    } catch (error) {
+      throw problemAt(as, error);
+    }
+  }
+
+  async *#add(folder: Folder, name: string, as: string): AsyncGenerator<Buffer> {
     const peeked = await peek(this.#tree, folder, name);
     // It went while we were at it.
     if (peeked === undefined) return;
@@ -124,7 +135,7 @@ class TreePacker implements AsyncDisposable {
       const { dev, ino } = await peeked.stat({ bigint: true });
       const first = this.#linked.get(`${dev}:${ino}`);
       if (first !== undefined) return yield encodeHeader({ ...header, type: 'link', linkName: first });
-      this.#linked.set(`${dev}:${ino}`, header.name);
+      if (this.#linked.size < linkedMax) this.#linked.set(`${dev}:${ino}`, header.name);
     }
     await using file = await openPeeked(peeked, false);
     const { size } = await file.stat();
@@ -168,7 +179,7 @@ async function* packAll(tree: Tree, place: Place, as: string): AsyncGenerator<Bu
 
 /**
  * The entry at `place` is called `as` (in bytes) in the tar, and what is in it below that. Reads no faster than it is read.
- * Throws PathError where folders are too deep in each other.
+ * Throws code archiveRefused where one of them cannot be read, or folders are too deep in each other.
  */
 export function packPlace(tree: Tree, place: Place, as: string): AsyncGenerator<Buffer> {
   return inChunks(packAll(tree, place, as));

@@ -48,6 +48,8 @@ export interface UnpackOptions {
   readonly owner: 'tar' | 'caller' | { readonly uid: number; readonly gid: number };
   /** In front of paths that are told of. */
   readonly shownRoot?: string;
+  /** What an entry, or what a hard link leads to, is called instead; in bytes. */
+  readonly rename?: (name: string) => string;
 }
 
 interface Header {
@@ -113,8 +115,9 @@ async function remove(tree: Tree, folder: Folder, name: string, depth = 0): Prom
   {
     await using handle = inside.handle;
     if (depth >= depthMax) throw new PathError('tooDeep', inside.path);
-    // A list of names that is read while names go may leave some out.
-    for (let found = true; found; ) {
+    // A list of names that is read while names go may leave some out; where they come anew, they win.
+    let found = true;
+    for (let round = 0; found && round < 3; round++) {
       found = false;
       await using names = await opendir(`/proc/self/fd/${handle.fd}`, { encoding: 'latin1' });
       for (let entry = await names.read(); entry !== null; entry = await names.read()) {
@@ -157,7 +160,10 @@ class TreeUnpacker implements AsyncDisposable {
   }
 
   async put(raw: RawHeader, body: AsyncIterable<Buffer>): Promise<void> {
-    const header = readHeader(raw);
+    const given = readHeader(raw);
+    const rename = this.#options.rename ?? ((name: string) => name);
+    const linkName = given.type === 'link' ? rename(given.linkName) : given.linkName;
+    const header = { ...given, name: rename(given.name), linkName };
     const relative = placeOf(header.name, this.#into);
     const path = posix.join(this.#into, relative);
     try {
@@ -280,7 +286,8 @@ class TreeUnpacker implements AsyncDisposable {
         await makeNode(path, header);
         await this.#chownLink(path, header);
         // Ours until this moment: a name that the container has put there instead is not followed.
-        return await this.#setMode(folder, name, header.mode);
+        await this.#setMode(folder, name, header.mode);
+        return await lutimes(path, header.modified, header.modified);
       case 'file':
       case 'contiguous-file':
         return await this.#write(path, header, body);
@@ -356,7 +363,11 @@ async function makeNode(path: string | Buffer, { name, type, device }: Header): 
   const own = toText(path.toString('latin1')).replace(/^\/proc\/self\//, `/proc/${process.pid}/`);
   if (own.includes('\ufffd')) refuse(`mknod ${toText(name)}: the name is not UTF-8`);
   const numbers = type === 'fifo' ? ['p'] : [type === 'block-device' ? 'b' : 'c', ...device.map(String)];
-  await promisify(execFile)(program, [own, ...numbers]);
+  await promisify(execFile)(program, [own, ...numbers]).catch((error: unknown) => {
+    // `mknod: PATH: what is wrong`
+    const { stderr = '' } = error as { readonly stderr?: string };
+    refuse(`mknod ${toText(name)}: ${stderr.trim().split(': ').at(-1) ?? 'failed'}`);
+  });
 }
 
 /** Writes `tar` to the parser as fast as that takes it; what is wrong with it ends the parser with that error. */
@@ -375,10 +386,10 @@ async function feed(tar: AsyncIterable<Uint8Array>, parser: Extract): Promise<vo
   }
 }
 
-/** What tar-stream says of a tar that it cannot read. */
+/** What tar-stream says of a tar that it cannot read; what the tar's own stream says stays as it is. */
 function asRefusal(error: unknown): unknown {
-  const isOurs = error instanceof LinkspanError || (error as NodeJS.ErrnoException).code !== undefined;
-  return isOurs || !(error instanceof Error)
+  const isOthers = error instanceof LinkspanError || (error as NodeJS.ErrnoException).code !== undefined;
+  return isOthers || !(error instanceof Error)
     ? error
     : new LinkspanError('archiveRefused', `invalid tar: ${error.message}`, { cause: error });
 }
@@ -396,6 +407,11 @@ export async function unpackInto(
 ): Promise<void> {
   // Its types do not know what it takes.
   const parser = extract({ filenameEncoding: 'latin1' } as Parameters<typeof extract>[0]);
+  // An entry that is cut short says only that there is no more of it.
+  let broken: unknown;
+  (parser as unknown as Writable).on('error', (error) => {
+    broken = error;
+  });
   const feeding = feed(tar, parser);
   await using unpacker = new TreeUnpacker(tree, into, options);
   try {
@@ -404,11 +420,11 @@ export async function unpackInto(
       entry.resume();
     }
   } catch (error) {
-    throw asRefusal(error);
+    throw asRefusal(broken ?? error);
   } finally {
     parser.destroy();
     stop();
-    await feeding.catch(() => {});
+    await feeding;
   }
   await unpacker.setTimes();
   await tree.checkWhole?.();

@@ -20,6 +20,7 @@ export interface RunOptions {
   readonly stdout?: RegExp | string;
   readonly stderr?: RegExp | string;
   readonly input?: string | Uint8Array;
+  readonly cwd?: string;
   readonly timeoutMs?: number;
 }
 
@@ -44,7 +45,7 @@ async function finish(
   options: RunOptions,
 ): Promise<Omit<Result, 'command'>> {
   const [program = '', ...args] = words;
-  const child = spawn(program, args, { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { env, cwd: options.cwd, stdio: ['pipe', 'pipe', 'pipe'] });
   // A program that ends without reading its input closes the pipe; that is its right.
   child.stdin.on('error', () => undefined);
   child.stdin.end(options.input ?? '');

@@ -19,10 +19,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { testOnce } from './reference.ts';
 
-for (const engine of engines('docker')) {
+for (const engine of engines()) {
   describe(engine.name, () => {
     let daemon: Daemon;
     let folder: string;
@@ -154,6 +155,100 @@ for (const engine of engines('docker')) {
       }
       await daemon.cli(['rm', '-f', 'k1', 'k2']);
       await daemon.cli(['volume', 'rm', 'v1']);
+    });
+
+    test('paths mean what they mean to docker', async () => {
+      const make =
+        'mkdir -p /src/sub /dst; echo x >/src/f; echo y >/src/sub/g; ln -s src /toDir; ln -s /src/f /toFile; echo z >/file';
+      await daemon.cli(['run', '-d', '--name', 'p1', 'busybox', 'sh', '-c', `${make}; exec sleep 1000`]);
+      await eventually(
+        async () =>
+          (await daemon.cli(['exec', 'p1', 'test', '-e', '/file'], { exitCode: undefined })).exitCode === 0,
+      );
+      const base = mkdtempSync(join(folder, 'paths'));
+      /** Each in a new folder with `dir/`, `old` and links to both and to nothing; what it has afterwards beside these. */
+      let count = 0;
+      for (const [args, expected] of [
+        ['p1:/src new', 'new new/f new/sub new/sub/g'],
+        ['p1:/src dir', 'dir/src dir/src/f dir/src/sub dir/src/sub/g'],
+        ['p1:/src/ dir', 'dir/src dir/src/f dir/src/sub dir/src/sub/g'],
+        ['p1:/src/. dir', 'dir/f dir/sub dir/sub/g'],
+        ['p1:/src/. new', 'new new/f new/sub new/sub/g'],
+        ['p1:/src old', /cannot copy directory/],
+        ['p1:/file new', 'new'],
+        ['p1:/file dir', 'dir/file'],
+        ['p1:/file dir/new', 'dir/new'],
+        ['p1:/file new/', /no such directory/],
+        ['p1:/file no/new', /invalid output path: .*no.* does not exist|no such file or directory/],
+        ['p1:/file/ dir', /Could not find the file \/file\/ in container p1/],
+        ['p1:/file toOld', ''],
+        ['p1:/file toNew', 'missing'],
+        ['p1:/src toDir', 'dir/src dir/src/f dir/src/sub dir/src/sub/g'],
+        ['p1:/toDir new', 'new'],
+        ['-L p1:/toDir new', 'new new/f new/sub new/sub/g'],
+        ['-L p1:/toDir dir', 'dir/toDir dir/toDir/f dir/toDir/sub dir/toDir/sub/g'],
+        ['p1:/toDir/ dir', 'dir/toDir dir/toDir/f dir/toDir/sub dir/toDir/sub/g'],
+        ['p1:/toDir/. dir', 'dir/f dir/sub dir/sub/g'],
+        ['-L p1:/toFile dir', 'dir/toFile'],
+        ['p1:file dir', 'dir/file'],
+        ['p1:/src/../file .', 'file'],
+        ['p1:/file p1:/other', /copying between containers is not supported/],
+        ['old new', /must specify at least one container source/],
+        ['p1:/file /dev/null', /got a device/],
+        ['nope:/file new', /No such container: nope/],
+      ] as const) {
+        const own = join(base, String(count++));
+        mkdirSync(join(own, 'dir'), { recursive: true });
+        writeFileSync(join(own, 'old'), 'old');
+        for (const [name, target] of [
+          ['toDir', 'dir'],
+          ['toOld', 'old'],
+          ['toNew', 'missing'],
+        ] as const)
+          symlinkSync(target, join(own, name));
+        const fails = typeof expected !== 'string';
+        await daemon.cli(['cp', ...args.split(' ')], {
+          cwd: own,
+          ...(fails && { exitCode: 1, stderr: expected }),
+        });
+        const found = readdirSync(own, { recursive: true, encoding: 'utf8' })
+          .filter((name) => !/^(?:dir|old|toDir|toOld|toNew|toDir\/.*)$/.test(name))
+          .sort();
+        assert.equal(found.join(' '), fails ? '' : expected, args);
+      }
+      // And into the container.
+      const tree = join(folder, 'tree');
+      for (const [args, expected] of [
+        [`${tree} p1:/dst`, '/dst/tree /dst/tree/link /dst/tree/sub /dst/tree/sub/file'],
+        [`${tree} p1:/dst/new`, '/dst/new /dst/new/link /dst/new/sub /dst/new/sub/file'],
+        [`${tree}/. p1:/dst`, '/dst/link /dst/sub /dst/sub/file'],
+        [`${tree}/. p1:/dst/new`, '/dst/new /dst/new/link /dst/new/sub /dst/new/sub/file'],
+        [`${tree}/link p1:/dst`, '/dst/link'],
+        [`-L ${tree}/link p1:/dst`, '/dst/link'],
+        [`${tree}/sub/file p1:/dst/as`, '/dst/as'],
+        [`${tree}/sub/file p1:/dst/as/`, /no such directory/],
+        [`${tree}/sub/file p1:/dst/no/as`, /Could not find the file \/dst\/no in container p1/],
+        [`${tree}/sub/file/ p1:/dst`, /not a directory/],
+        [`${tree}/nope p1:/dst`, /no such file or directory/],
+        [`${tree} p1:/file`, /cannot copy directory/],
+        [`${tree}/sub/file p1:/dev/null`, /got a device/],
+      ] as const) {
+        const fails = typeof expected !== 'string';
+        await daemon.cli(['cp', ...args.split(' ')], fails ? { exitCode: 1, stderr: expected } : {});
+        const found = await out(
+          'exec',
+          'p1',
+          'sh',
+          '-c',
+          'cd /; find /dst -mindepth 1 | sort; rm -rf /dst/*',
+        );
+        assert.equal(found.trim().replaceAll('\n', ' '), fails ? '' : expected, args);
+      }
+      const told = await daemon.cli(['cp', '-q=false', `${tree}/sub/file`, 'p1:/dst/told']);
+      assert.match(told.stderr, /Successfully copied 2\.05kB to p1:\/dst\/told$/);
+      const back = await daemon.cli(['cp', '-q=false', 'p1:/dst/told', join(base, 'told')]);
+      assert.match(back.stderr, /Successfully copied \S+kB to \/\S*told$/);
+      await daemon.cli(['rm', '-f', 'p1']);
     });
 
     testOnce(engine)('no link of a container leads to the host', async () => {

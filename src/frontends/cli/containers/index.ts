@@ -6,6 +6,7 @@ import { flag } from '../flags.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
 import { alignColumns } from '../text/columns.ts';
 import { attachCommand, startCommand } from './attach.ts';
+import { copyCommand } from './copy.ts';
 import { createCommand } from './create.ts';
 import { execCommand } from './exec.ts';
 import { fileCommands } from './files.ts';
@@ -68,6 +69,7 @@ export const containerCommands: readonly Command[] = [
   execCommand,
   listCommand,
   attachCommand,
+  copyCommand,
   createCommand,
   ...fileCommands,
   inspectCommand,
