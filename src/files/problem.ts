@@ -22,6 +22,9 @@ export function problemAt(path: string, error: unknown): unknown {
       cause: error,
     });
   const { errno, code, syscall } = error as NodeJS.ErrnoException;
+  // What Node does not hand to the system: an owner or a time out of range.
+  if (code?.startsWith('ERR_') === true)
+    return new LinkspanError('archiveRefused', `${toText(path)}: ${error.message}`, { cause: error });
   if (errno === undefined || code === undefined) return error;
   const text = words[code] ?? getSystemErrorMessage(errno);
   return new LinkspanError('archiveRefused', `${syscall ?? 'copy'} ${toText(path)}: ${text}`, {

@@ -69,7 +69,7 @@ function refuse(text: string): never {
 
 /** What tar-stream leaves to us of a PAX header (pax(1)); a file with holes in a form of its own is refused. */
 function readHeader(raw: RawHeader): Header {
-  const { type, mode = 0o644, uid = 0, gid = 0, devmajor = 0, devminor = 0 } = raw;
+  const { type, mode, uid, gid, devmajor, devminor } = raw;
   const pax = raw.pax as Readonly<Record<string, string>> | null | undefined;
   const name = pax?.['path'] === undefined ? raw.name : toBytes(pax['path']);
   const linkName = pax?.['linkpath'] === undefined ? (raw.linkname ?? '') : toBytes(pax['linkpath']);
@@ -85,9 +85,9 @@ function readHeader(raw: RawHeader): Header {
   if (`${name}${linkName}`.includes('\0')) refuse('a name has a zero byte in it');
   const number = (text: string | undefined, otherwise: number): number => {
     const value = Number(text ?? otherwise);
-    return Number.isFinite(value) ? value : otherwise;
+    return Number.isFinite(value) ? value : 0;
   };
-  const modifiedMs = number(pax?.['mtime'], (raw.mtime?.getTime() ?? 0) / 1000) * 1000;
+  const modifiedMs = number(pax?.['mtime'], raw.mtime.getTime() / 1000) * 1000;
   return {
     name,
     linkName,
@@ -292,7 +292,7 @@ class TreeUnpacker implements AsyncDisposable {
       case 'contiguous-file':
         return await this.#write(path, header, body);
       default:
-        refuse(`${toText(header.name)}: unhandled tar header type ${header.type}`);
+        refuse(`${toText(header.name)}: unhandled tar header type`);
     }
   }
 

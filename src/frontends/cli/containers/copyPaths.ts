@@ -112,13 +112,11 @@ export function localDestination(original: string): CopyEnd {
   }
   if (info !== undefined) return { path, exists: true, isFolder: info.isDirectory() };
   const [folder] = splitPath(path);
-  let parent: ReturnType<typeof statSync>;
   try {
-    parent = statSync(folder);
+    if (!statSync(folder).isDirectory()) throw new CliError('not a directory');
   } catch (error) {
     throw fileError(error, folder);
   }
-  if (parent?.isDirectory() !== true) throw new CliError('not a directory');
   return { path, exists: false, isFolder: false };
 }
 
