@@ -17,11 +17,48 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
+import { buffer, text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { callApi } from './api.ts';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { testOnce } from './reference.ts';
+
+function send(socketPath: string, path: string, body: Buffer): Promise<{ status: number; message: string }> {
+  const { promise, resolve, reject } = Promise.withResolvers<{ status: number; message: string }>();
+  const call = request({ socketPath, method: 'PUT', path }, (response) => {
+    text(response).then((answer) => {
+      const message = answer === '' ? '' : (JSON.parse(answer) as { message: string }).message;
+      resolve({ status: response.statusCode ?? 0, message });
+    }, reject);
+  });
+  call.on('error', reject);
+  call.end(body);
+  return promise;
+}
+
+/** A request that stands: of a GET the first bytes have come and no more is read, of a PUT the first were sent. */
+async function openRequest(
+  socketPath: string,
+  method: 'GET' | 'PUT',
+  path: string,
+): Promise<{ readonly destroy: () => void; readonly rest: () => Promise<unknown> }> {
+  const call = request({ socketPath, method, path });
+  call.on('error', () => undefined);
+  if (method === 'PUT') {
+    call.write(Buffer.alloc(100, 'x'));
+    await once(call, 'socket');
+    return { destroy: () => void call.destroy(), rest: () => Promise.resolve() };
+  }
+  call.end();
+  const [response] = (await once(call, 'response')) as [IncomingMessage];
+  response.on('error', () => undefined);
+  return { destroy: () => void call.destroy(), rest: () => buffer(response) };
+}
 
 for (const engine of engines()) {
   describe(engine.name, () => {
@@ -171,26 +208,20 @@ for (const engine of engines()) {
       for (const [args, expected] of [
         ['p1:/src new', 'new new/f new/sub new/sub/g'],
         ['p1:/src dir', 'dir/src dir/src/f dir/src/sub dir/src/sub/g'],
-        ['p1:/src/ dir', 'dir/src dir/src/f dir/src/sub dir/src/sub/g'],
         ['p1:/src/. dir', 'dir/f dir/sub dir/sub/g'],
         ['p1:/src/. new', 'new new/f new/sub new/sub/g'],
         ['p1:/src old', /cannot copy directory/],
-        ['p1:/file new', 'new'],
-        ['p1:/file dir', 'dir/file'],
         ['p1:/file dir/new', 'dir/new'],
         ['p1:/file new/', /no such directory/],
         ['p1:/file no/new', /invalid output path: .*no.* does not exist|no such file or directory/],
         ['p1:/file/ dir', /Could not find the file \/file\/ in container p1/],
         ['p1:/file toOld', ''],
         ['p1:/file toNew', 'missing'],
-        ['p1:/src toDir', 'dir/src dir/src/f dir/src/sub dir/src/sub/g'],
         ['p1:/toDir new', 'new'],
         ['-L p1:/toDir new', 'new new/f new/sub new/sub/g'],
         ['-L p1:/toDir dir', 'dir/toDir dir/toDir/f dir/toDir/sub dir/toDir/sub/g'],
         ['p1:/toDir/ dir', 'dir/toDir dir/toDir/f dir/toDir/sub dir/toDir/sub/g'],
-        ['p1:/toDir/. dir', 'dir/f dir/sub dir/sub/g'],
         ['-L p1:/toFile dir', 'dir/toFile'],
-        ['p1:file dir', 'dir/file'],
         ['p1:/src/../file .', 'file'],
         ['p1:/file p1:/other', /copying between containers is not supported/],
         ['old new', /must specify at least one container source/],
@@ -222,14 +253,11 @@ for (const engine of engines()) {
         [`${tree} p1:/dst`, '/dst/tree /dst/tree/link /dst/tree/sub /dst/tree/sub/file'],
         [`${tree} p1:/dst/new`, '/dst/new /dst/new/link /dst/new/sub /dst/new/sub/file'],
         [`${tree}/. p1:/dst`, '/dst/link /dst/sub /dst/sub/file'],
-        [`${tree}/. p1:/dst/new`, '/dst/new /dst/new/link /dst/new/sub /dst/new/sub/file'],
-        [`${tree}/link p1:/dst`, '/dst/link'],
         [`-L ${tree}/link p1:/dst`, '/dst/link'],
         [`${tree}/sub/file p1:/dst/as`, '/dst/as'],
         [`${tree}/sub/file p1:/dst/as/`, /no such directory/],
         [`${tree}/sub/file p1:/dst/no/as`, /Could not find the file \/dst\/no in container p1/],
         [`${tree}/sub/file/ p1:/dst`, /not a directory/],
-        [`${tree}/nope p1:/dst`, /no such file or directory/],
         [`${tree} p1:/file`, /cannot copy directory/],
         [`${tree}/sub/file p1:/dev/null`, /got a device/],
       ] as const) {
@@ -249,6 +277,139 @@ for (const engine of engines()) {
       const back = await daemon.cli(['cp', '-q=false', 'p1:/dst/told', join(base, 'told')]);
       assert.match(back.stderr, /Successfully copied \S+kB to \/\S*told$/);
       await daemon.cli(['rm', '-f', 'p1']);
+    });
+
+    test('-a gives what is copied to the user of the container, and a tmpfs gets files too', async () => {
+      await daemon.cli([
+        ...['run', '-d', '--name', 'u1', '-u', '7:8', '--tmpfs', '/tmp', 'busybox', 'sleep', '1000'],
+      ]);
+      await daemon.cli(['cp', '-a', join(folder, 'tree'), 'u1:/owned']);
+      await daemon.cli(['cp', join(folder, 'tree'), 'u1:/tmp/kept']);
+      const owners = 'stat -c "%u:%g %a" /owned /owned/sub/file /tmp/kept/sub/file';
+      assert.equal(await out('exec', 'u1', 'sh', '-c', owners), '7:8 755\n7:8 4750\n12:34 4750');
+      await daemon.cli(['rm', '-f', 'u1']);
+    });
+
+    testOnce(engine)('what is wrong with a tar or a path is said, and what is read-only stays', async () => {
+      const { socketPath } = daemon;
+      mkdirSync('/run/compat/bound', { recursive: true });
+      await daemon.cli([
+        ...[
+          'run',
+          '--name',
+          't1',
+          '-v',
+          '/run/compat/bound:/d/ro:ro',
+          '-v',
+          'w1:/d/rw',
+          'busybox',
+          'true',
+        ],
+      ]);
+      const url = (path: string): string =>
+        `/containers/t1/archive?noOverwriteDirNonDir=true&path=${encodeURIComponent(path)}`;
+      const put = async (path: string, tar: Buffer): Promise<string> => {
+        const { status, message } = await send(socketPath, url(path), tar);
+        return `${status} ${message}`;
+      };
+      const tar = (...args: readonly string[]): Buffer =>
+        execFileSync('tar', ['-C', folder, '-cf', '-', ...args]);
+      const one = tar('one');
+      assert.equal(
+        await put('/d', tar('--transform', 's,^,ro/,', 'one')),
+        '400 open /d/ro: read-only file system',
+      );
+      assert.match(await put('/d/ro', one), /^400 mounted volume is marked read-only$/);
+      assert.match(await put('/d/rw', one), /^200 $/);
+      assert.match(
+        await put('/d', tar('-P', '--transform', 's,^,../../x/,', 'one')),
+        /^400 ".*" is outside of "\/d"$/,
+      );
+      assert.match(await put('/', Buffer.alloc(3000, 'x')), /^400 invalid tar: /);
+      assert.match(await put('/', one.subarray(0, 600)), /^400 invalid tar: Unexpected end of data$/);
+      assert.match(await put('/', gzipSync(one)), /^200 $/);
+      assert.match(await put('/nope', one), /^404 Could not find the file \/nope in container t1$/);
+      assert.match(await put('/etc/passwd', one), /^400 extraction point is not a directory$/);
+      for (const [path, status] of [
+        ['', 400],
+        ['/a\0b', 400],
+        [`/${'n'.repeat(300)}`, 404],
+        ['/one', 200],
+      ] as const)
+        assert.equal((await callApi(socketPath, 'HEAD', url(path))).status, status, path);
+      assert.deepEqual(readdirSync('/run/compat/bound'), []);
+      const { stdout } = await daemon.cli([
+        ...[
+          'events',
+          '--since',
+          '1m',
+          '--until',
+          '0s',
+          '--filter',
+          'container=t1',
+          '--format',
+          '{{.Action}}',
+        ],
+      ]);
+      assert.equal(stdout.split('\n').filter((action) => action === 'extract-to-dir').length, 2);
+      await daemon.cli(['rm', 't1']);
+      await daemon.cli(['volume', 'rm', 'w1']);
+    });
+
+    testOnce(engine)(
+      'a client that hangs or leaves keeps no container from being started or removed',
+      async () => {
+        const { socketPath } = daemon;
+        await daemon.cli([
+          'run',
+          '--name',
+          'g1',
+          'busybox',
+          'dd',
+          'if=/dev/zero',
+          'of=/big',
+          'bs=1M',
+          'count=64',
+        ]);
+        const read = await openRequest(socketPath, 'GET', '/containers/g1/archive?path=/big');
+        const write = await openRequest(socketPath, 'PUT', '/containers/g1/archive?path=/');
+        const started = daemon.cli(['start', 'g1']);
+        write.destroy();
+        await started;
+        await daemon.cli(['rm', '-f', 'g1']);
+        read.destroy();
+        // Nothing stays mounted or open for it.
+        const pid = daemon.pid();
+        const left = (): readonly string[] =>
+          readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+            try {
+              return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+            } catch {
+              return [];
+            }
+          });
+        assert.ok(
+          await eventually(
+            () => !left().some((target) => target.endsWith('/big') || target.endsWith('/big (deleted)')),
+          ),
+          'the file is closed',
+        );
+      },
+    );
+
+    testOnce(engine)('a container that ends while it is copied gives no tar that looks whole', async () => {
+      const make = 'dd if=/dev/zero of=/vol/big bs=1M count=64; sleep 1000';
+      await daemon.cli(['run', '-d', '--name', 'm1', '-v', 'm2:/vol', 'busybox', 'sh', '-c', make]);
+      await eventually(
+        async () =>
+          (await out('exec', 'm1', 'sh', '-c', 'stat -c %s /vol/big || echo 0')) === String(64 << 20),
+      );
+      const read = await openRequest(daemon.socketPath, 'GET', '/containers/m1/archive?path=/vol');
+      await daemon.cli(['kill', 'm1']);
+      await daemon.cli(['wait', 'm1']);
+      await assert.rejects(read.rest(), /aborted|ECONNRESET|hang up/);
+      await daemon.cli(['rm', 'm1']);
+      await daemon.cli(['volume', 'rm', 'm2']);
     });
 
     testOnce(engine)('no link of a container leads to the host', async () => {
