@@ -294,17 +294,7 @@ for (const engine of engines()) {
       const { socketPath } = daemon;
       mkdirSync('/run/compat/bound', { recursive: true });
       await daemon.cli([
-        ...[
-          'run',
-          '--name',
-          't1',
-          '-v',
-          '/run/compat/bound:/d/ro:ro',
-          '-v',
-          'w1:/d/rw',
-          'busybox',
-          'true',
-        ],
+        ...['run', '--name', 't1', '-v', '/run/compat/bound:/d/ro:ro', '-v', 'w1:/d/rw', 'busybox', 'true'],
       ]);
       const url = (path: string): string =>
         `/containers/t1/archive?noOverwriteDirNonDir=true&path=${encodeURIComponent(path)}`;

@@ -103,10 +103,16 @@ export const archiveRoutes: Routes = (app, { deps }) => {
 
   app.put(url, async (request, reply) => {
     const query = queryOf(request);
-    await files.writePath(paramOf(request, 'id'), pathOf(request), bodyStream(request.raw), {
-      keepsKinds: boolOf(query, 'noOverwriteDirNonDir'),
-      asUser: boolOf(query, 'copyUIDGID'),
-    });
+    const body = bodyStream(request.raw);
+    try {
+      await files.writePath(paramOf(request, 'id'), pathOf(request), body, {
+        keepsKinds: boolOf(query, 'noOverwriteDirNonDir'),
+        asUser: boolOf(query, 'copyUIDGID'),
+      });
+    } finally {
+      // What nobody has read is dropped, so that the client comes to read the answer.
+      body.destroy();
+    }
     return await reply.code(200).send();
   });
 };
