@@ -9,6 +9,7 @@ import { LinkspanError, messageOf } from '../errors/linkspanError.ts';
 import { defaultPoolSources, type PoolSource, parsePoolSource } from '../ipam/pools.ts';
 import { parseIp } from '../net/ip.ts';
 import { parseIpWithLength, parsePrefix } from '../net/prefix.ts';
+import { parseInsecure, parseMirror } from '../runtime/registry/endpoint.ts';
 import { checkLogConfig, type LogConfig } from '../runtime/stdio/logOptions.ts';
 import { type FlagRow, flagRows, isRefusedValue } from './flags.ts';
 
@@ -65,6 +66,7 @@ export interface DaemonConfig {
   readonly dnsOptions: readonly string[];
   readonly hostGatewayIps: readonly string[];
   readonly insecureRegistries: readonly string[];
+  readonly registryMirrors: readonly string[];
   /** UDP, of encrypted tunnels. */
   readonly encryptionPort: number;
   /** A file; see the flag. */
@@ -348,7 +350,8 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     dnsSearch: list('dns-search'),
     dnsOptions: list('dns-opt'),
     hostGatewayIps: list('host-gateway-ip'),
-    insecureRegistries: list('insecure-registry'),
+    insecureRegistries: list('insecure-registry').map(parseInsecure),
+    registryMirrors: list('registry-mirror').map(parseMirror),
     encryptionPort: (values['encryption-port'] as number | undefined) ?? 51_851,
     encryptionSecret: text('encryption-secret'),
     store: parseStore(text('store'), text('store-ca'), text('store-cert'), text('store-key')),

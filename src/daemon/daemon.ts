@@ -176,7 +176,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     client: runtime.client,
     seam,
     logger,
-    insecureRegistries: config.insecureRegistries,
+    registries: { insecure: config.insecureRegistries, mirrors: config.registryMirrors },
   });
   const identity = await Identity.open(store);
   const events = new EventLog();

@@ -136,6 +136,12 @@ export const flagRows: readonly FlagRow[] = [
     about: 'what host-gateway means in --add-host (the default bridge’s address)',
   },
   {
+    flag: 'registry-mirror',
+    key: 'registry-mirrors',
+    kind: 'list',
+    about: 'URL of a mirror of Docker Hub, which is asked first',
+  },
+  {
     flag: 'insecure-registry',
     key: 'insecure-registries',
     kind: 'list',

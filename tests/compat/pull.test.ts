@@ -56,7 +56,11 @@ for (const engine of judged) {
     let empty: unknown;
 
     before(async () => {
-      daemon = await startDaemon(engine, ['--insecure-registry', `${hostAddress}:5000`]);
+      daemon = await startDaemon(engine, [
+        ...['--insecure-registry', `${hostAddress}:5000`],
+        // Nobody answers at the first.
+        ...['--registry-mirror', 'http://127.0.0.1:5998', '--registry-mirror', `http://${real}/`],
+      ]);
       registries = await startRegistries();
       filled = registries.fill('lib/six', '1');
       client = await openClient(daemon.containerd.socketPath, openSeam());
@@ -295,6 +299,22 @@ for (const engine of judged) {
       assert.ok(await eventually(isAsked, 10_000), JSON.stringify(registries.seen));
       child.kill('SIGKILL');
       await assertNothingLeft();
+    });
+
+    test('a mirror gives what Docker Hub would, and one that is down is passed over', async () => {
+      registries.fill('library/mirrored', '1');
+      await daemon.cli(['pull', 'mirrored:1'], {
+        stdout: /Status: Downloaded newer image for mirrored:1\n/,
+      });
+      await daemon.cli(['run', '--rm', 'mirrored:1', 'echo', 'ran'], { stdout: 'ran' });
+      await remove('mirrored:1');
+      await assertNothingLeft();
+      const { stdout } = await daemon.cli(['info']);
+      assert.match(stdout, new RegExp(`^ Insecure Registries:\n  ${hostAddress}:5000\n`, 'm'));
+      assert.match(
+        stdout,
+        /^ Registry Mirrors:\n  http:\/\/127\.0\.0\.1:5998\/\n  http:\/\/127\.0\.0\.1:5000\/$/m,
+      );
     });
 
     if (!isFirst) return;

@@ -2,11 +2,14 @@
  * Login and push, at Debian's docker-registry: open, with a password file, and with a token server.
  */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { inHost } from './hosts.ts';
 import { testOnce } from './reference.ts';
 import { type Registries, startRegistries } from './registries.ts';
 import { startClosedRegistries } from './tokenRegistry.ts';
@@ -16,7 +19,7 @@ const basic = '127.0.0.1:5010';
 const bearer = '127.0.0.1:5011';
 
 for (const engine of engines()) {
-  const once = testOnce(engine);
+  const onceOnly = testOnce(engine);
 
   describe(`push: ${engine.name}`, () => {
     let daemon: Daemon;
@@ -155,7 +158,7 @@ for (const engine of engines()) {
       assert.throws(() => readFileSync(configPath), { code: 'ENOENT' });
     });
 
-    once('the API says of a login what Docker says', async () => {
+    onceOnly('the API says of a login what Docker says', async () => {
       const post = (body: object): ReturnType<typeof callApi> =>
         callApi(daemon.socketPath, 'POST', '/auth', JSON.stringify(body));
       const good = await post({ username: 'ann', password: 'secret', serveraddress: basic });
@@ -170,6 +173,25 @@ for (const engine of engines()) {
     });
 
     if (engine.cli === 'docker') return;
+
+    test('at a terminal name and password are asked for, and the password is not shown', async () => {
+      const words = `${engine.cli} -H unix://${daemon.socketPath} login ${basic}`;
+      const env = { ...process.env, DOCKER_CONFIG: dirname(configPath), HOME: dirname(configPath) };
+      const args = [...inHost('A').slice(1), 'script', '-qec', words, '/dev/null'];
+      const child = spawn(inHost('A')[0] ?? '', args, { env, stdio: ['pipe', 'pipe', 'inherit'] });
+      let shown = '';
+      child.stdout.on('data', (piece: Buffer) => {
+        shown += piece.toString();
+        // Each answer once, when its question has come.
+        if (shown.endsWith('Username: ')) child.stdin.write('ann\r');
+        if (shown.endsWith('Password: ')) child.stdin.write('secret\r');
+      });
+      const [code] = (await once(child, 'close')) as [number];
+      assert.equal(code, 0, shown);
+      assert.match(shown, /Username: ann\s+Password: \s+[^]*Login Succeeded/);
+      assert.doesNotMatch(shown, /secret/);
+      rmSync(configPath);
+    });
 
     test('a credential helper keeps what is logged in with', async () => {
       const folder = dirname(configPath);

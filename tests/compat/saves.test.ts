@@ -6,6 +6,8 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { openSeam } from '../../src/base/seam.ts';
+import { openClient } from '../../src/runtime/containerd/client.ts';
 import { callApi } from './api.ts';
 import { eventually } from './command.ts';
 import { busyboxImage, type Daemon, engines, startDaemon } from './daemonFixture.ts';
@@ -88,6 +90,12 @@ for (const engine of engines()) {
       await daemon.cli(['load'], { stdout: /Loaded image: busybox:latest/, ...{ input: bytes } });
     });
 
+    test('history has the sizes of the layers', async () => {
+      const { stdout } = await daemon.cli(['history', '-H=false', '--format', '{{.Size}}', 'two:1']);
+      const [added = 0, base = 0] = stdout.split('\n').map(Number);
+      assert.ok(added > 0 && added < 100_000 && base > 1_000_000, stdout);
+    });
+
     test('an id goes without a name', async () => {
       const { stdout: id } = await daemon.cli(['images', '-q', '--no-trunc', 'two:1']);
       const tar = join(folder, 'id.tar');
@@ -161,6 +169,10 @@ for (const engine of engines()) {
       } finally {
         reader.kill('SIGKILL');
       }
+      using client = await openClient(daemon.containerd.socketPath, openSeam());
+      const isFree = async (): Promise<boolean> =>
+        (await client.call('Leases.List', { filters: [] })).leases.length === 0;
+      assert.ok(await eventually(isFree, 10_000), 'no lease is left');
       await daemon.cli(['run', '--rm', 'busybox', 'true']);
     });
   });

@@ -261,7 +261,10 @@ export const imageRoutes: Routes = (app, context) => {
       return await save(context, name === '' ? allOf(queryOf(request), 'names') : [name], request, reply);
     if (name !== '' && word === 'json')
       return imageInspectShape(await images.get(name), versionOf(request.raw));
-    if (name !== '' && word === 'history') return historyShape(await images.get(name));
+    if (name !== '' && word === 'history') {
+      const image = await images.get(name);
+      return historyShape(image, await images.layerSizes(image));
+    }
     reply.callNotFound();
     return await reply;
   });

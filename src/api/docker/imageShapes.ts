@@ -91,17 +91,22 @@ interface HistoryEntry {
   readonly created?: string;
   readonly created_by?: string;
   readonly comment?: string;
+  readonly empty_layer?: boolean;
 }
 
-/** `GET /images/{name}/history`: newest first; only the newest has an id. Layer sizes are not kept. */
-export function historyShape(image: Image): readonly Shape[] {
-  const entries = image.history as readonly HistoryEntry[];
+/** `GET /images/{name}/history`: newest first; only the newest has an id. `sizes` are those of the layers, oldest first. */
+export function historyShape(image: Image, sizes: readonly number[]): readonly Shape[] {
+  let layers = 0;
+  const entries = (image.history as readonly HistoryEntry[]).map((entry) => ({
+    ...entry,
+    sizeBytes: entry.empty_layer === true ? 0 : (sizes[layers++] ?? 0),
+  }));
   return entries.toReversed().map((entry, index) => ({
     Comment: entry.comment ?? '',
     Created: Math.trunc(Date.parse(entry.created ?? '') / 1000) || 0,
     CreatedBy: entry.created_by ?? '',
     Id: index === 0 ? image.id : '<missing>',
-    Size: 0,
+    Size: entry.sizeBytes,
     Tags: index === 0 ? orNull(image.tags) : null,
   }));
 }

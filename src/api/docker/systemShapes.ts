@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { arch, availableParallelism, machine, release, totalmem } from 'node:os';
 import type { Engine, EngineInfo } from '../../engine/engine.ts';
 import { type ApiDeps, apiVersion, type BuildInfo, minApiVersion } from './apiServer.ts';
+import type { RegistrySettings } from '../../runtime/images/images.ts';
 import { isRunning } from './containerShapes.ts';
 import { swarmInfoShape, swarmWarnings } from './swarmShapes.ts';
 import { pluginsByType } from './plugins.ts';
@@ -86,15 +87,23 @@ function limitsShape(support: EngineInfo['limitSupport']): Shape {
   };
 }
 
-const registryConfig = {
-  AllowNondistributableArtifactsCIDRs: null,
-  AllowNondistributableArtifactsHostnames: null,
-  InsecureRegistryCIDRs: ['::1/128', '127.0.0.0/8'],
-  IndexConfigs: {
-    'docker.io': { Name: 'docker.io', Mirrors: [], Secure: true, Official: true },
-  },
-  Mirrors: null,
-};
+function registryShape({ insecure, mirrors }: RegistrySettings): Shape {
+  const urls = mirrors.map((mirror) => `${mirror}/`);
+  const isNetwork = (entry: string): boolean => entry.includes('/');
+  const hosts = insecure.filter((entry) => !isNetwork(entry));
+  return {
+    AllowNondistributableArtifactsCIDRs: null,
+    AllowNondistributableArtifactsHostnames: null,
+    InsecureRegistryCIDRs: [...insecure.filter(isNetwork), '::1/128', '127.0.0.0/8'],
+    IndexConfigs: {
+      'docker.io': { Name: 'docker.io', Mirrors: urls, Secure: true, Official: true },
+      ...Object.fromEntries(
+        hosts.map((host) => [host, { Name: host, Mirrors: [], Secure: false, Official: false }]),
+      ),
+    },
+    Mirrors: urls.length === 0 ? null : urls,
+  };
+}
 
 function machineShape(): Shape {
   const os = parseOsRelease(readText('/etc/os-release') || readText('/usr/lib/os-release'));
@@ -138,7 +147,7 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
     NEventsListener: 0,
     ...machineShape(),
     IndexServerAddress: 'https://index.docker.io/v1/',
-    RegistryConfig: registryConfig,
+    RegistryConfig: registryShape(engine.images.registries),
     GenericResources: null,
     DockerRootDir: info.dataRoot,
     HttpProxy: '',

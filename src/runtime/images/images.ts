@@ -79,11 +79,21 @@ export interface ImagesUsage {
   readonly sharedBytes: ReadonlyMap<string, number>;
 }
 
+export interface RegistrySettings {
+  /** `host`, `host:port` and networks (CIDR) that may be spoken to over plain HTTP; loopback addresses always may. */
+  readonly insecure: readonly string[];
+  /** Base URLs, as `https://mirror.example`, to pull from before Docker Hub, in this order. */
+  readonly mirrors: readonly string[];
+}
+
 export interface ImageStore {
+  readonly registries: RegistrySettings;
   list(): Promise<readonly Image[]>;
   usage(): Promise<ImagesUsage>;
   /** Layers from the bottom up; the last is the chain id that a container's snapshot stands on. */
   chainId(image: Image): string;
+  /** Bytes of each layer as it lies unpacked, from the bottom up. */
+  layerSizes(image: Image): Promise<readonly number[]>;
   /** By `name[:tag]`, `name@digest`, id or id prefix. Code imageNotFound, text `No such image: x:latest`. */
   get(ref: string): Promise<Image>;
   /** Progress ends when the promise of the last step settles; throws what failed. */

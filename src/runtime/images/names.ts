@@ -42,12 +42,15 @@ export async function listNames(client: ContainerdClient): Promise<readonly Imag
   return images.flatMap((record) => toName(record) ?? []);
 }
 
-/** Bytes of all layers as they lie unpacked. */
-async function measure(client: ContainerdClient, stored: StoredImage): Promise<number> {
+/** Bytes of each layer as it lies unpacked, from the bottom up. */
+export async function measureLayers(
+  client: ContainerdClient,
+  diffIds: readonly string[],
+): Promise<readonly number[]> {
   const sizes = await Promise.all(
-    chainIds(stored.details.diffIds).map((key) => client.call('Snapshots.Usage', { snapshotter, key })),
+    chainIds(diffIds).map((key) => client.call('Snapshots.Usage', { snapshotter, key })),
   );
-  return sizes.reduce((sum, { size }) => sum + Number(size), 0);
+  return sizes.map(({ size }) => Number(size));
 }
 
 /** The record of an image that came in, still without a name. */
@@ -55,8 +58,9 @@ export async function recordOf(
   client: ContainerdClient,
   stored: StoredImage,
 ): Promise<Omit<ImageRecord, 'name'>> {
+  const sizes = await measureLayers(client, stored.details.diffIds);
   return {
-    labels: { [idLabel]: stored.id, [sizeLabel]: String(await measure(client, stored)) },
+    labels: { [idLabel]: stored.id, [sizeLabel]: String(sizes.reduce((sum, size) => sum + size, 0)) },
     target: toDescriptor(stored.manifest),
   };
 }

@@ -12,15 +12,23 @@ import { toLinkspanError, unless } from '../containerd/status.ts';
 import { canceled } from '../registry/registryHttp.ts';
 import { logIn } from '../registry/registryLogin.ts';
 import { dropStaleLeases, readDocument, takeLease, withLease } from './blobs.ts';
-import type { Image, ImageProgress, ImageStore } from './images.ts';
+import type { Image, ImageProgress, ImageStore, RegistrySettings } from './images.ts';
 import { commitContainer } from './commit.ts';
 import { measureImages } from './diskUsage.ts';
 import { importRootfs } from './importRootfs.ts';
 import { loadArchive } from './load.ts';
 import { chainIds, type ImageDetails, parseConfig } from './manifest.ts';
 import { exportContainer } from './rootfsDiff.ts';
-import { type ImageName, listNames, putDangling, putName, recordOf, removeRecord } from './names.ts';
-import { pullImage } from './pull.ts';
+import {
+  type ImageName,
+  listNames,
+  measureLayers,
+  putDangling,
+  putName,
+  recordOf,
+  removeRecord,
+} from './names.ts';
+import { pullFromAny } from './pull.ts';
 import { pushNames } from './pushNames.ts';
 import {
   familiarReference,
@@ -39,8 +47,7 @@ export interface ImagesOptions {
   readonly client: ContainerdClient;
   readonly logger: Logger;
   readonly seam: Seam;
-  /** Registries that may be spoken to over plain HTTP: `host`, `host:port`. Loopback addresses always may. */
-  readonly insecureRegistries: readonly string[];
+  readonly registries: RegistrySettings;
 }
 
 function notFound(text: string): LinkspanError {
@@ -69,7 +76,8 @@ const idPattern = /^(?:sha256:)?([0-9a-f]{1,64})$/;
 
 /** Opens the store and drops what an import left that a crash cut off. */
 export async function openImages(options: ImagesOptions): Promise<ImageStore> {
-  const { client, logger, seam, insecureRegistries } = options;
+  const { client, logger, seam, registries } = options;
+  const { insecure: insecureRegistries } = registries;
   const deps: UnpackDependencies = { client, unpacking: new KeyedMutex() };
   const naming = new KeyedMutex();
   const known = new Map<string, ImageDetails>();
@@ -205,7 +213,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     const { platform, credentials = {}, signal = new AbortController().signal } = wanted;
     const before = await listNames(client);
     const image = await withLease(client, signal, async (lease) => {
-      const { stored, digest } = await pullImage(
+      const { stored, digest } = await pullFromAny(
         deps,
         lease,
         reference,
@@ -213,6 +221,8 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
           credentials,
           signal,
           insecureRegistries,
+          mirrors: registries.mirrors,
+          logger,
           isKnown: (id) => before.some(({ imageId }) => imageId === id),
           ...(platform === undefined ? {} : { platform }),
         },
@@ -316,6 +326,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     };
 
   return {
+    registries,
     list: guard(async () => (await findAll()).map(({ image }) => image)),
     usage: guard(
       async () =>
@@ -324,6 +335,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
           (await findAll()).map(({ image }) => image),
         ),
     ),
+    layerSizes: guard((image: Image) => measureLayers(client, image.diffIds)),
     chainId: (image) => chainIds(image.diffIds).at(-1) ?? '',
     get: guard(async (ref) => (await find(ref)).image),
     pull: guard(pull),

@@ -4,8 +4,9 @@
  * Names are for the caller to give. How a registry is spoken to: registry/registryClient.ts.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { Logger } from '../../base/logger.ts';
 import { openRegistry, type RegistryClient } from '../registry/registryClient.ts';
-import type { RegistryOptions } from '../registry/registryHttp.ts';
+import { type RegistryOptions, usualPatience } from '../registry/registryHttp.ts';
 import { type BlobLease, readDocument } from './blobs.ts';
 import type { ImageProgress } from './images.ts';
 import {
@@ -25,7 +26,7 @@ import {
   selectPlatform,
   sha256Of,
 } from './manifest.ts';
-import { familiarName, familiarReference, type Reference } from './reference.ts';
+import { familiarName, familiarReference, hubDomain, type Reference } from './reference.ts';
 import { type StoredImage, snapshotter, storeImage, type UnpackDependencies } from './unpack.ts';
 
 /** Docker's default for `--max-concurrent-downloads`. */
@@ -209,7 +210,7 @@ async function findHeld(
  * Stores and unpacks what `reference` (with tag or digest) points at, under the lease. Throws imageNotFound,
  * registryRefused, registryUnreachable, imageInvalid.
  */
-export async function pullImage(
+async function pullImage(
   deps: UnpackDependencies,
   lease: BlobLease,
   reference: Reference,
@@ -259,4 +260,31 @@ export async function pullImage(
     },
   );
   return { stored, digest: found.digest };
+}
+
+/** A mirror that does not answer well is not waited for long: another place follows. */
+const mirrorPatience = { ...usualPatience, attempts: 2 };
+
+/**
+ * The same from the first place that has it: for an image of Docker Hub the mirrors, then itself. What is wrong with a
+ * mirror is logged; thrown is what the last place says. Mirrors are not shown credentials of Docker Hub.
+ */
+export async function pullFromAny(
+  deps: UnpackDependencies,
+  lease: BlobLease,
+  reference: Reference,
+  options: PullOptions & { readonly mirrors: readonly string[]; readonly logger: Logger },
+  onProgress: (progress: ImageProgress) => void,
+): Promise<PulledImage> {
+  const { mirrors, logger, ...own } = options;
+  for (const baseUrl of reference.domain === hubDomain ? mirrors : []) {
+    const there = { ...own, credentials: {}, baseUrl, patience: mirrorPatience };
+    try {
+      return await pullImage(deps, lease, reference, there, onProgress);
+    } catch (error) {
+      if (own.signal.aborted || !(error instanceof LinkspanError)) throw error;
+      logger.warn({ mirror: baseUrl, reason: error.message }, 'nothing comes from a mirror');
+    }
+  }
+  return await pullImage(deps, lease, reference, own, onProgress);
 }

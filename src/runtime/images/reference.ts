@@ -14,7 +14,8 @@ export interface Reference {
   readonly digest?: string;
 }
 
-const defaultDomain = 'docker.io';
+/** Docker Hub's, and that of a name without a registry. */
+export const hubDomain = 'docker.io';
 const officialPrefix = 'library/';
 const nameMaxLength = 255;
 
@@ -43,11 +44,11 @@ function splitDomain(name: string): { readonly domain: string; readonly path: st
   // Only what looks like a host is one: a dot, a port, localhost, or an upper-case letter.
   const isHost = /[.:]/.test(head) || head === 'localhost' || head.toLowerCase() !== head;
   if (slash >= 0 && isHost) {
-    const domain = head === 'index.docker.io' ? defaultDomain : head;
+    const domain = head === 'index.docker.io' ? hubDomain : head;
     const path = name.slice(slash + 1);
-    return { domain, path: domain === defaultDomain && !path.includes('/') ? officialPrefix + path : path };
+    return { domain, path: domain === hubDomain && !path.includes('/') ? officialPrefix + path : path };
   }
-  return { domain: defaultDomain, path: slash < 0 ? officialPrefix + name : name };
+  return { domain: hubDomain, path: slash < 0 ? officialPrefix + name : name };
 }
 
 /** Parses what a user types; throws requestInvalid with Docker's text. Adds no tag. */
@@ -107,7 +108,7 @@ export function formatReference(reference: Reference): string {
 
 /** `busybox`: the name as users see it. */
 export function familiarName(reference: Reference): string {
-  if (reference.domain !== defaultDomain) return formatName(reference);
+  if (reference.domain !== hubDomain) return formatName(reference);
   const path = reference.path;
   return path.startsWith(officialPrefix) && !path.slice(officialPrefix.length).includes('/')
     ? path.slice(officialPrefix.length)

@@ -2,7 +2,7 @@
  * The image store of the engine in memory: one image, and a list of what was asked. For tests.
  */
 import { LinkspanError } from '../../../errors/linkspanError.ts';
-import type { Image, ImageStore, ImagesUsage } from '../../../runtime/images/images.ts';
+import type { Image, ImageStore, ImagesUsage, RegistrySettings } from '../../../runtime/images/images.ts';
 
 export const busybox: Image = {
   id: `sha256:${'5'.repeat(64)}`,
@@ -30,6 +30,10 @@ export const busybox: Image = {
 
 export class FakeImages implements ImageStore {
   readonly calls: string[] = [];
+  readonly registries: RegistrySettings = {
+    insecure: ['reg.example:5000', '10.0.0.0/8'],
+    mirrors: ['https://mirror.example'],
+  };
 
   list(): Promise<readonly Image[]> {
     return Promise.resolve([busybox]);
@@ -37,6 +41,10 @@ export class FakeImages implements ImageStore {
 
   usage(): Promise<ImagesUsage> {
     return Promise.resolve({ layersBytes: busybox.sizeBytes, sharedBytes: new Map([[busybox.id, 0]]) });
+  }
+
+  layerSizes(): Promise<readonly number[]> {
+    return Promise.resolve([busybox.sizeBytes]);
   }
 
   chainId(): string {

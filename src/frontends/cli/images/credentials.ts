@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CliError } from '../cliError.ts';
 import type { Io } from '../io.ts';
@@ -32,7 +33,7 @@ interface ConfigFile {
 const tokenUser = '<token>';
 
 export function configPath({ env }: Io): string {
-  return join(env['DOCKER_CONFIG'] || join(env['HOME'] ?? '', '.docker'), 'config.json');
+  return join(env['DOCKER_CONFIG'] || join(env['HOME'] || homedir(), '.docker'), 'config.json');
 }
 
 /** Throws CliError for a file that cannot be read, so that nothing is lost by writing it anew. */

@@ -1,10 +1,10 @@
 /*
  * `login` and `logout`. The daemon asks the registry; what it took is kept as the docker CLI keeps it.
  */
-import { createInterface } from 'node:readline/promises';
+import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import { text as readText } from 'node:stream/consumers';
-import { CliError } from '../cliError.ts';
+import { CliError, silentExit } from '../cliError.ts';
 import type { Command } from '../command.ts';
 import { flag } from '../flags.ts';
 import type { ApiClient } from '../http/apiClient.ts';
@@ -23,8 +23,13 @@ function serverOf(argument: string | undefined): string {
   return host === '' || host === 'docker.io' || host === 'index.docker.io' ? hubServer : host;
 }
 
-async function ask(io: Io, question: string, isSecret: boolean): Promise<string> {
-  io.out(question);
+interface Prompt extends Disposable {
+  /** What is typed for a secret is not shown. Ends the program with 130 at Ctrl-C, as docker does. */
+  ask(question: string, isSecret: boolean): Promise<string>;
+}
+
+function openPrompt(io: Io): Prompt {
+  let isSecret = false;
   const output = new Writable({
     write: (piece: Buffer, _, done) => {
       if (!isSecret) io.out(piece);
@@ -32,15 +37,30 @@ async function ask(io: Io, question: string, isSecret: boolean): Promise<string>
     },
   });
   const lines = createInterface({ input: io.stdin, output, terminal: true });
-  const interrupted = new Promise<never>((_, reject) =>
-    lines.once('SIGINT', () => reject(new CliError('', 130))),
-  );
-  try {
-    return await Promise.race([lines.question(''), interrupted]);
-  } finally {
-    lines.close();
-    if (isSecret) io.out('\n');
-  }
+  // Typed ahead, or waited for.
+  const typed: string[] = [];
+  let waiting: PromiseWithResolvers<string> | undefined;
+  lines.on('line', (line) => {
+    if (waiting === undefined) typed.push(line);
+    else waiting.resolve(line);
+    waiting = undefined;
+  });
+  lines.once('SIGINT', () => waiting?.reject(silentExit(130)));
+  lines.once('close', () => waiting?.reject(new CliError('EOF')));
+  return {
+    ask: async (question, hides) => {
+      io.out(question);
+      isSecret = hides;
+      const early = typed.shift();
+      const answer = Promise.withResolvers<string>();
+      if (early === undefined) waiting = answer;
+      else answer.resolve(early);
+      const line = await answer.promise;
+      if (hides) io.out('\n');
+      return line;
+    },
+    [Symbol.dispose]: () => lines.close(),
+  };
 }
 
 /** Asks the registry, and keeps what it took. Throws CliError, DaemonError. */
@@ -110,10 +130,13 @@ export const loginCommand: Command = {
     if (password === '' && !isFromStdin && (await tryKept(io, client, server, username))) return;
     if ((username === '' || password === '') && !io.isInTerminal)
       throw new CliError('Error: Cannot perform an interactive login from a non TTY device');
-    if (username === '') username = (await ask(io, 'Username: ', false)).trim();
-    if (username === '') throw new CliError('Error: Non-null Username Required');
-    if (password === '') password = await ask(io, 'Password: ', true);
-    if (password === '') throw new CliError('Error: Password Required');
+    if (username === '' || password === '') {
+      using prompt = openPrompt(io);
+      if (username === '') username = (await prompt.ask('Username: ', false)).trim();
+      if (username === '') throw new CliError('Error: Non-null Username Required');
+      if (password === '') password = await prompt.ask('Password: ', true);
+      if (password === '') throw new CliError('Error: Password Required');
+    }
     await tryLogin(io, client, server, { username, password });
   },
 };

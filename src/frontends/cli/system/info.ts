@@ -19,7 +19,13 @@ interface Info {
   readonly Plugins?: Readonly<Record<string, readonly string[] | null>>;
   readonly DriverStatus?: readonly (readonly [string, string])[] | null;
   readonly SecurityOptions?: readonly string[] | null;
-  readonly RegistryConfig?: { readonly InsecureRegistryCIDRs?: readonly string[] | null } | null;
+  readonly RegistryConfig?: {
+    readonly InsecureRegistryCIDRs?: readonly string[] | null;
+    readonly IndexConfigs?: Readonly<
+      Record<string, { readonly Name: string; readonly Secure: boolean }>
+    > | null;
+    readonly Mirrors?: readonly string[] | null;
+  } | null;
   readonly DefaultAddressPools?: readonly { readonly Base: string; readonly Size: number }[] | null;
   readonly Warnings?: readonly string[] | null;
   readonly Labels?: readonly string[] | null;
@@ -57,6 +63,16 @@ function security(info: Info): string {
     );
   });
   return ` Security Options:\n${rows.join('')}`;
+}
+
+/** Hosts that are named, then networks. */
+function insecureOf({
+  RegistryConfig,
+}: {
+  readonly RegistryConfig?: Info['RegistryConfig'];
+}): readonly string[] {
+  const hosts = Object.values(RegistryConfig?.IndexConfigs ?? {}).filter(({ Secure }) => !Secure);
+  return [...hosts.map(({ Name }) => Name), ...(RegistryConfig?.InsecureRegistryCIDRs ?? [])];
 }
 
 function listOf(title: string, rows: readonly string[]): string {
@@ -109,7 +125,8 @@ export function formatInfo(info: Info): string {
     line(1, 'No Proxy', info['NoProxy']),
     listOf('Labels', info.Labels ?? []),
     line(1, 'Experimental', info['ExperimentalBuild'] ?? false),
-    listOf('Insecure Registries', info.RegistryConfig?.InsecureRegistryCIDRs ?? []),
+    listOf('Insecure Registries', insecureOf(info)),
+    listOf('Registry Mirrors', info.RegistryConfig?.Mirrors ?? []),
     line(1, 'Live Restore Enabled', info['LiveRestoreEnabled'] ?? false),
     listOf('Default Address Pools', pools),
   ].join('');
