@@ -157,3 +157,18 @@ test('--store names members of etcd, and its files are nothing without it', () =
   assert.throws(() => store('--store-ca', '/ca'), /need --store/);
   assert.throws(() => store('--store', 'etcd://a:1', '--store-cert', '/c'), /come together/);
 });
+
+test('--log-driver and --log-opt are those of containers that name none, and checked', () => {
+  const log = (...args: readonly string[]) => readConfig(args, 'linkspand').containerLog;
+  assert.deepEqual(log(), { driver: 'json-file', options: {} });
+  const given = { driver: 'local', options: { 'max-size': '1m' } };
+  assert.deepEqual(log('--log-driver', 'local', '--log-opt', 'max-size=1m'), given);
+  using file = fileWith(JSON.stringify({ 'log-driver': 'local', 'log-opts': { 'max-size': '1m' } }));
+  assert.deepEqual(log('--config-file', file.path), given);
+  assert.throws(() => log('--log-opt', 'max-size'), /--log-opt takes KEY=VALUE, not max-size/);
+  assert.throws(
+    () => log('--log-opt', 'x=1'),
+    /failed to set log opts: unknown log opt 'x' for json-file log driver/,
+  );
+  assert.throws(() => log('--log-driver', 'x'), /failed to set log opts: error looking up logging plugin x/);
+});

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { notAsked } from '../arch/skips.ts';
 import { testOnce } from './reference.ts';
 
 interface DiskUsage {
@@ -57,8 +58,8 @@ for (const engine of engines()) {
 
     testOnce(engine)(
       'each image, container and volume is measured, and nothing outside of them',
-      async () => {
-        if (daemon.isReference) return;
+      async (t) => {
+        if (daemon.isReference) return t.skip(notAsked('its figures are those of API 1.41'));
         const { LayersSize, Images, Containers, Volumes, BuildCache } = await usage();
         assert.deepEqual(
           [Images?.length, Images?.[0]?.SharedSize, Images?.[0]?.Containers, BuildCache],

@@ -10,6 +10,7 @@ import { after, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { notAsked } from '../arch/skips.ts';
 import { testOnce } from './reference.ts';
 
 const rotating = ['--log-opt', 'max-size=4k', '--log-opt', 'max-file=200', '--log-opt', 'compress=true'];
@@ -105,7 +106,9 @@ for (const engine of engines()) {
     test('rotated and compressed files are read as one, and followed through', async () => {
       await daemon.cli(['create', '--name', 'turning', ...rotating, ...counting(3000, 'sleep 1')]);
       await daemon.cli(['start', 'turning']);
-      await daemon.cli(['logs', '-f', 'turning'], { stdout: numbers(3000) });
+      // dockerd 20.10 loses some where it is that fast.
+      const whole = daemon.isReference ? {} : { stdout: numbers(3000) };
+      await daemon.cli(['logs', '-f', 'turning'], whole);
       await daemon.cli(['logs', 'turning'], { stdout: numbers(3000) });
       const last = (count: number): string => numbers(3000).split('\n').slice(-count).join('\n');
       for (const count of [3, 500])
@@ -116,8 +119,8 @@ for (const engine of engines()) {
       assert.throws(() => readdirSync(dirname(path)), { code: 'ENOENT' });
     });
 
-    once('a daemon that was killed goes on in the files where they were', async () => {
-      if (daemon.isReference) return;
+    once('a daemon that was killed goes on in the files where they were', async (t) => {
+      if (daemon.isReference) return t.skip(notAsked('its containers end with it'));
       const pausing = 'while [ ! -e /go ]; do sleep 0.1; done';
       await daemon.cli([
         'run',
