@@ -18,7 +18,7 @@ const readAsync = promisify(read);
 const blockBytes = 64 * 1024;
 const newline = 0x0a;
 
-/** Files that a follower may be behind. Each is disk space that only it holds; beyond them it misses lines. */
+/** Files that a follower may be behind where fewer are kept anyway. Each is disk space that only it holds; beyond them it misses lines. */
 const behindMax = 16;
 
 /** The kernel's clock of file times runs this much behind, at most. */
@@ -50,11 +50,13 @@ class LogFiles implements Disposable {
   readonly #files: OpenFile[] = [];
   readonly #later: OpenFile[] = [];
   readonly #listener: Disposable | undefined;
+  readonly #behindMax: number;
   #failure: unknown;
 
   /** All in one turn, so that no rotation comes between. */
   constructor(path: string, followed: LogWriter | undefined) {
     this.#path = path;
+    this.#behindMax = Math.max(behindMax, followed?.maxFiles ?? 0);
     try {
       for (const rotated of rotatedFiles(path)) this.#open(rotated.path, rotated.isCompressed, this.#files);
       this.#open(path, false, this.#files);
@@ -99,7 +101,7 @@ class LogFiles implements Disposable {
     } catch (error) {
       this.#failure = error;
     }
-    if (this.#later.length > behindMax) for (const { fd } of this.#later.splice(0, 1)) closeSync(fd);
+    if (this.#later.length > this.#behindMax) for (const { fd } of this.#later.splice(0, 1)) closeSync(fd);
   }
 }
 

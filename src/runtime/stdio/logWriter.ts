@@ -102,6 +102,11 @@ export class LogWriter {
     return this.#options.path;
   }
 
+  /** Files of the log that are kept. */
+  get maxFiles(): number {
+    return this.#rules.maxFiles;
+  }
+
   /** True until `close` has written the last line: the log may still grow. */
   get isOpen(): boolean {
     return !this.#isClosed;
