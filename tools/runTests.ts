@@ -68,6 +68,8 @@ const inNamespaces: readonly LaneName[] = ['kernel', 'compat', 'cluster'];
 /** Files that take minutes start first where several run at once, so that none is left to run alone at the end. */
 const longest: readonly string[] = [
   'tests/compat/crashWalk.test.ts',
+  'tests/compat/compose.test.ts',
+  'tests/compat/copy.test.ts',
   'tests/compat/pull.test.ts',
   'tests/compat/ports.test.ts',
   'tests/cluster/lab.test.ts',

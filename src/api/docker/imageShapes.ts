@@ -71,7 +71,9 @@ export function imageInspectShape(image: Image, version: string): Shape {
     Parent: '',
     Comment: image.comment,
     Created: image.createdAt,
-    ...(!isAtLeast(version, '1.45') && { Container: '', ContainerConfig: { ...legacyConfig, Env: null } }),
+    ...(!isAtLeast(version, '1.45') && { Container: '' }),
+    // Docker has it below 1.45 alone; without it docker-compose 1.29, which asks by the newest version, makes nothing anew.
+    ContainerConfig: configShape(image.config, version),
     DockerVersion: '',
     Author: image.author,
     Config: configShape(image.config, version),

@@ -204,9 +204,8 @@ export class Execs {
       isTty,
       hasStdin: attach.stdin && !isDetached,
       isStdinOnce: true,
-      outputs: isDetached
-        ? []
-        : [...(attach.stdout ? (['stdout'] as const) : []), ...(attach.stderr ? (['stderr'] as const) : [])],
+      // The shim takes all of them or none; of what nobody attached to, what comes is dropped.
+      outputs: isDetached || !(attach.stdin || attach.stdout || attach.stderr) ? [] : ['stdout', 'stderr'],
       log: undefined,
       makeFifo,
       closeStdin: () => {

@@ -27,6 +27,8 @@ export interface PlannedAttachment {
   readonly endpoint: Endpoint & { readonly mac: Mac };
   /** The record that was there before: a reserved one of an earlier run, or none. */
   readonly before: Endpoint | undefined;
+  /** Records of stopped containers, out of the table already, whose addresses this one asked for by name. */
+  readonly displaced: readonly Endpoint[];
 }
 
 /** A request, or what a hidden endpoint is made for. */
@@ -66,21 +68,31 @@ function plainAddressesOf(endpoint: Pick<Endpoint, 'ipv4' | 'ipv6'> | undefined)
   return [endpoint?.ipv4, endpoint?.ipv6].flatMap((text) => parseIpWithLength(text ?? '')?.ip ?? []);
 }
 
-/** The lease of one family: the one kept from an earlier run, the one asked for, or the lowest free. */
+/**
+ * The lease of one family: the one kept from an earlier run, the one asked for, or the lowest free. A stopped container
+ * keeps its address from those who take any, not from one who asks for it, as docker-compose 1.29 does where it makes a
+ * service anew: its record goes from the table to `displaced`.
+ */
 function lease(
   table: NetworkTable,
   network: Network,
   request: AttachmentRequest,
   family: IpFamily,
   kept: Endpoint | undefined,
+  displaced: Endpoint[],
 ): Ip {
   const keptIp = parseIpWithLength(kept?.[fieldOf[family]] ?? '')?.ip;
   if (keptIp !== undefined) return keptIp;
   const text = request[fieldOf[family]];
   const wanted = text === undefined ? undefined : parseIp(text);
   if (wanted !== undefined) {
-    if (!table.takeAddress(network.id, wanted))
-      throw new LinkspanError('addressTaken', 'Address already in use');
+    if (table.takeAddress(network.id, wanted)) return wanted;
+    if (displaced.some((one) => plainAddressesOf(one).some(({ bits }) => bits === wanted.bits)))
+      return wanted;
+    const stopped = table.findReserved(network.id, wanted);
+    if (stopped === undefined) throw new LinkspanError('addressTaken', 'Address already in use');
+    table.displace(stopped);
+    displaced.push(stopped);
     return wanted;
   }
   const ip = table.takeLowestAddress(network.id, family);
@@ -158,10 +170,16 @@ export class AttachmentPlanner {
   }
 
   /** Returns the leases of an attachment whose record was not written. */
-  giveBack({ network, endpoint, before }: Pick<PlannedAttachment, 'network' | 'endpoint' | 'before'>): void {
+  giveBack({
+    network,
+    endpoint,
+    before,
+    displaced,
+  }: Pick<PlannedAttachment, 'network' | 'endpoint' | 'before' | 'displaced'>): void {
     const kept = plainAddressesOf(before);
     for (const ip of plainAddressesOf(endpoint))
       if (!kept.some((one) => one.bits === ip.bits)) this.#table.releaseAddress(network.id, ip);
+    this.#table.reinstate(displaced);
   }
 
   /** All or none. */
@@ -202,8 +220,13 @@ export class AttachmentPlanner {
       .endpointsOfContainer(container.id)
       .find((endpoint) => endpoint.networkId === network.id);
     const claim = rest.claimed.get(network.id);
+    const displaced: Endpoint[] = [];
     const addresses =
-      claim !== undefined ? addressesOf(claim) : plan.needsPools ? this.#lease(network, request, before) : {};
+      claim !== undefined
+        ? addressesOf(claim)
+        : plan.needsPools
+          ? this.#lease(network, request, before, displaced)
+          : {};
     const endpoint: PlannedAttachment['endpoint'] = {
       id: claim?.endpointId ?? before?.id ?? newId<'endpoint'>(),
       networkId: network.id,
@@ -221,20 +244,26 @@ export class AttachmentPlanner {
       defaultRoutes: [],
       dnsNames: network.isPredefined || gatewayOf !== undefined ? [] : dnsNamesOf(container, request.aliases),
     };
-    return { network, driver, endpoint, before };
+    return { network, driver, endpoint, before, displaced };
   }
 
   /** Both families or none. */
-  #lease(network: Network, request: AttachmentRequest, before: Endpoint | undefined): Addresses {
+  #lease(
+    network: Network,
+    request: AttachmentRequest,
+    before: Endpoint | undefined,
+    displaced: Endpoint[],
+  ): Addresses {
     const leased: Partial<Record<IpFamily, Ip>> = {};
     try {
-      if (network.hasIpv4) leased[4] = lease(this.#table, network, request, 4, before);
-      if (network.hasIpv6) leased[6] = lease(this.#table, network, request, 6, before);
+      if (network.hasIpv4) leased[4] = lease(this.#table, network, request, 4, before, displaced);
+      if (network.hasIpv6) leased[6] = lease(this.#table, network, request, 6, before, displaced);
       return leased;
     } catch (error) {
       // The second failed, so that the first is to be given back unless it was kept.
       if (leased[4] !== undefined && before?.ipv4 === undefined)
         this.#table.releaseAddress(network.id, leased[4]);
+      this.#table.reinstate(displaced);
       throw error;
     }
   }

@@ -66,7 +66,10 @@ export class Connections {
     // Last of all, when the records are as they were.
     undo.defer(() => this.#follow(container));
     try {
-      await table.putEndpoints([...added, ...others.map((other) => other.after)]);
+      await table.putEndpoints(
+        [...added, ...others.map((other) => other.after)],
+        planned.flatMap(({ displaced }) => displaced),
+      );
     } catch (error) {
       for (const one of planned) this.#planner.giveBack(one);
       claims.giveBack(claimed);

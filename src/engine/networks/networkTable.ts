@@ -192,6 +192,23 @@ export class NetworkTable {
     return undefined;
   }
 
+  /** The record of a stopped container that has `ip`. */
+  findReserved(id: NetworkId, ip: Ip): Endpoint | undefined {
+    return this.endpointsOf(id).find(
+      (endpoint) =>
+        endpoint.state === 'reserved' && addressesOf(endpoint).some((one) => one.bits === ip.bits),
+    );
+  }
+
+  /** Takes a stopped container's record out of the table; its addresses stay taken, and `putEndpoints` ends it. */
+  displace(endpoint: Endpoint): void {
+    this.#removeEndpoint(endpoint);
+  }
+
+  reinstate(displaced: readonly Endpoint[]): void {
+    for (const endpoint of displaced) this.#insertEndpoint(endpoint);
+  }
+
   /** Gives back a lease that no endpoint record holds yet. */
   releaseAddress(id: NetworkId, ip: Ip): void {
     this.#poolOf(id, ip)?.addresses.release(ip);
@@ -214,14 +231,18 @@ export class NetworkTable {
   /**
    * Adds or replaces records whose addresses are leased already. On failure the records are as before. They outlive
    * the daemon; the record of their container, which is written at the end of each change, makes them outlive the machine.
+   * Records that were displaced for them are forgotten with it.
    */
-  async putEndpoints(endpoints: readonly Endpoint[]): Promise<void> {
+  async putEndpoints(endpoints: readonly Endpoint[], displaced: readonly Endpoint[] = []): Promise<void> {
     if (endpoints.length === 0) return;
     const before = endpoints.map(({ id }) => this.#find(id));
     for (const endpoint of endpoints) this.#insertEndpoint(endpoint);
     try {
       await this.#write(
-        endpoints.map((endpoint) => ({ key: `endpoints/${endpoint.id}`, put: endpoint })),
+        [
+          ...endpoints.map((endpoint) => ({ key: `endpoints/${endpoint.id}`, put: endpoint })),
+          ...displaced.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })),
+        ],
         'process',
       );
     } catch (error) {
@@ -232,6 +253,9 @@ export class NetworkTable {
       }
       throw error;
     }
+    const used = new Set(endpoints.flatMap(addressesOf).map(({ bits }) => bits));
+    for (const one of displaced)
+      for (const ip of addressesOf(one)) if (!used.has(ip.bits)) this.releaseAddress(one.networkId, ip);
   }
 
   /** Forgets records and gives their addresses back; durable as `putEndpoints`. */

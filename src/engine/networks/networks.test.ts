@@ -196,6 +196,40 @@ for (const [what, requests, code, message] of [
   });
 }
 
+test('the address of a stopped container is for who asks for it, not for who takes any', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'linkspan-test-'));
+  const [old, any, wants] = [container('old'), container('any'), container('wants')];
+  {
+    await using w = await world(folder);
+    await w.networks.create(request('n1', { ipv6: true }));
+    const { endpoints } = await w.sandboxes.create(old, [attachment('n1', { ipv4: '172.17.0.2' })], true);
+    const ipv6 = endpoints[0]?.ipv6?.split('/')[0] ?? assert.fail();
+    const both = [attachment('n1', { ipv4: '172.17.0.2', ipv6 })];
+    const isTaken = (e: unknown): boolean => hasCode(e, 'addressTaken');
+    await assert.rejects(w.sandboxes.create(wants, both, true), isTaken, 'it runs');
+    await w.sandboxes.release(old);
+    const taken = await w.sandboxes.create(any, [attachment('n1')], true);
+    assert.equal(taken.endpoints[0]?.ipv4, '172.17.0.3/16');
+
+    // What a request that fails took, it gives back.
+    const others = [
+      attachment('n1', { ipv4: '172.17.0.2', ipv6: taken.endpoints[0]?.ipv6?.split('/')[0] ?? '' }),
+    ];
+    await assert.rejects(w.sandboxes.create(wants, others, true), isTaken);
+    assert.equal(w.table.endpointsOfContainer(old.id)[0]?.state, 'reserved');
+
+    const { endpoints: got } = await w.sandboxes.create(wants, both, true);
+    assert.deepEqual([got[0]?.ipv4, got[0]?.ipv6?.split('/')[0]], ['172.17.0.2/16', ipv6]);
+    await assert.rejects(w.sandboxes.create(old, [attachment('n1', { ipv4: '172.17.0.2' })], true), isTaken);
+  }
+  await using w = await world(folder);
+  assert.deepEqual(
+    w.table.endpoints.map(({ containerName, ipv4 }) => `${containerName} ${ipv4}`).toSorted(),
+    ['any 172.17.0.3/16', 'wants 172.17.0.2/16'],
+  );
+  rmSync(folder, { recursive: true });
+});
+
 test('an attach that fails half-way is taken back in reverse', async () => {
   await using w = await world();
   await w.networks.create(request('n1'));

@@ -53,7 +53,10 @@ export class Sandboxes {
     const stale = this.#deps.table.endpointsOfContainer(container.id).filter(({ id }) => !kept.has(id));
     await using undo = new AsyncDisposableStack();
     try {
-      await this.#deps.table.putEndpoints(planned.map(({ endpoint }) => endpoint));
+      await this.#deps.table.putEndpoints(
+        planned.map(({ endpoint }) => endpoint),
+        planned.flatMap(({ displaced }) => displaced),
+      );
     } catch (error) {
       for (const one of planned) this.#planner.giveBack(one);
       this.#deps.claims.giveBack(claimed);

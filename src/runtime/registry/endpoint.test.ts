@@ -42,7 +42,10 @@ test('a mirror is a bare URL', () => {
     ['ftp://mirror.example', /^invalid mirror: unsupported scheme "ftp" in "ftp:\/\/mirror\.example"$/],
     ['https://mirror.example/v2', /^invalid mirror: path, query, or fragment at end of the URI/],
     ['https://mirror.example/?x', /^invalid mirror: path, query, or fragment at end of the URI/],
-    ['https://me:secret@mirror.example', /^invalid mirror: username\/password not allowed in URI "https:\/\/xxxxx:xxxxx@mirror\.example"$/],
+    [
+      'https://me:secret@mirror.example',
+      /^invalid mirror: username\/password not allowed in URI "https:\/\/xxxxx:xxxxx@mirror\.example"$/,
+    ],
   ];
   for (const [given, message] of refused) assert.throws(() => parseMirror(given), { message });
 });
