@@ -21,6 +21,7 @@ import { examine } from '../engine/doctor/doctor.ts';
 import { findLeaks, type LeakSources } from '../engine/doctor/leaks.ts';
 import type { Encryption, Engine, EngineInfo } from '../engine/engine.ts';
 import { EventLog } from '../engine/events.ts';
+import { withImageEvents } from '../engine/imageEvents.ts';
 import { dropOrphans } from '../engine/networks/recover.ts';
 import { LocalVolumes } from '../engine/volumes/volumes.ts';
 import type { SwarmFollower } from '../engine/overlay/swarmFollower.ts';
@@ -172,14 +173,11 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const dns = parts.use(openDns({ seam, logger, resolvConfPath: '/etc/resolv.conf' }));
   const address = containerd === undefined ? {} : { address: containerd };
   const runtime = parts.use(await openRuntime({ dataRoot, execRoot, seam, logger, libraries, ...address }));
-  const images = await openImages({
-    client: runtime.client,
-    seam,
-    logger,
-    registries: { insecure: config.insecureRegistries, mirrors: config.registryMirrors },
-  });
-  const identity = await Identity.open(store);
   const events = new EventLog();
+  const registries = { insecure: config.insecureRegistries, mirrors: config.registryMirrors };
+  const plainImages = await openImages({ client: runtime.client, seam, logger, registries });
+  const images = withImageEvents(plainImages, events);
+  const identity = await Identity.open(store);
   parts.use(logChanges(events, logger));
   const repairs = new RepairLog(systemClock);
   // Each needs the other: the swarm asks once both are there.

@@ -374,11 +374,12 @@ async function makeNode(path: string | Buffer, { name, type, device }: Header): 
 async function feed(tar: AsyncIterable<Uint8Array>, parser: Extract): Promise<void> {
   // To Node's types a streamx stream is no Writable; it behaves as one.
   const sink = parser as unknown as Writable;
-  const closed = once(sink, 'close').catch(() => undefined);
+  const closed = new AbortController();
+  sink.once('close', () => closed.abort());
   try {
     for await (const part of tar) {
       if (sink.destroyed) return;
-      if (!sink.write(part)) await Promise.race([once(sink, 'drain').catch(() => undefined), closed]);
+      if (!sink.write(part)) await once(sink, 'drain', { signal: closed.signal }).catch(() => undefined);
     }
     sink.end();
   } catch (error) {

@@ -62,6 +62,8 @@ if (engine !== undefined)
           );
           return (...args) => run(args, { timeoutMs: 120_000 });
         };
+        const idOf = (service: string): Promise<string> =>
+          say('ps', '-aq', '--filter', `label=com.docker.compose.service=${service}`);
         const isLeft = async (): Promise<readonly string[]> => {
           const networks = await say('network', 'ls', '--format', '{{.Name}}', '--filter', 'type=custom');
           return [await say('ps', '-aq'), await say('volume', 'ls', '-q'), networks].filter(
@@ -154,8 +156,9 @@ if (engine !== undefined)
           await daemon.cli(['network', 'create', 'given']);
           const compose = open('networks');
           await compose('up', '-d');
+          // Not `compose exec`, which starts Python each time; the service's id changes where it is made anew.
           const from = async (service: string, ...command: readonly string[]): Promise<string> =>
-            (await compose('exec', '-T', service, ...command)).stdout;
+            say('exec', await idOf(service), ...command);
           const canGet = async (service: string, target: string): Promise<boolean> => {
             const line = `timeout 3 wget -qO- http://${target}/passwd >/dev/null 2>&1 && echo yes || echo no`;
             return /yes/.test(await from(service, 'sh', '-c', line));
@@ -195,12 +198,10 @@ if (engine !== undefined)
         test('layers: another file changes what the first says, one service alone is made anew, profiles', async () => {
           const compose = open('layers');
           await compose('up', '-d');
-          const show = (format: string): Promise<string> =>
-            say('ps', '-q', '--filter', 'label=com.docker.compose.service=app').then((id) =>
-              say('inspect', '-f', format, id),
-            );
+          const show = async (format: string): Promise<string> =>
+            say('inspect', '-f', format, await idOf('app'));
           const inside = async (line: string): Promise<string> =>
-            (await compose('exec', '-T', 'app', 'sh', '-c', line)).stdout;
+            say('exec', await idOf('app'), 'sh', '-c', line);
           assert.match(
             await inside('echo $COLOR $SIZE $LEVEL; id -u; pwd; grep files /proc/1/limits'),
             /blue big low\s+1000\s+\/tmp\s+Max open files\s+500\s+600/,
@@ -245,7 +246,7 @@ if (engine !== undefined)
               return stdout === 'index.html sesame';
             }),
           );
-          const clumsy = await say('ps', '-aq', '--filter', 'label=com.docker.compose.service=clumsy');
+          const clumsy = await idOf('clumsy');
           assert.ok(
             await eventually(
               async () =>

@@ -28,19 +28,18 @@ const disconnect: Call = (daemon) =>
   call(daemon, 'POST', '/networks/walk2/disconnect', { Container: 'walker' });
 
 const operations: readonly Operation[] = [
-  { name: 'network create', setUp: [], run: createNetwork },
+  { name: 'network create', setUp: [], run: createNetwork, stride: 3 },
   { name: 'container create', setUp: [createNetwork], run: createContainer },
-  { name: 'start (attach)', setUp: [createNetwork, createContainer], run: start },
-  { name: 'stop (detach)', setUp: [createNetwork, createContainer, start], run: stop },
+  { name: 'start (attach)', setUp: [createNetwork, createContainer], run: start, stride: 3 },
+  { name: 'stop (detach)', setUp: [createNetwork, createContainer, start], run: stop, stride: 3 },
   { name: 'container remove', setUp: [createNetwork, createContainer, start, stop], run: removeContainer },
   {
     name: 'forced remove of a running container',
     setUp: [createNetwork, createContainer, start],
     run: removeContainer,
-    // The steps of a stop and of a removal, which are walked whole.
     stride: 3,
   },
-  { name: 'network remove', setUp: [createNetwork], run: removeNetwork },
+  { name: 'network remove', setUp: [createNetwork], run: removeNetwork, stride: 3 },
   {
     name: 'connect to a second network',
     setUp: [createNetwork, createSecond, createContainer, start],

@@ -75,7 +75,7 @@ for (const engine of engines()) {
       await daemon.cli(['volume', 'rm', 'v1']);
     });
 
-    test('diff tells what a container has beside its image', async () => {
+    testOnce(engine)('diff tells what a container has beside its image', async () => {
       const image =
         'mkdir -p /d/kept /d/gone/deep /d/made && touch /d/kept/f /d/kept/g /d/gone/deep/f /d/made/old /d/file; ln -s x /d/link';
       await daemon.cli(['run', '--name', 'base', 'busybox', 'sh', '-c', image]);
@@ -163,7 +163,7 @@ for (const engine of engines()) {
       await daemon.cli(['volume', 'rm', 'v1']);
     });
 
-    test('commit --change says how the image runs', async () => {
+    testOnce(engine)('commit --change says how the image runs', async () => {
       await daemon.cli(['create', '--name', 'g1', '-e', 'A=1', 'busybox', 'sh', '-c', 'true']);
       const made = async (...changes: readonly string[]): Promise<ImageDocument['Config']> =>
         (await image(await out('commit', ...changes.flatMap((change) => ['-c', change]), 'g1'))).Config;
@@ -196,7 +196,7 @@ for (const engine of engines()) {
       await daemon.cli(['image', 'prune', '-f']);
     });
 
-    test('commit holds a running container still, or not, and it runs on', async () => {
+    testOnce(engine)('commit holds a running container still, or not, and it runs on', async () => {
       await daemon.cli(['run', '-d', '--name', 'p1', 'busybox', 'sleep', '1000']);
       const since = String(Math.floor(Date.now() / 1000) - 1);
       await daemon.cli(['commit', 'p1', 'held']);

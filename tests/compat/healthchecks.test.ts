@@ -105,7 +105,7 @@ for (const engine of engines()) {
       await cli(['rm', '-f', 'loud']);
     });
 
-    test('the image’s healthcheck, one’s own over it, and none', async () => {
+    once('the image’s healthcheck, one’s own over it, and none', async () => {
       const archive = (
         await daemon.host([
           'sh',

@@ -173,7 +173,7 @@ for (const engine of engines()) {
       await cli(['network', 'rm', 'six', 'four']);
     });
 
-    test('an IPv6 network connected later brings its default route, and takes it along', async (t) => {
+    once('an IPv6 network connected later brings its default route, and takes it along', async (t) => {
       if (daemon.isReference) return t.skip(notAsked('it has one gateway for both families'));
       await cli(['network', 'create', 'n1']);
       await cli(['network', 'create', '--ipv6', '--subnet', 'fd00:77::/64', 'n2']);

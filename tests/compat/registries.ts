@@ -2,7 +2,7 @@
  * Starts Debian's docker-registry and the faulty registries in host A, and fills the real one.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { eventually } from './command.ts';
@@ -44,6 +44,8 @@ http:
 
 function startReal(): ChildProcess {
   mkdirSync('/run/compat', { recursive: true });
+  // What an earlier one had would be there already.
+  rmSync('/run/compat/registry', { recursive: true, force: true });
   writeFileSync('/run/compat/registry.yml', configuration);
   const words = [...inHost('A'), 'docker-registry', 'serve', '/run/compat/registry.yml'];
   return spawn(words[0] ?? '', words.slice(1), { stdio: 'ignore' });

@@ -79,14 +79,14 @@ for (const engine of engines()) {
       },
     );
 
-    test('on-failure ends with success, or with its last try', async () => {
+    once('on-failure ends with success, or with its last try', async () => {
       await run('wc', 'on-failure:2', 'exit 5');
       await until('wc', '{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}', /^2 exited 5$/);
       await run('wd', 'on-failure', '[ -e /seen ] && exit 0; touch /seen; exit 1');
       await until('wd', '{{.RestartCount}} {{.State.Status}} {{.State.ExitCode}}', /^1 exited 0$/);
     });
 
-    test('a foreground run ends with the end of its first process, though another follows', async () => {
+    once('a foreground run ends with the end of its first process, though another follows', async () => {
       await cli(['run', '--name', 'wf', '--restart=always', 'busybox', 'sh', '-c', 'sleep 1; exit 3'], {
         exitCode: 3,
       });

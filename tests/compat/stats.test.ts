@@ -95,7 +95,7 @@ for (const engine of engines()) {
       await daemon.cli(['rm', '-f', 'busy', 'idle']);
     });
 
-    test('the answer has the numbers of Docker’s API, of each interface too', async () => {
+    once('the answer has the numbers of Docker’s API, of each interface too', async () => {
       await daemon.cli(['network', 'create', 'n1']);
       await daemon.cli(['network', 'create', 'n2']);
       const id = await run(

@@ -34,7 +34,7 @@ for (const engine of engines()) {
       (await daemon.cli(['inspect', '-f', template, name])).stdout;
     const update = (...args: readonly string[]): ReturnType<Daemon['cli']> => daemon.cli(['update', ...args]);
 
-    test('other limits are in the cgroup at once, in inspect, and in the next run', async () => {
+    once('other limits are in the cgroup at once, in inspect, and in the next run', async () => {
       const id = await run('web', '-m', '64m', '--pids-limit', '20', '--cpu-shares', '512');
       await daemon.cli(
         ['update', '-m', '96m', '--memory-swap', '128m', '--pids-limit', '30', '--cpus', '0.5', 'web'],
@@ -61,7 +61,7 @@ for (const engine of engines()) {
       assert.equal(await inspect('web', '{{.HostConfig.PidsLimit}}'), '0');
     });
 
-    test('a container that does not run has them from its start; a paused one at once', async () => {
+    once('a container that does not run has them from its start; a paused one at once', async () => {
       await daemon.cli(['create', '--name', 'later', 'busybox', 'sleep', '600']);
       await update('-m', '32m', '--memory-swap', '-1', 'later');
       await daemon.cli(['start', 'later']);

@@ -50,7 +50,7 @@ for (const engine of engines()) {
       await daemon.cli(['import', ...change, '-c', 'CMD ["sh"]', tar, tag]);
     };
 
-    test('what is in a named volume outlives its containers and the daemon', async () => {
+    once('what is in a named volume outlives its containers and the daemon', async () => {
       assert.equal(await out('volume', 'create', 'keep'), 'keep');
       await daemon.cli(['run', '--rm', '-v', 'keep:/data', 'busybox', 'sh', '-c', 'echo one >/data/f']);
       await daemon.kill('SIGKILL');

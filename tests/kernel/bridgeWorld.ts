@@ -148,8 +148,11 @@ async function startWhoami(where: string): Promise<ChildProcess> {
 
 /** Waits until `check` holds; fails with `what` after 30 s, which nothing takes but on a machine that does other things too. */
 export async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(50))
+  let pauseMs = 25;
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(pauseMs)) {
     if (await check()) return;
+    pauseMs = Math.min(pauseMs * 1.3, 250);
+  }
   assert.fail(`not within 30 s: ${what}`);
 }
 

@@ -14,10 +14,6 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
     ['POST', '/session'],
     ['POST', '/grpc'],
   ],
-  'Building images': [
-    ['POST', '/build'],
-    ['POST', '/build/cancel'],
-  ],
   'Asking a registry about an image': [['GET', '/distribution/*']],
   'Attaching over a WebSocket': [['GET', '/containers/:id/attach/ws']],
   'Checkpointing containers': [
@@ -61,7 +57,15 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
 
 const plurals = new Set(['Volumes of a cluster', 'Plugins', 'Services', 'Tasks', 'Secrets', 'Configs']);
 
+/** There is a way without it, which is said. */
+const buildRefusal =
+  'Building images is not supported yet: build with BuildKit (buildctl, docker buildx) or buildah, into an archive of the types oci or docker, and load that (docker load), or push it to a registry and pull it';
+
 export const absentRoutes: Routes = (app) => {
+  for (const url of ['/build', '/build/cancel'])
+    app.post(url, () => {
+      throw new LinkspanError('notImplemented', buildRefusal);
+    });
   for (const [feature, routes] of Object.entries(absent)) {
     const sentence = `${feature} ${plurals.has(feature) ? 'are' : 'is'} not supported yet`;
     for (const [method, url] of routes)

@@ -17,5 +17,8 @@ export async function startReading(parts: AsyncIterable<Uint8Array>): Promise<Re
       await iterator.return?.();
     }
   }
-  return Readable.from(all(), { objectMode: false });
+  const reply = Readable.from(all(), { objectMode: false });
+  // Of a reply that is closed before anything is read of it, `all` never begins, nor ends.
+  reply.once('close', () => void iterator.return?.()?.catch(() => {}));
+  return reply;
 }

@@ -60,6 +60,9 @@ export interface HostConfigBody extends ResourcesBody {
   readonly Privileged: boolean;
   readonly ReadonlyRootfs: boolean;
   readonly SecurityOpt: Words;
+  /** Empty, not absent: nothing is hidden. Others are refused. */
+  readonly MaskedPaths: Words;
+  readonly ReadonlyPaths: Words;
   readonly UTSMode: string;
   readonly ShmSize: number;
   readonly Sysctls: Labels;
@@ -149,6 +152,8 @@ const hostConfigBody = struct<HostConfigBody>('HostConfig', {
   Privileged: bool,
   ReadonlyRootfs: bool,
   SecurityOpt: list(text),
+  MaskedPaths: list(text),
+  ReadonlyPaths: list(text),
   UTSMode: text,
   ShmSize: int,
   Sysctls: map(text),

@@ -31,8 +31,6 @@ interface Refusal {
   readonly passes?: (value: unknown) => boolean;
 }
 
-const isNull = (value: unknown): boolean => value === null || value === undefined;
-
 const hostConfigRefusals: readonly Refusal[] = [
   { field: 'CpuCount', flag: '--cpu-count' },
   { field: 'CpuPercent', flag: '--cpu-percent' },
@@ -43,8 +41,8 @@ const hostConfigRefusals: readonly Refusal[] = [
   { field: 'UsernsMode', flag: '--userns', passes: isOneOf('host') },
   { field: 'Isolation', flag: '--isolation', passes: isOneOf('default') },
   { field: 'StorageOpt', flag: '--storage-opt' },
-  { field: 'MaskedPaths', flag: '--security-opt systempaths', passes: isNull },
-  { field: 'ReadonlyPaths', flag: '--security-opt systempaths', passes: isNull },
+  { field: 'MaskedPaths', flag: 'own paths to hide' },
+  { field: 'ReadonlyPaths', flag: 'own paths to protect' },
 ];
 
 const configRefusals: readonly Refusal[] = [

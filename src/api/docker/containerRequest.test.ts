@@ -105,7 +105,7 @@ for (const [field, value] of [
   ['DeviceRequests', [{ Driver: 'nvidia' }]],
   ['UsernsMode', 'keep-id'],
   ['Isolation', 'hyperv'],
-  ['MaskedPaths', []],
+  ['MaskedPaths', ['/proc/x']],
   ['Mounts', [{ Type: 'image', Source: 'v', Target: '/v' }]],
   ['Mounts', [{ Type: 'bind', Source: '/a', Target: '/b', BindOptions: { NonRecursive: true } }]],
   ['Mounts', [{ Type: 'bind', Source: '/a', Target: '/b', BindOptions: { ReadOnlyForceRecursive: true } }]],

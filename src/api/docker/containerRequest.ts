@@ -6,6 +6,7 @@ import { isAbsolute } from 'node:path';
 import { parseLink } from '../../engine/containers/links.ts';
 import type { AttachmentRequest, ContainerSpec, NetworkMode, RestartPolicy } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import { systemPathsOpen } from '../../runtime/oci/security.ts';
 import { type ContainerBody, containerBody, type HostConfigBody } from './containerBody.ts';
 import { checkRefusals } from './containerRefusals.ts';
 import { endpointSettings, toAttachment } from './endpointShapes.ts';
@@ -194,6 +195,12 @@ function resourcesOf(host: HostConfigBody): Partial<ContainerSpec> {
   };
 }
 
+/** Docker's command line turns `systempaths=unconfined` into two lists of paths, both empty. */
+function securityOptionsOf(host: HostConfigBody): readonly string[] {
+  const hidesNothing = host.MaskedPaths?.length === 0 && host.ReadonlyPaths?.length === 0;
+  return [...(host.SecurityOpt ?? []), ...(hidesNothing ? [systemPathsOpen] : [])];
+}
+
 function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
   const host = body.HostConfig;
   return {
@@ -218,7 +225,7 @@ function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
     hasInit: host.Init ?? false,
     capAdd: host.CapAdd ?? [],
     capDrop: host.CapDrop ?? [],
-    securityOptions: host.SecurityOpt ?? [],
+    securityOptions: securityOptionsOf(host),
     mounts: toMounts(host),
     volumes: toVolumes(body),
     volumesFrom: host.VolumesFrom ?? [],

@@ -90,8 +90,7 @@ function matchesImage(filters: Filters, event: EngineEvent): boolean {
   const withoutTag = (name: string): string => name.replace(/:[^:/]*$/, '');
   const names = [
     event.type === 'image' ? event.actorId : '',
-    event.attributes.image ?? '',
-    event.attributes.name ?? '',
+    (event.type === 'image' ? event.attributes.name : event.attributes.image) ?? '',
   ];
   if (event.type !== 'image' && event.attributes.image === undefined) return !filters.get('image')?.length;
   return matchesAny(filters, 'image', (value) =>

@@ -3,6 +3,7 @@
  * are refused at create are shown with the value that dockerd shows when they are not set.
  */
 import type { ContainerSpec, MountSpec } from '../../engine/model.ts';
+import { systemPathsOpen } from '../../runtime/oci/security.ts';
 import { defaultLogConfig } from '../../runtime/stdio/logOptions.ts';
 import { resourcesShape } from './limitBody.ts';
 import { portBindingsShape } from './portShapes.ts';
@@ -25,6 +26,11 @@ const maskedPaths = [
   '/sys/devices/virtual/powercap',
 ];
 const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
+
+function hiddenPaths(spec: ContainerSpec, paths: readonly string[]): readonly string[] | null {
+  if (spec.isPrivileged) return null;
+  return spec.securityOptions.includes(systemPathsOpen) ? [] : paths;
+}
 
 function orNull<T>(items: readonly T[]): readonly T[] | null {
   return items.length === 0 ? null : items;
@@ -125,7 +131,7 @@ export function hostConfigShape(
     Privileged: spec.isPrivileged,
     PublishAllPorts: spec.publishesAllPorts,
     ReadonlyRootfs: spec.isReadOnlyRootfs,
-    SecurityOpt: orNull(spec.securityOptions),
+    SecurityOpt: orNull(spec.securityOptions.filter((option) => option !== systemPathsOpen)),
     UTSMode: spec.utsMode,
     UsernsMode: '',
     ShmSize: spec.shmSizeBytes ?? defaultShmBytes,
@@ -133,8 +139,8 @@ export function hostConfigShape(
     Runtime: spec.runtime ?? 'runc',
     Isolation: '',
     ...resourcesShape(spec, cgroupVersion),
-    MaskedPaths: spec.isPrivileged ? null : maskedPaths,
-    ReadonlyPaths: spec.isPrivileged ? null : readonlyPaths,
+    MaskedPaths: hiddenPaths(spec, maskedPaths),
+    ReadonlyPaths: hiddenPaths(spec, readonlyPaths),
     ...(spec.hasInit && { Init: true }),
   };
 }

@@ -220,6 +220,8 @@ async function pruneImages(context: ApiContext, query: Query): Promise<unknown> 
     deleted.push(...(await removeImage(context, image.id, true)));
     reclaimedBytes += image.sizeBytes;
   }
+  const attributes = { reclaimed: String(reclaimedBytes) };
+  context.deps.engine.events.emit({ type: 'image', action: 'prune', actorId: '', attributes });
   return { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimedBytes };
 }
 

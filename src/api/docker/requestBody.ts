@@ -72,6 +72,8 @@ export async function readBody<T>(request: IncomingMessage, decode: Decoder<T>):
  */
 export function bodyStream(request: IncomingMessage): Readable {
   const body = new PassThrough();
+  // Whoever reads hears of it; until somebody does, an error that nobody hears would end the daemon.
+  body.on('error', () => {});
   request.pipe(body);
   request.once('close', () => {
     if (!request.complete) body.destroy(new LinkspanError('requestInvalid', 'unexpected EOF'));

@@ -217,6 +217,7 @@ export class Stand implements AsyncDisposable {
         findInit: () => '/usr/bin/tini-static',
         devices: () => [],
         devicesAt: () => [],
+        findMount: () => undefined,
         deviceNumber: () => ({ major: 8, minor: 0 }),
       },
       makeFifo: (path) => void execFileSync('mkfifo', [path]),

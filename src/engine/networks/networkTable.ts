@@ -265,7 +265,8 @@ export class NetworkTable {
       endpoints.map(({ id }) => ({ key: `endpoints/${id}`, del: true as const })),
       'process',
     );
-    for (const endpoint of endpoints) this.#dropEndpoint(endpoint);
+    // One that was displaced meanwhile has left its addresses to another.
+    for (const endpoint of endpoints) if (this.#find(endpoint.id) !== undefined) this.#dropEndpoint(endpoint);
   }
 
   async #write(write: readonly Write[], survives: Survival): Promise<void> {

@@ -230,6 +230,22 @@ test('the address of a stopped container is for who asks for it, not for who tak
   rmSync(folder, { recursive: true });
 });
 
+test('an address that is asked for while its stopped container is removed has one owner', async () => {
+  await using w = await world();
+  await w.networks.create(request('n1'));
+  const [old, wants, any] = [container('old'), container('wants'), container('any')];
+  const asked = [attachment('n1', { ipv4: '172.17.0.2' })];
+  await w.sandboxes.create(old, asked, true);
+  await w.sandboxes.release(old);
+  const [, { endpoints }] = await Promise.all([
+    w.sandboxes.forget(old),
+    w.sandboxes.create(wants, asked, true),
+  ]);
+  assert.equal(endpoints[0]?.ipv4, '172.17.0.2/16');
+  const { endpoints: others } = await w.sandboxes.create(any, [attachment('n1')], true);
+  assert.equal(others[0]?.ipv4, '172.17.0.3/16');
+});
+
 test('an attach that fails half-way is taken back in reverse', async () => {
   await using w = await world();
   await w.networks.create(request('n1'));

@@ -3,8 +3,10 @@
  * open, and follows no link, so that it never leads out.
  */
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, readdir } from 'node:fs/promises';
+import { type FileHandle, lstat, open, opendir } from 'node:fs/promises';
 
+/** Files with several names that are remembered; more are counted again. */
+const linkedMax = 1_000_000;
 /** Each level holds a folder open. */
 const depthMax = 200;
 const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
@@ -18,7 +20,8 @@ export async function measureFolder(path: string): Promise<number> {
     try {
       let sum = 0;
       const inside = `/proc/self/fd/${folder.fd}`;
-      for (const entry of await readdir(inside, { withFileTypes: true }).catch(() => [])) {
+      const entries = await opendir(inside).catch(() => []);
+      for await (const entry of entries) {
         const name = `${inside}/${entry.name}`;
         if (entry.isDirectory()) {
           if (depth < depthMax) sum += await measure(name, depth + 1);
@@ -26,7 +29,7 @@ export async function measureFolder(path: string): Promise<number> {
         }
         const info = await lstat(name).catch(() => undefined);
         if (info?.isFile() !== true || seen.has(`${info.dev}:${info.ino}`)) continue;
-        if (info.nlink > 1) seen.add(`${info.dev}:${info.ino}`);
+        if (info.nlink > 1 && seen.size < linkedMax) seen.add(`${info.dev}:${info.ino}`);
         sum += info.size;
       }
       return sum;

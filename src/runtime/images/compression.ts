@@ -52,6 +52,8 @@ export async function decompress(source: Readable): Promise<Readable> {
   }
   const plain = decompressorOf(detectCompression(first));
   const raw = Readable.from(whole(), { objectMode: false });
+  // Whoever reads hears of it.
+  plain.on('error', () => {});
   raw.on('error', (error) => plain.destroy(error));
   plain.on('close', () => raw.destroy());
   return raw.pipe(plain);

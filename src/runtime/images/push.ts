@@ -85,8 +85,11 @@ class Push {
   async #compress({ blob, diffId }: PushedLayer): Promise<BlobDescriptor> {
     const mediaType = compressedTypes[blob.mediaType];
     if (mediaType === undefined) return blob;
+    this.#request.signal?.throwIfAborted();
     const plain = Readable.from(this.#read(blob.digest, 0), { objectMode: false });
     const gzip = createGzip();
+    // The writer hears of it, once it reads.
+    gzip.on('error', () => {});
     plain.on('error', (error) => gzip.destroy(error));
     gzip.on('close', () => plain.destroy());
     const stored = await this.#lease.write(plain.pipe(gzip) as AsyncIterable<Uint8Array>);

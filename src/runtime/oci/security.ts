@@ -6,6 +6,9 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import { parseSeccompProfile, type SeccompProfile } from './seccomp.ts';
 import { defaultSeccompProfile } from './seccompDefault.ts';
 
+/** Paths of /proc and /sys are neither hidden nor kept from writing. */
+export const systemPathsOpen = 'systempaths=unconfined';
+
 export interface SecurityOptions {
   /** undefined = unconfined. */
   readonly seccomp: SeccompProfile | undefined;

@@ -36,6 +36,7 @@ const host: SpecHost = {
   findInit: () => '/usr/bin/tini-static',
   devices: () => [kvm],
   devicesAt: (path) => [{ ...kvm, path }],
+  findMount: () => ({ path: '/', isShared: true, isSlave: false }),
   deviceNumber: () => ({ major: 8, minor: 16 }),
 };
 

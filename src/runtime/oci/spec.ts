@@ -28,6 +28,7 @@ import {
   userMount,
 } from './mounts.ts';
 import { expandSeccomp } from './seccomp.ts';
+import { type MountPoint, rootPropagation } from './propagation.ts';
 import { parseSecurityOptions } from './security.ts';
 import type { ProcessUser } from './users.ts';
 
@@ -75,6 +76,8 @@ export interface SpecHost {
   readonly devices: () => readonly DeviceNode[];
   /** Those at a path or below it; throws runtimeFailed if there is none. */
   readonly devicesAt: (path: string) => readonly DeviceNode[];
+  /** The mount that a path lies on. */
+  readonly findMount: (path: string) => MountPoint | undefined;
   /** Of a block device; throws runtimeFailed if there is none. */
   readonly deviceNumber: (path: string) => DeviceNumber;
 }
@@ -261,7 +264,10 @@ function linuxSection(options: SpecOptions, start: SpecStart, host: SpecHost): O
   const security = parseSecurityOptions(options.securityOptions, options.isPrivileged);
   const capabilities = capabilitiesOf(options, host);
   const devices = devicesOf(options, host);
+  const binds = options.mounts.filter((request) => request.type === 'bind');
+  const rootfsPropagation = rootPropagation(binds, host.findMount);
   return {
+    ...(rootfsPropagation === undefined ? {} : { rootfsPropagation }),
     cgroupsPath: cgroupPathOf(options, host),
     namespaces: namespaces(options, start.network, host),
     sysctl: sysctlsOf(options, start.network),

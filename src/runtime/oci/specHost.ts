@@ -1,12 +1,13 @@
 /*
  * What specs need to know of this machine, read once at daemon start.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { allCapabilities } from './capabilities.ts';
 import { readDeviceNumber, readDevicesAt, readHostDevices } from './devices.ts';
 import { findInit } from './initProgram.ts';
 import { readLimitSupport } from './limitSupport.ts';
+import { mountPointOf } from './propagation.ts';
 import type { SpecHost } from './spec.ts';
 
 /** Node's names of architectures in Go's, which profiles and images use. */
@@ -32,6 +33,7 @@ export function readSpecHost(cgroupParent = ''): SpecHost {
     findInit: () => findInit(),
     devices: () => readHostDevices(),
     devicesAt: readDevicesAt,
+    findMount: (path) => mountPointOf(realpathSync(path), readFileSync('/proc/self/mountinfo', 'utf8')),
     deviceNumber: readDeviceNumber,
   };
 }

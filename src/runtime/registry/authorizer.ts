@@ -60,6 +60,9 @@ async function readText(response: Response): Promise<string> {
   return Buffer.concat(parts).toString('utf8');
 }
 
+/** For a token: whoever waits has another place to ask, perhaps. */
+const tokenMs = 60_000;
+
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const { reference, credentials, access, baseUrl, signal } = options;
   const isLogin = access.action === 'login';
@@ -98,7 +101,8 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     let response: Response;
     let body: string;
     try {
-      response = await fetch(realm, { ...request, redirect: 'error', signal });
+      const inTime = AbortSignal.any([signal, AbortSignal.timeout(tokenMs)]);
+      response = await fetch(realm, { ...request, redirect: 'error', signal: inTime });
       body = await readText(response);
     } catch (error) {
       throw unreachable(shown, error);

@@ -24,6 +24,9 @@ export interface Patience {
   readonly stallMs: number;
 }
 
+/** Times `stallMs`, for what a registry works on before it answers. */
+const slowFactor = 15;
+
 export const usualPatience: Patience = { attempts: 5, pauseMs: 500, stallMs: 60_000 };
 
 export interface RegistryOptions {
@@ -51,6 +54,8 @@ export interface Exchange {
   readonly method?: 'GET' | 'HEAD' | 'POST' | 'PATCH' | 'PUT' | 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: () => AsyncIterable<Uint8Array> | Uint8Array<ArrayBuffer>;
+  /** The registry works on it before it answers: it puts a blob of gigabytes together. */
+  readonly isSlow?: boolean;
 }
 
 /** A response and the watch over its connection. */
@@ -185,15 +190,13 @@ export class RegistryHttp {
   async #fetch(
     shown: URL,
     target: URL,
-    { method = 'GET', headers = {}, body: bodyOf }: Exchange,
+    { method = 'GET', headers = {}, body: bodyOf, isSlow = false }: Exchange,
     authorization: string | undefined,
   ): Promise<Watched> {
     const { signal } = this.options;
     const stalled = new AbortController();
-    const timer = setTimeout(
-      () => stalled.abort(new Error(`nothing came for ${this.patience.stallMs} ms`)),
-      this.patience.stallMs,
-    );
+    const limitMs = this.patience.stallMs * (isSlow ? slowFactor : 1);
+    const timer = setTimeout(() => stalled.abort(new Error(`nothing came for ${limitMs} ms`)), limitMs);
     const fail = (error: unknown): Error => {
       clearTimeout(timer);
       if (signal.aborted) return canceled();

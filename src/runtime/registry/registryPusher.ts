@@ -120,7 +120,7 @@ class HttpPusher implements RegistryPusher {
         : await this.#ask(url, patch, 202, 201, 204);
     const end = this.#registry.follow(answered.get('location'), url);
     end.searchParams.set('digest', digest);
-    await this.#ask(end, { method: 'PUT', body: () => new Uint8Array() }, 201, 204);
+    await this.#ask(end, { method: 'PUT', body: () => new Uint8Array(), isSlow: true }, 201, 204);
   }
 
   /** What the registry has of a broken upload; undefined where it does not say, or has given it up. */

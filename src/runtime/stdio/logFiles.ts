@@ -76,21 +76,35 @@ function shift(path: string, maxFiles: number): void {
     rmSync(nameOf(path, { number: 1, isCompressed }), { force: true });
 }
 
+/** False where there is nothing at `from`: an admin may have removed it. */
+function renameIfThere(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return false;
+  }
+}
+
 /**
  * Begins a new, empty file at `path`; what was there becomes `.1`, or goes where `maxFiles` is 1. Returns a descriptor
  * for appending. Throws when the disk refuses, and then `path` is still the old file.
  */
 export function rotate(path: string, maxFiles: number): number {
   const next = `${path}.next`;
-  const fd = openSync(next, 'w', 0o640);
+  rmSync(next, { force: true });
+  const fd = openSync(next, 'ax', 0o640);
+  let isMoved = false;
   try {
     if (maxFiles > 1) {
       shift(path, maxFiles);
-      renameSync(path, `${path}.1`);
+      isMoved = renameIfThere(path, `${path}.1`);
     }
     renameSync(next, path);
   } catch (error) {
     closeSync(fd);
+    if (isMoved) renameIfThere(`${path}.1`, path);
     rmSync(next, { force: true });
     throw error;
   }
@@ -119,7 +133,7 @@ export async function compressNewest(path: string, signal: AbortSignal): Promise
     }
     signal.throwIfAborted();
     renameSync(unfinished, `${newest.path}.gz`);
-    rmSync(newest.path);
+    drop(newest.path);
   } finally {
     rmSync(unfinished, { force: true });
   }

@@ -7,6 +7,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -278,4 +279,27 @@ test('short lines with a long attribute wait in their own size', async () => {
   await log.close();
   const kept = readdirSync(folder.path).map((name) => statSync(join(folder.path, name)).size);
   assert.ok(kept.length === 2 && kept.every((size) => size < 1_200_000), String(kept));
+});
+
+test('a log that somebody removes or cuts is rotated still, and what a hole makes of a line is passed over', async () => {
+  using folder = temporaryFolder();
+  const log = writerIn(folder.path, small);
+  await writeNumbers(log, 0, 100);
+  rmSync(log.path);
+  const lost = await writeNumbers(log, 100, 100);
+  const read = await texts(readLog(log.path, all, log, never));
+  assert.ok(read !== '' && lost.endsWith(read));
+  assert.ok(readdirSync(folder.path).length > 2);
+
+  // After a rotation, too, what is written goes to the end of what there is.
+  truncateSync(log.path, 0);
+  const more = await writeNumbers(log, 200, 1);
+  assert.ok((await texts(readLog(log.path, all, log, never))).endsWith(more));
+  await log.close();
+  assert.ok(statSync(log.path).size < 200);
+  truncateSync(log.path, 20 << 20);
+  const again = writerIn(folder.path, undefined);
+  await writeNumbers(again, 300, 2);
+  await again.close();
+  assert.match(await texts(readLog(log.path, all, undefined, never)), /200\n(300\n)?301\n$/);
 });

@@ -16,6 +16,8 @@ import type { LogQuery, LogRecord } from './stdio.ts';
 const readAsync = promisify(read);
 
 const blockBytes = 64 * 1024;
+/** Records have 16 KiB of output, escaped; more is no record, as the hole of a file that somebody cut. */
+const lineMaxBytes = 4 << 20;
 const newline = 0x0a;
 
 /** Files that a follower may be behind where fewer are kept anyway. Each is disk space that only it holds; beyond them it misses lines. */
@@ -175,13 +177,30 @@ async function skipToTail(files: LogFiles, lines: number): Promise<number> {
 
 /** Joins blocks to lines. */
 class LineJoiner {
-  #rest: Buffer = Buffer.alloc(0);
+  /** The beginning of a line, at most `lineMaxBytes` of it. */
+  #rest: Buffer[] = [];
+  #restBytes = 0;
 
   feed(block: Buffer): readonly string[] {
-    const data = this.#rest.length === 0 ? block : Buffer.concat([this.#rest, block]);
-    const end = data.lastIndexOf(newline) + 1;
-    this.#rest = data.subarray(end);
-    return data.subarray(0, end).toString('utf8').split('\n').slice(0, -1);
+    const end = block.lastIndexOf(newline) + 1;
+    if (end === 0) {
+      this.#keep(block);
+      return [];
+    }
+    // What is too long to be a record has its place among the lines, as an empty one.
+    const first =
+      this.#restBytes > lineMaxBytes ? block.subarray(block.indexOf(newline), end) : block.subarray(0, end);
+    const whole = this.#restBytes > lineMaxBytes ? first : Buffer.concat([...this.#rest, first]);
+    this.#rest = [];
+    this.#restBytes = 0;
+    this.#keep(block.subarray(end));
+    return whole.toString('utf8').split('\n').slice(0, -1);
+  }
+
+  #keep(part: Buffer): void {
+    this.#restBytes += part.length;
+    if (this.#restBytes > lineMaxBytes) this.#rest = [];
+    else if (part.length > 0) this.#rest.push(part);
   }
 }
 

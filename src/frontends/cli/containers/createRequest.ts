@@ -19,6 +19,7 @@ import {
 import { parseMountFlag, planTmpfs, planVolumes } from './mountFlags.ts';
 import { planNetworks } from './networkFlag.ts';
 import { planPorts, planSources } from './portFlags.ts';
+import { securityFields } from './securityFlags.ts';
 import { readEnvironment, readLabels } from './variableFiles.ts';
 
 export interface ConsoleSize {
@@ -155,9 +156,7 @@ function hostSecurity(flags: Flags): object {
     OomScoreAdj: flags.number('oom-score-adj'),
     Privileged: flags.bool('privileged'),
     ReadonlyRootfs: flags.bool('read-only'),
-    SecurityOpt: nullIfEmpty(flags.list('security-opt')),
-    MaskedPaths: null,
-    ReadonlyPaths: null,
+    ...securityFields(flags.list('security-opt')),
     Isolation: '',
   };
 }

@@ -56,9 +56,10 @@ export function readEnvironment(
   return all.length === 0 ? null : all;
 }
 
-/** Labels as an object; a bare key has an empty value. */
+/** Labels as an object; a bare key has an empty value, and in a file it is nothing. */
 export function readLabels(files: readonly string[], flags: readonly string[]): Record<string, string> {
-  const entries = [...files.flatMap((path) => readLines(path, 125)), ...flags];
+  const lines = files.flatMap((path) => readLines(path, 125)).filter((line) => line.includes('='));
+  const entries = [...lines, ...flags];
   return Object.fromEntries(
     entries.map((entry) => {
       const at = entry.indexOf('=');
