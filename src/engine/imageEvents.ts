@@ -59,7 +59,8 @@ export function withImageEvents(images: ImageStore, events: Pick<EventLog, 'emit
     },
     tag: async (ref, target) => {
       await images.tag(ref, target);
-      emitTag(await images.get(ref), target);
+      const image = await find(ref);
+      if (image !== undefined) emitTag(image, target);
     },
     remove: async (ref, options) => {
       const image = await images.get(ref);

@@ -115,14 +115,16 @@ export function createRunner(
  * Asks until `probe` holds or the time is over; resolves with whether it held. The longer it lasts, the more seldom it
  * asks: most probes start a program, and would keep from the processor what they wait for.
  */
-export async function eventually(
-  probe: () => boolean | Promise<boolean>,
-  timeoutMs = 5000,
-): Promise<boolean> {
-  const deadline = performance.now() + timeoutMs * slowness;
+export async function poll(probe: () => boolean | Promise<boolean>, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
   for (let pauseMs = 25; ; pauseMs = Math.min(pauseMs * 1.5, 300)) {
     if (await probe()) return true;
     if (performance.now() > deadline) return false;
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
+}
+
+/** `poll` with the patience that the machine needs. */
+export function eventually(probe: () => boolean | Promise<boolean>, timeoutMs = 5000): Promise<boolean> {
+  return poll(probe, timeoutMs * slowness);
 }

@@ -15,7 +15,7 @@ import { ownEngines } from './reference.ts';
 
 const [engine] = ownEngines('its compose is the same').filter(({ cli }) => cli === 'docker');
 const plugin = findComposePlugin();
-const composes = [composeOfPython(), ...(plugin === undefined ? [] : [plugin])];
+const composes = engine === undefined ? [] : [composeOfPython(), ...(plugin === undefined ? [] : [plugin])];
 
 if (engine !== undefined && plugin === undefined)
   test('docker compose 2', { skip: 'docker compose 2 is not installed' }, () => undefined);

@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { testCache } from './debianImages.ts';
+import { testCache } from './testCache.ts';
 
 export interface Compose {
   readonly name: string;
@@ -19,13 +19,14 @@ const root = join(import.meta.dirname, '../..');
 
 /** The folder of Python modules with `compose` and `docker` in it. */
 export function pythonModules(): string {
-  const folder = join(testCache, 'python-docker');
+  const made = join(testCache, 'made');
+  const folder = join(made, 'python-docker');
   if (!existsSync(folder)) {
-    mkdirSync(testCache, { recursive: true });
-    const made = `${folder}.${process.pid}`;
-    const words = ['unpack', made, 'docker-compose', 'python3-docker'];
+    mkdirSync(made, { recursive: true });
+    const unfinished = `${folder}.${process.pid}`;
+    const words = ['unpack', unfinished, 'docker-compose', 'python3-docker'];
     execFileSync(join(root, 'scripts/test-tools'), words, { stdio: ['ignore', 'ignore', 'inherit'] });
-    renameSync(made, folder);
+    renameSync(unfinished, folder);
   }
   return join(folder, 'usr/lib/python3/dist-packages');
 }

@@ -16,8 +16,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { testCache } from './testCache.ts';
 
 export interface DebianImage {
   /** What it is called when it is loaded, `nginx:debian`. */
@@ -34,12 +34,7 @@ export interface DebianImage {
 }
 
 const root = join(import.meta.dirname, '../..');
-/** What tests unpack and make once. */
-export const testCache: string = join(
-  process.env['LINKSPAN_TEST_CACHE'] ??
-    join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'linkspan'),
-  'made',
-);
+const made = join(testCache, 'made');
 /** Raise when what is made of a package changes. */
 const layout = 1;
 
@@ -109,9 +104,9 @@ function makeRoot(image: DebianImage, folder: string, unpacked: string): void {
 /** The archive of the image's root, for `import`. */
 export function rootArchive(image: DebianImage): string {
   const name = image.reference.replaceAll(/[^a-z0-9]/g, '-');
-  const path = join(testCache, `${name}-${layout}.tar`);
+  const path = join(made, `${name}-${layout}.tar`);
   if (existsSync(path)) return path;
-  const work = join(testCache, `${name}.new`);
+  const work = join(made, `${name}.new`);
   rmSync(work, { recursive: true, force: true });
   const unpacked = join(work, 'packages');
   mkdirSync(unpacked, { recursive: true });

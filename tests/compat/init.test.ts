@@ -4,18 +4,15 @@
 import { symlinkSync, mkdirSync, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import assert from 'node:assert/strict';
-import { homedir } from 'node:os';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { testOnce } from './reference.ts';
+import { testCache } from './testCache.ts';
 
 /** The lane's own program of that name is a wrapper; this puts the unwrapped one of scripts/test-tools into a folder. */
 function initFolder(): string {
-  const cache =
-    process.env['LINKSPAN_TEST_CACHE'] ??
-    join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'linkspan');
-  const unpacked = join(cache, 'debs/root/usr/bin/tini-static');
+  const unpacked = join(testCache, 'debs/root/usr/bin/tini-static');
   const folder = '/run/compat/init';
   mkdirSync(folder, { recursive: true });
   if (existsSync(unpacked) && !existsSync(join(folder, 'docker-init')))

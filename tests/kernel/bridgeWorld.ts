@@ -12,7 +12,6 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { newId } from '../../src/base/ids.ts';
 import { silentLogger } from '../../src/base/logger.ts';
 import { openSeam } from '../../src/base/seam.ts';
@@ -24,6 +23,7 @@ import { openKernel } from '../../src/kernel/openKernel.ts';
 import { parseIp } from '../../src/net/ip.ts';
 import { randomMac } from '../../src/net/mac.ts';
 import { parsePrefix } from '../../src/net/prefix.ts';
+import { poll } from '../compat/command.ts';
 
 export const hostAddress = '192.0.2.1';
 export const clientAddress = '192.0.2.2';
@@ -148,11 +148,7 @@ async function startWhoami(where: string): Promise<ChildProcess> {
 
 /** Waits until `check` holds; fails with `what` after 30 s, which nothing takes but on a machine that does other things too. */
 export async function until(what: string, check: () => boolean | Promise<boolean>): Promise<void> {
-  let pauseMs = 25;
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(pauseMs)) {
-    if (await check()) return;
-    pauseMs = Math.min(pauseMs * 1.3, 250);
-  }
+  if (await poll(check, 30_000)) return;
   assert.fail(`not within 30 s: ${what}`);
 }
 

@@ -35,6 +35,15 @@ function decompressorOf(compression: Compression): Transform {
   }
 }
 
+/** What `transform` makes of `source`. What is wrong with source destroys it with that error, and its end ends source. */
+export function throughTransform(source: Readable, transform: Transform): Transform {
+  // Whoever reads hears of it; until somebody does, an error that nobody hears would end the daemon.
+  transform.on('error', () => {});
+  source.on('error', (error) => transform.destroy(error));
+  transform.on('close', () => source.destroy());
+  return source.pipe(transform);
+}
+
 /** The plain stream behind `source`. What is wrong with source or compression destroys the result with that error. */
 export async function decompress(source: Readable): Promise<Readable> {
   const iterator = source[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
@@ -52,9 +61,5 @@ export async function decompress(source: Readable): Promise<Readable> {
   }
   const plain = decompressorOf(detectCompression(first));
   const raw = Readable.from(whole(), { objectMode: false });
-  // Whoever reads hears of it.
-  plain.on('error', () => {});
-  raw.on('error', (error) => plain.destroy(error));
-  plain.on('close', () => raw.destroy());
-  return raw.pipe(plain);
+  return throughTransform(raw, plain);
 }

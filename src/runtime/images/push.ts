@@ -7,6 +7,7 @@ import { Readable } from 'node:stream';
 import { createGzip } from 'node:zlib';
 import type { RegistryPusher } from '../registry/registryPusher.ts';
 import { type BlobLease, readDocument } from './blobs.ts';
+import { throughTransform } from './compression.ts';
 import { rememberDiffId } from './diffIds.ts';
 import type { ImageProgress } from './images.ts';
 import { formatManifest } from './load.ts';
@@ -87,12 +88,9 @@ class Push {
     if (mediaType === undefined) return blob;
     this.#request.signal?.throwIfAborted();
     const plain = Readable.from(this.#read(blob.digest, 0), { objectMode: false });
-    const gzip = createGzip();
-    // The writer hears of it, once it reads.
-    gzip.on('error', () => {});
-    plain.on('error', (error) => gzip.destroy(error));
-    gzip.on('close', () => plain.destroy());
-    const stored = await this.#lease.write(plain.pipe(gzip) as AsyncIterable<Uint8Array>);
+    const stored = await this.#lease.write(
+      throughTransform(plain, createGzip()) as AsyncIterable<Uint8Array>,
+    );
     await rememberDiffId(this.#deps.client, stored.digest, diffId);
     return { mediaType, ...stored };
   }

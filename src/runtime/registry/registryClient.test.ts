@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { hasCode } from '../../errors/linkspanError.ts';
 import { openRegistry, type RegistryClient } from './registryClient.ts';
 import type { RegistryOptions } from './registryHttp.ts';
+import { startLoopbackRegistry } from './registryStand.ts';
 
 interface Registry extends AsyncDisposable {
   readonly domain: string;
@@ -17,29 +17,15 @@ type Handler = (request: IncomingMessage, response: ServerResponse, count: numbe
 /** A registry on loopback; `handle` answers all but the first look, with the number of the request from 1. */
 async function startRegistry(handle: Handler): Promise<Registry> {
   const requests: IncomingMessage[] = [];
-  const server = createServer((request, response) => {
-    if (request.url === '/v2/') return void response.end('{}');
+  const registry = await startLoopbackRegistry((request, response) => {
     requests.push(request);
     handle(request, response, requests.length);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const domain = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
-    domain,
+    domain: registry.domain,
     requests,
-    open: (options) =>
-      openRegistry({
-        reference: { domain, path: 'a/b', tag: '1' },
-        credentials: {},
-        insecureRegistries: [],
-        signal: new AbortController().signal,
-        patience: { attempts: 3, pauseMs: 1, stallMs: 30_000 },
-        ...options,
-      }),
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
+    open: (options) => openRegistry({ ...registry.options, ...options }),
+    [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
   };
 }
 

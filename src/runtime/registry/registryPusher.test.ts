@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { hasCode } from '../../errors/linkspanError.ts';
 import type { RegistryOptions } from './registryHttp.ts';
 import { openPusher, type RegistryPusher, type UploadSource } from './registryPusher.ts';
+import { startLoopbackRegistry } from './registryStand.ts';
 
 const content = Buffer.alloc(3 << 20, 'some bytes of a layer. ');
 const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
@@ -36,9 +36,8 @@ async function startRegistry(
   const uploads = new Map<string, Buffer>();
   let patches = 0;
 
-  const server = createServer((request, response) => {
+  const registry = await startLoopbackRegistry((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://registry');
-    if (pathname === '/v2/') return void response.end('{}');
     const range = request.headers['content-range'];
     requests.push(`${request.method} ${request.url}${range === undefined ? '' : ` ${range}`}`);
     if (gate(request, response)) return;
@@ -94,27 +93,11 @@ async function startRegistry(
         response.writeHead(204).end();
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const domain = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
     requests,
     blobs,
-    open: (options) =>
-      openPusher(
-        {
-          reference: { domain, path: 'a/b', tag: '1' },
-          credentials: {},
-          insecureRegistries: [],
-          signal: new AbortController().signal,
-          patience: { attempts: 3, pauseMs: 1, stallMs: 30_000 },
-          ...options,
-        },
-        [],
-      ),
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
+    open: (options) => openPusher({ ...registry.options, ...options }, []),
+    [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
   };
 }
 
