@@ -42,7 +42,7 @@ if (engine !== undefined)
         .then(({ stdout }) => stdout);
     const ids = async (): Promise<string> => (await say('ps', '-aq', '--no-trunc')).split('\n').sort().join();
 
-    for (const { name, words, env } of composes)
+    for (const { name, words, env, isSample } of composes)
       describe(name, () => {
         /** Runs it in a copy of the project, which is removed with the lane. */
         const open = (project: string): ((...args: readonly string[]) => Promise<Result>) => {
@@ -126,6 +126,8 @@ if (engine !== undefined)
           await compose('down');
           assert.deepEqual(await isLeft(), []);
         });
+
+        if (isSample) return;
 
         test('database: filled once it is healthy; what volumes have outlives down, and goes with down -v', async () => {
           const compose = open('database');

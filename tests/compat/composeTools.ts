@@ -1,18 +1,20 @@
 /*
  * The two docker compose that people have: 1.29, a Python program that Debian 12 packages, and 2.x, a plugin of the
- * docker CLI. The first, and the Python client that it is made with, is unpacked beside the machine where it is not
- * installed; the second is used where it is (its skip is counted).
+ * docker CLI. Both are unpacked beside the machine where they are not installed: the first with the Python client that
+ * it is made with, the second from a newer Debian (without a network it is skipped, which is counted).
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { testCache } from './testCache.ts';
+import { findNewer, testCache } from './testCache.ts';
 
 export interface Compose {
   readonly name: string;
   readonly words: readonly string[];
   readonly env: NodeJS.ProcessEnv;
+  /** Only the most telling project, to save the time of the others. */
+  readonly isSample: boolean;
 }
 
 const root = join(import.meta.dirname, '../..');
@@ -36,10 +38,14 @@ export function composeOfPython(): Compose {
     name: 'docker-compose 1.29',
     words: ['/usr/bin/python3', '-m', 'compose', '--ansi', 'never'],
     env: { PYTHONPATH: pythonModules() },
+    isSample: false,
   };
 }
 
-/** Undefined where none is installed; LINKSPAN_TEST_COMPOSE names one that lies elsewhere. */
+/**
+ * Undefined where there is none. One that is installed, or that LINKSPAN_TEST_COMPOSE names, runs every project; the
+ * one of the test tools runs a sample.
+ */
 export function findComposePlugin(): Compose | undefined {
   const folders = [
     join(homedir(), '.docker/cli-plugins'),
@@ -48,7 +54,13 @@ export function findComposePlugin(): Compose | undefined {
     ),
   ];
   const named = process.env['LINKSPAN_TEST_COMPOSE'];
-  const program = named ?? folders.map((one) => join(one, 'docker-compose')).find((one) => existsSync(one));
+  const own = named ?? folders.map((one) => join(one, 'docker-compose')).find((one) => existsSync(one));
+  const program = own ?? findNewer('usr/libexec/docker/cli-plugins/docker-compose');
   if (program === undefined) return undefined;
-  return { name: 'docker compose 2', words: [program, '--ansi', 'never', '--progress', 'plain'], env: {} };
+  return {
+    name: 'docker compose 2',
+    words: [program, '--ansi', 'never', '--progress', 'plain'],
+    env: {},
+    isSample: own === undefined,
+  };
 }
