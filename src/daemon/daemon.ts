@@ -111,6 +111,7 @@ function openContainerHalf(
     logger,
     host: readSpecHost(config.cgroupParent),
     makeFifo: (path) => kernel.makeFifo(path),
+    openDatagrams: (path) => kernel.openDatagrams(path),
     dataFolder: join(config.dataRoot, 'containers'),
     fifoFolder: join(config.execRoot, 'containers'),
     hostsPath: '/etc/hosts',

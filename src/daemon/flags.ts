@@ -39,7 +39,7 @@ export const flagRows: readonly FlagRow[] = [
   {
     flag: 'log-driver',
     kind: 'text',
-    about: 'log driver of containers that name none: json-file, local or none (json-file)',
+    about: 'log driver of containers that name none: json-file, local, journald or none (json-file)',
   },
   { flag: 'log-opt', key: 'log-opts', kind: 'list', about: 'KEY=VALUE: option of that driver' },
   { flag: 'debug', short: 'D', kind: 'switch', about: 'the same as --log-level=debug' },

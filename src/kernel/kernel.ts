@@ -29,6 +29,17 @@ export class KernelError extends Error {
   }
 }
 
+/** What sends to one unix datagram socket. */
+export interface UnixDatagrams extends Disposable {
+  /**
+   * False where the receiver's queue is full. Throws KernelError where there is no receiver (ECONNREFUSED, ENOTCONN), or
+   * no memory. `message` is sent whole or not at all.
+   */
+  send(message: Uint8Array): boolean;
+  /** True while the receiver has not taken all that was sent. */
+  hasUntaken(): boolean;
+}
+
 export interface Link {
   readonly ifindex: number;
   readonly name: string;
@@ -465,6 +476,12 @@ export interface Kernel extends AsyncDisposable {
    * something is at `path`.
    */
   makeFifo(path: string): void;
+
+  /**
+   * What sends to the unix socket at `path`. Synchronous, because none of its calls waits. ENOENT and ECONNREFUSED where
+   * nobody receives there.
+   */
+  openDatagrams(path: string): UnixDatagrams;
 
   /**
    * Binds a socket to each port in the daemon's namespace, so that nobody else can; all or none. Resolves with the

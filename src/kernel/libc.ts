@@ -10,6 +10,7 @@ import { KernelError } from './kernel.ts';
 
 /** Constants of x86-64 and arm64 (the generic ABI); see socket(2), unshare(2), mount(2). */
 export const linux = {
+  AF_UNIX: 1,
   AF_INET: 2,
   AF_INET6: 10,
   AF_NETLINK: 16,
@@ -51,6 +52,16 @@ export const linux = {
   NETLINK_EXT_ACK: 11,
   MSG_TRUNC: 0x20,
   MSG_DONTWAIT: 0x40,
+  MSG_NOSIGNAL: 0x4000,
+  SCM_RIGHTS: 1,
+  SIOCOUTQ: 0x5411,
+  MFD_CLOEXEC: 1,
+  MFD_ALLOW_SEALING: 2,
+  F_ADD_SEALS: 1033,
+  F_SEAL_SEAL: 1,
+  F_SEAL_SHRINK: 2,
+  F_SEAL_GROW: 4,
+  F_SEAL_WRITE: 8,
   CLONE_FILES: 0x400,
   CLONE_NEWNET: 0x40000000,
   MS_BIND: 0x1000,
@@ -120,6 +131,13 @@ export interface Libc {
   readonly addressOf: (bytes: Uint8Array) => bigint;
   /** `header` is a struct msghdr; what its pointers lead to must stay referenced by the caller. */
   readonly recvmsg: (fd: number, header: Uint8Array, flags: number) => number;
+  /** As `recvmsg`. */
+  readonly sendmsg: (fd: number, header: Uint8Array, flags: number) => number;
+  /** A request with an int as its answer. */
+  readonly ioctl: (fd: number, request: number, answer: Uint8Array) => number;
+  readonly fcntl: (fd: number, command: number, argument: number) => number;
+  /** A file in memory (glibc 2.27). */
+  readonly memfdCreate: (name: string, flags: number) => number;
   /** A descriptor that stands for a process (Linux 5.3). */
   readonly pidfdOpen: (pid: number) => number;
   /** A descriptor of ours for what `fd` is in the process of `pidFd` (Linux 5.6), closed on exec. */
@@ -181,6 +199,10 @@ export function loadLibc(): Libc {
     sendmmsg: call('int sendmmsg(int, void *, unsigned int, int)'),
     addressOf: (bytes) => koffi.address(bytes),
     recvmsg: call('intptr_t recvmsg(int, void *, int)'),
+    sendmsg: call('intptr_t sendmsg(int, void *, int)'),
+    ioctl: call('int ioctl(int, unsigned long, void *)'),
+    fcntl: call('int fcntl(int, int, int)'),
+    memfdCreate: call('int memfd_create(const char *, unsigned int)'),
     pidfdOpen: (pid) => syscallOfInts(pidfdOpenNumber, pid, 0, 0),
     pidfdGetfd: (pidFd, fd) => syscallOfInts(pidfdGetfdNumber, pidFd, fd, 0),
     unshare: call('int unshare(int)'),

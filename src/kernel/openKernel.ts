@@ -1,6 +1,7 @@
 /*
  * The Kernel of the main thread: forwards every verb to the kernel worker or the nft worker, and events to listeners.
- * Nothing here blocks; the main thread's one foreign call is mkfifo.
+ * Nothing here blocks; the main thread's own foreign calls are mkfifo and those of
+ * unixDatagrams.ts.
  */
 import { randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
@@ -10,6 +11,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Seam } from '../base/seam.ts';
 import { type Kernel, KernelError, type KernelEvents } from './kernel.ts';
 import { check, loadLibc } from './libc.ts';
+import { openUnixDatagrams } from './unixDatagrams.ts';
 import type { KernelEvent, Verb, VerbArguments, VerbResult, WorkerMessage, WorkerStart } from './protocol.ts';
 
 /** From source a worker is TypeScript beside this file; in a bundle it is a bundle beside this one. */
@@ -211,6 +213,10 @@ export async function openKernel(options: KernelOptions): Promise<Kernel> {
     makeFifo: (path) => {
       options.seam.step(`kernel mkfifo ${path}`);
       check(libc, `mkfifo ${path}`, libc.mkfifo(path, 0o600));
+    },
+    openDatagrams: (path) => {
+      options.seam.step(`kernel connect ${path}`);
+      return openUnixDatagrams(libc, path);
     },
     [Symbol.asyncDispose]: async () => {
       await Promise.all([link.close(), nft.close()]);

@@ -4,8 +4,11 @@
 import type { FaultPlan } from '../base/seam.ts';
 import type { Kernel, KernelEvents } from './kernel.ts';
 
-/** The verbs that cross the thread boundary; `makeFifo` is synchronous and does not. */
-export type Verb = Exclude<keyof Kernel, 'events' | 'makeFifo' | typeof Symbol.asyncDispose>;
+/** The verbs that cross the thread boundary; `makeFifo` and `openDatagrams` are synchronous and do not. */
+export type Verb = Exclude<
+  keyof Kernel,
+  'events' | 'makeFifo' | 'openDatagrams' | typeof Symbol.asyncDispose
+>;
 
 /** Those of the nft worker; all others are the kernel worker's. */
 export type NftVerb = Extract<Verb, 'nft' | 'probeFeatures'>;

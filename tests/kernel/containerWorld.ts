@@ -191,6 +191,7 @@ export class ContainerWorld implements AsyncDisposable {
       logger: silentLogger,
       host: readSpecHost(),
       makeFifo: (path) => kernel.makeFifo(path),
+      openDatagrams: (path) => kernel.openDatagrams(path),
       dataFolder: join(dataRoot, 'containers'),
       fifoFolder: join(execRoot, 'containers'),
       hostsPath: '/etc/hosts',

@@ -8,7 +8,7 @@ export const pluginsByType = {
   Volume: ['local'],
   Network: ['bridge', 'host', 'ipvlan', 'macvlan', 'null', 'overlay'],
   Authorization: null,
-  Log: ['json-file', 'local'],
+  Log: ['journald', 'json-file', 'local'],
 } as const;
 
 /** `Description.Engine.Plugins` of a node: in order of types, then of names. */

@@ -4,11 +4,10 @@
 import { Readable } from 'node:stream';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { defaultDetachKeys } from '../../runtime/stdio/detachKeys.ts';
-import { readLog } from '../../runtime/stdio/logReader.ts';
 import type { AttachStreams } from '../../runtime/stdio/stdio.ts';
 import type { Containers } from '../engine.ts';
 import { emitContainerEvent } from './containerEvents.ts';
-import { openContainerIo, readableLogPath } from './containerIo.ts';
+import { checkLogReadable, openContainerIo, readContainerLog } from './containerIo.ts';
 import { checkDetachKeys } from './createChecks.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { LiveContainer } from './liveContainer.ts';
@@ -21,9 +20,9 @@ async function* logThenLive(
   stream: 'stdout' | 'stderr',
   tap: Readable | undefined,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const path = readableLogPath(live.record);
   const query = { stdout: stream === 'stdout', stderr: stream === 'stderr', isFollow: false };
-  for await (const record of readLog(path, query, live.io?.log, new AbortController().signal)) {
+  const { signal } = new AbortController();
+  for await (const record of readContainerLog(live.record, query, live.io?.log, signal)) {
     yield record.data;
   }
   if (tap !== undefined) for await (const chunk of tap) yield chunk as Buffer;
@@ -48,7 +47,7 @@ export function attachTo(context: ContainersContext, live: LiveContainer, want: 
   if (record.state === 'removing' || record.state === 'dead') {
     throw new LinkspanError('containerState', `container ${record.id} is marked for removal`);
   }
-  if (want.withLogs) readableLogPath(record);
+  if (want.withLogs) checkLogReadable(record);
   emitContainerEvent(context.events, record, 'attach');
   if (!want.isStream) return withLogs(live, want, { close: () => {} });
   const io = (live.io ??= openContainerIo(context, record));

@@ -221,6 +221,9 @@ export class Stand implements AsyncDisposable {
         deviceNumber: () => ({ major: 8, minor: 0 }),
       },
       makeFifo: (path) => void execFileSync('mkfifo', [path]),
+      openDatagrams: () => {
+        throw new Error('no journal here');
+      },
       dataFolder: join(this.folder, 'data'),
       fifoFolder: join(this.folder, 'fifos'),
       hostsPath: join(this.folder, 'hosts'),

@@ -6,8 +6,7 @@
 import { mkdirSync } from 'node:fs';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts';
-import { readLog } from '../../runtime/stdio/logReader.ts';
-import { readableLogPath } from './containerIo.ts';
+import { readContainerLog } from './containerIo.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../../runtime/stdio/stdio.ts';
 import { requestsOf } from '../bindings/publishedPorts.ts';
 import { changeRequests, type PortChange } from '../bindings/requests.ts';
@@ -314,8 +313,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   logs(ref: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogRecord> {
     const live = this.#get(ref);
-    const path = readableLogPath(live.record);
-    return readLog(path, query, live.isRunning ? live.io?.log : undefined, signal);
+    return readContainerLog(live.record, query, live.isRunning ? live.io?.log : undefined, signal);
   }
 
   async top(ref: string, psArgs: readonly string[]): Promise<ProcessTable> {

@@ -8,6 +8,7 @@ import type { ImageStore } from '../../runtime/images/images.ts';
 import type { SpecHost } from '../../runtime/oci/spec.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { MakeFifo } from '../../runtime/stdio/fifo.ts';
+import type { OpenDatagrams } from '../../runtime/stdio/journalWriter.ts';
 import type { LogConfig } from '../../runtime/stdio/logOptions.ts';
 import type { Store } from '../../store/store.ts';
 import type { EventLog } from '../events.ts';
@@ -29,6 +30,7 @@ export interface ContainersDependencies {
   readonly logger: Logger;
   readonly host: SpecHost;
   readonly makeFifo: MakeFifo;
+  readonly openDatagrams: OpenDatagrams;
   /** `<data root>/containers`: hosts, hostname, resolv.conf and log of each container. */
   readonly dataFolder: string;
   /** `<exec root>/containers`, on a tmpfs: FIFOs. */

@@ -13,7 +13,7 @@ import { resolveUser } from '../../runtime/oci/users.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
 import type { Container, Endpoint, MountPoint, Sandbox } from '../model.ts';
 import { emitContainerEvent } from './containerEvents.ts';
-import { openContainerIo } from './containerIo.ts';
+import { checkLogDriver, openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
 import { firstHealth } from './healthChecks.ts';
 import {
@@ -150,6 +150,7 @@ export class Starter {
     if (peer === undefined) this.#writeEtc(live.record, surroundings.hostname, linked);
     const mounts = mountsOf(live.record);
     makeBindSources(mounts);
+    checkLogDriver(this.#context, live.record);
     const io = (live.io ??= openContainerIo(this.#context, live.record));
     undo.defer(async () => {
       live.io = undefined;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkLogConfig, logAttributes, logFileRules } from './logOptions.ts';
+import { checkLogConfig, logAttributes, logBufferBytes, logFileRules, logTag } from './logOptions.ts';
 
 for (const [driver, options, expected] of [
   ['foo', {}, /^error looking up logging plugin foo: plugin "foo" not found$/],
@@ -8,7 +8,12 @@ for (const [driver, options, expected] of [
   ['json-file', { foo: '1' }, /^unknown log opt 'foo' for json-file log driver$/],
   ['local', { tag: 'x' }, /^unknown log opt 'tag' for log driver local$/],
   ['json-file', { mode: 'foo' }, /^logger: logging mode not supported: foo$/],
-  ['json-file', { mode: 'non-blocking' }, /^the log option mode=non-blocking is not supported yet$/],
+  ['journald', { 'max-size': '1m' }, /^unknown log opt 'max-size' for journald log driver$/],
+  [
+    'local',
+    { mode: 'non-blocking', 'max-buffer-size': 'x' },
+    /^error parsing option max-buffer-size: invalid size: 'x'$/,
+  ],
   [
     'json-file',
     { 'max-buffer-size': '1' },
@@ -44,8 +49,20 @@ test('what the options say of the files', () => {
     ['local', {}, local],
     ['local', { 'max-file': '1' }, { ...local, maxFiles: 1, compresses: false }],
     ['none', { anything: '1' }, undefined],
+    ['journald', {}, undefined],
   ] as const)
     assert.deepEqual(logFileRules({ driver, options }), expected);
+});
+
+test('what may wait for the log before lines are dropped: memory is counted in powers of 1024', () => {
+  for (const [options, expected] of [
+    [{}, undefined],
+    [{ mode: 'blocking' }, undefined],
+    [{ mode: 'non-blocking' }, 1_000_000],
+    [{ mode: 'non-blocking', 'max-buffer-size': '4m' }, 4 * 1024 * 1024],
+    [{ mode: 'non-blocking', 'max-buffer-size': '0' }, 0],
+  ] as const)
+    assert.equal(logBufferBytes({ driver: 'local', options }), expected);
 });
 
 test('labels, variables and a tag go with each line', () => {
@@ -61,6 +78,7 @@ test('labels, variables and a tag go with each line', () => {
   assert.deepEqual(of({ tag: '{{.Name}}/{{ .ID }}/{{.ImageID}}/{{.ImageName}}/{{.DaemonName}}' }), {
     tag: `web/${'a'.repeat(12)}/${'b'.repeat(12)}/busybox/docker`,
   });
+  assert.equal(logTag({ driver: 'journald', options: {} }, subject, '{{.ID}}'), 'a'.repeat(12));
   for (const [options, expected] of [
     [{ tag: '{{.Foo}}' }, /template: log-tag: \{\{\.Foo}} is none of \{\{\.ID}} /],
     [{ tag: '{{' }, /template: log-tag:1: unclosed action/],

@@ -41,12 +41,15 @@ const fileKeys = ['max-size', 'max-file', 'compress'];
 const drivers: Readonly<Record<string, readonly string[]>> = {
   'json-file': [...fileKeys, ...extraKeys],
   local: fileKeys,
+  journald: extraKeys,
 };
 
+function isFileDriver(driver: string): boolean {
+  return driver === 'json-file' || driver === 'local';
+}
+
 /** Docker has them, we have not. */
-const absentDrivers = new Set(
-  'awslogs etwlogs fluentd gcplogs gelf journald logentries splunk syslog'.split(' '),
-);
+const absentDrivers = new Set('awslogs etwlogs fluentd gcplogs gelf logentries splunk syslog'.split(' '));
 
 function refuse(message: string): never {
   throw new LinkspanError('containerConfigInvalid', message);
@@ -56,14 +59,14 @@ function refuseValue(message: string): never {
   return refuse(`failed to initialize logging driver: ${message}`);
 }
 
-const units: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12, p: 1e15 };
+const units = ['', 'k', 'm', 'g', 't', 'p'];
 
-/** `10m`, `1.5 kB`: decimal, as in Docker. */
-function parseBytes(text: string): number | undefined {
+/** `10m`, `1.5 kB`: decimal or, as Docker takes memory, powers of 1024. */
+function parseBytes(text: string, base: 1000 | 1024): number | undefined {
   const match = /^(\d+(?:\.\d+)?) ?(?:([kmgtp])b?|b)?$/i.exec(text);
   return match === null
     ? undefined
-    : Math.floor(Number(match[1]) * (units[(match[2] ?? '').toLowerCase()] ?? 1));
+    : Math.floor(Number(match[1]) * base ** units.indexOf((match[2] ?? '').toLowerCase()));
 }
 
 function parseSwitch(text: string): boolean {
@@ -72,12 +75,26 @@ function parseSwitch(text: string): boolean {
   return refuseValue(`strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`);
 }
 
+/** Docker's, where `mode=non-blocking` names no size. */
+const defaultBufferBytes = 1_000_000;
+
+/**
+ * Output that may wait for the log before lines are dropped; undefined where the process waits instead. Throws
+ * containerConfigInvalid.
+ */
+export function logBufferBytes({ options }: LogConfig): number | undefined {
+  if (options['mode'] !== 'non-blocking') return undefined;
+  const { 'max-buffer-size': text } = options;
+  const bytes = text === undefined ? defaultBufferBytes : parseBytes(text, 1024);
+  return bytes ?? refuse(`error parsing option max-buffer-size: invalid size: '${text}'`);
+}
+
 /** Files of `config`; undefined for a driver that keeps none. Throws containerConfigInvalid with Docker's texts. */
 export function logFileRules({ driver, options }: LogConfig): LogFileRules | undefined {
-  if (driver === 'none') return undefined;
+  if (!isFileDriver(driver)) return undefined;
   const isLocal = driver === 'local';
   const { 'max-size': size, 'max-file': files, compress } = options;
-  const maxBytes = size === undefined ? (isLocal ? 20 * 1024 * 1024 : undefined) : parseBytes(size);
+  const maxBytes = size === undefined ? (isLocal ? 20 * 1024 * 1024 : undefined) : parseBytes(size, 1000);
   if (size !== undefined && maxBytes === undefined) refuseValue(`invalid size: '${size}'`);
   if (maxBytes !== undefined && maxBytes <= 0) refuseValue('max-size must be a positive number');
   if (files !== undefined && !/^[+-]?\d+$/.test(files))
@@ -123,8 +140,14 @@ function parsePattern(text: string | undefined): RegExp | undefined {
   }
 }
 
-/** `labels`, `env`, their patterns and `tag`: what each line has besides. Throws containerConfigInvalid. */
-export function logAttributes({ options }: LogConfig, subject: LogSubject): Readonly<Record<string, string>> {
+/** `tag`, or `fallback` where that is absent or empty. Throws containerConfigInvalid. */
+export function logTag({ options }: LogConfig, subject: LogSubject, fallback: string): string {
+  const { tag = '' } = options;
+  return formatTag(tag === '' ? fallback : tag, subject);
+}
+
+/** `labels`, `env` and their patterns: what each line has besides. Throws containerConfigInvalid. */
+export function logExtras({ options }: LogConfig, subject: LogSubject): Readonly<Record<string, string>> {
   const pick = (kind: 'labels' | 'env', all: readonly (readonly [string, string])[]): typeof all => {
     const names = new Set((options[kind] ?? '').split(','));
     const pattern = parsePattern(options[`${kind}-regex`]);
@@ -134,12 +157,13 @@ export function logAttributes({ options }: LogConfig, subject: LogSubject): Read
     const [name = '', ...value] = entry.split('=');
     return [name, value.join('=')] as const;
   });
-  const tag = formatTag(options['tag'] ?? '', subject);
-  return Object.fromEntries([
-    ...pick('labels', Object.entries(subject.labels)),
-    ...pick('env', env),
-    ...(tag === '' ? [] : [['tag', tag] as const]),
-  ]);
+  return Object.fromEntries([...pick('labels', Object.entries(subject.labels)), ...pick('env', env)]);
+}
+
+/** `logExtras`, and `tag` where there is one. Throws containerConfigInvalid. */
+export function logAttributes(config: LogConfig, subject: LogSubject): Readonly<Record<string, string>> {
+  const tag = logTag(config, subject, '');
+  return { ...logExtras(config, subject), ...(tag !== '' && { tag }) };
 }
 
 /**
@@ -158,8 +182,7 @@ export function checkLogConfig(config: LogConfig): void {
   if (!['', 'blocking', 'non-blocking'].includes(mode)) refuse(`logger: logging mode not supported: ${mode}`);
   if (options['max-buffer-size'] !== undefined && mode !== 'non-blocking')
     refuse("logger: max-buffer-size option is only supported with 'mode=non-blocking'");
-  if (mode === 'non-blocking')
-    throw new LinkspanError('notImplemented', 'the log option mode=non-blocking is not supported yet');
+  logBufferBytes(config);
   for (const key of Object.keys(options))
     if (!known.includes(key) && !everyDriver.includes(key))
       refuse(

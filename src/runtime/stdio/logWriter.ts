@@ -1,38 +1,26 @@
 /*
- * Appends a process's output to its log in order, one write under way at a time and everything that came meanwhile in
- * the next one; begins a new file when one is full. Not durable: a power cut may lose the last lines, as with Docker.
+ * Appends a process's output to its log file in order; begins a new file when one is full. Not durable: a power cut may lose the last lines, as with Docker.
  */
 import { close, closeSync, fstatSync, openSync, readSync, write } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import { Events } from '../../base/events.ts';
-import { timestamp } from '../../base/timestamp.ts';
 import { compressNewest, rotate } from './logFiles.ts';
-import { encodeLogAttributes, encodeLogRecord, LineSplitter } from './logFormat.ts';
+import { encodeLogAttributes, encodeLogRecord } from './logFormat.ts';
 import type { LogFileRules } from './logOptions.ts';
+import { LogQueue, type QueuedRecord } from './logQueue.ts';
+import type { LogSink, LogSinkEvents } from './logSink.ts';
 
 const writeAsync = promisify(write);
 const closeAsync = promisify(close);
 
-/** Beyond this much unwritten text, about, the process has to wait. */
-const highWaterChars = 1024 * 1024;
 /** What a record has around its output, about. */
-const frameChars = 80;
-/** Encoded at a time: short lines with long attributes are many times what came from the process. */
-const batchChars = 1024 * 1024;
+const frameBytes = 80;
 const newline = 0x0a;
 
-interface Waiting {
-  readonly stream: 'stdout' | 'stderr';
-  readonly time: string;
-  readonly data: Buffer;
-}
-
-interface LogEvents extends Record<string, unknown> {
+interface LogEvents extends LogSinkEvents {
   /** The file grew, or will grow no more. */
   readonly change: null;
-  /** Room again after `append` said false. */
-  readonly drain: null;
   /** What is at `path` is another file now, and empty: told in the turn in which it came there. */
   readonly rotated: null;
 }
@@ -43,6 +31,8 @@ export interface LogWriterOptions {
   readonly clock: Clock;
   /** Absent = one file that grows. */
   readonly rules?: LogFileRules;
+  /** As in `LogQueueOptions`; absent = the process waits. */
+  readonly bufferBytes?: number | undefined;
   /** What each record has besides; absent = nothing. */
   readonly attributes?: Readonly<Record<string, string>>;
   /**
@@ -60,23 +50,17 @@ function endOf(fd: number): { readonly sizeBytes: number; readonly isWhole: bool
   return { sizeBytes: size, isWhole: last[0] === newline };
 }
 
-export class LogWriter {
+export class LogWriter implements LogSink {
   readonly events: Events<LogEvents> = new Events();
   readonly #options: LogWriterOptions;
   readonly #rules: LogFileRules;
   readonly #attributes: string;
-  readonly #splitters = { stdout: new LineSplitter(), stderr: new LineSplitter() };
+  readonly #queue: LogQueue;
   readonly #leave = new AbortController();
   #fd: number;
   #sizeBytes: number;
   /** False after a record was cut short: the next one must not stand on its line. */
   #isWhole: boolean;
-  #pending: Waiting[] = [];
-  #pendingChars = 0;
-  #queuedRecords = 0;
-  #writtenRecords = 0;
-  #batch = Promise.withResolvers<void>();
-  #writing: Promise<void> | undefined;
   #compressing: Promise<void> | undefined;
   #isClosing = false;
   #isClosed = false;
@@ -88,6 +72,16 @@ export class LogWriter {
     this.#options = options;
     this.#rules = options.rules ?? { maxFiles: 1, compresses: false, keepsBytes: false };
     this.#attributes = encodeLogAttributes(options.attributes ?? {});
+    this.#queue = new LogQueue({
+      clock: options.clock,
+      frameBytes: frameBytes + this.#attributes.length,
+      bufferBytes: options.bufferBytes,
+      write: (records) => this.#record(records),
+      onWritten: () => {
+        this.events.emit('change', null);
+        this.events.emit('drain', null);
+      },
+    });
     this.#fd = openSync(options.path, 'a+', 0o640);
     try {
       ({ sizeBytes: this.#sizeBytes, isWhole: this.#isWhole } = endOf(this.#fd));
@@ -112,28 +106,19 @@ export class LogWriter {
     return !this.#isClosed;
   }
 
-  /** Takes output; false when the disk is behind, until the `drain` event. */
   append(stream: 'stdout' | 'stderr', chunk: Buffer): boolean {
-    const records = this.#splitters[stream].feed(chunk);
-    if (records.length > 0) this.#queue(stream, records);
-    return this.#pendingChars < highWaterChars;
+    return this.#queue.append(stream, chunk);
   }
 
-  /** Settles when everything appended so far is in the file, whatever comes meanwhile. */
-  async flush(): Promise<void> {
-    const wanted = this.#queuedRecords;
-    while (this.#writtenRecords < wanted) await this.#batch.promise;
+  flush(): Promise<void> {
+    return this.#queue.flush();
   }
 
   /** Writes what is left of both streams, and closes the file. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosing) return;
     this.#isClosing = true;
-    for (const stream of ['stdout', 'stderr'] as const) {
-      const rest = this.#splitters[stream].end();
-      if (rest !== undefined) this.#queue(stream, [rest]);
-    }
-    await this.#writing;
+    await this.#queue.end();
     // Half a compressed file is thrown away; whoever opens the log next begins again.
     this.#leave.abort();
     await this.#compressing;
@@ -142,50 +127,16 @@ export class LogWriter {
     this.events.emit('change', null);
   }
 
-  #queue(stream: 'stdout' | 'stderr', records: readonly Buffer[]): void {
-    const time = timestamp(this.#options.clock);
-    for (const data of records) {
-      this.#pending.push({ stream, time, data });
-      this.#pendingChars += this.#charsOf(data);
+  async #record(records: readonly QueuedRecord[]): Promise<void> {
+    const { keepsBytes } = this.#rules;
+    const lines = records.map((record) => encodeLogRecord(record, this.#attributes, keepsBytes));
+    const text = Buffer.from(lines.join(''));
+    try {
+      await this.#write(this.#isWhole ? text : Buffer.concat([Buffer.from([newline]), text]));
+    } catch (error) {
+      if (!this.#hasFailed) this.#options.onFailure(error, true);
+      this.#hasFailed = true;
     }
-    this.#queuedRecords += records.length;
-    this.#writing ??= this.#drain();
-  }
-
-  #charsOf(data: Buffer): number {
-    return data.length + this.#attributes.length + frameChars;
-  }
-
-  /** The next records, encoded, and how many they are. */
-  #takeBatch(): { readonly text: Buffer; readonly count: number } {
-    let text = '';
-    let count = 0;
-    for (const record of this.#pending) {
-      if (text.length >= batchChars) break;
-      text += encodeLogRecord(record, this.#attributes, this.#rules.keepsBytes);
-      this.#pendingChars -= this.#charsOf(record.data);
-      count += 1;
-    }
-    this.#pending = this.#pending.slice(count);
-    return { text: Buffer.from(text), count };
-  }
-
-  async #drain(): Promise<void> {
-    while (this.#pending.length > 0) {
-      const { text, count } = this.#takeBatch();
-      try {
-        await this.#write(this.#isWhole ? text : Buffer.concat([Buffer.from([newline]), text]));
-      } catch (error) {
-        if (!this.#hasFailed) this.#options.onFailure(error, true);
-        this.#hasFailed = true;
-      }
-      this.#writtenRecords += count;
-      this.#batch.resolve();
-      this.#batch = Promise.withResolvers();
-      this.events.emit('change', null);
-      this.events.emit('drain', null);
-    }
-    this.#writing = undefined;
   }
 
   /** `text` is whole records. One that reaches the limit is still of the old file, as in Docker. */

@@ -2,7 +2,7 @@
  * The stdio of one process, from before it exists until its last byte: FIFOs to the shim, the log, and those who
  * attach. One object a run; the engine drives it: open → begin (the shim has opened) → connected (it runs) → finish.
  *
- *    process ──pipe── shim ──FIFO── OutputHub ──┬── LogWriter
+ *    process ──pipe── shim ──FIFO── OutputHub ──┬── LogSink
  *                                               └── taps (attach, exec)
  *
  * A terminal has one output, stdout, and its input is never closed by an end of a client's stream.
@@ -12,7 +12,7 @@ import { Transform, type Writable } from 'node:stream';
 import type { StdioPaths } from '../runtime.ts';
 import { DetachScanner, parseDetachKeys } from './detachKeys.ts';
 import { type MakeFifo, openForReading, renewFifo } from './fifo.ts';
-import type { LogWriter } from './logWriter.ts';
+import type { LogSink } from './logSink.ts';
 import { OutputHub, type OutputSink } from './outputHub.ts';
 import { StdinPipe } from './stdinPipe.ts';
 import type { AttachStreams } from './stdio.ts';
@@ -29,7 +29,7 @@ export interface ProcessIoOptions {
   readonly outputs: readonly OutputName[];
   /** The process's stdin closes when the first client with stdin ends it. */
   readonly isStdinOnce: boolean;
-  readonly log: LogWriter | undefined;
+  readonly log: LogSink | undefined;
   readonly makeFifo: MakeFifo;
   /** Tells the shim that no more input comes (its own copy of the FIFO keeps the pipe open). */
   readonly closeStdin: () => void;
@@ -62,7 +62,7 @@ export class ProcessIo {
     });
   }
 
-  get log(): LogWriter | undefined {
+  get log(): LogSink | undefined {
     return this.#options.log;
   }
 
