@@ -43,6 +43,8 @@ export interface DaemonConfig {
   readonly labels: readonly string[];
   readonly containerd: string | undefined;
   readonly cgroupParent: string | undefined;
+  /** Of containers that name none. */
+  readonly defaultIpcMode: 'private' | 'shareable';
   readonly poolSources: readonly PoolSource[];
   /** undefined = decide (docker0 or linkspan0); `none` = no default network. */
   readonly bridge: string | undefined;
@@ -221,6 +223,17 @@ function parseLog(driver = 'json-file', texts: readonly string[]): LogConfig {
   return config;
 }
 
+/** Docker's texts. */
+function parseIpcMode(mode: string): DaemonConfig['defaultIpcMode'] {
+  if (mode === 'private' || mode === 'shareable') return mode;
+  const hint = 'use "shareable" or "private"';
+  throw invalid(
+    /^(?:host|none|container:.*)$/.test(mode)
+      ? `IPC mode "${mode}" is not supported as default value; ${hint}`
+      : `default IPC mode setting (${mode}) is invalid; ${hint}`,
+  );
+}
+
 function parsePools(texts: readonly string[]): readonly PoolSource[] {
   if (texts.length === 0) return defaultPoolSources();
   return texts.map((text) => {
@@ -330,6 +343,7 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     labels: list('label'),
     containerd: text('containerd'),
     cgroupParent: text('cgroup-parent'),
+    defaultIpcMode: parseIpcMode(text('default-ipc-mode') ?? 'private'),
     poolSources: parsePools(list('default-address-pool')),
     bridge: text('bridge'),
     bip: text('bip'),

@@ -30,6 +30,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { openKernel } from '../kernel/openKernel.ts';
 import { loadLibraries } from '../runtime/containerd/client.ts';
 import { openRuntime } from '../runtime/containerd/openRuntime.ts';
+import { openHostMounts } from '../runtime/hostMounts.ts';
 import { openImages } from '../runtime/images/openImages.ts';
 import { readSpecHost } from '../runtime/oci/specHost.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -114,6 +115,9 @@ function openContainerHalf(
     openDatagrams: (path) => kernel.openDatagrams(path),
     dataFolder: join(config.dataRoot, 'containers'),
     fifoFolder: join(config.execRoot, 'containers'),
+    shmFolder: join(config.execRoot, 'shm'),
+    hostMounts: openHostMounts(deps.seam),
+    defaultIpcMode: config.defaultIpcMode,
     hostsPath: '/etc/hosts',
     resolvConfPath: '/etc/resolv.conf',
     dnsDefaults: dnsDefaultsOf(config),

@@ -47,6 +47,11 @@ export const flagRows: readonly FlagRow[] = [
   { flag: 'containerd', kind: 'text', about: 'socket of a containerd to use instead of starting one' },
   { flag: 'cgroup-parent', kind: 'text', about: 'cgroup above those of the containers (/linkspan)' },
   {
+    flag: 'default-ipc-mode',
+    kind: 'text',
+    about: 'of containers without --ipc: private, or shareable (private)',
+  },
+  {
     flag: 'store',
     kind: 'text',
     about:

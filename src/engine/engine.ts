@@ -20,6 +20,7 @@ import type { EventLog } from './events.ts';
 import type {
   AttachmentRequest,
   Binding,
+  ConsoleSize,
   Container,
   ContainerChange,
   ContainerId,
@@ -126,7 +127,7 @@ export interface ExecSpec {
   readonly isPrivileged: boolean;
   readonly attach: { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean };
   readonly detachKeys?: string;
-  readonly consoleSize?: readonly [height: number, width: number];
+  readonly consoleSize?: ConsoleSize;
 }
 
 export interface Exec {
@@ -271,7 +272,7 @@ export interface Containers {
   execGet(id: string): Exec;
   execStart(
     id: string,
-    options: { readonly isDetached: boolean; readonly isTty: boolean },
+    options: { readonly isDetached: boolean; readonly consoleSize?: ConsoleSize },
   ): Promise<AttachStreams>;
   execResize(id: string, size: { readonly height: number; readonly width: number }): Promise<void>;
 }

@@ -273,6 +273,9 @@ export interface RestartPolicy {
   readonly maxRetries: number;
 }
 
+/** Of a terminal, in characters. */
+export type ConsoleSize = readonly [height: number, width: number];
+
 /** Everything that a user may say about a container; what the image adds is resolved at create (`ResolvedProcess`). */
 export interface ContainerSpec {
   readonly image: string;
@@ -286,6 +289,8 @@ export interface ContainerSpec {
   readonly hostname?: string;
   readonly domainname?: string;
   readonly isTty: boolean;
+  /** Of its terminal at first; absent = 0 by 0. */
+  readonly consoleSize?: ConsoleSize;
   readonly isStdinOpen: boolean;
   readonly isStdinOnce: boolean;
   readonly attach: { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean };
@@ -330,9 +335,13 @@ export interface ContainerSpec {
    * connect and disconnect: an endpoint whose network is not named here belongs to a change that was cut short.
    */
   readonly attachments: readonly AttachmentRequest[];
+  /** Empty, `host`, or `container:` and an id. */
   readonly pidMode: string;
+  /** `private`, `shareable`, `none`, `host`, or `container:` and an id; empty in older records: private. */
   readonly ipcMode: string;
   readonly utsMode: string;
+  /** Absent = as the daemon's containers all are, on the host's users. */
+  readonly userMode?: string;
   readonly cgroupNamespace: string;
   readonly runtime?: string;
   readonly limits?: Limits;

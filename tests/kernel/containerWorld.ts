@@ -19,6 +19,7 @@ import type { Kernel } from '../../src/kernel/kernel.ts';
 import { openKernel } from '../../src/kernel/openKernel.ts';
 import { type ContainerdRuntime, openRuntime } from '../../src/runtime/containerd/openRuntime.ts';
 import type { Image, ImageStore } from '../../src/runtime/images/images.ts';
+import { openHostMounts } from '../../src/runtime/hostMounts.ts';
 import { readSpecHost } from '../../src/runtime/oci/specHost.ts';
 
 const image = {
@@ -194,6 +195,9 @@ export class ContainerWorld implements AsyncDisposable {
       openDatagrams: (path) => kernel.openDatagrams(path),
       dataFolder: join(dataRoot, 'containers'),
       fifoFolder: join(execRoot, 'containers'),
+      shmFolder: join(execRoot, 'shm'),
+      hostMounts: openHostMounts(openSeam()),
+      defaultIpcMode: 'private',
       hostsPath: '/etc/hosts',
       resolvConfPath: '/etc/resolv.conf',
       dnsDefaults: { dns: [], dnsSearch: [], dnsOptions: [] },

@@ -160,7 +160,7 @@ test('exec: streams, input, exit codes, users, a terminal', async () => {
       ...(user === undefined ? {} : { user }),
       attach: { stdin: input !== undefined, stdout: true, stderr: true },
     });
-    const streams = await containers.execStart(created.id, { isDetached: false, isTty });
+    const streams = await containers.execStart(created.id, { isDetached: false });
     streams.stdin?.end(input);
     const errors = streams.stderr === undefined ? Promise.resolve('') : text(streams.stderr);
     const output = await text(stream(streams.stdout));

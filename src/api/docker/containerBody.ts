@@ -2,6 +2,8 @@
  * The body of POST /containers/create (Docker Engine API 1.50): the fields that we act on, as they come.
  * Fields that we know but do not support are looked at in containerRefusals.ts.
  */
+import type { ConsoleSize } from '../../engine/model.ts';
+import { consoleSizeBody } from './consoleSize.ts';
 import { type EndpointSettings, endpointSettings } from './endpointShapes.ts';
 import { bool, type Decoder, int, list, map, pointer, raw, struct, text, words } from './goJson.ts';
 import { type HealthcheckBody, healthcheckBody } from './healthShapes.ts';
@@ -64,12 +66,14 @@ export interface HostConfigBody extends ResourcesBody {
   readonly MaskedPaths: Words;
   readonly ReadonlyPaths: Words;
   readonly UTSMode: string;
+  readonly UsernsMode: string;
   readonly ShmSize: number;
   readonly Sysctls: Labels;
   readonly Runtime: string;
   readonly Init: boolean | undefined;
   readonly CgroupParent: string;
   readonly OomScoreAdj: number;
+  readonly ConsoleSize: ConsoleSize | undefined;
   readonly LogConfig: { readonly Type: string; readonly Config: Labels };
 }
 
@@ -155,12 +159,14 @@ const hostConfigBody = struct<HostConfigBody>('HostConfig', {
   MaskedPaths: list(text),
   ReadonlyPaths: list(text),
   UTSMode: text,
+  UsernsMode: text,
   ShmSize: int,
   Sysctls: map(text),
   Runtime: text,
   Init: pointer(bool),
   CgroupParent: text,
   OomScoreAdj: int,
+  ConsoleSize: consoleSizeBody,
   LogConfig: struct('LogConfig', { Type: text, Config: map(text) }),
   ...resourceFields,
 });

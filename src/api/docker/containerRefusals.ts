@@ -38,7 +38,6 @@ const hostConfigRefusals: readonly Refusal[] = [
   { field: 'IOMaximumBandwidth', flag: '--io-maxbandwidth' },
   { field: 'DeviceRequests', flag: '--gpus' },
   { field: 'Cgroup', flag: '--cgroup' },
-  { field: 'UsernsMode', flag: '--userns', passes: isOneOf('host') },
   { field: 'Isolation', flag: '--isolation', passes: isOneOf('default') },
   { field: 'StorageOpt', flag: '--storage-opt' },
   { field: 'MaskedPaths', flag: 'own paths to hide' },

@@ -103,7 +103,6 @@ for (const [field, value] of [
   ['CpuPercent', 5],
   ['Mounts', [{ Type: 'volume', Source: 'v', Target: '/x', VolumeOptions: { Subpath: 'a' } }]],
   ['DeviceRequests', [{ Driver: 'nvidia' }]],
-  ['UsernsMode', 'keep-id'],
   ['Isolation', 'hyperv'],
   ['MaskedPaths', ['/proc/x']],
   ['Mounts', [{ Type: 'image', Source: 'v', Target: '/v' }]],

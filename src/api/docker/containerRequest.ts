@@ -7,6 +7,8 @@ import { parseLink } from '../../engine/containers/links.ts';
 import type { AttachmentRequest, ContainerSpec, NetworkMode, RestartPolicy } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { systemPathsOpen } from '../../runtime/oci/security.ts';
+import { apiVersion } from './apiServer.ts';
+import { consoleSizeField } from './consoleSize.ts';
 import { type ContainerBody, containerBody, type HostConfigBody } from './containerBody.ts';
 import { checkRefusals } from './containerRefusals.ts';
 import { endpointSettings, toAttachment } from './endpointShapes.ts';
@@ -201,13 +203,14 @@ function securityOptionsOf(host: HostConfigBody): readonly string[] {
   return [...(host.SecurityOpt ?? []), ...(hidesNothing ? [systemPathsOpen] : [])];
 }
 
-function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
+function toSpec(body: ContainerBody, mode: NetworkMode, version: string): ContainerSpec {
   const host = body.HostConfig;
   return {
     ...processOf(body),
     image: body.Image,
     groupAdd: host.GroupAdd ?? [],
     isTty: body.Tty,
+    ...consoleSizeField(host.ConsoleSize, version),
     isStdinOpen: body.OpenStdin,
     isStdinOnce: body.StdinOnce,
     attach: { stdin: body.AttachStdin, stdout: body.AttachStdout, stderr: body.AttachStderr },
@@ -241,6 +244,7 @@ function toSpec(body: ContainerBody, mode: NetworkMode): ContainerSpec {
     pidMode: host.PidMode,
     ipcMode: host.IpcMode,
     utsMode: host.UTSMode,
+    ...(host.UsernsMode !== '' && { userMode: host.UsernsMode }),
     cgroupNamespace: host.CgroupnsMode,
     ...(host.Runtime !== '' && { runtime: host.Runtime }),
     log: { driver: host.LogConfig.Type, options: host.LogConfig.Config },
@@ -254,8 +258,10 @@ export interface ContainerRequest {
   readonly warnings: readonly string[];
 }
 
-/** `json` is the parsed body; undefined if there was none. Throws kinds invalid and notImplemented. */
-export function toContainerRequest(json: unknown): ContainerRequest {
+/**
+ * `json` is the parsed body; undefined if there was none. `version` is the client's of the API. Throws kinds invalid and notImplemented.
+ */
+export function toContainerRequest(json: unknown, version: string = apiVersion): ContainerRequest {
   if (json === undefined || json === null)
     throw new LinkspanError('requestInvalid', 'config cannot be empty in order to create a container');
   const body = containerBody(json, '');
@@ -265,5 +271,5 @@ export function toContainerRequest(json: unknown): ContainerRequest {
   const warnings: string[] = [];
   if (hasPublished(body.HostConfig) && mode.type === 'host')
     warnings.push('Published ports are discarded when using host network mode');
-  return { spec: toSpec(body, mode), warnings };
+  return { spec: toSpec(body, mode, version), warnings };
 }

@@ -112,7 +112,7 @@ const changeRoutes: Routes = (app, context) => {
 
   app.post('/containers/create', async (request, reply) => {
     const query = queryOf(request);
-    const wanted = toContainerRequest(await readJson(request.raw));
+    const wanted = toContainerRequest(await readJson(request.raw), context.versionOf(request.raw));
     const networks = wanted.spec.attachments.map(({ network }) => network);
     if (networks.length > 1 && !isAtLeast(context.versionOf(request.raw), '1.44'))
       throw new LinkspanError(

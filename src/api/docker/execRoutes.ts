@@ -3,16 +3,18 @@
  */
 import type { Exec, ExecSpec } from '../../engine/engine.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { ConsoleSize } from '../../engine/model.ts';
 import { paramOf, queryOf, type Routes } from './apiContext.ts';
+import { consoleSizeBody, consoleSizeField } from './consoleSize.ts';
 import { sizeOf } from './containerRoutes.ts';
-import { bool, type Decoder, int, list, struct, text, words } from './goJson.ts';
+import { bool, type Decoder, list, struct, text, words } from './goJson.ts';
 import { readBody } from './requestBody.ts';
 
 interface ExecBody {
   readonly User: string;
   readonly Privileged: boolean;
   readonly Tty: boolean;
-  readonly ConsoleSize: readonly number[] | undefined;
+  readonly ConsoleSize: ConsoleSize | undefined;
   readonly AttachStdin: boolean;
   readonly AttachStdout: boolean;
   readonly AttachStderr: boolean;
@@ -26,7 +28,7 @@ const execBody: Decoder<ExecBody> = struct<ExecBody>('ExecOptions', {
   User: text,
   Privileged: bool,
   Tty: bool,
-  ConsoleSize: list(int),
+  ConsoleSize: consoleSizeBody,
   AttachStdin: bool,
   AttachStdout: bool,
   AttachStderr: bool,
@@ -36,10 +38,9 @@ const execBody: Decoder<ExecBody> = struct<ExecBody>('ExecOptions', {
   Cmd: words,
 });
 
-function toExecSpec(body: ExecBody): ExecSpec {
+function toExecSpec(body: ExecBody, version: string): ExecSpec {
   const args = body.Cmd ?? [];
   if (args.length === 0) throw new LinkspanError('requestInvalid', 'no exec command specified');
-  const [height = 0, width = 0] = body.ConsoleSize ?? [];
   return {
     args,
     env: body.Env ?? [],
@@ -49,7 +50,7 @@ function toExecSpec(body: ExecBody): ExecSpec {
     isPrivileged: body.Privileged,
     attach: { stdin: body.AttachStdin, stdout: body.AttachStdout, stderr: body.AttachStderr },
     ...(body.DetachKeys !== '' && { detachKeys: body.DetachKeys }),
-    ...(body.Tty && height > 0 && width > 0 && { consoleSize: [height, width] as const }),
+    ...consoleSizeField(body.ConsoleSize, version),
   };
 }
 
@@ -76,11 +77,11 @@ function execShape({ id, containerId, spec, state, pid, exitCode }: Exec): Recor
   };
 }
 
-export const execRoutes: Routes = (app, { deps }) => {
+export const execRoutes: Routes = (app, { deps, versionOf }) => {
   const { containers } = deps.engine;
 
   app.post('/containers/:id/exec', async (request, reply) => {
-    const spec = toExecSpec(await readBody(request.raw, execBody));
+    const spec = toExecSpec(await readBody(request.raw, execBody), versionOf(request.raw));
     const { id } = await containers.execCreate(paramOf(request, 'id'), spec);
     return await reply.code(201).send({ Id: id });
   });

@@ -9,6 +9,7 @@ import type { Exec } from '../../engine/engine.ts';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { AttachStreams } from '../../runtime/stdio/stdio.ts';
 import { type ApiContext, paramOf, queryOf, type Routes } from './apiContext.ts';
+import { consoleSizeBody, consoleSizeField } from './consoleSize.ts';
 import { encodeFrame, streamType } from './frames.ts';
 import { bool, struct } from './goJson.ts';
 import { joinStreams, replyHead, takeSocket } from './hijack.ts';
@@ -40,7 +41,7 @@ async function openAttach(context: ApiContext, ref: string, query: Query, versio
   return { contentType: streamType(version, isTty), isTty, streams, failure: '' };
 }
 
-const startBody = struct('ExecStartOptions', { Detach: bool, Tty: bool });
+const startBody = struct('ExecStartOptions', { Detach: bool, Tty: bool, ConsoleSize: consoleSizeBody });
 
 function checkStartable(context: ApiContext, exec: Exec): void {
   if (exec.state === 'exited')
@@ -59,12 +60,15 @@ async function openExec(
 ): Promise<Session | undefined> {
   const { containers } = context.deps.engine;
   const exec = containers.execGet(id);
-  const { Detach: isDetached } = await readBody(request, startBody);
+  const { Detach: isDetached, ConsoleSize } = await readBody(request, startBody);
   checkStartable(context, exec);
   const { isTty } = exec.spec;
   const contentType = streamType(version, isTty);
   try {
-    const streams = await containers.execStart(exec.id, { isDetached, isTty });
+    const streams = await containers.execStart(exec.id, {
+      isDetached,
+      ...consoleSizeField(ConsoleSize, version),
+    });
     return isDetached ? undefined : { contentType, isTty, streams, failure: '' };
   } catch (error) {
     if (isDetached) throw error;

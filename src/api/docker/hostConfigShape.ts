@@ -92,6 +92,14 @@ function mountFields(mounts: readonly MountSpec[]): Record<string, unknown> {
   };
 }
 
+/** As Docker shows them: what shares so much with the host has no labels of its own. */
+function securityOptions(spec: ContainerSpec): readonly string[] {
+  const given = spec.securityOptions.filter((option) => option !== systemPathsOpen);
+  const hasLabel = given.some((option) => option.startsWith('label'));
+  const isOpen = spec.isPrivileged || spec.ipcMode === 'host' || spec.pidMode === 'host';
+  return isOpen && !hasLabel ? [...given, 'label=disable'] : given;
+}
+
 /** `links` are those of the default network. `cgroupVersion` decides what an unset cgroup namespace means: the host's on v1, a private one on v2. */
 export function hostConfigShape(
   spec: ContainerSpec,
@@ -113,7 +121,7 @@ export function hostConfigShape(
     AutoRemove: spec.isAutoRemove,
     VolumeDriver: '',
     VolumesFrom: orNull(spec.volumesFrom ?? []),
-    ConsoleSize: [0, 0],
+    ConsoleSize: spec.consoleSize ?? [0, 0],
     ...(Object.keys(spec.annotations).length > 0 && { Annotations: spec.annotations }),
     CapAdd: orNull(spec.capAdd),
     CapDrop: orNull(spec.capDrop),
@@ -131,9 +139,9 @@ export function hostConfigShape(
     Privileged: spec.isPrivileged,
     PublishAllPorts: spec.publishesAllPorts,
     ReadonlyRootfs: spec.isReadOnlyRootfs,
-    SecurityOpt: orNull(spec.securityOptions.filter((option) => option !== systemPathsOpen)),
+    SecurityOpt: orNull(securityOptions(spec)),
     UTSMode: spec.utsMode,
-    UsernsMode: '',
+    UsernsMode: spec.userMode ?? '',
     ShmSize: spec.shmSizeBytes ?? defaultShmBytes,
     ...(Object.keys(spec.sysctls).length > 0 && { Sysctls: spec.sysctls }),
     Runtime: spec.runtime ?? 'runc',

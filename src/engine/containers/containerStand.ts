@@ -18,7 +18,7 @@ import { EventLog } from '../events.ts';
 import type { ContainerSpec } from '../model.ts';
 import { LocalVolumes } from '../volumes/volumes.ts';
 import { type LocalContainers, openContainers } from './containers.ts';
-import { FakeNetwork, FakeRuntime, MemoryStore } from './fakes.ts';
+import { FakeMounts, FakeNetwork, FakeRuntime, MemoryStore } from './fakes.ts';
 
 /** Calls that change something outside the daemon: the steps of every operation. */
 const steps = new Set(
@@ -166,6 +166,7 @@ export class Stand implements AsyncDisposable {
   readonly store: MemoryStore = new MemoryStore();
   readonly runtime: FakeRuntime = new FakeRuntime();
   readonly network: FakeNetwork = new FakeNetwork();
+  readonly mounts: FakeMounts = new FakeMounts();
   readonly clock: TestClock = new TestClock();
   /** Of the daemon that was opened last. */
   faults: Faults = new Faults();
@@ -226,6 +227,9 @@ export class Stand implements AsyncDisposable {
       },
       dataFolder: join(this.folder, 'data'),
       fifoFolder: join(this.folder, 'fifos'),
+      shmFolder: join(this.folder, 'shm'),
+      hostMounts: this.mounts,
+      defaultIpcMode: 'private',
       hostsPath: join(this.folder, 'hosts'),
       resolvConfPath: join(this.folder, 'resolv.conf'),
       dnsDefaults: { dns: [], dnsSearch: [], dnsOptions: [] },

@@ -256,7 +256,12 @@ test('create refuses what cannot be, and leaves nothing behind', async () => {
     [{ runtime: 'kata' }, 'containerConfigInvalid', /unknown or invalid runtime name: kata/],
     [{ extraHosts: ['x'] }, 'containerConfigInvalid', /^bad format for add-host: "x"$/],
     [{ extraHosts: ['x:y'] }, 'containerConfigInvalid', /^invalid IP address in add-host: "y"$/],
-    [{ pidMode: 'container:x' }, 'notImplemented', /PID mode/],
+    [{ pidMode: 'container:x' }, 'containerConfigInvalid', /^No such container: x$/],
+    [{ pidMode: 'private' }, 'containerConfigInvalid', /^invalid PID mode: private$/],
+    [{ pidMode: 'container:' }, 'containerConfigInvalid', /^invalid PID mode: container:$/],
+    [{ ipcMode: 'container:x' }, 'containerConfigInvalid', /^No such container: x$/],
+    [{ utsMode: 'container:x' }, 'containerConfigInvalid', /^invalid UTS mode: container:x$/],
+    [{ userMode: 'keep-id' }, 'containerConfigInvalid', /^invalid USER mode: keep-id$/],
     [{ ipcMode: 'bogus' }, 'containerConfigInvalid', /invalid IPC mode: bogus/],
     [{ capAdd: ['bogus'] }, 'containerConfigInvalid', /unknown capability/],
     [
@@ -339,18 +344,14 @@ test('exec: output, exit code before the end of the output, and refusals', async
   await refuses(() => containers.execCreate(id, spec), 'containerState', /is not running/);
   await containers.start(id);
   const exec = await containers.execCreate(id, spec);
-  const streams = await containers.execStart(exec.id, { isDetached: false, isTty: false });
+  const streams = await containers.execStart(exec.id, { isDetached: false });
   assert.equal(await text(streams.stdout ?? assert.fail()), 'inside');
   assert.deepEqual([containers.execGet(exec.id).state, containers.execGet(exec.id).exitCode], ['exited', 4]);
-  await refuses(
-    () => containers.execStart(exec.id, { isDetached: true, isTty: false }),
-    'execState',
-    /has already run/,
-  );
+  await refuses(() => containers.execStart(exec.id, { isDetached: true }), 'execState', /has already run/);
   await refuses(() => containers.execGet('f'.repeat(64)), 'execNotFound', /^No such exec instance: f+$/);
   const bad = await containers.execCreate(id, { ...spec, args: ['nosuch'] });
   await refuses(
-    () => containers.execStart(bad.id, { isDetached: false, isTty: false }),
+    () => containers.execStart(bad.id, { isDetached: false }),
     'containerStartFailed',
     /not found in \$PATH/,
   );

@@ -14,6 +14,7 @@ import type { ContainerSample, Containers, Exec, ExecSpec, WaitCondition } from 
 import type {
   AttachmentRequest,
   Binding,
+  ConsoleSize,
   Container,
   ContainerChange,
   ContainerId,
@@ -39,6 +40,7 @@ import { Recovery } from './recover.ts';
 import { isBetweenRuns, Restarts } from './restarts.ts';
 import { checkRunning } from './runningChecks.ts';
 import { mayChangeNetwork, ownsNetwork } from './sharing.ts';
+import { SharedMemory } from './sharedMemory.ts';
 import { parseSignal } from './signals.ts';
 import { Starter } from './starter.ts';
 import { sampleContainer } from './stats.ts';
@@ -370,7 +372,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   execStart(
     id: string,
-    options: { readonly isDetached: boolean; readonly isTty: boolean },
+    options: { readonly isDetached: boolean; readonly consoleSize?: ConsoleSize },
   ): Promise<AttachStreams> {
     return this.#execs.start(id, options);
   }
@@ -466,6 +468,7 @@ export async function openContainers(deps: ContainersDependencies): Promise<Loca
     table: new ContainerTable(deps.store),
     mutex: new KeyedMutex(),
     accounts: new AccountReader(deps.runtime),
+    sharedMemory: new SharedMemory(deps.shmFolder, deps.hostMounts),
   };
   await context.table.load();
   await context.volumes.recover(context.table.list().map(({ record }) => record));

@@ -14,10 +14,6 @@ function refuse(message: string): never {
   throw new LinkspanError('containerConfigInvalid', message);
 }
 
-function lacks(what: string): never {
-  throw new LinkspanError('notImplemented', `${what} is not implemented`);
-}
-
 /** In `container:` mode the network is another's: whatever would change it conflicts. */
 function checkSharedNetwork(spec: ContainerSpec): void {
   const conflict = (what: string): never => refuse(`conflicting options: ${what}`);
@@ -33,11 +29,15 @@ function checkSharedNetwork(spec: ContainerSpec): void {
   }
 }
 
-/** Modes that share another container's namespace, or have none, are known to Docker and refused here. */
-function checkMode(name: 'PID' | 'IPC' | 'UTS', mode: string, later: RegExp): void {
-  if (mode === '' || mode === 'host' || mode === 'private') return;
-  if (later.test(mode)) lacks(`${name} mode ${mode}`);
-  refuse(`invalid ${name} mode: ${mode}`);
+const modes = {
+  PID: /^(?:|host|container:.+)$/s,
+  IPC: /^(?:|host|none|private|shareable|container:.*)$/s,
+  UTS: /^(?:|host)$/,
+  USER: /^(?:|host)$/,
+} as const;
+
+function checkMode(name: keyof typeof modes, mode: string): void {
+  if (!modes[name].test(mode)) refuse(`invalid ${name} mode: ${mode}`);
 }
 
 function checkMount(mount: MountSpec): void {
@@ -52,14 +52,15 @@ function checkMount(mount: MountSpec): void {
   }
 }
 
-/** Throws containerConfigInvalid, requestInvalid or notImplemented. */
+/** Throws containerConfigInvalid or requestInvalid. */
 export function checkContainerSpec(spec: ContainerSpec): void {
   if (spec.runtime !== undefined && !['', 'runc', 'io.containerd.runc.v2'].includes(spec.runtime)) {
     refuse(`unknown or invalid runtime name: ${spec.runtime}`);
   }
-  checkMode('PID', spec.pidMode, /^container:/);
-  checkMode('IPC', spec.ipcMode, /^(container:|none$|shareable$)/);
-  checkMode('UTS', spec.utsMode, /^$/);
+  checkMode('PID', spec.pidMode);
+  checkMode('IPC', spec.ipcMode);
+  checkMode('UTS', spec.utsMode);
+  checkMode('USER', spec.userMode ?? '');
   if (spec.utsMode === 'host' && spec.hostname !== undefined && spec.hostname !== '') {
     refuse('conflicting options: hostname and the UTS mode');
   }

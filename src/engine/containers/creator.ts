@@ -29,6 +29,7 @@ import type { LiveContainer } from './liveContainer.ts';
 import { checkName, inventName } from './names.ts';
 import { resolveProcess } from './resolvedProcess.ts';
 import { planMounts, requestOf, type WantedMount } from './mountPlan.ts';
+import { joinedRef } from './sharing.ts';
 import { ownHostname, toSpecOptions } from './specValues.ts';
 
 type EtcPaths = Pick<Container, 'hostsPath' | 'hostnamePath' | 'resolvConfPath'>;
@@ -70,7 +71,7 @@ export class Creator {
     checkContainerSpec(given);
     const { limits, warnings } = checkLimits(given.limits ?? {}, host.limitSupport, false);
     const spec = {
-      ...this.#resolveLinks(this.#resolvePeer(given)),
+      ...this.#resolveNamespaces(this.#resolveLinks(this.#resolvePeer(given))),
       limits: withDefaultSwap(limits),
       log: withDefaultLog(given.log, this.#context.defaultLog),
     };
@@ -179,6 +180,19 @@ export class Creator {
       return { ...request, links };
     });
     return { ...spec, attachments };
+  }
+
+  /** `container:NAME` becomes `container:ID` here too; one that does not exist is refused, as Docker does. */
+  #resolveNamespaces(spec: ContainerSpec): ContainerSpec {
+    const resolve = (mode: string): string => {
+      const ref = joinedRef(mode);
+      if (ref === undefined || ref === '') return mode;
+      const other = this.#context.table.findByRef(ref);
+      if (other === undefined) throw new LinkspanError('containerConfigInvalid', `No such container: ${ref}`);
+      return `container:${other.id}`;
+    };
+    const ipcMode = spec.ipcMode === '' ? this.#context.defaultIpcMode : resolve(spec.ipcMode);
+    return { ...spec, pidMode: resolve(spec.pidMode), ipcMode };
   }
 
   /**

@@ -5,6 +5,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { KeyedMutex } from '../../base/mutex.ts';
 import type { ImageStore } from '../../runtime/images/images.ts';
+import type { HostMounts } from '../../runtime/hostMounts.ts';
 import type { SpecHost } from '../../runtime/oci/spec.ts';
 import type { Runtime } from '../../runtime/runtime.ts';
 import type { MakeFifo } from '../../runtime/stdio/fifo.ts';
@@ -16,6 +17,7 @@ import type { AccountReader } from './accounts.ts';
 import type { ContainerTable } from './containerTable.ts';
 import type { DnsSettings } from './etcFiles.ts';
 import type { SandboxNetwork } from './ports.ts';
+import type { SharedMemory } from './sharedMemory.ts';
 import type { LocalVolumes } from '../volumes/volumes.ts';
 
 export interface ContainersDependencies {
@@ -35,6 +37,11 @@ export interface ContainersDependencies {
   readonly dataFolder: string;
   /** `<exec root>/containers`, on a tmpfs: FIFOs. */
   readonly fifoFolder: string;
+  /** `<exec root>/shm`: what containers share as /dev/shm. */
+  readonly shmFolder: string;
+  readonly hostMounts: HostMounts;
+  /** Of containers that name no IPC mode. */
+  readonly defaultIpcMode: 'private' | 'shareable';
   /** The machine's own files: /etc/hosts and /etc/resolv.conf. */
   readonly hostsPath: string;
   readonly resolvConfPath: string;
@@ -52,4 +59,5 @@ export interface ContainersContext extends ContainersDependencies {
   /** One operation on a container at a time, by id. */
   readonly mutex: KeyedMutex;
   readonly accounts: AccountReader;
+  readonly sharedMemory: SharedMemory;
 }

@@ -92,6 +92,7 @@ export class Ender {
     const removes = live.record.spec.isAutoRemove && !live.isRestarting;
     const restarts = live.record.state === 'restarting';
     await this.#releaseNetwork(live);
+    await this.#releaseMemory(live);
     this.#context.volumes.end(live.record);
     const again = restarts ? { restartCount: live.record.restartCount + 1 } : {};
     const change: Partial<Container> = removes ? { state: 'removing', removesVolumes: true } : again;
@@ -231,6 +232,16 @@ export class Ender {
       logger.error({ ...live.logFields, err: error }, 'could not take down the network of a container');
     }
     live.record = withoutSandbox(live.record);
+  }
+
+  /** What fails is left to the next start of the daemon, which sweeps. */
+  async #releaseMemory(live: LiveContainer): Promise<void> {
+    const { sharedMemory, logger } = this.#context;
+    try {
+      await this.#twice(live, () => sharedMemory.unmount(live.record));
+    } catch (error) {
+      logger.error({ ...live.logFields, err: error }, 'could not unmount the shared memory of a container');
+    }
   }
 
   async #twice(live: LiveContainer, step: () => Promise<void>): Promise<void> {

@@ -11,7 +11,7 @@ import { defaultDetachKeys } from '../../runtime/stdio/detachKeys.ts';
 import { ProcessIo } from '../../runtime/stdio/processIo.ts';
 import type { AttachStreams } from '../../runtime/stdio/stdio.ts';
 import type { Exec, ExecSpec } from '../engine.ts';
-import type { ContainerId } from '../model.ts';
+import type { ConsoleSize, ContainerId } from '../model.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { fifoFolderOf } from './containerIo.ts';
 import { checkDetachKeys } from './createChecks.ts';
@@ -87,10 +87,13 @@ export class Execs {
   }
 
   /**
-   * Starts it; the streams are those that its spec attaches, none if detached. A command that cannot be run rejects
+   * Starts it, with a terminal of this size or else its spec's; the streams are those that its spec attaches, none if detached. A command that cannot be run rejects
    * with containerStartFailed and leaves exit code 127 or 126 in the exec.
    */
-  async start(id: string, options: { readonly isDetached: boolean }): Promise<AttachStreams> {
+  async start(
+    id: string,
+    options: { readonly isDetached: boolean; readonly consoleSize?: ConsoleSize },
+  ): Promise<AttachStreams> {
     const entry = this.#get(id);
     const { exec } = entry;
     if (exec.state !== 'created') {
@@ -100,7 +103,9 @@ export class Execs {
     const live = this.#context.table.get(exec.containerId);
     checkExecutable(live.record);
     // Taken before the first await, so that a second start is refused.
-    entry.exec = { ...exec, state: 'running' };
+    const size = options.consoleSize ?? exec.spec.consoleSize;
+    const spec = { ...exec.spec, ...(size !== undefined && { consoleSize: size }) };
+    entry.exec = { ...exec, spec, state: 'running' };
     const io = this.#openIo(entry.exec, options.isDetached);
     try {
       return await this.#run(live, entry, io, options.isDetached);
@@ -158,7 +163,6 @@ export class Execs {
     const { record } = live;
     const named = findPeer(table, record) ?? record;
     const files = await accounts.read(record);
-    const [height, width] = spec.consoleSize ?? [];
     return buildExecProcess(
       {
         args: spec.args,
@@ -167,7 +171,7 @@ export class Execs {
         user: resolveUser(spec.user ?? record.process.user, record.spec.groupAdd, files),
         isTty: spec.isTty,
         isPrivileged: spec.isPrivileged,
-        consoleSize: height === undefined || width === undefined ? undefined : { height, width },
+        consoleSize: spec.consoleSize,
       },
       specOptionsOf(record, ownHostname(named.id, named.spec, hostname)),
       host,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { LinkCounters } from '../../codec/netlink/linkCounters.ts';
 import { Events } from '../../base/events.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { HostMount, HostMounts } from '../../runtime/hostMounts.ts';
 import type { ExitStatus, OciSpec, Runtime, RuntimeContainer, StdioPaths } from '../../runtime/runtime.ts';
 import type { Entry, Store, StoreChange, Txn, TxnResult } from '../../store/store.ts';
 import { Watchers } from '../../store/watchers.ts';
@@ -20,6 +21,25 @@ import type {
   SandboxId,
 } from '../model.ts';
 import type { SandboxNetwork } from './ports.ts';
+
+/** Remembers what is mounted where, in order. */
+export class FakeMounts implements HostMounts {
+  readonly mounted: Map<string, HostMount> = new Map();
+
+  mount(target: string, what: HostMount): Promise<void> {
+    this.mounted.set(target, what);
+    return Promise.resolve();
+  }
+
+  unmount(target: string): Promise<void> {
+    this.mounted.delete(target);
+    return Promise.resolve();
+  }
+
+  list(folder: string): Promise<readonly string[]> {
+    return Promise.resolve([...this.mounted.keys()].filter((path) => path.startsWith(`${folder}/`)));
+  }
+}
 
 export class MemoryStore implements Store {
   readonly entries: Map<string, Entry> = new Map();

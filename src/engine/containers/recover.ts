@@ -54,6 +54,7 @@ export class Recovery {
     await this.#removeOrphans([...tasks.keys()]);
     await runtime.sweep();
     await this.#removeFolders();
+    await this.#sweepMemory();
     const recordsOf = (isRunning: boolean): readonly Container[] =>
       table
         .list()
@@ -132,6 +133,15 @@ export class Recovery {
     for (const id of runtimeIds.filter((id) => !table.isInUse(id))) {
       logger.info({ id }, 'removing a container that has no record');
       await runtime.remove(id);
+    }
+  }
+
+  async #sweepMemory(): Promise<void> {
+    const { sharedMemory, table, logger } = this.#context;
+    try {
+      await sharedMemory.sweep((id) => table.find(id)?.isRunning === true);
+    } catch (error) {
+      logger.error({ err: error }, 'could not unmount what a container had as /dev/shm');
     }
   }
 

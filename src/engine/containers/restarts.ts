@@ -7,6 +7,7 @@ import { timestamp } from '../../base/timestamp.ts';
 import { type Container, zeroTime } from '../model.ts';
 import type { ContainersContext } from './dependencies.ts';
 import type { LiveContainer } from './liveContainer.ts';
+import { neededBy } from './sharing.ts';
 
 const firstDelayMs = 100;
 const mostDelayMs = 60_000;
@@ -104,6 +105,8 @@ export class Restarts {
       await clock.sleep(delayMs, signal);
       await mutex.run(live.id, async () => {
         if (signal.aborted || table.find(live.id) !== live || live.record.state !== 'restarting') return;
+        // What it joins comes first.
+        if (neededBy(table, live.record).some(isBetweenRuns)) return this.schedule(live, 0);
         try {
           await this.#start(live);
         } catch (error) {

@@ -1,5 +1,6 @@
 /*
- * Whose network a container has: its own, or in `container:` mode that of the container at the end of the chain.
+ * What a container has of another one: in `container:` mode the network of the container at the end of the chain, and
+ * with `--pid` and `--ipc` the namespaces of the one that it names.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { resolveCapabilities } from '../../runtime/oci/capabilities.ts';
@@ -29,6 +30,44 @@ export function findPeer(table: ContainerTable, container: Container): Container
     );
   }
   return findPeer(table, peer.record) ?? peer.record;
+}
+
+/** What `container:NAME` names; undefined for another mode. */
+export function joinedRef(mode: string): string | undefined {
+  return mode.startsWith('container:') ? mode.slice('container:'.length) : undefined;
+}
+
+/**
+ * The container whose PID or IPC namespace `mode` joins; undefined if it joins none. Throws containerState for one that
+ * does not run, containerConfigInvalid for one that does not exist, with Docker's texts.
+ */
+export function findJoined(table: ContainerTable, name: 'PID' | 'IPC', mode: string): Container | undefined {
+  const ref = joinedRef(mode);
+  if (ref === undefined) return undefined;
+  const failed = `failed to join ${name} namespace`;
+  const other = table.findByRef(ref);
+  if (other === undefined)
+    throw new LinkspanError(
+      'containerConfigInvalid',
+      `${failed}: ${ref === '' ? 'invalid name or ID supplied: ""' : `No such container: ${ref}`}`,
+    );
+  if (other.record.state === 'restarting')
+    throw new LinkspanError(
+      'containerState',
+      `${failed}: Container ${other.id} is restarting, wait until the container is running`,
+    );
+  if (!other.isRunning)
+    throw new LinkspanError('containerState', `${failed}: container ${other.id} is not running`);
+  return other.record;
+}
+
+/** The containers that this one needs to run before it is started; those that do not exist are left out. */
+export function neededBy(table: ContainerTable, { id, spec }: Container): readonly Container[] {
+  const network = spec.networkMode.type === 'container' ? spec.networkMode.container : undefined;
+  return [network, joinedRef(spec.pidMode), joinedRef(spec.ipcMode)].flatMap((ref) => {
+    const other = ref === undefined ? undefined : table.findByRef(ref)?.record;
+    return other === undefined || other.id === id ? [] : [other];
+  });
 }
 
 /** True if the container has a network of its own to make and take down. */

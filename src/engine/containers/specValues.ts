@@ -1,9 +1,10 @@
 /*
  * From a container's record to the values that runtime/oci builds a spec from. Pure.
  */
-import { defaultShmSizeBytes, type SpecOptions } from '../../runtime/oci/spec.ts';
+import { defaultShmSizeBytes, type NamespaceOwner, type SpecOptions } from '../../runtime/oci/spec.ts';
 import type { MountRequest } from '../../runtime/oci/mounts.ts';
 import type { Container, ContainerSpec, ResolvedProcess } from '../model.ts';
+import { joinedRef } from './sharing.ts';
 
 /** The host name of a container with a name of its own: as given, or the first 12 digits of its id. */
 export function ownHostname(
@@ -13,6 +14,11 @@ export function ownHostname(
 ): string {
   if (spec.hostname !== undefined && spec.hostname !== '') return spec.hostname;
   return spec.networkMode.type === 'host' || spec.utsMode === 'host' ? hostname() : id.slice(0, 12);
+}
+
+function ownerOf(mode: string): NamespaceOwner {
+  if (mode === 'host') return 'host';
+  return joinedRef(mode) === undefined ? 'own' : 'other';
 }
 
 /** `hostname` is the one that holds at start: a peer's in `container:` mode. */
@@ -31,6 +37,7 @@ export function toSpecOptions(
     hostname,
     domainname: spec.domainname ?? '',
     isTty: spec.isTty,
+    consoleSize: spec.consoleSize,
     isPrivileged: spec.isPrivileged,
     isReadOnlyRootfs: spec.isReadOnlyRootfs,
     capAdd: spec.capAdd,
@@ -40,9 +47,10 @@ export function toSpecOptions(
     sysctls: spec.sysctls,
     shmSizeBytes: spec.shmSizeBytes ?? defaultShmSizeBytes,
     hasHostNetwork: spec.networkMode.type === 'host',
-    hasHostPid: spec.pidMode === 'host',
+    pidNamespace: ownerOf(spec.pidMode),
     hasInit: spec.hasInit,
-    hasHostIpc: spec.ipcMode === 'host',
+    ipcNamespace: ownerOf(spec.ipcMode),
+    hasShm: spec.ipcMode !== 'none',
     hasHostUts: spec.utsMode === 'host',
     cgroupNamespace: spec.cgroupNamespace,
     annotations: spec.annotations,

@@ -8,7 +8,7 @@ import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError, originOf } from '../../errors/linkspanError.ts';
 import { formatIp } from '../../net/ip.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
-import { buildSpec, type SpecNetwork } from '../../runtime/oci/spec.ts';
+import { buildSpec, type SpecNetwork, type SpecStart } from '../../runtime/oci/spec.ts';
 import { resolveUser } from '../../runtime/oci/users.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
 import type { Container, Endpoint, MountPoint, Sandbox } from '../model.ts';
@@ -28,7 +28,7 @@ import {
 } from './etcFiles.ts';
 import { type LinkedContainer, linkEnvironment, linkHosts, parseLink } from './links.ts';
 import type { LiveContainer } from './liveContainer.ts';
-import { findPeer, ownsNetwork } from './sharing.ts';
+import { findJoined, findPeer, ownsNetwork } from './sharing.ts';
 import { mountsOf, requestFor } from './mountPlan.ts';
 import { ownHostname, specOptionsOf } from './specValues.ts';
 import { type StartFailure, translateStartError } from './startError.ts';
@@ -138,10 +138,13 @@ export class Starter {
   }
 
   async #run(live: LiveContainer, peer: Container | undefined, undo: AsyncDisposableStack): Promise<void> {
-    const { runtime, accounts, table, events, host, clock, volumes } = this.#context;
+    const { runtime, accounts, table, events, host, clock, volumes, sharedMemory } = this.#context;
     const { id, spec, process } = live.record;
+    const joined = this.#joined(live.record);
     undo.defer(() => volumes.end(live.record));
     await volumes.begin(live.record);
+    undo.defer(() => sharedMemory.unmount(live.record));
+    await sharedMemory.mount(live.record);
     const [surroundings, files] = await Promise.all([
       this.#prepareNetwork(live, peer, undo),
       accounts.read(live.record),
@@ -166,6 +169,8 @@ export class Starter {
         network: surroundings.network,
         user: resolveUser(process.user, spec.groupAdd, files),
         etc: { hosts: hostsPath, hostname: hostnamePath, resolvConf: resolvConfPath },
+        ...joined,
+        ...withShm(sharedMemory.pathOf(table, live.record)),
       },
       host,
     );
@@ -188,6 +193,22 @@ export class Starter {
     });
     emitContainerEvent(events, live.record, 'start');
     this.#watch(live, exit);
+  }
+
+  /** Throws Docker's texts for a container whose namespace cannot be had. */
+  #joined({ spec }: Container): Pick<SpecStart, 'pidPath' | 'ipcPath'> {
+    const { table, sharedMemory } = this.#context;
+    const pid = findJoined(table, 'PID', spec.pidMode);
+    const ipc = findJoined(table, 'IPC', spec.ipcMode);
+    if (ipc !== undefined && sharedMemory.pathOf(table, ipc) === undefined)
+      throw new LinkspanError(
+        'containerConfigInvalid',
+        `failed to join IPC namespace: container ${ipc.id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
+      );
+    return {
+      ...(pid === undefined ? {} : { pidPath: `/proc/${pid.pid}/ns/pid` }),
+      ...(ipc === undefined ? {} : { ipcPath: `/proc/${ipc.pid}/ns/ipc` }),
+    };
   }
 
   async #createTask(
@@ -276,6 +297,10 @@ export class Starter {
     const kind = resolvConfKind(spec, endpoints);
     writeResolvConf(record.resolvConfPath, formatResolvConf(readText(resolvConfPath), settings, kind));
   }
+}
+
+function withShm(shmPath: string | undefined): Pick<SpecStart, 'shmPath'> {
+  return shmPath === undefined ? {} : { shmPath };
 }
 
 /** What links add to the environment; the container's own variables win. */

@@ -167,6 +167,12 @@ create --add-host bad busybox
 create --add-host a:bad busybox
 create --sysctl net.a=1 --annotation a=b --storage-opt size=1 --log-driver json-file --log-opt max-size=1m busybox
 create --restart on-failure:3 --stop-signal HUP --stop-timeout 4 --entrypoint /e --cgroupns host --ipc host --pid host --uts host --userns host busybox
+create --pid container: busybox
+create --uts private busybox
+create --userns keep-id busybox
+create --cgroupns foo busybox
+run --pid foo --uts foo busybox
+create --pid container:web --ipc container:web busybox
 create --entrypoint= busybox x
 create --restart always:x busybox
 create --health-cmd true --health-interval 3s --health-retries 2 --health-timeout 1m30s --health-start-period 1s busybox

@@ -39,8 +39,16 @@ function mount(destination: string, type: string, source: string, options: strin
 export function kernelMounts(options: {
   readonly isPrivileged: boolean;
   readonly shmSizeBytes: number;
-  readonly hasHostIpc: boolean;
+  /** Without one there is no /dev/shm. */
+  readonly hasShm: boolean;
+  /** What is bound to /dev/shm; undefined = it has its own. */
+  readonly shmSource: string | undefined;
 }): readonly OciMount[] {
+  const { shmSource, shmSizeBytes } = options;
+  const shm =
+    shmSource === undefined
+      ? mount('/dev/shm', 'tmpfs', 'shm', `nosuid,noexec,nodev,mode=1777,size=${shmSizeBytes}`)
+      : mount('/dev/shm', 'bind', shmSource, 'rbind,rprivate');
   const access = options.isPrivileged ? 'rw' : 'ro';
   return [
     mount('/proc', 'proc', 'proc', 'nosuid,noexec,nodev'),
@@ -48,12 +56,9 @@ export function kernelMounts(options: {
     mount('/dev/pts', 'devpts', 'devpts', 'nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5'),
     mount('/sys', 'sysfs', 'sysfs', `nosuid,noexec,nodev,${access}`),
     mount('/sys/fs/cgroup', 'cgroup', 'cgroup', `${access},nosuid,noexec,nodev`),
-    options.hasHostIpc
-      ? mount('/dev/mqueue', 'bind', '/dev/mqueue', 'rbind,nosuid,noexec,nodev')
-      : mount('/dev/mqueue', 'mqueue', 'mqueue', 'nosuid,noexec,nodev'),
-    options.hasHostIpc
-      ? mount('/dev/shm', 'bind', '/dev/shm', 'rbind,rprivate')
-      : mount('/dev/shm', 'tmpfs', 'shm', `nosuid,noexec,nodev,mode=1777,size=${options.shmSizeBytes}`),
+    // Shows the queues of the IPC namespace that it is mounted from, the host's too.
+    mount('/dev/mqueue', 'mqueue', 'mqueue', 'nosuid,noexec,nodev'),
+    ...(options.hasShm ? [shm] : []),
   ];
 }
 

@@ -48,6 +48,7 @@ const options: SpecOptions = {
   hostname: 'abc123',
   domainname: '',
   isTty: false,
+  consoleSize: undefined,
   isPrivileged: false,
   isReadOnlyRootfs: false,
   capAdd: [],
@@ -57,9 +58,10 @@ const options: SpecOptions = {
   sysctls: {},
   shmSizeBytes: 67_108_864,
   hasHostNetwork: false,
-  hasHostPid: false,
+  pidNamespace: 'own',
   hasInit: false,
-  hasHostIpc: false,
+  ipcNamespace: 'own',
+  hasShm: true,
   hasHostUts: false,
   cgroupNamespace: '',
   annotations: {},
@@ -159,13 +161,33 @@ test('namespaces follow the modes and the cgroup version', () => {
     'mount network uts pid ipc',
   );
   const shared = build(
-    { hasHostNetwork: true, hasHostPid: true, hasHostIpc: true, hasHostUts: true },
+    { hasHostNetwork: true, pidNamespace: 'host', ipcNamespace: 'host', hasHostUts: true },
     { network: { type: 'host' } },
   );
   assert.equal(types(shared), 'mount');
   assert.equal(shared.hostname, undefined);
   assert.deepEqual(shared.linux.sysctl, {});
   assert.equal(shared.mounts.find(({ destination }) => destination === '/dev/shm')?.source, '/dev/shm');
+});
+
+test('namespaces of another container are joined by path, and its /dev/shm is bound in', () => {
+  const spec = build(
+    { pidNamespace: 'other', ipcNamespace: 'other' },
+    { pidPath: '/proc/7/ns/pid', ipcPath: '/proc/7/ns/ipc', shmPath: '/run/shm/a' },
+  );
+  assert.deepEqual(
+    spec.linux.namespaces.filter(({ type }) => type === 'pid' || type === 'ipc'),
+    [
+      { type: 'pid', path: '/proc/7/ns/pid' },
+      { type: 'ipc', path: '/proc/7/ns/ipc' },
+    ],
+  );
+  const shm = ({ mounts }: Spec): unknown =>
+    mounts.find(({ destination }) => destination === '/dev/shm')?.source;
+  assert.deepEqual(
+    [shm(spec), shm(build()), shm(build({ hasShm: false }))],
+    ['/run/shm/a', 'shm', undefined],
+  );
 });
 
 test('a joined namespace keeps its owner\u2019s sysctls', () => {
@@ -267,7 +289,7 @@ test('an exec has the container\u2019s environment and its own over it', () => {
       user: { uid: 5, gid: 6, additionalGids: [6], home: '/h' },
       isTty: true,
       isPrivileged: true,
-      consoleSize: { height: 24, width: 80 },
+      consoleSize: [24, 80],
     },
     { ...options, workingDir: '/w' },
     host,
@@ -333,7 +355,8 @@ test('an init is before the command, where process ids are the container’s own
     options: ['bind', 'ro'],
   });
   assert.deepEqual(argsOf({ hasInit: true, args: ['a', '-b'] }), ['/sbin/docker-init', '--', 'a', '-b']);
-  assert.deepEqual(argsOf({ hasInit: true, hasHostPid: true }), ['sh']);
+  assert.deepEqual(argsOf({ hasInit: true, pidNamespace: 'host' }), ['sh']);
+  assert.deepEqual(argsOf({ hasInit: true, pidNamespace: 'other' }), ['sh']);
   assert.throws(
     () => argsOf({ hasInit: true }, { findInit: () => undefined }),
     /exec: "docker-init": executable file not found in \$PATH/,

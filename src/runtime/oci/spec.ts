@@ -82,6 +82,9 @@ export interface SpecHost {
   readonly deviceNumber: (path: string) => DeviceNumber;
 }
 
+/** Of a terminal, in characters. */
+type ConsoleSize = readonly [height: number, width: number];
+
 /** A limit of setrlimit(2). */
 export interface Ulimit {
   /** `nofile` */
@@ -97,6 +100,9 @@ export type SpecNetwork =
   /** `isPrivate` is false where the namespace belongs to another container, whose settings then hold. */
   | { readonly type: 'namespace'; readonly path: string; readonly isPrivate: boolean };
 
+/** Whose namespace of a kind a process is in: one of its own, the host's, or one of another container. */
+export type NamespaceOwner = 'own' | 'host' | 'other';
+
 /** The options of a container that do not depend on its start: all of them can be checked at create. */
 export interface SpecOptions {
   readonly id: string;
@@ -108,6 +114,7 @@ export interface SpecOptions {
   readonly hostname: string;
   readonly domainname: string;
   readonly isTty: boolean;
+  readonly consoleSize: ConsoleSize | undefined;
   readonly isPrivileged: boolean;
   readonly isReadOnlyRootfs: boolean;
   readonly capAdd: readonly string[];
@@ -117,10 +124,11 @@ export interface SpecOptions {
   readonly sysctls: Readonly<Record<string, string>>;
   readonly shmSizeBytes: number;
   readonly hasHostNetwork: boolean;
-  readonly hasHostPid: boolean;
+  readonly pidNamespace: NamespaceOwner;
   /** An init before the command, where the process ids are the container's own. */
   readonly hasInit: boolean;
-  readonly hasHostIpc: boolean;
+  readonly ipcNamespace: NamespaceOwner;
+  readonly hasShm: boolean;
   readonly hasHostUts: boolean;
   /** `private`, `host`, or empty for the default: private on cgroup v2, host on v1. */
   readonly cgroupNamespace: string;
@@ -141,6 +149,11 @@ export interface SpecStart {
   readonly network: SpecNetwork;
   readonly user: ProcessUser;
   readonly etc: EtcFiles;
+  /** Of other containers: `/proc/PID/ns/pid`. */
+  readonly pidPath?: string;
+  readonly ipcPath?: string;
+  /** The host's folder that is shared as /dev/shm. */
+  readonly shmPath?: string;
 }
 
 /** Sysctls that live in a namespace, and so may be set for one container (kernel and runc's list). */
@@ -158,7 +171,7 @@ function checkSysctl(name: string, options: SpecOptions): void {
   if (name.startsWith('net.')) {
     if (options.hasHostNetwork) refuse(`sysctl "${name}" not allowed in host network namespace`);
   } else if (ipcSysctls.has(name) || name.startsWith('fs.mqueue.')) {
-    if (options.hasHostIpc) refuse(`sysctl "${name}" not allowed in host ipc namespace`);
+    if (options.ipcNamespace === 'host') refuse(`sysctl "${name}" not allowed in host ipc namespace`);
   } else if (name === 'kernel.domainname' || name === 'kernel.hostname') {
     if (options.hasHostUts) refuse(`sysctl "${name}" not allowed in host uts namespace`);
   } else refuse(`sysctl "${name}" is not in a separate kernel namespace`);
@@ -196,7 +209,13 @@ const privateNetworkSysctls: Readonly<Record<string, string>> = {
   'net.ipv4.ping_group_range': '0 2147483647',
 };
 
-function namespaces(options: SpecOptions, network: SpecNetwork, host: SpecHost): readonly object[] {
+function namespace(type: string, owner: NamespaceOwner, path: string | undefined): readonly object[] {
+  if (owner === 'host') return [];
+  return [path === undefined ? { type } : { type, path }];
+}
+
+function namespaces(options: SpecOptions, start: SpecStart, host: SpecHost): readonly object[] {
+  const { network, pidPath, ipcPath } = start;
   const isCgroupPrivate =
     options.cgroupNamespace === 'private' ||
     (options.cgroupNamespace === '' && host.cgroupVersion === 2 && !options.isPrivileged);
@@ -204,8 +223,8 @@ function namespaces(options: SpecOptions, network: SpecNetwork, host: SpecHost):
     { type: 'mount' },
     ...(network.type === 'namespace' ? [{ type: 'network', path: network.path }] : []),
     ...(options.hasHostUts ? [] : [{ type: 'uts' }]),
-    ...(options.hasHostPid ? [] : [{ type: 'pid' }]),
-    ...(options.hasHostIpc ? [] : [{ type: 'ipc' }]),
+    ...namespace('pid', options.pidNamespace, pidPath),
+    ...namespace('ipc', options.ipcNamespace, ipcPath),
     ...(isCgroupPrivate ? [{ type: 'cgroup' }] : []),
   ];
 }
@@ -269,7 +288,7 @@ function linuxSection(options: SpecOptions, start: SpecStart, host: SpecHost): O
   return {
     ...(rootfsPropagation === undefined ? {} : { rootfsPropagation }),
     cgroupsPath: cgroupPathOf(options, host),
-    namespaces: namespaces(options, start.network, host),
+    namespaces: namespaces(options, start, host),
     sysctl: sysctlsOf(options, start.network),
     devices: devices.nodes,
     resources: { devices: devices.rules, ...resourcesOf(options.limits, host.deviceNumber) },
@@ -291,10 +310,10 @@ const initTarget = '/sbin/docker-init';
 
 /** The command with its init before it, and the init's mount. Throws containerStartFailed with Docker's text. */
 function withInit(
-  { args, hasInit, hasHostPid }: SpecOptions,
+  { args, hasInit, pidNamespace }: SpecOptions,
   host: SpecHost,
 ): { readonly args: readonly string[]; readonly mounts: readonly OciMount[] } {
-  if (!hasInit || hasHostPid) return { args, mounts: [] };
+  if (!hasInit || pidNamespace !== 'own') return { args, mounts: [] };
   const source = host.findInit();
   if (source === undefined)
     throw new LinkspanError(
@@ -307,6 +326,12 @@ function withInit(
   };
 }
 
+function terminalOf(isTty: boolean, size: ConsoleSize | undefined): OciSpec {
+  if (!isTty || size === undefined) return { terminal: isTty };
+  const [height, width] = size;
+  return { terminal: true, consoleSize: { height, width } };
+}
+
 /** The whole spec. Pure but for the devices that `host` looks up, whose errors it throws. */
 export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost): OciSpec {
   const security = parseSecurityOptions(options.securityOptions, options.isPrivileged);
@@ -315,7 +340,8 @@ export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost
     ...kernelMounts({
       isPrivileged: options.isPrivileged,
       shmSizeBytes: options.shmSizeBytes,
-      hasHostIpc: options.hasHostIpc,
+      hasShm: options.hasShm,
+      shmSource: options.ipcNamespace === 'host' ? '/dev/shm' : start.shmPath,
     }),
     ...etcMounts(start.etc),
   ];
@@ -323,7 +349,7 @@ export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost
   return {
     ociVersion: '1.0.2',
     process: {
-      terminal: options.isTty,
+      ...terminalOf(options.isTty, options.consoleSize),
       user: { uid, gid, additionalGids },
       args,
       env: processEnvironment({ env: options.env, hostname: options.hostname, isTty: options.isTty, home }),
@@ -349,8 +375,8 @@ export interface ExecOptions {
   readonly user: ProcessUser;
   readonly isTty: boolean;
   readonly isPrivileged: boolean;
-  /** Of the terminal, in characters. */
-  readonly consoleSize: { readonly height: number; readonly width: number } | undefined;
+  /** undefined = the container's. */
+  readonly consoleSize: ConsoleSize | undefined;
 }
 
 /** The OCI process object of an exec in a container with `options`. */
@@ -361,8 +387,7 @@ export function buildExecProcess(exec: ExecOptions, options: SpecOptions, host: 
   const capabilities = exec.isPrivileged ? host.capabilities : capabilitiesOf(options, host);
   const env = mergeEnvironment(options.env, exec.env);
   return {
-    terminal: exec.isTty,
-    ...(exec.isTty && exec.consoleSize !== undefined ? { consoleSize: exec.consoleSize } : {}),
+    ...terminalOf(exec.isTty, exec.consoleSize ?? options.consoleSize),
     user: { uid, gid, additionalGids },
     args: exec.args,
     env: processEnvironment({ env, hostname, isTty: exec.isTty, home }),

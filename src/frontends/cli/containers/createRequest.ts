@@ -130,7 +130,17 @@ function optionalMap(name: string, values: Readonly<Record<string, string>>): ob
   return Object.keys(values).length === 0 ? {} : { [name]: values };
 }
 
+/** Modes that docker itself looks at; others the daemon refuses. */
+const modeChecks = [
+  ['pid', 'PID', /^(?:|host|container:.+)$/s],
+  ['uts', 'UTS', /^(?:|host)$/],
+  ['userns', 'USER', /^(?:|host)$/],
+  ['cgroupns', 'CGROUP', /^(?:|host|private)$/],
+] as const;
+
 function hostNamespaces(flags: Flags, networkMode: string): object {
+  for (const [flag, name, mode] of modeChecks)
+    if (!mode.test(flags.text(flag))) throw new CliError(`--${flag}: invalid ${name} mode`, 125);
   return {
     NetworkMode: networkMode,
     CgroupnsMode: flags.text('cgroupns'),
