@@ -132,6 +132,7 @@ interface Inspected {
 }
 
 export interface ContainerRequest {
+  readonly Cmd?: readonly string[];
   readonly name?: string;
   readonly HostConfig?: object;
   readonly NetworkingConfig?: object;

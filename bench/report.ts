@@ -21,6 +21,7 @@ import {
 } from './overlayTables.ts';
 import { type Quantiles, quantileTable } from './quantiles.ts';
 import { ratio, type Target, targetTable } from './target.ts';
+import { type TerminalResult, terminalTable, terminalTargets } from './terminalTables.ts';
 import { type TrafficResults, trafficTables, trafficTargets } from './trafficTables.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -249,6 +250,8 @@ process.stderr.write('bench: one endpoint, beside a C program\n');
 const attach = measure(node, 'bench/attach.ts') as AttachResult;
 process.stderr.write('bench: linkspan, dockerd and podman taking turns, up to five minutes\n');
 const { engines, floor } = withTools('bench/compare.ts', rounds) as Comparison;
+process.stderr.write("bench: docker's command line at linkspan and dockerd\n");
+const terminal = withTools('bench/terminal.ts', rounds) as TerminalResult;
 process.stderr.write('bench: restart with many containers\n');
 const restart = measure(node, 'bench/restart.ts') as RestartResult;
 process.stderr.write('bench: names, linkspan and dockerd taking turns\n');
@@ -283,6 +286,7 @@ const text = [
   '',
   ...targetTable([
     ...targets(attach, { engines, floor }),
+    ...terminalTargets(terminal),
     ...restartTargets(restart),
     ...trafficTargets(traffic),
     ...dnsTargets(dns),
@@ -295,6 +299,8 @@ const text = [
   ...attachTable(attach),
   '',
   ...engineTable({ engines, floor }),
+  '',
+  ...terminalTable(terminal),
   '',
   ...dnsTable(dns),
   '',

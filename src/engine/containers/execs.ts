@@ -5,7 +5,7 @@
 import { newId } from '../../base/ids.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { buildExecProcess } from '../../runtime/oci/spec.ts';
-import { resolveUser } from '../../runtime/oci/users.ts';
+import { type AccountFiles, resolveUser } from '../../runtime/oci/users.ts';
 import type { OciSpec } from '../../runtime/runtime.ts';
 import { defaultDetachKeys } from '../../runtime/stdio/detachKeys.ts';
 import { ProcessIo } from '../../runtime/stdio/processIo.ts';
@@ -30,6 +30,8 @@ const drainLimitMs = 2_000;
 
 interface LiveExec {
   exec: Exec;
+  /** Users and groups of its container, read while the client asks for the start. */
+  readonly accounts: Promise<AccountFiles>;
   readonly end: PromiseWithResolvers<number>;
   endedMs: number | undefined;
 }
@@ -60,7 +62,10 @@ export class Execs {
       pid: 0,
       exitCode: undefined,
     };
-    this.#execs.set(exec.id, { exec, end: Promise.withResolvers(), endedMs: undefined });
+    const accounts = this.#context.accounts.read(live.record);
+    // It is the start that tells of a failure.
+    accounts.catch(() => {});
+    this.#execs.set(exec.id, { exec, accounts, end: Promise.withResolvers(), endedMs: undefined });
     this.#emit(live, exec, `exec_create: ${commandLine(exec)}`);
     return exec;
   }
@@ -137,7 +142,7 @@ export class Execs {
     const { runtime } = this.#context;
     const { exec } = entry;
     const { id, spec } = exec;
-    const process = await this.#processOf(live, spec);
+    const process = this.#processOf(live, spec, await entry.accounts);
     await runtime.createExec(live.id, id, process, io.open());
     const { stdin, stdout, stderr } = spec.attach;
     const streams: AttachStreams = isDetached
@@ -158,11 +163,10 @@ export class Execs {
     return streams;
   }
 
-  async #processOf(live: LiveContainer, spec: ExecSpec): Promise<OciSpec> {
-    const { accounts, host, table, hostname } = this.#context;
+  #processOf(live: LiveContainer, spec: ExecSpec, files: AccountFiles): OciSpec {
+    const { host, table, hostname } = this.#context;
     const { record } = live;
     const named = findPeer(table, record) ?? record;
-    const files = await accounts.read(record);
     return buildExecProcess(
       {
         args: spec.args,
