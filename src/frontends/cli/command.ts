@@ -1,6 +1,7 @@
 /*
  * What a command is: its words, its place in the help, its flags, how many arguments it takes, and what it does.
  */
+import type { ConfigFile } from './configFile.ts';
 import type { FlagSpec, Flags } from './flags.ts';
 import type { ApiClient } from './http/apiClient.ts';
 import type { Io } from './io.ts';
@@ -12,6 +13,7 @@ export interface Invocation {
   readonly args: readonly string[];
   readonly client: ApiClient;
   readonly io: Io;
+  readonly config: ConfigFile;
 }
 
 export type Arity =

@@ -501,13 +501,53 @@ help foo
   .trim()
   .split('\n');
 
+/** With a config.json of the docker CLI that sets all that is taken from there. */
+const configured: readonly string[] = `
+ps
+ps -q
+ps --format {{.Names}}
+ps -q --format {{.Names}}
+images
+images -q
+image ls --format {{.ID}}
+history busybox
+network ls
+network ls -q
+volume ls
+volume ls -q
+node ls
+node ls -q
+node ps
+container prune -f
+container prune -f --filter label!=keep --filter until=24h
+network prune -f
+volume prune -f --filter label=old
+image prune -f
+system prune -f
+run -d busybox
+run -d -e http_proxy=mine -e NO_PROXY busybox
+create -e FTP_PROXY=x busybox
+exec web ls
+exec --detach-keys ctrl-a web ls
+start -a web
+start -a --detach-keys ctrl-c web
+`
+  .trim()
+  .split('\n')
+  .map((line) => `--config src/frontends/cli/testdata/config ${line}`);
+
 /** `_` stands for a space inside a template. */
-const plainCases: readonly DifferentialCase[] = plain.map((line) => ({
+const plainCases: readonly DifferentialCase[] = [...plain, ...configured].map((line) => ({
   args: line.split(' ').map((word) => (/\{\{|^CMD_/.test(word) ? word.replaceAll('_', ' ') : word)),
 }));
 
 export const differentialCases: readonly DifferentialCase[] = [
   ...plainCases,
+  {
+    args: ['--config', 'src/frontends/cli/testdata/config', 'stats', '--no-stream'],
+    // Docker asks for events which it then does not read.
+    ignores: ['requests'],
+  },
   // The rest differs by what each program is.
   { args: ['info'], within: /^ Swarm:[^]*?(?=^ CPUs:)/m },
   // Go's names of its inner types are not ours to know.

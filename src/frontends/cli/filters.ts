@@ -15,5 +15,11 @@ export function encodeFilters(filters: readonly string[]): string | undefined {
   }
   const keys = Object.keys(byKey).sort();
   if (keys.length === 0) return undefined;
-  return JSON.stringify(Object.fromEntries(keys.map((key) => [key, byKey[key]])));
+  const sorted = (values: Record<string, true> = {}): Record<string, true> =>
+    Object.fromEntries(
+      Object.keys(values)
+        .sort()
+        .map((value) => [value, true]),
+    );
+  return JSON.stringify(Object.fromEntries(keys.map((key) => [key, sorted(byKey[key])])));
 }

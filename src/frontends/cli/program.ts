@@ -5,6 +5,7 @@
 import { CliError } from './cliError.ts';
 import { type Arity, arityProblem, type Command, type Group } from './command.ts';
 import { absentPaths, commands, commonPaths, groups } from './commandTable.ts';
+import { loadConfig } from './configFile.ts';
 import { type FlagSpec, flag, parseFlags } from './flags.ts';
 import { formatCommandHelp, formatGroupHelp, formatRootHelp, helpColumns, programName } from './help.ts';
 import { ApiClient } from './http/apiClient.ts';
@@ -20,15 +21,20 @@ const globalFlags: readonly FlagSpec[] = [
     'string',
     `Daemon socket to connect to (LINKSPAN_HOST and DOCKER_HOST do the same; default ${defaultHost})`,
   ),
+  flag(
+    '--config',
+    'string',
+    'Location of client config files (DOCKER_CONFIG does the same; default ~/.docker)',
+  ),
   flag('-D, --debug', 'bool', 'Show where an internal failure comes from'),
   flag('-v, --version', 'bool', 'Print version information and quit'),
 ];
 
 /** Flags of the docker CLI that change nothing here. */
-const ignoredFlags: readonly FlagSpec[] = [
-  flag('--config', 'string', ''),
-  flag('-l, --log-level', 'string', ''),
-].map((spec) => ({ ...spec, isHidden: true }));
+const ignoredFlags: readonly FlagSpec[] = [flag('-l, --log-level', 'string', '')].map((spec) => ({
+  ...spec,
+  isHidden: true,
+}));
 
 function findCommand(path: string): Command | undefined {
   return commands.find((command) => command.paths.includes(path));
@@ -157,7 +163,11 @@ async function runWords(argv: readonly string[], io: Io): Promise<void> {
   if (flags.bool('help')) return showHelp(io, path.split(' '));
   checkArity(command.arity, args.length, command, path);
   const host = chooseHost(global.flags.text('host'), io.env);
-  await command.run({ path, flags, args, client: new ApiClient(host), io });
+  const folder = global.flags.text('config');
+  const ownIo = folder === '' ? io : { ...io, env: { ...io.env, DOCKER_CONFIG: folder } };
+  const config = loadConfig(ownIo);
+  const client = new ApiClient(host, config.HttpHeaders);
+  await command.run({ path, flags, args, client, io: ownIo, config });
 }
 
 /** Runs one command line (without the program's name) and returns the exit code. Prints every failure itself. */

@@ -3,6 +3,7 @@
  */
 import { CliError, silentExit } from '../cliError.ts';
 import { type Command, type Invocation, oneArgument, someArguments } from '../command.ts';
+import { chosenDetachKeys } from '../configFile.ts';
 import { forEachName } from '../eachName.ts';
 import { flag } from '../flags.ts';
 import type { ApiClient } from '../http/apiClient.ts';
@@ -36,7 +37,7 @@ async function join(
   info: ContainerInfo,
   joined: Joined,
 ): Promise<number | undefined> {
-  const { client, io, flags } = invocation;
+  const { client, io } = invocation;
   const isTty = info.Config.Tty;
   checkTty(io, joined.hasStdin, isTty);
   const query = {
@@ -44,14 +45,14 @@ async function join(
     stdin: joined.hasStdin ? '1' : undefined,
     stdout: '1',
     stderr: '1',
-    detachKeys: flags.text('detach-keys') || undefined,
+    detachKeys: chosenDetachKeys(invocation) || undefined,
   };
   using _signals = joined.proxiesSignals ? forwardSignals(client, info.Id) : nothing;
   const [hijacked, exitCode] = await Promise.all([
     client.hijack(`/containers/${info.Id}/attach`, { query }),
     watchExit(client, info.Id, joined.condition),
   ]);
-  const options = { io, isTty, hasStdin: joined.hasStdin, detachKeys: flags.text('detach-keys') };
+  const options = { io, isTty, hasStdin: joined.hasStdin, detachKeys: chosenDetachKeys(invocation) };
   const streamed = runStream(hijacked, options);
   streamed.catch(() => {});
   try {

@@ -4,8 +4,10 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { BareError, CliError, isDaemonStatus } from '../cliError.ts';
 import { type Command, type Invocation, someArguments } from '../command.ts';
+import { proxyVariables } from '../configFile.ts';
 import { programName } from '../help.ts';
 import { formatReference, pullImage } from '../images/pull.ts';
+import { nullIfEmpty } from '../text/nullIfEmpty.ts';
 import { type ConsoleSize, containerCreateBody } from './createRequest.ts';
 import { exitCodeOfStartFailure } from './exitStatus.ts';
 import { createFlags } from './runFlags.ts';
@@ -39,13 +41,15 @@ function prepareCidFile(path: string): (id: string) => void {
 
 /** Makes the container and returns its id. Throws CliError; a DaemonError passes unchanged. */
 export async function createContainer(
-  { client, flags, args, io }: Invocation,
+  { client, flags, args, io, config }: Invocation,
   isDetached: boolean,
   console?: ConsoleSize,
 ): Promise<string> {
   const pull = flags.text('pull');
   checkPullMode(pull);
-  const json = containerCreateBody(flags, args, io.env, isDetached, console);
+  const body = containerCreateBody(flags, args, io.env, isDetached, console);
+  const proxies = proxyVariables(config, client.host, flags.list('env'));
+  const json = { ...body, Env: nullIfEmpty([...(body.Env ?? []), ...proxies]) };
   const writeCid = prepareCidFile(flags.text('cidfile'));
   const image = args[0] ?? '';
   const platform = flags.text('platform');

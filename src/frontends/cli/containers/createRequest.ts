@@ -195,7 +195,7 @@ export function containerCreateBody(
   env: NodeJS.ProcessEnv,
   isDetached: boolean,
   console?: ConsoleSize,
-): Record<string, unknown> {
+): Record<string, unknown> & { readonly Env: readonly string[] | null } {
   const [image = '', ...command] = args;
   const attach = planAttach(flags, isDetached);
   const isInteractive = flags.bool('interactive');

@@ -3,6 +3,7 @@
  */
 import { CliError, DaemonError, silentExit } from '../cliError.ts';
 import { type Command, type Invocation } from '../command.ts';
+import { chosenDetachKeys } from '../configFile.ts';
 import { checkedBy, flag } from '../flags.ts';
 import { nullIfEmpty } from '../text/nullIfEmpty.ts';
 import { exitCodeOfStartFailure } from './exitStatus.ts';
@@ -30,7 +31,7 @@ function execBody(invocation: Invocation): Record<string, unknown> {
     AttachStderr: !isDetached,
     AttachStdout: !isDetached,
     Detach: isDetached,
-    DetachKeys: flags.text('detach-keys'),
+    DetachKeys: chosenDetachKeys(invocation),
     Env: readEnvironment(flags.list('env-file'), flags.list('env'), io.env, 1),
     WorkingDir: flags.text('workdir'),
     Cmd: nullIfEmpty(args.slice(1)),
@@ -43,7 +44,12 @@ async function runExec(invocation: Invocation, execId: string): Promise<number> 
   const json = { Detach: false, Tty: isTty, ...consoleSize(invocation) };
   const hijacked = await client.hijack(`/exec/${execId}/start`, { json });
   using _size = isTty && io.isOutTerminal ? followSize(client, io, `/exec/${execId}/resize`) : nothing;
-  const options = { io, isTty, hasStdin: flags.bool('interactive'), detachKeys: flags.text('detach-keys') };
+  const options = {
+    io,
+    isTty,
+    hasStdin: flags.bool('interactive'),
+    detachKeys: chosenDetachKeys(invocation),
+  };
   if ((await runStream(hijacked, options)) === 'detached') throw new CliError('read escape sequence');
   const { ExitCode } = await client.json<{ ExitCode: number | null }>('GET', `/exec/${execId}/json`);
   return ExitCode ?? 0;

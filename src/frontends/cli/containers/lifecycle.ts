@@ -3,6 +3,7 @@
  */
 import { CliError, isDaemonStatus } from '../cliError.ts';
 import { type Command, noArguments, someArguments, twoArguments } from '../command.ts';
+import { withPruneFilters } from '../configFile.ts';
 import { confirm } from '../confirm.ts';
 import { forEachName } from '../eachName.ts';
 import { encodeFilters } from '../filters.ts';
@@ -157,9 +158,10 @@ const pruneCommand: Command = {
     flag('--filter', 'filter', 'Provide filter values (e.g. "until=<timestamp>")'),
   ],
   examples: [['Without asking', 'container prune -f']],
-  run: async ({ client, flags, io }) => {
+  run: async ({ client, flags, io, config }) => {
     if (!flags.bool('force') && !(await confirm(io, 'This will remove all stopped containers.'))) return;
-    const { text, reclaimedBytes } = await pruneContainers(client, flags.list('filter'));
+    const filters = withPruneFilters(flags.list('filter'), config);
+    const { text, reclaimedBytes } = await pruneContainers(client, filters);
     io.out(`${text}Total reclaimed space: ${formatSize(reclaimedBytes)}\n`);
   },
 };

@@ -3,6 +3,7 @@
  */
 import { CliError } from '../cliError.ts';
 import { type Command, noArguments } from '../command.ts';
+import { listFormat } from '../configFile.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { tableFormatUsage } from '../networks/list.ts';
@@ -151,8 +152,11 @@ export const listCommand: Command = {
     ['Stopped ones too', 'ps -a'],
     ['The containers of a network', "ps --filter network=mynet --format '{{.Names}}'"],
   ],
-  run: async ({ flags, client, io }) => {
-    const format = flags.text('format');
+  run: async ({ flags, client, io, config }) => {
+    const format = listFormat({ flags, config }, 'psFormat');
+    const isQuiet = flags.bool('quiet');
+    if (isQuiet && flags.text('format') !== '')
+      io.err('WARNING: Ignoring custom format, because both --format and --quiet are set.\n');
     const last = flags.bool('latest') && flags.number('last') === -1 ? 1 : flags.number('last');
     const hasSize = flags.bool('size') || (format !== '' && usesField(format, 'Size'));
     checkFields(format);
@@ -164,7 +168,7 @@ export const listCommand: Command = {
         filters: encodeFilters(flags.list('filter')),
       },
     });
-    const chosen = flags.bool('quiet') && format === '' ? '{{.ID}}' : format;
+    const chosen = isQuiet ? '{{.ID}}' : format;
     const shape = containerListing(!flags.bool('no-trunc'), flags.bool('size'), io.nowMs());
     io.out(formatListing(shape, rows, chosen));
   },

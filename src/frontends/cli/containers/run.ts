@@ -3,6 +3,7 @@
  */
 import { BareError, silentExit } from '../cliError.ts';
 import { type Command, type Invocation, someArguments } from '../command.ts';
+import { chosenDetachKeys } from '../configFile.ts';
 import type { Hijacked } from '../http/apiClient.ts';
 import { createContainer, withRunHelp } from './create.ts';
 import { watchExit } from './exitStatus.ts';
@@ -36,15 +37,15 @@ async function runDetached(invocation: Invocation): Promise<void> {
   io.out(`${id}\n`);
 }
 
-function attach({ client, flags }: Invocation, id: string, plan: Plan): Promise<Hijacked> {
+function attach(invocation: Invocation, id: string, plan: Plan): Promise<Hijacked> {
   const query = {
     stream: '1',
     stdin: plan.stdin ? '1' : undefined,
     stdout: plan.stdout ? '1' : undefined,
     stderr: plan.stderr ? '1' : undefined,
-    detachKeys: flags.text('detach-keys') || undefined,
+    detachKeys: chosenDetachKeys(invocation) || undefined,
   };
-  return client.hijack(`/containers/${id}/attach`, { query });
+  return invocation.client.hijack(`/containers/${id}/attach`, { query });
 }
 
 /** Runs to the end and returns the container's exit code. */
@@ -58,7 +59,7 @@ async function runAttached(invocation: Invocation): Promise<number> {
     attach(invocation, id, plan),
     watchExit(client, id, flags.bool('rm') ? 'removed' : 'next-exit'),
   ]);
-  const options = { io, isTty: plan.isTty, hasStdin: plan.stdin, detachKeys: flags.text('detach-keys') };
+  const options = { io, isTty: plan.isTty, hasStdin: plan.stdin, detachKeys: chosenDetachKeys(invocation) };
   const streamed = runStream(hijacked, options);
   // A failing start is reported first; the stream's own end must not be an unhandled one then.
   streamed.catch(() => {});

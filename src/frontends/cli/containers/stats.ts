@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CliError, silentExit } from '../cliError.ts';
 import type { Command, Invocation } from '../command.ts';
+import { listFormat } from '../configFile.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import type { ApiClient } from '../http/apiClient.ts';
@@ -179,10 +180,10 @@ function redraw(text: string): string {
   return `\x1b[H${lines.join('')}\x1b[J`;
 }
 
-async function run({ client, flags, args, io }: Invocation): Promise<void> {
+async function run({ client, flags, args, io, config }: Invocation): Promise<void> {
   const isStream = !flags.bool('no-stream');
   const isAll = flags.bool('all');
-  const format = flags.text('format');
+  const format = listFormat({ flags, config }, 'statsFormat');
   const shape = listing(!flags.bool('no-trunc'));
   const table = new Table(client, isStream);
   const text = (): string => formatListing(shape, [...table.rows.values()], format);

@@ -92,9 +92,13 @@ export class ApiClient {
   readonly host: string;
   readonly #address: HostAddress;
 
-  /** Throws CliError if `host` cannot be parsed. Does not connect. */
-  constructor(host: string) {
+  readonly #headers: Readonly<Record<string, string>>;
+
+  /** `headers` are sent with each request, but a user agent. Throws CliError if `host` cannot be parsed. Does not connect. */
+  constructor(host: string, headers: Readonly<Record<string, string>> = {}) {
     this.host = host;
+    const own = Object.entries(headers).filter(([name]) => name.toLowerCase() !== 'user-agent');
+    this.#headers = Object.fromEntries(own);
     this.#address = parseHost(host);
   }
 
@@ -142,7 +146,7 @@ export class ApiClient {
             ? { 'Content-Length': '0' }
             : {};
     const socket = connect({ ...this.#address, allowHalfOpen: true });
-    const headers = { ...connection, ...framing, ...options.headers };
+    const headers = { ...this.#headers, ...connection, ...framing, ...options.headers };
     socket.write(
       formatRequest(method, `/v${apiVersion}${path}${formatQuery(options.query ?? {})}`, headers) + body,
     );

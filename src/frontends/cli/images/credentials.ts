@@ -3,10 +3,10 @@
  * or with the helper programs that the file names (`credsStore`, `credHelpers`; protocol: docker-credential-helpers).
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { mkdirSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { CliError } from '../cliError.ts';
+import { configPath, readConfigFile } from '../configFile.ts';
 import type { Io } from '../io.ts';
 import { parseReference } from './reference.ts';
 
@@ -23,7 +23,7 @@ interface StoredAuth {
   readonly identitytoken?: string;
 }
 
-interface ConfigFile {
+interface AuthConfig {
   readonly auths?: Readonly<Record<string, StoredAuth>>;
   readonly credsStore?: string;
   readonly credHelpers?: Readonly<Record<string, string>>;
@@ -32,28 +32,13 @@ interface ConfigFile {
 /** The secret of a helper's answer is a token where this is the user. */
 const tokenUser = '<token>';
 
-export function configPath({ env }: Io): string {
-  return join(env['DOCKER_CONFIG'] || join(env['HOME'] || homedir(), '.docker'), 'config.json');
-}
-
 /** Throws CliError for a file that cannot be read, so that nothing is lost by writing it anew. */
-function readConfig(path: string): ConfigFile {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    throw new CliError(`open ${path}: ${(error as NodeJS.ErrnoException).code ?? 'cannot be read'}`);
-  }
-  try {
-    return JSON.parse(text) as ConfigFile;
-  } catch {
-    throw new CliError(`${path}: invalid JSON`);
-  }
+function readConfig(path: string): AuthConfig {
+  return readConfigFile(path);
 }
 
 /** Whole or not at all, and for the owner's eyes only; what the file leads to stays where it is. */
-function writeConfig(path: string, config: ConfigFile): void {
+function writeConfig(path: string, config: AuthConfig): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   let target = path;
   try {
@@ -71,7 +56,7 @@ function writeConfig(path: string, config: ConfigFile): void {
   }
 }
 
-function helperOf(config: ConfigFile, server: string): string | undefined {
+function helperOf(config: AuthConfig, server: string): string | undefined {
   return config.credHelpers?.[server] ?? (config.credsStore || undefined);
 }
 

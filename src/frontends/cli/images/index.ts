@@ -4,6 +4,7 @@
 
 import { CliError, isDaemonStatus, silentExit } from '../cliError.ts';
 import { type Command, noArguments, someArguments, twoArguments } from '../command.ts';
+import { withPruneFilters } from '../configFile.ts';
 import { confirm } from '../confirm.ts';
 import { encodeFilters } from '../filters.ts';
 import type { ApiClient } from '../http/apiClient.ts';
@@ -142,13 +143,17 @@ const pruneCommand: Command = {
     flag('-f, --force', 'bool', 'Do not prompt for confirmation'),
   ],
   examples: [['All that no container uses, without asking', 'image prune -a -f']],
-  run: async ({ client, flags, io }) => {
+  run: async ({ client, flags, io, config }) => {
     const isAll = flags.bool('all');
     const warning = isAll
       ? 'This will remove all images without at least one container associated to them.'
       : 'This will remove all dangling images.';
     if (!flags.bool('force') && !(await confirm(io, warning))) return;
-    const { text, reclaimedBytes } = await pruneImages(client, flags.list('filter'), isAll);
+    const { text, reclaimedBytes } = await pruneImages(
+      client,
+      withPruneFilters(flags.list('filter'), config),
+      isAll,
+    );
     io.out(`${text}Total reclaimed space: ${formatSize(reclaimedBytes)}\n`);
   },
 };

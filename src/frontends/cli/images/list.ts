@@ -2,6 +2,7 @@
  * `images` and `history`.
  */
 import { type Command, oneArgument } from '../command.ts';
+import { listFormat } from '../configFile.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { tableFormatUsage } from '../networks/list.ts';
@@ -104,14 +105,14 @@ export const imagesCommand: Command = {
     flag('-q, --quiet', 'bool', 'Only show image IDs'),
   ],
   examples: [['Names for a script', "images --format '{{.Repository}}:{{.Tag}}'"]],
-  run: async ({ flags, args, client, io }) => {
+  run: async ({ flags, args, client, io, config }) => {
     const reference = args[0] === undefined ? [] : [`reference=${args[0]}`];
     const query = {
       all: flags.bool('all') ? '1' : undefined,
       filters: encodeFilters([...flags.list('filter'), ...reference]),
     };
     const images = await client.json<ImageSummary[]>('GET', '/images/json', { query });
-    const format = flags.text('format');
+    const format = listFormat({ flags, config }, 'imagesFormat');
     const hasDigests = flags.bool('digests') || /\.Digest\b/.test(format);
     const isQuiet = flags.bool('quiet') && format === '';
     const rows = images.flatMap((image) => imageRows(image, hasDigests));

@@ -4,6 +4,7 @@
 
 import { DaemonError, isDaemonStatus } from '../cliError.ts';
 import { type Command, noArguments, someArguments, twoArguments } from '../command.ts';
+import { withPruneFilters } from '../configFile.ts';
 import { confirm } from '../confirm.ts';
 import { endpointSettings } from '../containers/networkFlag.ts';
 import { forEachName } from '../eachName.ts';
@@ -96,10 +97,10 @@ const networkPruneCommand: Command = {
     flag('--filter', 'filter', 'Provide filter values (e.g. "until=<timestamp>")'),
   ],
   examples: [['Those older than a day, without asking', 'network prune -f --filter until=24h']],
-  run: async ({ flags, client, io }) => {
+  run: async ({ flags, client, io, config }) => {
     const warning = 'This will remove all custom networks not used by at least one container.';
     if (!flags.bool('force') && !(await confirm(io, warning))) return;
-    io.out((await pruneNetworks(client, flags.list('filter'))).text);
+    io.out((await pruneNetworks(client, withPruneFilters(flags.list('filter'), config))).text);
   },
 };
 

@@ -2,6 +2,7 @@
  * `network ls`.
  */
 import { type Command, noArguments } from '../command.ts';
+import { listFormat } from '../configFile.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { formatValue } from '../template/values.ts';
@@ -78,11 +79,12 @@ export const networkListCommand: Command = {
     ['Only the networks of one driver', 'network ls --filter driver=bridge'],
     ['Names and subnets for a script', "network ls --format '{{.Name}}: {{.Driver}}'"],
   ],
-  run: async ({ flags, client, io }) => {
+  run: async ({ flags, client, io, config }) => {
     const query = { filters: encodeFilters(flags.list('filter')) };
     const rows = await client.json<NetworkRow[]>('GET', '/networks', { query });
     rows.sort((a, b) => compareNatural(a.Name, b.Name));
-    const format = flags.bool('quiet') && flags.text('format') === '' ? '{{.ID}}' : flags.text('format');
+    const chosen = listFormat({ flags, config }, 'networksFormat');
+    const format = flags.bool('quiet') && chosen === '' ? '{{.ID}}' : chosen;
     io.out(formatListing(listing(!flags.bool('no-trunc')), rows, format));
   },
 };

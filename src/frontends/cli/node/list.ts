@@ -2,6 +2,7 @@
  * `node ls`.
  */
 import { type Command, noArguments } from '../command.ts';
+import { listFormat } from '../configFile.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { compareNatural, tableFormatUsage } from '../networks/list.ts';
@@ -68,7 +69,7 @@ export const nodeListCommand: Command = {
     ['Only the managers', 'node ls --filter role=manager'],
     ['Host names and states for a script', "node ls --format '{{.Hostname}} {{.Status}}'"],
   ],
-  run: async ({ flags, client, io }) => {
+  run: async ({ flags, client, io, config }) => {
     const query = { filters: encodeFilters(flags.list('filter')) };
     const nodes = await client.json<NodeAnswer[]>('GET', '/nodes', { query });
     nodes.sort((a, b) => compareNatural(a.Description.Hostname, b.Description.Hostname));
@@ -79,7 +80,8 @@ export const nodeListCommand: Command = {
       isSelf: node.ID === swarm?.NodeID,
       tls: swarm?.Cluster?.TLSInfo,
     }));
-    const format = isQuiet && flags.text('format') === '' ? '{{.ID}}' : flags.text('format');
+    const chosen = listFormat({ flags, config }, 'nodesFormat');
+    const format = isQuiet && chosen === '' ? '{{.ID}}' : chosen;
     io.out(formatListing(listing, rows, format));
   },
 };

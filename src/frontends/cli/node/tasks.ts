@@ -3,6 +3,7 @@
  */
 import type { Command } from '../command.ts';
 import { forEachName } from '../eachName.ts';
+import { listFormat } from '../configFile.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { tableFormatUsage } from '../networks/list.ts';
@@ -51,7 +52,7 @@ export const nodeTasksCommand: Command = {
     flag('-q, --quiet', 'bool', 'Only display task IDs'),
   ],
   examples: [['What runs on this node', 'node ps']],
-  run: async ({ flags, args, client, io }) => {
+  run: async ({ flags, args, client, io, config }) => {
     const refs = args.length === 0 ? ['self'] : args;
     // Docker's client asks for those before too.
     const nodes: string[] = [];
@@ -62,6 +63,7 @@ export const nodeTasksCommand: Command = {
       await client.json<readonly unknown[]>('GET', '/tasks', { query: { filters } });
       return undefined;
     });
-    if (!flags.bool('quiet')) io.out(formatListing(listing, [], flags.text('format')));
+    if (!flags.bool('quiet'))
+      io.out(formatListing(listing, [], listFormat({ flags, config }, 'tasksFormat')));
   },
 };

@@ -3,6 +3,7 @@
  */
 import { CliError } from '../cliError.ts';
 import { type Command, noArguments } from '../command.ts';
+import { withPruneFilters } from '../configFile.ts';
 import { confirm } from '../confirm.ts';
 import { pruneContainers } from '../containers/lifecycle.ts';
 import { encodeFilters } from '../filters.ts';
@@ -54,8 +55,8 @@ export const systemPruneCommand: Command = {
     flag('--volumes', 'bool', 'Prune anonymous volumes'),
   ],
   examples: [['All that nothing uses, without asking', 'system prune -a -f --volumes']],
-  run: async ({ client, flags, io }) => {
-    const filters = flags.list('filter');
+  run: async ({ client, flags, io, config }) => {
+    const filters = withPruneFilters(flags.list('filter'), config);
     const isAll = flags.bool('all');
     const hasVolumes = flags.bool('volumes');
     if (hasVolumes && filters.some((filter) => /^until=/i.test(filter)))

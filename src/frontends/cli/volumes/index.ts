@@ -3,6 +3,7 @@
  */
 import { CliError } from '../cliError.ts';
 import { type Command, noArguments, someArguments } from '../command.ts';
+import { withPruneFilters } from '../configFile.ts';
 import { confirm } from '../confirm.ts';
 import { forEachName } from '../eachName.ts';
 import { encodeFilters } from '../filters.ts';
@@ -99,8 +100,8 @@ const volumePruneCommand: Command = {
     flag('-f, --force', 'bool', 'Do not prompt for confirmation'),
   ],
   examples: [['Named ones too, without asking', 'volume prune -af']],
-  run: async ({ flags, client, io }) => {
-    const filters = flags.list('filter');
+  run: async ({ flags, client, io, config }) => {
+    const filters = withPruneFilters(flags.list('filter'), config);
     const isAll = flags.bool('all');
     if (isAll && filters.some((filter) => filter.startsWith('all=')))
       throw new CliError('conflicting options: cannot specify both --all and --filter all=1');

@@ -2,6 +2,7 @@
  * `volume ls`.
  */
 import { type Command, noArguments } from '../command.ts';
+import { listFormat } from '../configFile.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { compareNatural, tableFormatUsage } from '../networks/list.ts';
@@ -52,11 +53,12 @@ export const volumeListCommand: Command = {
     flag('-f, --filter', 'filter', 'Provide filter values (e.g. "dangling=true")'),
   ],
   examples: [['Those that no container has', 'volume ls --filter dangling=true']],
-  run: async ({ flags, client, io }) => {
+  run: async ({ flags, client, io, config }) => {
     const query = { filters: encodeFilters(flags.list('filter')) };
     const { Volumes } = await client.json<{ Volumes: VolumeRow[] | null }>('GET', '/volumes', { query });
     const rows = (Volumes ?? []).sort((a, b) => compareNatural(a.Name, b.Name));
-    const format = flags.bool('quiet') && flags.text('format') === '' ? '{{.Name}}' : flags.text('format');
+    const chosen = listFormat({ flags, config }, 'volumesFormat');
+    const format = flags.bool('quiet') && chosen === '' ? '{{.Name}}' : chosen;
     io.out(formatListing(volumeListing, rows, format));
   },
 };
