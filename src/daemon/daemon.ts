@@ -74,6 +74,7 @@ function infoOf(
       name: hostname(),
       dataRoot: config.dataRoot,
       containerdVersion: versions.containerd,
+      containerd: runtime.containerd,
       runcVersion: versions.runc,
       cgroupDriver: 'cgroupfs',
       cgroupVersion,

@@ -211,6 +211,8 @@ export interface Containers {
   get(ref: string): Container;
   /** What its probes say; undefined where nobody asks, or it has never run. */
   health(container: Container): Health | undefined;
+  /** Ids of its execs that have not ended, in the order of their creation. */
+  execIds(container: Container): readonly string[];
   endpoints(container: Container): readonly Endpoint[];
   /** What the container publishes now; empty unless it runs. */
   bindings(container: Container): readonly Binding[];
@@ -282,6 +284,7 @@ export interface EngineInfo {
   readonly name: string;
   readonly dataRoot: string;
   readonly containerdVersion: string;
+  readonly containerd: { readonly address: string; readonly namespace: string };
   readonly runcVersion: string;
   readonly cgroupDriver: string;
   readonly cgroupVersion: 1 | 2;

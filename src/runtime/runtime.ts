@@ -57,6 +57,8 @@ export interface StoppedAccess {
 export interface Runtime extends AsyncDisposable {
   readonly events: Events<RuntimeEvents>;
   versions(): Promise<{ readonly containerd: string; readonly runc: string }>;
+  /** Where containerd listens, and under which of its namespaces everything of ours is. */
+  readonly containerd: { readonly address: string; readonly namespace: string };
 
   /**
    * Writable snapshot over the image's top layer (`chainId`; empty for an image without layers), with these labels.

@@ -1,12 +1,13 @@
 /*
  * Starts the engine under test in host A and gives runners for its command line, so that one script judges three:
  * linkspand with the stock docker CLI, linkspand with our own CLI, and a real dockerd, whose answers the expectations
- * were taken from. LINKSPAN_COMPAT_ENGINE picks them: `docker`, `linkspan`, `dockerd`, or several with commas.
+ * were taken from. LINKSPAN_COMPAT_ENGINE picks them: `docker`, `linkspan`, `dockerd`, or several with commas;
+ * LINKSPAN_TEST_DOCKERD is the path of another dockerd than that of the PATH.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createRunner, eventually, type Runner, type Transcript } from './command.ts';
 import { inHost, makeHosts, removeHosts } from './hosts.ts';
 
@@ -70,13 +71,15 @@ function makeFolder(): string {
 const cgroupParent = `/${process.env['LINKSPAN_LANE_CGROUP'] ?? 'linkspan-compat'}`;
 
 function commandLine(engine: Engine, folder: string, extra: readonly string[]): readonly string[] {
-  const program = engine.kind === 'dockerd' ? 'dockerd' : join(root, 'bin/linkspand');
+  const other = engine.kind === 'dockerd' ? process.env['LINKSPAN_TEST_DOCKERD'] : undefined;
+  const program = engine.kind === 'dockerd' ? (other ?? 'dockerd') : join(root, 'bin/linkspand');
   return [
     ...inHost('A'),
     program,
     ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
     ...['--pidfile', join(folder, 'pid'), '-H', `unix://${join(folder, 'sock')}`],
     ...['--cgroup-parent', cgroupParent],
+    ...(other === undefined ? [] : ['--userland-proxy-path', join(dirname(other), 'docker-proxy')]),
     ...extra,
   ];
 }

@@ -207,6 +207,7 @@ export function inspectShape(
   sizes: ContainerSizes | undefined,
 ): Shape {
   const [path = '', ...args] = container.process.args;
+  const execIds = engine.containers.execIds(container);
   return {
     Id: container.id,
     Created: container.createdAt,
@@ -225,7 +226,7 @@ export function inspectShape(
     MountLabel: '',
     ProcessLabel: '',
     AppArmorProfile: '',
-    ExecIDs: null,
+    ExecIDs: execIds.length === 0 ? null : execIds,
     HostConfig: hostConfigShape(container.spec, cgroupVersion, linkTexts(engine, container)),
     GraphDriver: { Data: null, Name: 'overlayfs' },
     ...(sizes !== undefined && { SizeRw: sizes.writableBytes, SizeRootFs: sizes.rootfsBytes }),
@@ -260,7 +261,9 @@ export function listShape(
     Command: commandText(container.process.args),
     Created: Math.trunc(Date.parse(container.createdAt) / 1000),
     Ports: portListShape(container, engine.containers.bindings(container)),
-    ...(sizes !== undefined && { SizeRw: sizes.writableBytes, SizeRootFs: sizes.rootfsBytes }),
+    // Docker leaves out what is zero, in lists only.
+    ...(sizes !== undefined && sizes.writableBytes > 0 && { SizeRw: sizes.writableBytes }),
+    ...(sizes !== undefined && { SizeRootFs: sizes.rootfsBytes }),
     Labels: container.process.labels,
     State: stateWord(container),
     Status: formatStatus(container, nowMs),

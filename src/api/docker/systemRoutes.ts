@@ -18,14 +18,14 @@ function pingHeaders(reply: FastifyReply, swarm: SwarmStatus): FastifyReply {
     .type('text/plain; charset=utf-8');
 }
 
-export const systemRoutes: Routes = (app, { deps }) => {
+export const systemRoutes: Routes = (app, { deps, versionOf }) => {
   const { swarm } = deps.engine;
   app.get('/_ping', (_request, reply) => pingHeaders(reply, swarm.status()).send('OK'));
   app.head('/_ping', (_request, reply) =>
     pingHeaders(reply, swarm.status()).header('content-length', '0').send(),
   );
   app.get('/version', async () => versionShape(deps.build, await deps.engine.info()));
-  app.get('/info', () => infoShape(deps));
+  app.get('/info', (request) => infoShape(deps, versionOf(request.raw)));
   app.get('/linkspan/v1/conditions', () => deps.conditions());
   app.get('/linkspan/v1/doctor', () => deps.doctor());
   app.get('/linkspan/v1/firewall', async (_request, reply) =>

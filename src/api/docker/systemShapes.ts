@@ -9,6 +9,7 @@ import type { RegistrySettings } from '../../runtime/images/images.ts';
 import { isRunning } from './containerShapes.ts';
 import { swarmInfoShape, swarmWarnings } from './swarmShapes.ts';
 import { pluginsByType } from './plugins.ts';
+import { isAtLeast } from './versions.ts';
 
 type Shape = Record<string, unknown>;
 
@@ -87,13 +88,16 @@ function limitsShape(support: EngineInfo['limitSupport']): Shape {
   };
 }
 
-function registryShape({ insecure, mirrors }: RegistrySettings): Shape {
+/** Until API 1.48 with two lists that say nothing any more. */
+function registryShape({ insecure, mirrors }: RegistrySettings, version: string): Shape {
   const urls = mirrors.map((mirror) => `${mirror}/`);
   const isNetwork = (entry: string): boolean => entry.includes('/');
   const hosts = insecure.filter((entry) => !isNetwork(entry));
   return {
-    AllowNondistributableArtifactsCIDRs: null,
-    AllowNondistributableArtifactsHostnames: null,
+    ...(!isAtLeast(version, '1.49') && {
+      AllowNondistributableArtifactsCIDRs: null,
+      AllowNondistributableArtifactsHostnames: null,
+    }),
     InsecureRegistryCIDRs: [...insecure.filter(isNetwork), '::1/128', '127.0.0.0/8'],
     IndexConfigs: {
       'docker.io': { Name: 'docker.io', Mirrors: urls, Secure: true, Official: true },
@@ -118,8 +122,8 @@ function machineShape(): Shape {
   };
 }
 
-/** `GET /info`. Conditions are listed among the warnings. */
-export async function infoShape(deps: ApiDeps): Promise<Shape> {
+/** `GET /info` for a client of this API version. Conditions are listed among the warnings. */
+export async function infoShape(deps: ApiDeps, version: string): Promise<Shape> {
   const { engine, build } = deps;
   const [info, images] = await Promise.all([engine.info(), engine.images.list()]);
   const swarm = engine.swarm.status();
@@ -147,7 +151,7 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
     NEventsListener: 0,
     ...machineShape(),
     IndexServerAddress: 'https://index.docker.io/v1/',
-    RegistryConfig: registryShape(engine.images.registries),
+    RegistryConfig: registryShape(engine.images.registries, version),
     GenericResources: null,
     DockerRootDir: info.dataRoot,
     HttpProxy: '',
@@ -163,6 +167,10 @@ export async function infoShape(deps: ApiDeps): Promise<Shape> {
     LiveRestoreEnabled: true,
     Isolation: '',
     InitBinary: '',
+    Containerd: {
+      Address: info.containerd.address,
+      Namespaces: { Containers: info.containerd.namespace, Plugins: info.containerd.namespace },
+    },
     ContainerdCommit: { ID: info.containerdVersion },
     RuncCommit: { ID: info.runcVersion },
     InitCommit: { ID: '' },

@@ -105,6 +105,10 @@ export class LocalContainers implements Containers, AsyncDisposable {
     return live === undefined ? undefined : healthOf(live);
   }
 
+  execIds({ id }: Container): readonly string[] {
+    return this.#execs.idsOf(id);
+  }
+
   endpoints(container: Container): readonly Endpoint[] {
     return ownsNetwork(container) ? this.#context.network.endpoints(container) : [];
   }

@@ -74,6 +74,14 @@ export class Execs {
     return this.#get(id).exec;
   }
 
+  /** Of a container, those that have not ended. */
+  idsOf(container: ContainerId): readonly string[] {
+    const all = [...this.#execs.values()].map(({ exec }) => exec);
+    return all
+      .filter((exec) => exec.containerId === container && exec.state !== 'exited')
+      .map(({ id }) => id);
+  }
+
   /** Settles with the exit code once it has ended, or could not be started; its outputs may still be open. */
   ended(id: string): Promise<number> {
     return this.#get(id).end.promise;

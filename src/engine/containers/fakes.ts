@@ -148,6 +148,8 @@ export class FakeRuntime implements Runtime {
   readonly log: string[] = [];
   #nextPid = 1000;
 
+  readonly containerd = { address: '/run/fake.sock', namespace: 'fake' };
+
   versions(): Promise<{ readonly containerd: string; readonly runc: string }> {
     return Promise.resolve({ containerd: '0', runc: '0' });
   }

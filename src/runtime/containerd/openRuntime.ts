@@ -319,6 +319,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
   return {
     client,
     events,
+    containerd: { address, namespace: containerdNamespace },
     versions: guard(async () => ({
       containerd: (await client.call('Version.Version', {})).version,
       runc: await (runcVersion ??= readRuncVersion()),

@@ -227,6 +227,10 @@ export class FakeContainers implements Containers {
     return undefined;
   }
 
+  execIds(): readonly string[] {
+    return [];
+  }
+
   update(): Promise<readonly string[]> {
     return Promise.resolve([]);
   }

@@ -41,6 +41,7 @@ export function createFakeEngine(): FakeEngine {
         name: 'host',
         dataRoot: '/var/lib/linkspan',
         containerdVersion: '1.6.20',
+        containerd: { address: '/run/containerd.sock', namespace: 'linkspan' },
         runcVersion: '1.1.5',
         cgroupDriver: 'cgroupfs',
         cgroupVersion: 1,
