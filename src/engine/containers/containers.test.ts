@@ -203,7 +203,11 @@ test('what the state forbids', async () => {
     'containerState',
     /^cannot remove container "\/c1": container is running: stop the container before removing or force remove$/,
   );
-  await refuses(() => containers.kill('c1', 'NOPE'), 'requestInvalid', /^invalid signal: NOPE$/);
+  await refuses(
+    () => containers.kill('c1', 'NOPE'),
+    'requestInvalid',
+    /^cannot kill container: c1: invalid signal: NOPE$/,
+  );
   await containers.pause(id);
   await refuses(() => containers.pause(id), 'containerState', /is already paused/);
   await refuses(() => containers.start(id), 'containerState', /cannot start a paused container/);

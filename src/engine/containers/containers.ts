@@ -167,6 +167,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   async stop(ref: string, timeoutS?: number, signal?: string): Promise<boolean> {
     const live = this.#get(ref);
+    checkSignal('cannot stop container:', ref, signal);
     if (await this.#callOff(live)) return true;
     try {
       return await this.#ender.stop(live, timeoutS, signal);
@@ -179,6 +180,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   async restart(ref: string, timeoutS?: number, signal?: string): Promise<void> {
     const live = this.#get(ref);
+    checkSignal('Cannot restart container', ref, signal);
     live.restartCalls += 1;
     try {
       await this.#callOff(live);
@@ -192,6 +194,7 @@ export class LocalContainers implements Containers, AsyncDisposable {
 
   async kill(ref: string, signal: string): Promise<void> {
     const live = this.#get(ref);
+    checkSignal('cannot kill container:', ref, signal);
     const number = parseSignal(signal);
     const isEnd = number === parseSignal('KILL') || number === parseSignal(live.record.process.stopSignal);
     if (isEnd && (await this.#callOff(live))) return;
@@ -452,6 +455,15 @@ export class LocalContainers implements Containers, AsyncDisposable {
         cause: error,
       });
     }
+  }
+}
+
+/** Throws requestInvalid with Docker's text, before anything is done. */
+function checkSignal(failed: string, ref: string, signal: string | undefined): void {
+  try {
+    if (signal !== undefined) parseSignal(signal);
+  } catch (error) {
+    throw new LinkspanError('requestInvalid', `${failed} ${ref}: ${messageOf(error)}`, { cause: error });
   }
 }
 

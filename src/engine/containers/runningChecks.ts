@@ -19,8 +19,11 @@ export function checkRunning(container: Container): void {
 
 /** Another process can be started in it. */
 export function checkExecutable(container: Container): void {
-  const { id, state } = container;
+  const { name, state } = container;
   if (state === 'paused')
-    throw new LinkspanError('containerState', `container ${id} is paused, unpause the container before exec`);
+    throw new LinkspanError(
+      'containerState',
+      `Container ${name} is paused, unpause the container before exec`,
+    );
   checkRunning(container);
 }

@@ -19,5 +19,10 @@ export function parseSignal(text: string): number {
   const known = (constants.signals as Readonly<Record<string, number>>)[`SIG${name}`];
   const number = /^\d+$/.test(text) ? Number(text) : (known ?? realTime(name));
   if (number !== undefined && number >= 1 && number <= sigRtMax) return number;
-  throw new LinkspanError('requestInvalid', `invalid signal: ${text}`);
+  throw new LinkspanError(
+    'requestInvalid',
+    number !== undefined && number > sigRtMax
+      ? `the linux daemon does not support signal ${number}`
+      : `invalid signal: ${text}`,
+  );
 }

@@ -1,10 +1,14 @@
 /*
  * One output stream of a process and everybody who watches it: each chunk goes to the sink (the log) and to every
  * tap. The slowest decides the pace: while one of them is full, nothing is read, and the process blocks at its pipe,
- * as it would at a slow terminal. A tap sees what comes after it was made.
+ * as it would at a slow terminal. Of several watchers one that reads nothing for some time is given up, so that it does
+ * not hold the others. A tap sees what comes after it was made.
  */
 import { Socket } from 'node:net';
 import { Readable } from 'node:stream';
+
+/** How long one watcher may hold the others. */
+const patienceMs = 10_000;
 
 /** Takes a copy of the stream; returns false when full, and then calls the hub's `sinkDrained` later. */
 export type OutputSink = (chunk: Buffer) => boolean;
@@ -16,9 +20,12 @@ export class OutputHub {
   readonly #ended = Promise.withResolvers<void>();
   #source: Socket | undefined;
   #isEnded = false;
+  readonly #patienceMs: number;
+  #patience: NodeJS.Timeout | undefined;
 
-  constructor(sink: OutputSink | undefined) {
+  constructor(sink: OutputSink | undefined, options: { readonly patienceMs?: number } = {}) {
     this.#sink = sink;
+    this.#patienceMs = options.patienceMs ?? patienceMs;
   }
 
   /** Settles when the source has ended and every chunk was handed on. The taps stay open until `end`. */
@@ -72,6 +79,7 @@ export class OutputHub {
     this.#source?.destroy();
     for (const tap of [...this.#taps]) tap.push(null);
     this.#taps.clear();
+    clearTimeout(this.#patience);
     this.#ended.resolve();
   }
 
@@ -86,7 +94,18 @@ export class OutputHub {
   }
 
   #pace(): void {
-    if (this.#full.size > 0) this.#source?.pause();
-    else this.#source?.resume();
+    clearTimeout(this.#patience);
+    if (this.#full.size === 0) {
+      this.#source?.resume();
+      return;
+    }
+    this.#source?.pause();
+    this.#patience = setTimeout(() => this.#giveUp(), this.#patienceMs).unref();
+  }
+
+  /** Nobody of those who are full has read since; a single watcher may take its time. */
+  #giveUp(): void {
+    const slow = [...this.#taps].filter((tap) => this.#full.has(tap));
+    if (slow.length < this.#taps.size) for (const tap of slow) tap.destroy();
   }
 }

@@ -46,6 +46,16 @@ function sendTo(socket: Socket, data: Buffer, stdin: NodeJS.ReadStream): void {
   socket.once('drain', () => stdin.resume());
 }
 
+/**
+ * Node's raw mode still puts a carriage return before each line feed of the output, which the container's own terminal has
+ * done, or, for a program that draws, must not be done. A mode of false restores all of it.
+ */
+function makeRaw(stdin: NodeJS.ReadStream): void {
+  stdin.setRawMode(true);
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
+}
+
 /** Passes stdin to `socket`; the end of stdin closes the sending half only. Calls `onDetach` on the key sequence. */
 function pipeStdin(io: Io, socket: Socket, options: AttachOptions, onDetach: () => void): Disposable {
   const { stdin } = io;
@@ -58,7 +68,7 @@ function pipeStdin(io: Io, socket: Socket, options: AttachOptions, onDetach: () 
   };
   const onEnd = (): void => void socket.end();
   const restore = (): void => void (isRaw && stdin.setRawMode(false));
-  if (isRaw) stdin.setRawMode(true);
+  if (isRaw) makeRaw(stdin);
   stdin.on('data', onData);
   stdin.once('end', onEnd);
   process.once('exit', restore);
