@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
+import { type BuilderAddress, parseBuilderAddress } from '../builder/address.ts';
 import { LinkspanError, messageOf } from '../errors/linkspanError.ts';
 import { defaultPoolSources, type PoolSource, parsePoolSource } from '../ipam/pools.ts';
 import { parseIp } from '../net/ip.ts';
@@ -42,6 +43,8 @@ export interface DaemonConfig {
   readonly containerLog: LogConfig;
   readonly labels: readonly string[];
   readonly containerd: string | undefined;
+  /** undefined = images are not built. */
+  readonly builder: BuilderAddress | undefined;
   readonly cgroupParent: string | undefined;
   /** Of containers that name none. */
   readonly defaultIpcMode: 'private' | 'shareable';
@@ -243,6 +246,14 @@ function parsePools(texts: readonly string[]): readonly PoolSource[] {
   });
 }
 
+function parseBuilder(text: string | undefined): BuilderAddress | undefined {
+  if (text === undefined) return undefined;
+  const address = parseBuilderAddress(text);
+  if (address === undefined)
+    throw invalid(`invalid --builder: ${text}: give unix:///PATH or tcp://HOST:PORT of a BuildKit`);
+  return address;
+}
+
 function parseStore(
   url: string | undefined,
   ca: string | undefined,
@@ -342,6 +353,7 @@ export function readConfig(args: readonly string[], name: string): DaemonConfig 
     containerLog: parseLog(text('log-driver'), list('log-opt')),
     labels: list('label'),
     containerd: text('containerd'),
+    builder: parseBuilder(text('builder')),
     cgroupParent: text('cgroup-parent'),
     defaultIpcMode: parseIpcMode(text('default-ipc-mode') ?? 'private'),
     poolSources: parsePools(list('default-address-pool')),

@@ -14,6 +14,7 @@ import type { Condition } from '../base/condition.ts';
 import type { Logger } from '../base/logger.ts';
 import { RepairLog } from '../base/repairLog.ts';
 import type { Seam } from '../base/seam.ts';
+import { openBuilder } from '../builder/openBuilder.ts';
 import { LocalSwarm } from '../cluster/localSwarm.ts';
 import { openDns } from '../dns/openDns.ts';
 import { type LocalContainers, openContainers } from '../engine/containers/containers.ts';
@@ -275,6 +276,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const api = parts.use(
     createApiServer({
       engine,
+      builder: config.builder === undefined ? undefined : openBuilder({ address: config.builder, images }),
       logger,
       clock: systemClock,
       metrics,

@@ -45,6 +45,11 @@ export const flagRows: readonly FlagRow[] = [
   { flag: 'debug', short: 'D', kind: 'switch', about: 'the same as --log-level=debug' },
   { flag: 'label', key: 'labels', kind: 'list', about: 'key=value label of this engine' },
   { flag: 'containerd', kind: 'text', about: 'socket of a containerd to use instead of starting one' },
+  {
+    flag: 'builder',
+    kind: 'text',
+    about: 'BuildKit that builds images: unix:///run/buildkit/buildkitd.sock or tcp://HOST:PORT',
+  },
   { flag: 'cgroup-parent', kind: 'text', about: 'cgroup above those of the containers (/linkspan)' },
   {
     flag: 'default-ipc-mode',

@@ -76,6 +76,8 @@ export type ErrorCode =
   | 'registryRefused'
   | 'registryUnreachable'
   | 'registryLoginFailed'
+  | 'builderUnavailable'
+  | 'buildFailed'
   | 'requestInvalid'
   | 'requestTooLarge'
   | 'notFound'
@@ -161,6 +163,8 @@ export const errorCodes: Readonly<Record<ErrorCode, ErrorKind>> = {
   registryRefused: 'internal',
   registryUnreachable: 'internal',
   registryLoginFailed: 'unauthorized',
+  builderUnavailable: 'unavailable',
+  buildFailed: 'invalid',
   // requests
   requestInvalid: 'invalid',
   requestTooLarge: 'tooLarge',

@@ -10,10 +10,6 @@ type Route = readonly [method: HTTPMethods, path: string];
 
 /** By feature, in the words of the sentence: `<feature> is not supported yet`. */
 const absent: Readonly<Record<string, readonly Route[]>> = {
-  'The build session protocol': [
-    ['POST', '/session'],
-    ['POST', '/grpc'],
-  ],
   'Asking a registry about an image': [['GET', '/distribution/*']],
   'Attaching over a WebSocket': [['GET', '/containers/:id/attach/ws']],
   'Checkpointing containers': [
@@ -57,15 +53,7 @@ const absent: Readonly<Record<string, readonly Route[]>> = {
 
 const plurals = new Set(['Volumes of a cluster', 'Plugins', 'Services', 'Tasks', 'Secrets', 'Configs']);
 
-/** There is a way without it, which is said. */
-const buildRefusal =
-  'Building images is not supported yet: build with BuildKit (buildctl, docker buildx) or buildah, into an archive of the types oci or docker, and load that (docker load), or push it to a registry and pull it';
-
 export const absentRoutes: Routes = (app) => {
-  for (const url of ['/build', '/build/cancel'])
-    app.post(url, () => {
-      throw new LinkspanError('notImplemented', buildRefusal);
-    });
   for (const [feature, routes] of Object.entries(absent)) {
     const sentence = `${feature} ${plurals.has(feature) ? 'are' : 'is'} not supported yet`;
     for (const [method, url] of routes)

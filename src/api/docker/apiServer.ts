@@ -6,6 +6,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Condition } from '../../base/condition.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { DoctorReport } from '../../engine/doctor/doctor.ts';
+import type { Builder } from '../../builder/builder.ts';
 import type { Engine } from '../../engine/engine.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 
@@ -24,6 +25,8 @@ export interface BuildInfo {
 
 export interface ApiDeps {
   readonly engine: Engine;
+  /** Undefined where none is configured. */
+  readonly builder: Builder | undefined;
   readonly logger: Logger;
   readonly build: BuildInfo;
   /** What holds now; served at `/linkspan/v1/conditions`, and its texts in the warnings of `info`. */

@@ -1,9 +1,12 @@
 /*
- * GET /system/df (Docker Engine API 1.50): what images, containers and volumes take on the disk. There is no build cache.
+ * GET /system/df (Docker Engine API 1.50): what images, containers and volumes take on the disk. What
+ * the build cache takes, the BuildKit says.
  */
+import type { UsageRecord } from '../../builder/schema.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ApiContext, Routes } from './apiContext.ts';
 import { queryOf } from './apiContext.ts';
+import { cacheShape } from './buildShapes.ts';
 import { listShape } from './containerShapes.ts';
 import { imageListShape } from './imageShapes.ts';
 import { allOf } from './query.ts';
@@ -61,13 +64,26 @@ function wantedTypes(given: readonly string[]): ReadonlySet<Type> {
   return new Set(known.length === 0 ? types : known);
 }
 
+async function measureCache({ deps }: ApiContext): Promise<readonly UsageRecord[]> {
+  try {
+    return (await deps.builder?.cache()) ?? [];
+  } catch (error) {
+    // What the rest takes is no less true.
+    deps.logger.warn({ err: error }, 'the build cache could not be measured');
+    return [];
+  }
+}
+
 async function measure(context: ApiContext, wanted: ReadonlySet<Type>, version: string): Promise<unknown> {
+  const cache = wanted.has('build-cache') ? await measureCache(context) : [];
   return {
     ...(wanted.has('image') ? await measureImages(context, version) : { LayersSize: 0, Images: null }),
     Containers: wanted.has('container') ? await measureContainers(context) : null,
     Volumes: wanted.has('volume') ? await measureVolumes(context) : null,
-    BuildCache: wanted.has('build-cache') ? [] : null,
-    ...(!isAtLeast(version, '1.42') && { BuilderSize: 0 }),
+    BuildCache: wanted.has('build-cache') ? cache.map((record) => cacheShape(record, version)) : null,
+    ...(!isAtLeast(version, '1.42') && {
+      BuilderSize: cache.reduce((sum, { size }) => sum + Number(size), 0),
+    }),
   };
 }
 

@@ -288,7 +288,4 @@ export const imageRoutes: Routes = (app, context) => {
   app.delete('/images/*', (request) =>
     removeImage(context, paramOf(request, '*'), boolOf(queryOf(request), 'force')),
   );
-
-  // Nothing is ever built, so there is no cache: `docker system prune` asks for this too.
-  app.post('/build/prune', () => ({ CachesDeleted: null, SpaceReclaimed: 0 }));
 };

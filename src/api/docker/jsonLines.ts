@@ -3,7 +3,7 @@
  * an ordinary error reply; after it, it is a last line, as Docker's clients expect.
  */
 import type { FastifyReply } from 'fastify';
-import { messageOf } from '../../errors/linkspanError.ts';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { headersOf } from './apiContext.ts';
 
 /** A client that leaves more than this unread is cut off, so that it cannot fill our memory. */
@@ -45,7 +45,9 @@ export class JsonLines {
       this.start();
     } catch (error) {
       if (!this.#hasHead) throw error;
-      this.write({ errorDetail: { message: messageOf(error) }, error: messageOf(error) });
+      const message = messageOf(error);
+      const code = error instanceof LinkspanError ? error.details['exitCode'] : undefined;
+      this.write({ errorDetail: { ...(code !== undefined && { code }), message }, error: message });
     }
     this.#reply.raw.end();
     return this.#reply;

@@ -5,7 +5,7 @@ import type { FastifyRequest } from 'fastify';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { RegistryCredentials } from '../../runtime/images/images.ts';
 import { abortSignalOf, type Routes } from './apiContext.ts';
-import { type Decoder, struct, text } from './goJson.ts';
+import { type Decoder, map, struct, text } from './goJson.ts';
 import { readJson } from './requestBody.ts';
 
 interface AuthBody {
@@ -40,6 +40,20 @@ export function credentialsOf({ headers }: FastifyRequest): RegistryCredentials 
   const given = Array.isArray(header) ? header[0] : header;
   try {
     return toCredentials(authBody(JSON.parse(Buffer.from(given ?? '', 'base64url').toString('utf8')), ''));
+  } catch {
+    return {};
+  }
+}
+
+/** `X-Registry-Config`: the credentials of every registry that a build may need, by registry; the same encoding. */
+export function allCredentialsOf({ headers }: FastifyRequest): Readonly<Record<string, RegistryCredentials>> {
+  const header = headers['x-registry-config'];
+  const given = Array.isArray(header) ? header[0] : header;
+  try {
+    const all = map(authBody)(JSON.parse(Buffer.from(given ?? '', 'base64url').toString('utf8')), '');
+    return Object.fromEntries(
+      Object.entries(all).map(([registry, fields]) => [registry, toCredentials(fields)]),
+    );
   } catch {
     return {};
   }

@@ -10,6 +10,8 @@ import { absentRoutes } from './absentRoutes.ts';
 import type { ApiContext } from './apiContext.ts';
 import { type ApiDeps, type ApiServer, apiVersion, type ListenAddress } from './apiServer.ts';
 import { archiveRoutes } from './archiveRoutes.ts';
+import { buildRoutes } from './buildRoutes.ts';
+import { isBuildUpgrade, serveBuildUpgrade } from './buildUpgrade.ts';
 import { containerRoutes } from './containerRoutes.ts';
 import { fileRoutes } from './fileRoutes.ts';
 import { statsRoutes } from './statsRoutes.ts';
@@ -46,6 +48,7 @@ const allRoutes = [
   hijackRoutes,
   execRoutes,
   imageRoutes,
+  buildRoutes,
   registryAuthRoutes,
   swarmRoutes,
   nodeRoutes,
@@ -153,8 +156,9 @@ class DockerApiServer implements ApiServer {
         maxHeaderSize: maxHeaderBytes,
         shouldUpgradeCallback: (request) =>
           request.method === 'POST' &&
-          request.headers.upgrade?.toLowerCase() === 'tcp' &&
-          hijackRouteOf(pathOf(request)) !== undefined,
+          ((request.headers.upgrade?.toLowerCase() === 'tcp' &&
+            hijackRouteOf(pathOf(request)) !== undefined) ||
+            isBuildUpgrade(request, pathOf(request))),
       },
       (request, response) => this.#app.routing(request, response),
     );
@@ -206,7 +210,10 @@ class DockerApiServer implements ApiServer {
     const { version, url } = splitVersion(request.url ?? '/');
     try {
       checkVersion(version);
-      await serveUpgrade(this.#context, request, connection, new URL(url, 'http://localhost'), version);
+      const target = new URL(url, 'http://localhost');
+      if (isBuildUpgrade(request, target.pathname))
+        await serveBuildUpgrade(this.#context, request, connection, target.pathname);
+      else await serveUpgrade(this.#context, request, connection, target, version);
     } catch (error) {
       const { status, message } = errorReply(error, logger, `${request.method} ${request.url}`);
       logger.debug({ url: request.url, status, err: error }, 'refused an upgrade');

@@ -3,27 +3,27 @@
  * /linkspan/v1/conditions, /doctor and /firewall.
  */
 import type { FastifyReply } from 'fastify';
-import type { SwarmStatus } from '../../cluster/swarm.ts';
 import type { Routes } from './apiContext.ts';
+import type { ApiDeps } from './apiServer.ts';
 import { swarmHeader } from './swarmShapes.ts';
 import { infoShape, versionShape } from './systemShapes.ts';
 
 /** Headers by which clients learn what they talk to; Api-Version, Ostype and Server are on every reply. */
-function pingHeaders(reply: FastifyReply, swarm: SwarmStatus): FastifyReply {
-  return reply
-    .header('cache-control', 'no-cache, no-store, must-revalidate')
-    .header('pragma', 'no-cache')
-    .header('builder-version', '1')
-    .header('swarm', swarmHeader(swarm))
-    .type('text/plain; charset=utf-8');
+function pingHeaders(reply: FastifyReply, { engine, builder }: ApiDeps): FastifyReply {
+  return (
+    reply
+      .header('cache-control', 'no-cache, no-store, must-revalidate')
+      .header('pragma', 'no-cache')
+      // By 2 clients speak to a BuildKit.
+      .header('builder-version', builder === undefined ? '1' : '2')
+      .header('swarm', swarmHeader(engine.swarm.status()))
+      .type('text/plain; charset=utf-8')
+  );
 }
 
 export const systemRoutes: Routes = (app, { deps, versionOf }) => {
-  const { swarm } = deps.engine;
-  app.get('/_ping', (_request, reply) => pingHeaders(reply, swarm.status()).send('OK'));
-  app.head('/_ping', (_request, reply) =>
-    pingHeaders(reply, swarm.status()).header('content-length', '0').send(),
-  );
+  app.get('/_ping', (_request, reply) => pingHeaders(reply, deps).send('OK'));
+  app.head('/_ping', (_request, reply) => pingHeaders(reply, deps).header('content-length', '0').send());
   app.get('/version', async () => versionShape(deps.build, await deps.engine.info()));
   app.get('/info', (request) => infoShape(deps, versionOf(request.raw)));
   app.get('/linkspan/v1/conditions', () => deps.conditions());

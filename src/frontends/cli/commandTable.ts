@@ -41,5 +41,5 @@ export const commands: readonly Command[] = [
 
 /** Docker's commands that Linkspan does not have yet; named so that the refusal can say so. */
 export const absentPaths: ReadonlySet<string> = new Set(
-  'build search builder checkpoint context manifest plugin trust config secret service stack'.split(' '),
+  'search builder checkpoint context manifest plugin trust config secret service stack'.split(' '),
 );

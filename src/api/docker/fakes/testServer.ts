@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../../base/clock.ts';
 import type { Condition } from '../../../base/condition.ts';
 import { silentLogger } from '../../../base/logger.ts';
+import type { Builder } from '../../../builder/builder.ts';
 import { examine } from '../../../engine/doctor/doctor.ts';
 import { createMetrics } from '../../metrics/metrics.ts';
 import type { ApiServer } from '../apiServer.ts';
@@ -21,10 +22,14 @@ export interface TestServer extends AsyncDisposable {
   readonly socketPath: string;
 }
 
-export async function startTestServer(conditions: readonly Condition[] = []): Promise<TestServer> {
+export async function startTestServer(
+  conditions: readonly Condition[] = [],
+  builder?: Builder,
+): Promise<TestServer> {
   const engine = createFakeEngine();
   const api = createApiServer({
     engine,
+    builder,
     logger: silentLogger,
     build: { version: '0.1.0', gitCommit: 'abc', buildTime: '' },
     conditions: () => conditions,

@@ -134,6 +134,20 @@ export function eraseCredentials(io: Io, server: string): void {
   if (Object.keys(kept).length !== Object.keys(auths).length) writeConfig(path, { ...config, auths: kept });
 }
 
+/** With padding, as Docker's clients send it. */
+function encodeHeader(fields: object): string {
+  const text = Buffer.from(JSON.stringify(fields)).toString('base64');
+  return text.replaceAll('+', '-').replaceAll('/', '_');
+}
+
+/** The header by which a build shows what is kept for every registry: its images may come from any. */
+export function registryConfig(io: Io): Readonly<Record<string, string>> {
+  const { auths, credHelpers } = readConfig(configPath(io));
+  const servers = new Set([...Object.keys(auths ?? {}), ...Object.keys(credHelpers ?? {})]);
+  const all = [...servers].map((server) => [server, findCredentials(io, server)] as const);
+  return { 'X-Registry-Config': encodeHeader(Object.fromEntries(all)) };
+}
+
 /** The header by which pull and push show what is kept for the registry of `reference`. */
 export function registryAuth(io: Io, reference: string): Readonly<Record<string, string>> {
   const { name } = parseReference(reference);
@@ -141,7 +155,5 @@ export function registryAuth(io: Io, reference: string): Readonly<Record<string,
   const server = domain === 'docker.io' ? hubServer : domain;
   const found = findCredentials(io, server);
   const fields = Object.keys(found).length === 0 ? {} : { ...found, serveraddress: server };
-  // With padding, as Docker's clients send it.
-  const text = Buffer.from(JSON.stringify(fields)).toString('base64');
-  return { 'X-Registry-Auth': text.replaceAll('+', '-').replaceAll('/', '_') };
+  return { 'X-Registry-Auth': encodeHeader(fields) };
 }

@@ -12,6 +12,7 @@ import { type Pruned, prunedList } from '../pruned.ts';
 import { flag } from '../flags.ts';
 import { formatUsage, inspectAll } from '../inspection.ts';
 import { formatSize } from '../text/units.ts';
+import { buildCommand } from './build.ts';
 import { historyCommand, imagesCommand } from './list.ts';
 import { loginCommand, logoutCommand } from './login.ts';
 import { pullCommand } from './pull.ts';
@@ -159,6 +160,7 @@ const pruneCommand: Command = {
 };
 
 export const imageCommands: readonly Command[] = [
+  buildCommand,
   imagesCommand,
   pullCommand,
   pushCommand,

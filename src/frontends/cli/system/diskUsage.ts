@@ -12,12 +12,14 @@ import { encodeGoJsonForHtml } from '../text/goJson.ts';
 import { formatListing, type Listing, structOf } from '../text/listing.ts';
 import { formatSize } from '../text/units.ts';
 import { volumeListing, type VolumeRow } from '../volumes/list.ts';
+import { cacheBytes, cacheListing, type CacheRow } from './buildCache.ts';
 
 interface DiskUsage {
   readonly LayersSize: number;
   readonly Images: readonly ImageSummary[] | null;
   readonly Containers: readonly ContainerRow[] | null;
   readonly Volumes: readonly VolumeRow[] | null;
+  readonly BuildCache: readonly CacheRow[] | null;
 }
 
 /** One line of the sums. */
@@ -77,28 +79,13 @@ function volumeSum({ Volumes }: DiskUsage): Sum {
   return { type: 'Local Volumes', total: all.length, active: used.length, sizeBytes, reclaimable };
 }
 
-/** Nothing is ever built here. */
-const cacheSum: Sum = { type: 'Build Cache', total: 0, active: 0, sizeBytes: 0, reclaimable: '0B' };
-
-/** Never has a row. */
-const cacheListing: Listing<never> = {
-  typeName: '*formatter.buildCacheContext',
-  table:
-    '{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}',
-  headers: {
-    ID: 'CACHE ID',
-    CacheType: 'CACHE TYPE',
-    CreatedSince: 'CREATED',
-    LastUsedSince: 'LAST USED',
-    UsageCount: 'USAGE',
-  },
-  columns: Object.fromEntries(
-    ['ID', 'CacheType', 'Size', 'CreatedSince', 'LastUsedSince', 'UsageCount', 'Shared'].map((name) => [
-      name,
-      () => '',
-    ]),
-  ),
-};
+function cacheSum({ BuildCache }: DiskUsage): Sum {
+  const all = BuildCache ?? [];
+  const used = all.filter(({ InUse }) => InUse);
+  const sizeBytes = cacheBytes(all);
+  const reclaimable = formatSize(sizeBytes - cacheBytes(used));
+  return { type: 'Build Cache', total: all.length, active: used.length, sizeBytes, reclaimable };
+}
 
 const imageTable =
   '{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}';
@@ -110,6 +97,7 @@ function rowsOf(usage: DiskUsage): {
   readonly images: readonly ImageRow[];
   readonly containers: readonly ContainerRow[];
   readonly volumes: readonly VolumeRow[];
+  readonly cache: readonly CacheRow[];
 } {
   return {
     images: (usage.Images ?? []).flatMap((image) =>
@@ -120,26 +108,27 @@ function rowsOf(usage: DiskUsage): {
     // What only this container takes: its size with the image's would be counted twice.
     containers: (usage.Containers ?? []).map((row) => ({ ...row, SizeRootFs: 0 })),
     volumes: usage.Volumes ?? [],
+    cache: usage.BuildCache ?? [],
   };
 }
 
 function formatTables(usage: DiskUsage, nowMs: number): string {
-  const { images, containers, volumes } = rowsOf(usage);
+  const { images, containers, volumes, cache } = rowsOf(usage);
   return [
     `Images space usage:\n\n${formatListing(imageListing(true, false, nowMs), images, `table ${imageTable}`)}`,
     `Containers space usage:\n\n${formatListing(containerListing(true, true, nowMs), containers, `table ${containerTable}`)}`,
     `Local Volumes space usage:\n\n${formatListing(volumeListing, volumes, 'table {{.Name}}\t{{.Links}}\t{{.Size}}')}`,
-    `Build cache usage: 0B\n\n${formatListing(cacheListing, [], '')}`,
+    `Build cache usage: ${formatSize(cacheBytes(cache))}\n\n${formatListing(cacheListing(nowMs), cache, '')}`,
   ].join('\n');
 }
 
 function formatVerbose(usage: DiskUsage, format: string, nowMs: number): string {
-  const { images, containers, volumes } = rowsOf(usage);
+  const { images, containers, volumes, cache } = rowsOf(usage);
   const fields = new Map<string, GoValue>([
     ['Images', images.map((row) => structOf(imageListing(false, false, nowMs), row))],
     ['Containers', containers.map((row) => structOf(containerListing(false, true, nowMs), row))],
     ['Volumes', volumes.map((row) => structOf(volumeListing, row))],
-    ['BuildCache', []],
+    ['BuildCache', cache.map((row) => structOf(cacheListing(nowMs), row))],
   ]);
   const whole = new GoStruct('*formatter.diskUsageContext', fields, new Set(fields.keys()));
   // Without a newline behind, and with the rows escaped as for HTML: as Docker does.
@@ -162,7 +151,7 @@ export const diskUsageCommand: Command = {
     const usage = await client.json<DiskUsage>('GET', '/system/df');
     const format = flags.text('format');
     if (!flags.bool('verbose')) {
-      const sums = [imageSum(usage), containerSum(usage), volumeSum(usage), cacheSum];
+      const sums = [imageSum(usage), containerSum(usage), volumeSum(usage), cacheSum(usage)];
       io.out(formatListing(sumListing, sums, format));
     } else if (format === '' || format === 'table') io.out(formatTables(usage, io.nowMs()));
     else io.out(formatVerbose(usage, format, io.nowMs()));

@@ -1,0 +1,167 @@
+/*
+ * Building by a BuildKit: each build, question and client has a connection of its own. Contract: builder.ts.
+ */
+import { randomBytes } from 'node:crypto';
+import { LinkspanError } from '../errors/linkspanError.ts';
+import type { ImageStore } from '../runtime/images/images.ts';
+import type { BuilderAddress } from './address.ts';
+import type { Builder, BuildOptions, BuiltImage, SessionBuildOptions } from './builder.ts';
+import { type BuildRequest, formatNames, planSolve } from './buildRequest.ts';
+import { openBuildSession } from './buildSession.ts';
+import { type BuildKitConnection, dial } from './connection.ts';
+import { GrpcError, grpcCode } from './grpc.ts';
+import { ImportBook } from './imports.ts';
+import { passControl, passSession } from './passThrough.ts';
+import { ProgressText } from './progressText.ts';
+import type { Exporter, StatusResponse, UsageRecord } from './schema.ts';
+
+export interface BuilderDependencies {
+  readonly address: BuilderAddress;
+  /** Where images come to lie. */
+  readonly images: Pick<ImageStore, 'load' | 'get'>;
+}
+
+/** What BuildKit said, in the words of Docker's own builder where a command failed. */
+function toBuildError(error: unknown, signal: AbortSignal | undefined, address: BuilderAddress): unknown {
+  if (!(error instanceof GrpcError)) return error;
+  const cause = error;
+  if (signal?.aborted === true) return new LinkspanError('buildFailed', 'the build was canceled', { cause });
+  if (error.code === grpcCode.unavailable) {
+    const text = `the BuildKit at ${address.text} broke the build off: ${error.message}`;
+    return new LinkspanError('builderUnavailable', text, { cause });
+  }
+  const [, command, exit] =
+    /process "((?:[^"\\]|\\.)*)" did not complete successfully: exit code: (\d+)/.exec(error.message) ?? [];
+  if (command === undefined) return new LinkspanError('buildFailed', error.message, { cause });
+  return new LinkspanError(
+    'buildFailed',
+    `The command '${command.replace(/\\(.)/g, '$1')}' returned a non-zero code: ${exit}`,
+    { cause, details: { exitCode: Number(exit) } },
+  );
+}
+
+interface Solve {
+  readonly request: BuildRequest;
+  readonly sessionId: string;
+  /** Where BuildKit gets the context; undefined = from the session, as files, or from a remote place. */
+  readonly contextUrl: string | undefined;
+  readonly exporter: Exporter;
+  readonly signal: AbortSignal;
+  readonly onStatus: (message: Buffer) => void;
+}
+
+/** Resolves with what the exporter answered. Throws GrpcError. */
+async function solve(
+  connection: BuildKitConnection,
+  { request, sessionId, contextUrl, exporter, signal, onStatus }: Solve,
+): Promise<Readonly<Record<string, string>>> {
+  const ref = randomBytes(16).toString('hex');
+  const { attrs, entitlements } = planSolve(request, contextUrl);
+  const follow = async (): Promise<void> => {
+    try {
+      for await (const message of connection.messages('Control.Status', { ref }, signal)) onStatus(message);
+    } catch (error) {
+      // The solve says what is wrong; without its progress it is a build all the same.
+      if (!(error instanceof GrpcError)) throw error;
+    }
+  };
+  const asked = {
+    ...{ ref, session: sessionId, frontend: 'dockerfile.v0', frontend_attrs: attrs, entitlements },
+    // Older ones know only the single exporter.
+    ...{ exporter: exporter.type, exporter_attrs: exporter.attrs, exporters: [exporter], cache: {} },
+  };
+  const following = follow();
+  try {
+    const answer = await connection.call<{ exporter_response: Readonly<Record<string, string>> }>(
+      'Control.Solve',
+      asked,
+      signal,
+    );
+    return answer.exporter_response;
+  } finally {
+    // What a command printed before it failed comes before the failure.
+    await following;
+  }
+}
+
+export function openBuilder({ address, images }: BuilderDependencies): Builder {
+  const book = new ImportBook();
+
+  /** Runs `work` with a connection; what BuildKit refuses is thrown as a LinkspanError. */
+  async function ask<T>(
+    work: (connection: BuildKitConnection) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    using connection = await dial(address);
+    try {
+      return await work(connection);
+    } catch (error) {
+      throw toBuildError(error, signal, address);
+    }
+  }
+
+  function archiveOf(names: readonly string[]): Exporter {
+    const name = formatNames(names);
+    return { type: 'docker', attrs: name === '' ? {} : { name } };
+  }
+
+  async function build(request: BuildRequest, options: BuildOptions): Promise<BuiltImage> {
+    const { context, credentials, signal, onText } = options;
+    const exporter = archiveOf(request.names);
+    // Before anybody is asked.
+    planSolve(request, undefined);
+    return await ask(async (connection) => {
+      using session = openBuildSession(connection, { images, context, credentials });
+      const { id: sessionId, contextUrl } = session;
+      const progress = new ProgressText();
+      const status = connection.wire.message('StatusResponse');
+      const onStatus = (message: Buffer): void => {
+        for (const line of progress.linesOf(status.deserialize(message) as StatusResponse)) onText(line);
+      };
+      const answer = await solve(connection, { request, sessionId, contextUrl, exporter, signal, onStatus });
+      const id = answer['containerimage.config.digest'] ?? (await images.get(session.loaded[0] ?? '')).id;
+      return { id, names: request.names.length === 0 ? [] : session.loaded };
+    }, signal);
+  }
+
+  async function buildInSession(request: BuildRequest, options: SessionBuildOptions): Promise<string> {
+    const { sessionId, output, signal, onStatus } = options;
+    const exporter = output ?? archiveOf(request.names);
+    planSolve(request, undefined);
+    using _ = book.expect(sessionId, output === undefined ? [0] : []);
+    const asked = { request, sessionId, contextUrl: undefined, exporter, signal, onStatus };
+    const answer = await ask((connection) => solve(connection, asked), signal);
+    return answer['containerimage.config.digest'] ?? '';
+  }
+
+  return {
+    build,
+    buildInSession,
+    serveControl: async (client, begin) => {
+      const connection = await dial(address);
+      begin();
+      passControl(client, connection, book);
+    },
+    serveSession: async (client, metadata, begin) => {
+      const connection = await dial(address);
+      begin();
+      passSession(client, metadata, connection, book, images);
+    },
+    cache: () =>
+      ask(async (connection) => {
+        const { record } = await connection.call<{ record: readonly UsageRecord[] }>('Control.DiskUsage', {});
+        return record;
+      }),
+    prune: ({ isAll, filters, keptBytes, keptSinceMs }) =>
+      ask((connection) =>
+        Array.fromAsync(
+          connection.stream<UsageRecord>('Control.Prune', {
+            all: isAll,
+            filter: filters,
+            keep_bytes: String(keptBytes),
+            keep_duration: String(keptSinceMs * 1_000_000),
+          }),
+        ),
+      ),
+  };
+}

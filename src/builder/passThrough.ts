@@ -1,0 +1,72 @@
+/*
+ * Clients that speak to a BuildKit themselves (buildx, compose 2, `docker build`): what they call is passed on, and so is
+ * what BuildKit calls in their sessions. We stand between for one thing: the image comes into our store.
+ */
+import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import type { ImageStore } from '../runtime/images/images.ts';
+import { type BuildKitConnection, clientOn, serveOn } from './connection.ts';
+import { endCall, forwardCall, frameMessage, GrpcError, grpcCode, readMessages } from './grpc.ts';
+import { type ImportBook, receiveImage, sendMethod } from './imports.ts';
+import { rewriteSolve } from './rewrite.ts';
+
+const solveMethod = '/moby.buildkit.v1.Control/Solve';
+const idField = 'x-docker-expose-session-uuid';
+const methodField = 'x-docker-expose-session-grpc-method';
+
+async function passSolve(
+  stream: ServerHttp2Stream,
+  headers: OutgoingHttpHeaders,
+  { session, wire }: BuildKitConnection,
+  book: ImportBook,
+): Promise<void> {
+  const [message] = await Array.fromAsync(readMessages(stream));
+  if (message === undefined) throw new GrpcError(grpcCode.unknown, 'a solve without a request');
+  const { bytes, sessionId, imported } = rewriteSolve(wire, message);
+  const expected = book.expect(sessionId, imported);
+  stream.once('close', () => expected[Symbol.dispose]());
+  forwardCall(stream, headers, session, frameMessage(bytes));
+}
+
+/** Serves a client until it goes, or `connection` does, which is closed with it. */
+export function passControl(client: Duplex, connection: BuildKitConnection, book: ImportBook): void {
+  const served = serveOn(client, (stream, path, headers) => {
+    if (path === solveMethod)
+      passSolve(stream, headers, connection, book).catch((error: unknown) => endCall(stream, error));
+    else forwardCall(stream, headers, connection.session);
+  });
+  const end = (): void => {
+    served[Symbol.dispose]();
+    connection[Symbol.dispose]();
+    client.destroy();
+  };
+  client.once('close', end);
+  connection.session.once('close', end);
+}
+
+/** The same for a session. `metadata` are its fields, the methods that the client answers among them. */
+export function passSession(
+  client: Duplex,
+  metadata: OutgoingHttpHeaders,
+  connection: BuildKitConnection,
+  book: ImportBook,
+  images: Pick<ImageStore, 'load'>,
+): void {
+  const id = String(metadata[idField] ?? '');
+  const methods = [metadata[methodField] ?? []].flat().map(String);
+  const hasSend = methods.some((method) => method.toLowerCase() === sendMethod.toLowerCase());
+  const offered = { ...metadata, [methodField]: hasSend ? methods : [...methods, sendMethod] };
+  const upstream = clientOn(client);
+  const session = connection.openSession(
+    offered,
+    (stream, path, headers) => {
+      if (book.isExpected(id, path, headers)) void receiveImage(stream, connection.wire, images);
+      else forwardCall(stream, headers, upstream);
+    },
+    () => client.destroy(),
+  );
+  client.once('close', () => {
+    session[Symbol.dispose]();
+    connection[Symbol.dispose]();
+  });
+}

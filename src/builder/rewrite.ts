@@ -1,0 +1,51 @@
+/*
+ * A solve on its way from a client of Docker to a BuildKit: the exporter `moby`, which only Docker's own copy has, becomes
+ * `docker`, whose archive ends in our store (imports.ts). All else, known here or not, stays as it is.
+ */
+import { splitFields } from '../codec/protobuf/rawFields.ts';
+import type { Wire } from '../codec/protobuf/wire.ts';
+import type { Exporter, SolveRequest } from './schema.ts';
+
+export interface RewrittenSolve {
+  readonly bytes: Uint8Array;
+  readonly sessionId: string;
+  /** The exporters, by their place, whose archives are for our store. */
+  readonly imported: readonly number[];
+}
+
+/** SolveRequest's exporter, exporter_attrs and exporters. */
+const exporterFields = [3, 4, 13];
+/** What is about Docker's store, or done by another exporter. */
+const ofStore = ['push', 'push-by-digest', 'unpack', 'store', 'dangling-name-prefix', 'name-canonical'];
+
+function isPushed({ type, attrs }: Exporter): boolean {
+  return type === 'moby' && /^(1|t|true)$/i.test(attrs['push'] ?? '');
+}
+
+function toArchive(exporter: Exporter): Exporter {
+  if (exporter.type !== 'moby') return exporter;
+  const kept = Object.entries(exporter.attrs).filter(([name]) => !ofStore.includes(name));
+  return { type: 'docker', attrs: Object.fromEntries(kept) };
+}
+
+export function rewriteSolve(wire: Wire, message: Uint8Array): RewrittenSolve {
+  const codec = wire.message('SolveRequest');
+  const request = codec.deserialize(message) as SolveRequest;
+  const { exporter: type, exporter_attrs: attrs, session: sessionId } = request;
+  const given = request.exporters.length > 0 || type === '' ? request.exporters : [{ type, attrs }];
+  const imported = given.flatMap((one, place) => (one.type === 'moby' ? [place] : []));
+  if (imported.length === 0) return { bytes: message, sessionId, imported };
+  const exporters = [
+    ...given.map(toArchive),
+    // BuildKit itself pushes what Docker would have pushed from its store; behind the others, whose places stay.
+    ...given.filter(isPushed).map((one) => ({ type: 'image', attrs: { ...one.attrs, store: 'false' } })),
+  ];
+  const [first] = exporters;
+  const changed = { exporter: first?.type, exporter_attrs: first?.attrs, exporters };
+  const kept = splitFields(message).filter(({ number }) => !exporterFields.includes(number));
+  return {
+    bytes: Buffer.concat([...kept.map(({ bytes }) => bytes), codec.serialize(changed)]),
+    sessionId,
+    imported,
+  };
+}
