@@ -4,13 +4,14 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { eventually } from './command.ts';
 import { startDaemon } from './daemonFixture.ts';
 import { type HostState, readHostState } from './hostState.ts';
 import { ownEngines } from './reference.ts';
+import { startRegistries } from './registries.ts';
 
 const disk = '/run/small-disk';
 const filler = `${disk}/filler`;
@@ -49,6 +50,9 @@ for (const engine of ownEngines('what a full disk does to its state is not compa
     }, async () => {
       await using _disk = makeDisk();
       await using daemon = await startDaemon(engine, ['--data-root', `${disk}/data`]);
+      using registries = await startRegistries();
+      registries.fill('lib/six', '1');
+      const six = '127.0.0.1:5000/lib/six:1';
       const sleeper = ['--network', 'n1', 'busybox', 'sleep', '999'];
       await daemon.cli(['network', 'create', 'n1']);
       const empty = await readHostState(daemon);
@@ -76,7 +80,17 @@ for (const engine of ownEngines('what a full disk does to its state is not compa
       await daemon.cli(['network', 'ls', '--format', '{{.Name}}'], { stdout: 'bridge\nhost\nn1\nnone' });
       await daemon.cli(['exec', 'w1', 'ping', '-c', '1', '-W', '5', '172.18.0.1']);
 
+      // Room for the first blobs, and not for all.
+      for (const freeBytes of [0, 300_000, 800_000]) {
+        truncateSync(filler, statSync(filler).size - freeBytes);
+        await daemon.cli(['pull', six], { exitCode: 1, stderr: /no space left on device/ });
+      }
+      await daemon.cli(['images', '--format', '{{.Repository}}'], { stdout: 'busybox' });
+      await daemon.cli(['images', '-aq', '--no-trunc'], { stdout: /^sha256:[0-9a-f]{64}$/ });
+
       rmSync(filler);
+      await daemon.cli(['run', '--rm', six, 'cat', '/layer0'], { stdout: /^0\n0\n/ });
+      await daemon.cli(['rmi', six]);
       await daemon.cli(['start', 'w2']);
       await daemon.cli(['run', '-d', '--name', 'w3', ...sleeper]);
       await daemon.cli(['stop', '-t', '0', 'w1']);

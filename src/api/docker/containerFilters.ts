@@ -4,6 +4,7 @@
 import type { Engine } from '../../engine/engine.ts';
 import { mountsOf } from '../../engine/containers/mountPlan.ts';
 import type { Container } from '../../engine/model.ts';
+import type { Image } from '../../runtime/images/images.ts';
 import { zeroTime } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { attachmentsOf, isRunning } from './containerShapes.ts';
@@ -52,19 +53,23 @@ function exitCodes(filters: Filters): readonly number[] | undefined {
   });
 }
 
-/** Ids of the images that `ancestor` names; an unknown one matches nothing. */
+/** True if `image` has the layers of `base`, and more on them. */
+function standsOn(image: Image, base: Image): boolean {
+  return (
+    image.diffIds.length > base.diffIds.length &&
+    base.diffIds.every((diffId, i) => image.diffIds[i] === diffId)
+  );
+}
+
+/** Ids of the images that `ancestor` names and of those that stand on them; an unknown one matches nothing. */
 async function ancestorIds(engine: Engine, filters: Filters): Promise<ReadonlySet<string> | undefined> {
   const refs = filterValues(filters, 'ancestor');
   if (refs === undefined) return undefined;
-  const images = await Promise.all(
-    refs.map((ref) =>
-      engine.images.get(ref).then(
-        ({ id }) => id,
-        () => '',
-      ),
-    ),
-  );
-  return new Set(images.filter((id) => id !== ''));
+  const all = await engine.images.list();
+  const found = await Promise.all(refs.map((ref) => engine.images.get(ref).catch(() => undefined)));
+  const bases = found.filter((image) => image !== undefined);
+  const ids = all.filter((image) => bases.some((base) => standsOn(image, base))).map(({ id }) => id);
+  return new Set([...bases.map(({ id }) => id), ...ids]);
 }
 
 function matchesPort(filters: Filters, key: string, ports: readonly string[]): boolean {

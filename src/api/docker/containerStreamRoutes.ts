@@ -18,10 +18,14 @@ function toCondition(text: string): WaitCondition {
   throw new LinkspanError('requestInvalid', `invalid condition: ${JSON.stringify(text)}`);
 }
 
-function momentMs(query: Query, name: string, nowMs: number): number | undefined {
+/** A double holds the time of a line to a quarter of a microsecond: so much is given on each side. */
+const slackMs = 0.0005;
+
+function momentMs(query: Query, name: 'since' | 'until', nowMs: number): number | undefined {
   const text = textOf(query, name);
   const moment = text === '0' ? undefined : parseMoment(text, name, nowMs);
-  return moment === undefined ? undefined : Number(moment / 1_000_000n);
+  if (moment === undefined) return undefined;
+  return Number(moment) / 1e6 + (name === 'since' ? -slackMs : slackMs);
 }
 
 function toLogQuery(query: Query, nowMs: number): LogQuery {

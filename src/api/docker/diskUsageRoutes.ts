@@ -27,10 +27,12 @@ async function measureImages({ deps }: ApiContext, version: string): Promise<Mea
   const users = containers.list().map(({ imageId }) => imageId);
   return {
     LayersSize: layersBytes,
-    Images: all.map((image) => ({
-      ...imageListShape(image, version, users.filter((id) => id === image.id).length),
-      SharedSize: sharedBytes.get(image.id) ?? 0,
-    })),
+    Images: all.map((image) =>
+      imageListShape(image, version, {
+        containers: users.filter((id) => id === image.id).length,
+        sharedBytes: sharedBytes.get(image.id) ?? 0,
+      }),
+    ),
   };
 }
 

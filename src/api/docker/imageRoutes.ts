@@ -215,11 +215,11 @@ async function pruneImages(context: ApiContext, query: Query): Promise<unknown> 
       (until === undefined || (parseRfc3339(image.createdAt) ?? 0n) < until),
   );
   const deleted: unknown[] = [];
-  let reclaimedBytes = 0;
-  for (const image of chosen) {
-    deleted.push(...(await removeImage(context, image.id, true)));
-    reclaimedBytes += image.sizeBytes;
-  }
+  const before = chosen.length === 0 ? undefined : await images.usage();
+  for (const image of chosen) deleted.push(...(await removeImage(context, image.id, true)));
+  // Layers that other images have stay.
+  const reclaimedBytes =
+    before === undefined ? 0 : Math.max(0, before.layersBytes - (await images.usage()).layersBytes);
   const attributes = { reclaimed: String(reclaimedBytes) };
   context.deps.engine.events.emit({ type: 'image', action: 'prune', actorId: '', attributes });
   return { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimedBytes };
@@ -243,9 +243,14 @@ export const imageRoutes: Routes = (app, context) => {
     const query = queryOf(request);
     const chosen = await selectImages(context, parseFilters(textOf(query, 'filters'), listFilters));
     const version = versionOf(request.raw);
-    const usersOf = (id: string): number =>
-      boolOf(query, 'shared-size') ? containers.list().filter(({ imageId }) => imageId === id).length : -1;
-    return chosen.map((image) => imageListShape(image, version, usersOf(image.id)));
+    if (!boolOf(query, 'shared-size')) return chosen.map((image) => imageListShape(image, version));
+    const { sharedBytes } = await images.usage();
+    return chosen.map((image) =>
+      imageListShape(image, version, {
+        containers: containers.list().filter(({ imageId }) => imageId === image.id).length,
+        sharedBytes: sharedBytes.get(image.id) ?? 0,
+      }),
+    );
   });
 
   app.post('/images/create', async (request, reply) =>

@@ -7,8 +7,18 @@ import { isAtLeast } from './versions.ts';
 
 type Shape = Record<string, unknown>;
 
-/** One element of `GET /images/json`; `containers` is -1 where it was not counted. */
-export function imageListShape(image: Image, version: string, containers: number): Shape {
+/** What takes time to find out: containers that were made of an image, and how much of it other images have too. */
+export interface ImageCounts {
+  readonly containers: number;
+  readonly sharedBytes: number;
+}
+
+/** One element of `GET /images/json`; what was not counted is -1. */
+export function imageListShape(
+  image: Image,
+  version: string,
+  { containers, sharedBytes }: ImageCounts = { containers: -1, sharedBytes: -1 },
+): Shape {
   return {
     Containers: containers,
     Created: Math.trunc(Date.parse(image.createdAt) / 1000),
@@ -17,7 +27,7 @@ export function imageListShape(image: Image, version: string, containers: number
     ParentId: '',
     RepoDigests: image.digests,
     RepoTags: image.tags,
-    SharedSize: -1,
+    SharedSize: sharedBytes,
     Size: image.sizeBytes,
     ...(!isAtLeast(version, '1.44') && { VirtualSize: image.sizeBytes }),
   };

@@ -328,7 +328,9 @@ export class LocalContainers implements Containers, AsyncDisposable {
   async top(ref: string, psArgs: readonly string[]): Promise<ProcessTable> {
     const live = this.#get(ref);
     checkRunning(live.record);
-    return await listProcesses(psArgs, await this.#context.runtime.pids(live.id));
+    const table = await listProcesses(psArgs, await this.#context.runtime.pids(live.id));
+    emitContainerEvent(this.#context.events, live.record, 'top');
+    return table;
   }
 
   async sample(id: ContainerId): Promise<ContainerSample | undefined> {

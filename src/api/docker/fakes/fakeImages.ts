@@ -40,7 +40,9 @@ export class FakeImages implements ImageStore {
   }
 
   usage(): Promise<ImagesUsage> {
-    return Promise.resolve({ layersBytes: busybox.sizeBytes, sharedBytes: new Map([[busybox.id, 0]]) });
+    const isThere = !this.calls.some((call) => call.startsWith('remove '));
+    const layersBytes = isThere ? busybox.sizeBytes : 0;
+    return Promise.resolve({ layersBytes, sharedBytes: new Map([[busybox.id, 0]]) });
   }
 
   layerSizes(): Promise<readonly number[]> {
