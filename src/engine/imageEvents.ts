@@ -11,6 +11,13 @@ import {
 } from '../runtime/images/reference.ts';
 import type { EventLog } from './events.ts';
 
+/** The familiar form of a name that has neither tag nor digest; undefined for any other, and for an id. */
+function nameAlone(ref: string): string | undefined {
+  if (/^(?:sha256:)?[0-9a-f]{64}$/.test(ref)) return undefined;
+  const reference = parseReference(ref);
+  return reference.tag === undefined && reference.digest === undefined ? familiarName(reference) : undefined;
+}
+
 /** The store, with an event for each change that was made by it. */
 export function withImageEvents(images: ImageStore, events: Pick<EventLog, 'emit'>): ImageStore {
   const emit = (action: string, actorId: string, name: string, labels: Image['config']['labels']): void =>
@@ -18,6 +25,14 @@ export function withImageEvents(images: ImageStore, events: Pick<EventLog, 'emit
   const emitOf = (action: string, { id, config }: Image, name = id): void =>
     emit(action, id, name, config.labels);
   const find = (ref: string): Promise<Image | undefined> => images.get(ref).catch(() => undefined);
+  /** A name without tag means all its tags. */
+  const savedBy = async (ref: string): Promise<readonly Image[]> => {
+    const tagged = (await images.list()).filter(({ tags }) =>
+      tags.some((tag) => familiarName(parseReference(tag)) === nameAlone(ref)),
+    );
+    const named = tagged.length > 0 ? undefined : await find(ref);
+    return named === undefined ? tagged : [named];
+  };
   const emitTag = (image: Image, target: string): void =>
     emitOf('tag', image, familiarReference(withDefaultTag(parseReference(target))));
 
@@ -25,7 +40,8 @@ export function withImageEvents(images: ImageStore, events: Pick<EventLog, 'emit
     ...images,
     pull: async (ref, options, onProgress) => {
       const image = await images.pull(ref, options, onProgress);
-      const reference = withDefaultTag(parseReference(ref));
+      const given = parseReference(ref);
+      const reference = options.isAllTags === true ? given : withDefaultTag(given);
       emit('pull', familiarReference(reference), familiarName(reference), image.config.labels);
       return image;
     },
@@ -35,8 +51,8 @@ export function withImageEvents(images: ImageStore, events: Pick<EventLog, 'emit
       const labels = (await find(ref))?.config.labels ?? {};
       emit('push', familiarReference(reference), familiarName(reference), labels);
     },
-    load: async (tar, onProgress) => {
-      const loaded = await images.load(tar, onProgress);
+    load: async (tar, onProgress, platform) => {
+      const loaded = await images.load(tar, onProgress, platform);
       const found = await Promise.all(loaded.map(find));
       for (const image of new Map(found.map((one) => [one?.id, one])).values())
         if (image !== undefined) emitOf('load', image);
@@ -44,7 +60,8 @@ export function withImageEvents(images: ImageStore, events: Pick<EventLog, 'emit
     },
     save: async function* (names, options) {
       yield* images.save(names, options);
-      for (const image of await Promise.all(names.map(find))) if (image !== undefined) emitOf('save', image);
+      const saved = (await Promise.all(names.map(savedBy))).flat();
+      for (const image of new Map(saved.map((one) => [one.id, one])).values()) emitOf('save', image);
     },
     import: async (tar, options) => {
       const image = await images.import(tar, options);

@@ -5,7 +5,15 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { callApi } from './api.ts';
-import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
+import { busyboxImage, type Daemon, engines, startDaemon } from './daemonFixture.ts';
+
+async function knowsPlatforms({ socketPath }: Daemon): Promise<boolean> {
+  const { ApiVersion } = JSON.parse((await callApi(socketPath, 'GET', '/version')).body) as Record<
+    string,
+    string
+  >;
+  return Number(ApiVersion?.split('.')[1]) >= 50;
+}
 
 interface ImageRow {
   readonly RepoTags: readonly string[] | null;
@@ -195,6 +203,47 @@ for (const engine of engines('docker')) {
         (await list('')).map(({ SharedSize }) => SharedSize),
         [-1, -1],
       );
+    });
+
+    test('an image is kept for one platform, and is not there for another', async () => {
+      // 20.10 has no such parameter.
+      if (daemon.isReference && !(await knowsPlatforms(daemon))) return;
+      const here = process.arch === 'x64' ? 'amd64' : process.arch;
+      const other = here === 'amd64' ? 'arm64' : 'amd64';
+      const ask = async (method: string, path: string, parameter: string, platform: string) =>
+        await callApi(
+          daemon.socketPath,
+          method,
+          `/v1.50/images/${path}?${parameter}=${encodeURIComponent(platform)}`,
+        );
+      const away = `image with reference busybox was found but its platform (linux/${here}) does not match the specified platform (linux/${other})`;
+      for (const [method, path, parameter, message] of [
+        ['GET', 'busybox/json', 'platform', away],
+        ['GET', 'busybox/history', 'platform', away],
+        ['DELETE', 'busybox', 'platforms', away],
+        ['POST', 'busybox/push', 'platform', away.replace('busybox', 'busybox:latest')],
+      ] as const) {
+        const answer = await ask(
+          method,
+          path,
+          parameter,
+          JSON.stringify({ os: 'linux', architecture: other }),
+        );
+        assert.deepEqual([answer.status, answer.message], [404, message]);
+        const { status, message: why } = await ask(method, path, parameter, 'linux/arm64');
+        const text = "failed to parse platform: invalid character 'l' looking for beginning of value";
+        assert.deepEqual([status, why], [400, text]);
+        const half = await ask(method, path, parameter, '{"os":"linux"}');
+        assert.deepEqual([half.status, half.message], [400, 'both OS and Architecture must be provided']);
+      }
+      const own = await ask('GET', 'busybox/json', 'platform', `{"os":"linux","architecture":"${here}"}`);
+      assert.equal(own.status, 200);
+      const { cli } = daemon;
+      await cli(['load', '--platform', `linux/${other}`, '-i', busyboxImage()], { stdout: '' });
+      await cli(['load', '--platform', `linux/${here}`, '-i', busyboxImage()], {
+        stdout: /^Loaded image: busybox/,
+      });
+      await cli(['run', '--rm', '--disable-content-trust', 'busybox', 'echo', 'ran'], { stdout: 'ran' });
     });
 
     test('prune takes what its filters leave, and says what was freed', async () => {

@@ -141,6 +141,20 @@ for (const engine of judged) {
       await assertNothingLeft();
     });
 
+    test('every tag of a repository comes', async () => {
+      for (const tag of ['a', 'b']) registries.fill('lib/many', tag);
+      const name = `${real}/lib/many`;
+      const { stdout } = await daemon.cli(['pull', '-a', name]);
+      for (const tag of ['a', 'b']) assert.match(stdout, new RegExp(`^${tag}: Pulling from ${name}$`, 'm'));
+      assert.equal(stdout.match(/^Digest: sha256:/gm)?.length, 2);
+      assert.ok(stdout.endsWith(`\nStatus: Downloaded newer image for ${name}\n${name}`), stdout);
+      await daemon.cli(['images', '--format', '{{.Tag}}', name], { stdout: /^(a\nb|b\na)$/ });
+      await daemon.cli(['pull', '-a', `${real}/lib/nothing`], {
+        exitCode: 1,
+        stderr: /not found|repository/,
+      });
+    });
+
     test('run pulls what is missing', async () => {
       const { stdout, stderr } = await daemon.cli(['run', '--rm', `${real}/lib/six:1`, 'echo', 'ran']);
       assert.equal(stdout, 'ran');

@@ -3,8 +3,8 @@
  * Names may hold slashes, so the routes below /images/ end in a wildcard and are told apart by the last word.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { Image } from '../../runtime/images/images.ts';
+import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import type { Image, ImageProgress } from '../../runtime/images/images.ts';
 import { type ApiContext, abortSignalOf, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { isRunning } from './containerShapes.ts';
 import {
@@ -38,6 +38,27 @@ const platformBody: Decoder<PlatformBody> = struct<PlatformBody>('Platform', {
   architecture: text,
   variant: text,
 });
+
+/** Throws requestInvalid with Docker's texts. */
+function parsePlatformBody(given: string): string {
+  let value: PlatformBody;
+  try {
+    value = platformBody(parseJson(given), 'platform');
+  } catch (error) {
+    const why = messageOf(error).replace(/^invalid JSON: /, '');
+    throw new LinkspanError('requestInvalid', `failed to parse platform: ${why}`);
+  }
+  const { os, architecture, variant } = value;
+  if (os === '' || architecture === '')
+    throw new LinkspanError('requestInvalid', 'both OS and Architecture must be provided');
+  return [os, architecture, variant].filter((part) => part !== '').join('/');
+}
+
+/** The platform as newer clients send it in a query: JSON. Undefined if there is none. Throws requestInvalid. */
+function platformOf(query: Query): string | undefined {
+  const given = textOf(query, 'platform');
+  return given === '' ? undefined : parsePlatformBody(given);
+}
 
 interface ImageUser {
   readonly id: string;
@@ -86,29 +107,26 @@ async function selectImages({ deps }: ApiContext, filters: Filters): Promise<rea
     .toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
 }
 
-/** `fromImage` and `tag` as one reference; a tag may be a digest. Without any, Docker pulls every tag. */
-function pullReference(query: Query): string {
+/** `fromImage` and `tag` as one reference; a tag may be a digest. Without any, every tag is meant. */
+function pullReference(query: Query): { readonly ref: string; readonly isAllTags: boolean } {
   const [name, tag] = [textOf(query, 'fromImage'), textOf(query, 'tag')];
-  if (tag === '') {
-    if (/[:@][^/]*$/.test(name)) return name;
-    throw absent('pulling every tag of a repository (POST /images/create without a tag)');
-  }
-  return `${name}${tag.includes(':') ? '@' : ':'}${tag}`;
+  if (tag === '') return { ref: name, isAllTags: !/[:@][^/]*$/.test(name) };
+  return { ref: `${name}${tag.includes(':') ? '@' : ':'}${tag}`, isAllTags: false };
 }
 
 async function pull(context: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const query = queryOf(request);
   const platform = textOf(query, 'platform');
   const lines = new JsonLines(reply);
+  const { ref, isAllTags } = pullReference(query);
   const options = {
     ...(platform !== '' && { platform }),
+    isAllTags,
     credentials: credentialsOf(request),
     signal: abortSignalOf(reply),
   };
   return await lines.run(() =>
-    context.deps.engine.images.pull(pullReference(query), options, (progress) =>
-      lines.write(progressShape(progress)),
-    ),
+    context.deps.engine.images.pull(ref, options, (progress) => lines.write(progressShape(progress))),
   );
 }
 
@@ -119,8 +137,13 @@ async function push(
   reply: FastifyReply,
 ): Promise<unknown> {
   const tag = textOf(queryOf(request), 'tag');
+  const platform = platformOf(queryOf(request));
   const lines = new JsonLines(reply);
-  const options = { credentials: credentialsOf(request), signal: abortSignalOf(reply) };
+  const options = {
+    ...(platform !== undefined && { platform }),
+    credentials: credentialsOf(request),
+    signal: abortSignalOf(reply),
+  };
   return await lines.run(() =>
     deps.engine.images.push(tag === '' ? name : `${name}:${tag}`, options, (progress) =>
       lines.write(progressShape(progress)),
@@ -155,22 +178,16 @@ async function importTar(
 
 async function load(context: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const isQuiet = boolOf(queryOf(request), 'quiet');
+  const platform = platformOf(queryOf(request));
   const lines = new JsonLines(reply);
   return await lines.run(async () => {
-    const loaded = await context.deps.engine.images.load(bodyStream(request.raw), (progress) => {
+    const say = (progress: ImageProgress): void => {
       if (!isQuiet) lines.write(progressShape(progress));
-    });
+    };
+    const loaded = await context.deps.engine.images.load(bodyStream(request.raw), say, platform);
     for (const name of loaded)
       lines.write({ stream: `Loaded image${name.startsWith('sha256:') ? ' ID' : ''}: ${name}\n` });
   });
-}
-
-/** The platform as newer clients send it in a query: JSON. Undefined if there is none. Throws requestInvalid. */
-function platformOf(query: Query): string | undefined {
-  const given = textOf(query, 'platform');
-  if (given === '') return undefined;
-  const { os, architecture, variant } = platformBody(parseJson(given), 'platform');
-  return [os || 'linux', architecture, variant].filter((part) => part !== '').join('/');
 }
 
 async function save(
@@ -267,9 +284,9 @@ export const imageRoutes: Routes = (app, context) => {
     if (word === 'get')
       return await save(context, name === '' ? allOf(queryOf(request), 'names') : [name], request, reply);
     if (name !== '' && word === 'json')
-      return imageInspectShape(await images.get(name), versionOf(request.raw));
+      return imageInspectShape(await images.get(name, platformOf(queryOf(request))), versionOf(request.raw));
     if (name !== '' && word === 'history') {
-      const image = await images.get(name);
+      const image = await images.get(name, platformOf(queryOf(request)));
       return historyShape(image, await images.layerSizes(image));
     }
     reply.callNotFound();
@@ -290,7 +307,13 @@ export const imageRoutes: Routes = (app, context) => {
     return await reply;
   });
 
-  app.delete('/images/*', (request) =>
-    removeImage(context, paramOf(request, '*'), boolOf(queryOf(request), 'force')),
-  );
+  app.delete('/images/*', async (request) => {
+    const [ref, query] = [paramOf(request, '*'), queryOf(request)];
+    const platforms = allOf(query, 'platforms').map(parsePlatformBody);
+    if (platforms.length > 1)
+      throw new LinkspanError('requestInvalid', 'multiple platforms is not supported');
+    // The only one that an image is kept for is the image.
+    if (platforms.length === 1) await images.get(ref, platforms[0]);
+    return await removeImage(context, ref, boolOf(query, 'force'));
+  });
 };

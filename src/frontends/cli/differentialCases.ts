@@ -501,6 +501,23 @@ help foo
   .trim()
   .split('\n');
 
+const platforms: readonly string[] = `
+pull --disable-content-trust busybox
+pull --platform linux/arm64 busybox
+push --platform linux/arm64 -q x/y
+push --platform linux/arm64/v8 x/y
+push --disable-content-trust x/y
+run -d --disable-content-trust busybox
+create --disable-content-trust=true busybox
+image inspect --platform linux/amd64 -f {{.Id}} busybox
+history --platform linux/amd64 -q busybox
+load --platform linux/arm64 -i package.json
+image rm --platform linux/amd64 busybox
+image rm --platform linux/amd64,linux/arm64/v8 busybox
+`
+  .trim()
+  .split('\n');
+
 /** With a config.json of the docker CLI that sets all that is taken from there. */
 const configured: readonly string[] = `
 ps
@@ -537,7 +554,7 @@ start -a --detach-keys ctrl-c web
   .map((line) => `--config src/frontends/cli/testdata/config ${line}`);
 
 /** `_` stands for a space inside a template. */
-const plainCases: readonly DifferentialCase[] = [...plain, ...configured].map((line) => ({
+const plainCases: readonly DifferentialCase[] = [...plain, ...platforms, ...configured].map((line) => ({
   args: line.split(' ').map((word) => (/\{\{|^CMD_/.test(word) ? word.replaceAll('_', ' ') : word)),
 }));
 

@@ -94,20 +94,32 @@ export interface ImageStore {
   chainId(image: Image): string;
   /** Bytes of each layer as it lies unpacked, from the bottom up. */
   layerSizes(image: Image): Promise<readonly number[]>;
-  /** By `name[:tag]`, `name@digest`, id or id prefix. Code imageNotFound, text `No such image: x:latest`. */
-  get(ref: string): Promise<Image>;
-  /** Progress ends when the promise of the last step settles; throws what failed. */
+  /**
+   * By `name[:tag]`, `name@digest`, id or id prefix. Code imageNotFound, text `No such image: x:latest`, or that it is not
+   * for `platform`.
+   */
+  get(ref: string, platform?: string): Promise<Image>;
+  /** Progress ends when the promise of the last step settles; throws what failed. Of all tags the last one counts. */
   pull(
     ref: string,
     options: {
       readonly platform?: string;
+      /** Every tag of the repository; `ref` has none then. */
+      readonly isAllTags?: boolean;
       readonly credentials?: RegistryCredentials;
       readonly signal?: AbortSignal;
     },
     onProgress: (progress: ImageProgress) => void,
   ): Promise<Image>;
-  /** A docker-save or OCI-layout tar; resolves with what was loaded, tags in familiar form or the id. */
-  load(tar: Readable, onProgress: (progress: ImageProgress) => void): Promise<readonly string[]>;
+  /**
+   * A docker-save or OCI-layout tar; resolves with what was loaded, tags in familiar form or the id. With `platform` only
+   * what is for it.
+   */
+  load(
+    tar: Readable,
+    onProgress: (progress: ImageProgress) => void,
+    platform?: string,
+  ): Promise<readonly string[]>;
   /**
    * The images as one archive that `load` takes, ours and Docker's. A name without tag means all its tags. Throws
    * imageNotFound before the first byte, also for what is not of `platform`.
@@ -139,7 +151,11 @@ export interface ImageStore {
    */
   push(
     ref: string,
-    options: { readonly credentials?: RegistryCredentials; readonly signal?: AbortSignal },
+    options: {
+      readonly platform?: string;
+      readonly credentials?: RegistryCredentials;
+      readonly signal?: AbortSignal;
+    },
     onProgress: (progress: ImageProgress) => void,
   ): Promise<void>;
   /**

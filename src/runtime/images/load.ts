@@ -14,6 +14,8 @@ import {
   invalid,
   type Manifest,
   mediaTypes,
+  type Platform,
+  parseConfig,
   parseIndex,
   parseManifest,
   parseSaved,
@@ -27,6 +29,19 @@ import { type LayerWatch, type StoredImage, storeImage, type UnpackDependencies 
 export interface LoadedImage {
   readonly stored: StoredImage;
   readonly names: readonly Reference[];
+}
+
+export interface LoadOptions {
+  /** Only what is for it; absent = everything, of an index what fits this machine. */
+  readonly platform: Platform | undefined;
+  readonly onProgress: (progress: ImageProgress) => void;
+}
+
+function fits(actual: Platform, wanted: Platform): boolean {
+  return (
+    actual.architecture === wanted.architecture &&
+    (wanted.variant === undefined || actual.variant === wanted.variant)
+  );
 }
 
 const layerTypes = {
@@ -78,9 +93,10 @@ async function loadSaved(
   lease: BlobLease,
   archive: Archive,
   saved: SavedImage,
-  onProgress: (progress: ImageProgress) => void,
-): Promise<LoadedImage> {
+  { platform, onProgress }: LoadOptions,
+): Promise<LoadedImage | undefined> {
   const configBytes = await archive.document(saved.config);
+  if (platform !== undefined && !fits(parseConfig(configBytes), platform)) return undefined;
   const digest = sha256Of(configBytes);
   const named = /([0-9a-f]{64})(?:\.json)?$/.exec(saved.config)?.[1];
   if (named !== undefined && digest !== `sha256:${named}`)
@@ -112,43 +128,52 @@ async function loadEntry(
   lease: BlobLease,
   archive: Archive,
   entry: IndexEntry,
-  onProgress: (progress: ImageProgress) => void,
-): Promise<StoredImage> {
+  options: LoadOptions,
+): Promise<StoredImage | undefined> {
+  const { platform, onProgress } = options;
   const bytes = await archive.document(blobName(entry.digest));
   const manifest = parseManifest(bytes);
   if (manifest === undefined) {
-    const inner = selectPlatform(parseIndex(bytes), hostPlatform());
+    const inner = selectPlatform(parseIndex(bytes), platform ?? hostPlatform());
+    if (inner === undefined && platform !== undefined) return undefined;
     if (inner === undefined)
       throw invalid(`the archive has no image for linux/${hostPlatform().architecture}`);
     if (parseManifest(await archive.document(blobName(inner.digest))) === undefined)
       throw invalid('the index names an index that names an index');
-    return await loadEntry(deps, lease, archive, inner, onProgress);
+    return await loadEntry(deps, lease, archive, inner, options);
   }
   for (const { digest } of [manifest.config, ...manifest.layers]) archive.blob(blobName(digest));
+  if (platform !== undefined) {
+    const config = await archive.document(blobName(manifest.config.digest));
+    if (!fits(parseConfig(config), platform)) return undefined;
+  }
   const mediaType = entry.mediaType === '' ? mediaTypes.ociManifest : entry.mediaType;
   const image = { bytes, mediaType, manifest, digest: entry.digest };
   return await storeImage(deps, lease, image, layerProgress(onProgress));
 }
 
-/** Reads the archive and stores every image in it. Throws imageInvalid. */
+/** Reads the archive and stores every image in it that is asked for. Throws imageInvalid. */
 export async function loadArchive(
   deps: UnpackDependencies,
   lease: BlobLease,
   tar: Readable,
-  onProgress: (progress: ImageProgress) => void,
+  options: LoadOptions,
 ): Promise<readonly LoadedImage[]> {
   const archive = await readArchive(deps.client, lease, tar);
   const loaded: LoadedImage[] = [];
   if (archive.has('manifest.json')) {
-    for (const saved of parseSaved(await archive.document('manifest.json')))
-      loaded.push(await loadSaved(deps, lease, archive, saved, onProgress));
+    for (const saved of parseSaved(await archive.document('manifest.json'))) {
+      const image = await loadSaved(deps, lease, archive, saved, options);
+      if (image !== undefined) loaded.push(image);
+    }
   } else if (archive.has('index.json')) {
     for (const entry of parseIndex(await archive.document('index.json'))) {
       const name = nameOf(entry);
-      const stored = await loadEntry(deps, lease, archive, entry, onProgress);
+      const stored = await loadEntry(deps, lease, archive, entry, options);
+      if (stored === undefined) continue;
       loaded.push({ stored, names: name === undefined ? [] : [name] });
     }
   } else throw invalid('the archive has neither manifest.json nor index.json: it is not an image');
-  if (loaded.length === 0) throw invalid('the archive has no image');
+  if (loaded.length === 0 && options.platform === undefined) throw invalid('the archive has no image');
   return loaded;
 }

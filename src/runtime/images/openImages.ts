@@ -10,6 +10,7 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ContainerdClient } from '../containerd/client.ts';
 import { toLinkspanError, unless } from '../containerd/status.ts';
 import { canceled } from '../registry/registryHttp.ts';
+import { listTags } from '../registry/registryClient.ts';
 import { logIn } from '../registry/registryLogin.ts';
 import { dropStaleLeases, readDocument, takeLease, withLease } from './blobs.ts';
 import type { Image, ImageProgress, ImageStore, RegistrySettings } from './images.ts';
@@ -17,7 +18,7 @@ import { commitContainer } from './commit.ts';
 import { measureImages } from './diskUsage.ts';
 import { importRootfs } from './importRootfs.ts';
 import { loadArchive } from './load.ts';
-import { chainIds, type ImageDetails, parseConfig } from './manifest.ts';
+import { chainIds, type ImageDetails, parseConfig, parsePlatform } from './manifest.ts';
 import { exportContainer } from './rootfsDiff.ts';
 import {
   type ImageName,
@@ -31,6 +32,7 @@ import {
 import { pullFromAny } from './pull.ts';
 import { pushNames } from './pushNames.ts';
 import {
+  familiarName,
   familiarReference,
   formatReference,
   parseReference,
@@ -39,7 +41,7 @@ import {
 } from './reference.ts';
 import { planRemoval } from './removal.ts';
 import { saveImages } from './save.ts';
-import { findWanted, type FoundImage } from './saved.ts';
+import { checkPlatform, findWanted, type FoundImage } from './saved.ts';
 import { type StoredImage, toBlob, type UnpackDependencies } from './unpack.ts';
 
 export interface ImagesOptions {
@@ -49,6 +51,8 @@ export interface ImagesOptions {
   readonly seam: Seam;
   readonly registries: RegistrySettings;
 }
+
+type PullWish = Parameters<ImageStore['pull']>[1];
 
 function notFound(text: string): LinkspanError {
   return new LinkspanError('imageNotFound', `No such image: ${text}`);
@@ -151,9 +155,11 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
   async function load(
     tar: Readable,
     onProgress: (progress: ImageProgress) => void,
+    given?: string,
   ): Promise<readonly string[]> {
+    const platform = given === undefined ? undefined : parsePlatform(given);
     return await withLease(client, undefined, async (lease) => {
-      const loaded = await loadArchive(deps, lease, tar, onProgress);
+      const loaded = await loadArchive(deps, lease, tar, { platform, onProgress });
       for (const { stored, names } of loaded) await register(stored, names);
       return loaded.flatMap(({ stored, names }) =>
         names.length === 0 ? [stored.id] : names.map(familiarReference),
@@ -205,14 +211,22 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     });
   };
 
-  const pull: ImageStore['pull'] = async (ref, wanted, onProgress) => {
-    const given = withDefaultTag(parseReference(ref));
+  interface Pulled {
+    readonly image: Image;
+    /** It was known by this name before. */
+    readonly isCurrent: boolean;
+  }
+
+  async function pullOne(
+    given: Reference,
+    { platform, credentials = {}, signal }: PullWish & { readonly signal: AbortSignal },
+    onProgress: (progress: ImageProgress) => void,
+  ): Promise<Pulled> {
     const { domain, path, tag: tagGiven, digest: digestGiven } = given;
     // A digest says all; a tag beside it names nothing.
     const reference = digestGiven === undefined ? given : { domain, path, digest: digestGiven };
-    const { platform, credentials = {}, signal = new AbortController().signal } = wanted;
     const before = await listNames(client);
-    const image = await withLease(client, signal, async (lease) => {
+    return await withLease(client, signal, async (lease) => {
       const { stored, digest } = await pullFromAny(
         deps,
         lease,
@@ -234,11 +248,34 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
       const isCurrent = before.some(
         ({ recordName, imageId }) => recordName === formatReference(reference) && imageId === stored.id,
       );
-      const what = isCurrent ? 'Image is up to date' : 'Downloaded newer image';
-      onProgress({ status: `Status: ${what} for ${familiarReference(reference)}` });
-      return await getById(stored.id);
-    }).catch((error: unknown) => Promise.reject(signal.aborted ? canceled() : error));
-    return image;
+      return { image: await getById(stored.id), isCurrent };
+    });
+  }
+
+  const pull: ImageStore['pull'] = async (ref, wanted, onProgress) => {
+    const { signal = new AbortController().signal, credentials = {}, isAllTags = false } = wanted;
+    const given = parseReference(ref);
+    const pullAll = async (): Promise<Image> => {
+      const tags = isAllTags
+        ? await listTags({ reference: given, credentials, insecureRegistries, signal })
+        : [];
+      const references = isAllTags ? tags.map((tag) => ({ ...given, tag })) : [withDefaultTag(given)];
+      const pulled: Pulled[] = [];
+      for (const reference of references)
+        pulled.push(await pullOne(reference, { ...wanted, signal }, onProgress));
+      const last = pulled.at(-1);
+      if (last === undefined) throw notFound(familiarName(given));
+      const what = pulled.every(({ isCurrent }) => isCurrent)
+        ? 'Image is up to date'
+        : 'Downloaded newer image';
+      const { domain, path, digest } = given;
+      const named = digest === undefined ? withDefaultTag(given) : { domain, path, digest };
+      onProgress({
+        status: `Status: ${what} for ${isAllTags ? familiarName(given) : familiarReference(named)}`,
+      });
+      return last.image;
+    };
+    return await pullAll().catch((error: unknown) => Promise.reject(signal.aborted ? canceled() : error));
   };
 
   /** A name for what was pushed; where layers were compressed for that, all names of the image mean the new manifest. */
@@ -265,10 +302,15 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     });
   }
 
-  const push: ImageStore['push'] = (ref, wanted, onProgress) =>
-    pushNames({ deps, insecureRegistries, keep: keepPushed }, ref, wanted, onProgress).catch(
+  const push: ImageStore['push'] = async (ref, wanted, onProgress) => {
+    if (wanted.platform !== undefined) {
+      const named = familiarReference(withDefaultTag(parseReference(ref)));
+      checkPlatform((await find(ref)).image, named, wanted.platform);
+    }
+    return await pushNames({ deps, insecureRegistries, keep: keepPushed }, ref, wanted, onProgress).catch(
       (error: unknown) => Promise.reject(wanted.signal?.aborted === true ? canceled() : error),
     );
+  };
 
   async function tag(ref: string, target: string): Promise<void> {
     const reference = withDefaultTag(parseReference(target));
@@ -337,7 +379,11 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     ),
     layerSizes: guard((image: Image) => measureLayers(client, image.diffIds)),
     chainId: (image) => chainIds(image.diffIds).at(-1) ?? '',
-    get: guard(async (ref) => (await find(ref)).image),
+    get: guard(async (ref, platform) => {
+      const { image } = await find(ref);
+      checkPlatform(image, ref, platform);
+      return image;
+    }),
     pull: guard(pull),
     load: guard(load),
     save,

@@ -38,6 +38,11 @@ export function isDigest(text: string): boolean {
   return digestPattern.test(text);
 }
 
+/** True for a tag as such: `latest`. */
+export function isTag(text: string): boolean {
+  return tagPattern.test(text);
+}
+
 function splitDomain(name: string): { readonly domain: string; readonly path: string } {
   const slash = name.indexOf('/');
   const head = slash < 0 ? '' : name.slice(0, slash);

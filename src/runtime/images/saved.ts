@@ -24,8 +24,8 @@ export interface WantedImage {
 
 const idPattern = /^(?:sha256:)?[0-9a-f]{64}$/;
 
-/** Throws imageNotFound where the image is for other machines than those of `given`. */
-function checkPlatform({ image }: FoundImage, ref: string, given: string | undefined): void {
+/** Throws imageNotFound, with Docker's text, where the image is for other machines than those of `given`. */
+export function checkPlatform(image: Image, ref: string, given: string | undefined): void {
   if (given === undefined) return;
   const { architecture, variant, ...rest } = parsePlatform(given);
   if (image.architecture === architecture && (variant === undefined || image.variant === variant)) return;
@@ -46,7 +46,7 @@ export async function findWanted(
 ): Promise<readonly WantedImage[]> {
   const wanted = new Map<string, WantedImage>();
   const add = (found: FoundImage, ref: string, tags: readonly ImageName[]): void => {
-    checkPlatform(found, ref, platform);
+    checkPlatform(found.image, ref, platform);
     const entry = wanted.get(found.image.id) ?? { found, tags: new Map<string, Reference>() };
     for (const { recordName, reference } of tags) if (reference) entry.tags.set(recordName, reference);
     wanted.set(found.image.id, entry);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { test } from 'node:test';
 import { hasCode } from '../../errors/linkspanError.ts';
-import { openRegistry, type RegistryClient } from './registryClient.ts';
+import { listTags, openRegistry, type RegistryClient } from './registryClient.ts';
 import type { RegistryOptions } from './registryHttp.ts';
 import { startLoopbackRegistry } from './registryStand.ts';
 
@@ -10,6 +10,7 @@ interface Registry extends AsyncDisposable {
   readonly domain: string;
   readonly requests: IncomingMessage[];
   open(options?: Partial<RegistryOptions>): Promise<RegistryClient>;
+  tags(): Promise<readonly string[]>;
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse, count: number) => void;
@@ -25,6 +26,7 @@ async function startRegistry(handle: Handler): Promise<Registry> {
     domain: registry.domain,
     requests,
     open: (options) => openRegistry({ ...registry.options, ...options }),
+    tags: () => listTags(registry.options),
     [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
   };
 }
@@ -182,3 +184,24 @@ test('an end of the client ends the download', async () => {
   await assert.rejects(readAll(client.blob(digest, 10)), /context canceled/);
   assert.equal(registry.requests.length, 1);
 });
+
+test('tags come page by page, and are taken from there alone', async () => {
+  await using registry = await startRegistry((request, response) => {
+    const last = new URL(request.url ?? '', 'http://x').searchParams.get('last');
+    const next = last === null ? '/v2/x/tags/list?last=b' : 'http://elsewhere.invalid/v2/x/tags/list?last=c';
+    response.setHeader('link', `<${next}>; rel="next"`);
+    response.end(JSON.stringify({ name: 'x', tags: last === null ? ['a', 'b'] : ['c'] }));
+  });
+  assert.deepEqual(await registry.tags(), ['a', 'b', 'c']);
+  assert.equal(registry.requests.length, 2);
+});
+
+for (const [body, text] of [
+  ['no json', /no JSON/],
+  ['{"tags":["../x"]}', /no tag/],
+  ['{"tags":7}', /no tag/],
+] as const)
+  test(`a list of tags that is none is refused: ${body}`, async () => {
+    await using registry = await startRegistry((_, response) => void response.end(body));
+    await assert.rejects(registry.tags(), text);
+  });

@@ -3,7 +3,8 @@
  * broken downloads where they ended. Digests are for the caller to check. How it is spoken to: registryHttp.ts.
  */
 import { hasCode } from '../../errors/linkspanError.ts';
-import { documentMaxBytes, mediaTypes } from '../images/manifest.ts';
+import { documentMaxBytes, invalid, mediaTypes } from '../images/manifest.ts';
+import { isTag } from '../images/reference.ts';
 import { unreachable } from './failures.ts';
 import { openHttp, readSmall, type RegistryHttp, type RegistryOptions } from './registryHttp.ts';
 
@@ -74,4 +75,48 @@ export async function openRegistry(options: RegistryOptions): Promise<RegistryCl
         return { bytes, mediaType };
       }),
   };
+}
+
+interface TagPage {
+  readonly found: readonly string[];
+  readonly next: URL | undefined;
+}
+
+/** Pages of tags that are asked for at most: one has a hundred and more. */
+const tagPagesMax = 1000;
+
+/** All tags of the repository, in its order. Throws imageNotFound, registryRefused, registryUnreachable, imageInvalid. */
+export async function listTags(options: RegistryOptions): Promise<readonly string[]> {
+  const scopes = [`repository:${options.reference.path}:pull`];
+  const registry = await openHttp(options, { action: 'pull', scopes });
+  const tags: string[] = [];
+  let url: URL | undefined = registry.url('tags/list');
+  for (let page = 0; url !== undefined && page < tagPagesMax; page++) {
+    const at: URL = url;
+    const { found, next }: TagPage = await registry.persist(async () => {
+      using answer = await registry.request(at, {});
+      if (!answer.response.ok) throw await registry.refusal(answer, at, {});
+      const bytes = await readSmall(answer.body(), 'the list of tags', documentMaxBytes);
+      const link = /<([^>]*)>; *rel="?next"?/.exec(answer.response.headers.get('link') ?? '')?.[1];
+      const target = link === undefined ? undefined : new URL(link, at);
+      // Another place is not to be shown what this registry was.
+      return { found: parseTags(bytes), next: target?.origin === at.origin ? target : undefined };
+    });
+    tags.push(...found);
+    url = next;
+  }
+  return tags;
+}
+
+function parseTags(bytes: Buffer): readonly string[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    throw invalid('the list of tags is no JSON');
+  }
+  const tags = typeof value === 'object' && value !== null && 'tags' in value ? (value.tags ?? []) : [];
+  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === 'string' && isTag(tag)))
+    throw invalid('the list of tags has what is no tag');
+  return tags as readonly string[];
 }

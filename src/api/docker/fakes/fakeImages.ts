@@ -59,7 +59,8 @@ export class FakeImages implements ImageStore {
   }
 
   pull(...[ref, options, onProgress]: Parameters<ImageStore['pull']>): Promise<Image> {
-    this.calls.push(`pull ${ref} ${options.credentials?.username ?? ''}`);
+    const tags = options.isAllTags === true ? ' all' : '';
+    this.calls.push(`pull ${ref} ${options.credentials?.username ?? ''}${tags}`);
     if (ref.includes('refused'))
       return Promise.reject(new LinkspanError('registryRefused', `pull access denied for ${ref}`));
     onProgress({ id: 'latest', status: `Pulling from ${ref}` });

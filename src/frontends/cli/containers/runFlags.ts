@@ -1,5 +1,5 @@
 /*
- * The flags of `run` and `create`, as the docker CLI 28 has them. Windows-only ones and content trust are left out.
+ * The flags of `run` and `create`, as the docker CLI 28 has them. Windows-only ones are left out.
  */
 import { checkedBy, type FlagSpec, flag, flagAlias } from '../flags.ts';
 import {
@@ -12,6 +12,7 @@ import {
   parseStreamName,
   parseUlimit,
 } from './flagValues.ts';
+import { contentTrustFlag } from '../images/contentTrust.ts';
 import { parseMountFlag } from './mountFlags.ts';
 import { parseNetworkFlag } from './networkFlag.ts';
 
@@ -62,6 +63,7 @@ const processFlags: readonly FlagSpec[] = [
   flag('--log-driver', 'string', 'Logging driver for the container'),
   flag('--log-opt', 'list', 'Log driver options'),
   flag('--name', 'string', 'Assign a name to the container'),
+  contentTrustFlag('verification'),
   flag('--platform', 'string', 'Set platform if server is multi-platform capable'),
   flag('--privileged', 'bool', 'Give extended privileges to this container'),
   flag('-q, --quiet', 'bool', 'Suppress the pull output'),

@@ -15,6 +15,7 @@ import { formatSize } from '../text/units.ts';
 import { buildCommand } from './build.ts';
 import { historyCommand, imagesCommand } from './list.ts';
 import { loginCommand, logoutCommand } from './login.ts';
+import { platformQuery } from './platform.ts';
 import { pullCommand } from './pull.ts';
 import { pushCommand } from './push.ts';
 import { parseReference, type Reference } from './reference.ts';
@@ -45,7 +46,7 @@ const inspectCommand: Command = {
   ],
   examples: [['Its command', "image inspect -f '{{.Config.Cmd}}' busybox"]],
   run: async ({ client, flags, args, io }) => {
-    const query = { platform: flags.text('platform') || undefined };
+    const query = { platform: platformQuery(flags.text('platform')) };
     await inspectAll(io, args, flags.text('format'), (name) =>
       client.text('GET', `/images/${encodeURIComponent(name)}/json`, { query }),
     );
@@ -89,12 +90,18 @@ const removeCommand: Command = {
   flags: [
     flag('-f, --force', 'bool', 'Force removal of the image'),
     flag('--no-prune', 'bool', 'Do not delete untagged parents'),
+    flag(
+      '--platform',
+      'strings',
+      'Remove only the given platform variant. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+    ),
   ],
   examples: [['One tag; the image goes with its last', 'rmi mine:1']],
   run: async ({ client, flags, args, io }) => {
     const query = {
       force: flags.bool('force') ? '1' : undefined,
       noprune: flags.bool('no-prune') ? '1' : undefined,
+      platforms: flags.list('platform').flatMap((text) => platformQuery(text) ?? []),
     };
     const failures: CliError[] = [];
     for (const name of args) {

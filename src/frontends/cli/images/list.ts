@@ -6,6 +6,7 @@ import { listFormat } from '../configFile.ts';
 import { encodeFilters } from '../filters.ts';
 import { flag } from '../flags.ts';
 import { tableFormatUsage } from '../networks/list.ts';
+import { platformQuery } from './platform.ts';
 import { formatLocalTime } from '../text/goTime.ts';
 import { ellipsis, formatListing, type Listing } from '../text/listing.ts';
 import { formatDuration, formatSize } from '../text/units.ts';
@@ -169,6 +170,11 @@ export const historyCommand: Command = {
     flag('--format', 'string', tableFormatUsage),
     flag('-H, --human', 'bool', 'Print sizes and dates in human readable format', 'true'),
     flag('--no-trunc', 'bool', "Don't truncate output"),
+    flag(
+      '--platform',
+      'string',
+      'Show history for the given platform. Formatted as "os[/arch[/variant]]" (e.g., "linux/amd64")',
+    ),
     flag('-q, --quiet', 'bool', 'Only show image IDs'),
   ],
   examples: [['What the layers were made by', 'history --no-trunc busybox']],
@@ -176,6 +182,7 @@ export const historyCommand: Command = {
     const rows = await client.json<HistoryRow[]>(
       'GET',
       `/images/${encodeURIComponent(args[0] ?? '')}/history`,
+      { query: { platform: platformQuery(flags.text('platform')) } },
     );
     const format = flags.text('format');
     const isQuiet = flags.bool('quiet') && format === '';

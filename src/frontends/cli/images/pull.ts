@@ -6,6 +6,7 @@ import { type Command, oneArgument } from '../command.ts';
 import { flag } from '../flags.ts';
 import { type ApiClient, textOf } from '../http/apiClient.ts';
 import type { Io } from '../io.ts';
+import { contentTrustFlag } from './contentTrust.ts';
 import { registryAuth } from './credentials.ts';
 import { printProgress } from './progress.ts';
 import { formatReference, isImageId, parseReference } from './reference.ts';
@@ -53,6 +54,7 @@ export const pullCommand: Command = {
   arity: oneArgument,
   flags: [
     flag('-a, --all-tags', 'bool', 'Download all tagged images in the repository'),
+    contentTrustFlag('verification'),
     flag('--platform', 'string', 'Set platform if server is multi-platform capable'),
     flag('-q, --quiet', 'bool', 'Suppress verbose output'),
   ],

@@ -8,6 +8,7 @@ import { type Command, noArguments, someArguments } from '../command.ts';
 import { flag } from '../flags.ts';
 import type { Io } from '../io.ts';
 import { writeFile } from '../outputFile.ts';
+import { platformQuery } from './platform.ts';
 import { printProgress, withUploadBar } from './progress.ts';
 import { parseReference } from './reference.ts';
 
@@ -51,7 +52,7 @@ export const loadCommand: Command = {
     if (input === '' && io.isInTerminal) throw new CliError('requested load from stdin, but stdin is empty');
     const stream = input === '' ? io.stdin : readTar(input, io, flags.bool('quiet'));
     const { body } = await client.request('POST', '/images/load', {
-      query: { quiet: isQuiet ? '1' : '0', platform: flags.text('platform') || undefined },
+      query: { quiet: isQuiet ? '1' : '0', platform: platformQuery(flags.text('platform')) },
       stream,
     });
     await printProgress(body, io.out, io.isOutTerminal, io.size()?.columns);
@@ -74,13 +75,6 @@ function checkOutput(path: string): void {
   if (info?.isCharacterDevice() === true) fail('cannot write to a character device file');
   if (info?.isBlockDevice() === true) fail('cannot write to a block device file');
   if (info !== undefined && !info.isFile()) fail('cannot write to an irregular file');
-}
-
-/** `linux/arm64/v8` as the API takes it. */
-function formatPlatformQuery(text: string): string {
-  const [os = '', architecture = '', variant] = text.split('/');
-  const named = architecture === '' ? { architecture: os, os: 'linux' } : { architecture, os };
-  return JSON.stringify({ ...named, ...(variant === undefined ? {} : { variant }) });
 }
 
 export const saveCommand: Command = {
@@ -106,9 +100,8 @@ export const saveCommand: Command = {
     if (output === '' && io.isOutTerminal)
       throw new CliError('cowardly refusing to save to a terminal. Use the -o flag or redirect');
     if (output !== '') checkOutput(output);
-    const platform = flags.text('platform');
     const { body } = await client.request('GET', '/images/get', {
-      query: { names: args, platform: platform === '' ? undefined : formatPlatformQuery(platform) },
+      query: { names: args, platform: platformQuery(flags.text('platform')) },
     });
     if (output !== '') return await writeFile(output, body);
     for await (const part of body) io.out(part);
