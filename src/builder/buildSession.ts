@@ -6,9 +6,11 @@ import { randomBytes } from 'node:crypto';
 import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Readable } from 'node:stream';
 import { blockBytes, encodeHeader } from '../files/tarHeader.ts';
+import type { ImageContent } from '../runtime/images/content.ts';
 import type { ImageStore, RegistryCredentials } from '../runtime/images/images.ts';
 import type { BuildKitConnection } from './connection.ts';
 import { beginAnswer, endCall, frameMessage, GrpcError, grpcCode, readMessages, writeTo } from './grpc.ts';
+import { isOfLocalImages, serveLocalImages } from './localImages.ts';
 import { receiveImage, sendMethod } from './imports.ts';
 
 const uploadMethod = '/moby.upload.v1.Upload/Pull';
@@ -17,6 +19,7 @@ const healthMethod = '/grpc.health.v1.Health/Check';
 
 export interface BuildSessionOptions {
   readonly images: Pick<ImageStore, 'load'>;
+  readonly content: ImageContent;
   /** A tar, which may be compressed. */
   readonly context: Readable | undefined;
   /** By the registry's address as clients keep it: `https://index.docker.io/v1/`, `host:5000`. */
@@ -73,7 +76,7 @@ function credentialsOf(
 
 export function openBuildSession(
   connection: BuildKitConnection,
-  { images, context, credentials }: BuildSessionOptions,
+  { images, content, context, credentials }: BuildSessionOptions,
 ): BuildSession {
   const { wire } = connection;
   const id = randomBytes(16).toString('hex');
@@ -113,7 +116,7 @@ export function openBuildSession(
     }
   }
 
-  const serve = (stream: ServerHttp2Stream, path: string, _headers: OutgoingHttpHeaders): void => {
+  const serve = (stream: ServerHttp2Stream, path: string, headers: OutgoingHttpHeaders): void => {
     const work = async (): Promise<void> => {
       if (path === uploadMethod) await upload(stream);
       else if (path === credentialsMethod) await giveCredentials(stream);
@@ -123,6 +126,7 @@ export function openBuildSession(
         await receiveImage(stream, wire, images, (names) => {
           loaded = names;
         });
+      else if (isOfLocalImages(path, headers)) await serveLocalImages(stream, path, wire, content);
       else throw new GrpcError(grpcCode.unimplemented, `this session has no ${path}`);
     };
     work().catch((error: unknown) => endCall(stream, error));

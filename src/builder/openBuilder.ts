@@ -3,6 +3,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { LinkspanError } from '../errors/linkspanError.ts';
+import type { ImageContent } from '../runtime/images/content.ts';
 import type { ImageStore } from '../runtime/images/images.ts';
 import type { BuilderAddress } from './address.ts';
 import type { Builder, BuildOptions, BuiltImage, SessionBuildOptions } from './builder.ts';
@@ -11,6 +12,7 @@ import { openBuildSession } from './buildSession.ts';
 import { type BuildKitConnection, dial } from './connection.ts';
 import { GrpcError, grpcCode } from './grpc.ts';
 import { ImportBook } from './imports.ts';
+import { planPolicy } from './localImages.ts';
 import { passControl, passSession } from './passThrough.ts';
 import { ProgressText } from './progressText.ts';
 import type { Exporter, StatusResponse, UsageRecord } from './schema.ts';
@@ -19,6 +21,8 @@ export interface BuilderDependencies {
   readonly address: BuilderAddress;
   /** Where images come to lie. */
   readonly images: Pick<ImageStore, 'load' | 'get'>;
+  /** Of the same store. */
+  readonly content: ImageContent;
 }
 
 /** What BuildKit said, in the words of Docker's own builder where a command failed. */
@@ -46,6 +50,7 @@ interface Solve {
   /** Where BuildKit gets the context; undefined = from the session, as files, or from a remote place. */
   readonly contextUrl: string | undefined;
   readonly exporter: Exporter;
+  readonly policy: object | undefined;
   readonly signal: AbortSignal;
   readonly onStatus: (message: Buffer) => void;
 }
@@ -53,7 +58,7 @@ interface Solve {
 /** Resolves with what the exporter answered. Throws GrpcError. */
 async function solve(
   connection: BuildKitConnection,
-  { request, sessionId, contextUrl, exporter, signal, onStatus }: Solve,
+  { request, sessionId, contextUrl, exporter, policy, signal, onStatus }: Solve,
 ): Promise<Readonly<Record<string, string>>> {
   const ref = randomBytes(16).toString('hex');
   const { attrs, entitlements } = planSolve(request, contextUrl);
@@ -69,6 +74,7 @@ async function solve(
     ...{ ref, session: sessionId, frontend: 'dockerfile.v0', frontend_attrs: attrs, entitlements },
     // Older ones know only the single exporter.
     ...{ exporter: exporter.type, exporter_attrs: exporter.attrs, exporters: [exporter], cache: {} },
+    ...(policy !== undefined && { source_policy: policy }),
   };
   const following = follow();
   try {
@@ -84,8 +90,9 @@ async function solve(
   }
 }
 
-export function openBuilder({ address, images }: BuilderDependencies): Builder {
+export function openBuilder({ address, images, content }: BuilderDependencies): Builder {
   const book = new ImportBook();
+  const half = { book, images, content };
 
   /** Runs `work` with a connection; what BuildKit refuses is thrown as a LinkspanError. */
   async function ask<T>(
@@ -111,14 +118,23 @@ export function openBuilder({ address, images }: BuilderDependencies): Builder {
     // Before anybody is asked.
     planSolve(request, undefined);
     return await ask(async (connection) => {
-      using session = openBuildSession(connection, { images, context, credentials });
+      using session = openBuildSession(connection, { images, content, context, credentials });
       const { id: sessionId, contextUrl } = session;
+      const policy = planPolicy(await content.localTags());
       const progress = new ProgressText();
       const status = connection.wire.message('StatusResponse');
       const onStatus = (message: Buffer): void => {
         for (const line of progress.linesOf(status.deserialize(message) as StatusResponse)) onText(line);
       };
-      const answer = await solve(connection, { request, sessionId, contextUrl, exporter, signal, onStatus });
+      const answer = await solve(connection, {
+        request,
+        sessionId,
+        contextUrl,
+        exporter,
+        policy,
+        signal,
+        onStatus,
+      });
       const id = answer['containerimage.config.digest'] ?? (await images.get(session.loaded[0] ?? '')).id;
       return { id, names: request.names.length === 0 ? [] : session.loaded };
     }, signal);
@@ -129,7 +145,8 @@ export function openBuilder({ address, images }: BuilderDependencies): Builder {
     const exporter = output ?? archiveOf(request.names);
     planSolve(request, undefined);
     using _ = book.expect(sessionId, output === undefined ? [0] : []);
-    const asked = { request, sessionId, contextUrl: undefined, exporter, signal, onStatus };
+    const policy = planPolicy(await content.localTags());
+    const asked = { request, sessionId, contextUrl: undefined, exporter, policy, signal, onStatus };
     const answer = await ask((connection) => solve(connection, asked), signal);
     return answer['containerimage.config.digest'] ?? '';
   }
@@ -140,12 +157,12 @@ export function openBuilder({ address, images }: BuilderDependencies): Builder {
     serveControl: async (client, begin) => {
       const connection = await dial(address);
       begin();
-      passControl(client, connection, book);
+      passControl(client, connection, half);
     },
     serveSession: async (client, metadata, begin) => {
       const connection = await dial(address);
       begin();
-      passSession(client, metadata, connection, book, images);
+      passSession(client, metadata, connection, half);
     },
     cache: () =>
       ask(async (connection) => {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openWire } from '../codec/protobuf/wire.ts';
+import { planPolicy } from './localImages.ts';
 import { rewriteSolve } from './rewrite.ts';
 import { buildkitSchema, type SolveRequest } from './schema.ts';
 
@@ -83,6 +84,30 @@ test('rewriteSolve: what is not for the store passes byte by byte', () => {
   ]) {
     const bytes = later.message('SolveRequest').serialize(request);
     assert.deepEqual(rewriteSolve(wire, bytes), { bytes, sessionId: '', imported: [] });
+  }
+});
+
+test('rewriteSolve: rules for local images come behind those of the client', () => {
+  assert.equal(planPolicy([]), undefined);
+  const rule = (name: string, target: string): object => ({
+    action: 2,
+    selector: { identifier: `docker-image://${name}` },
+    updates: { identifier: target, attrs: { 'oci.store': 'linkspan-images' } },
+  });
+  const own = { action: 1, selector: { identifier: 'docker-image://x' }, updates: null };
+  const [reference, digest] = ['docker.io/library/a:1', 'sha256:00'];
+  const policy = planPolicy([{ reference, digest }]);
+  for (const exporter of ['moby', 'local']) {
+    const request = { exporter, source_policy: { version: '1', rules: [own] } };
+    const { bytes } = rewriteSolve(wire, wire.message('SolveRequest').serialize(request), policy);
+    const target = `oci-layout://${reference}@${digest}`;
+    assert.deepEqual(
+      (wire.message('SolveRequest').deserialize(bytes) as Record<string, unknown>)['source_policy'],
+      {
+        version: '1',
+        rules: [own, rule(reference, target), rule(`${reference}@${digest}`, target)],
+      },
+    );
   }
 });
 

@@ -15,6 +15,7 @@ export interface RewrittenSolve {
 
 /** SolveRequest's exporter, exporter_attrs and exporters. */
 const exporterFields = [3, 4, 13];
+const policyField = 12;
 /** What is about Docker's store, or done by another exporter. */
 const ofStore = ['push', 'push-by-digest', 'unpack', 'store', 'dangling-name-prefix', 'name-canonical'];
 
@@ -28,24 +29,33 @@ function toArchive(exporter: Exporter): Exporter {
   return { type: 'docker', attrs: Object.fromEntries(kept) };
 }
 
-export function rewriteSolve(wire: Wire, message: Uint8Array): RewrittenSolve {
+/** `policy` is added to the rules that the request has (SolveRequest.source_policy). */
+export function rewriteSolve(wire: Wire, message: Uint8Array, policy?: object): RewrittenSolve {
   const codec = wire.message('SolveRequest');
   const request = codec.deserialize(message) as SolveRequest;
   const { exporter: type, exporter_attrs: attrs, session: sessionId } = request;
   const given = request.exporters.length > 0 || type === '' ? request.exporters : [{ type, attrs }];
   const imported = given.flatMap((one, place) => (one.type === 'moby' ? [place] : []));
-  if (imported.length === 0) return { bytes: message, sessionId, imported };
-  const exporters = [
-    ...given.map(toArchive),
-    // BuildKit itself pushes what Docker would have pushed from its store; behind the others, whose places stay.
-    ...given.filter(isPushed).map((one) => ({ type: 'image', attrs: { ...one.attrs, store: 'false' } })),
-  ];
-  const [first] = exporters;
-  const changed = { exporter: first?.type, exporter_attrs: first?.attrs, exporters };
-  const kept = splitFields(message).filter(({ number }) => !exporterFields.includes(number));
-  return {
-    bytes: Buffer.concat([...kept.map(({ bytes }) => bytes), codec.serialize(changed)]),
-    sessionId,
-    imported,
-  };
+  const replaced: number[] = [];
+  const added: Uint8Array[] = [];
+  const fields = splitFields(message);
+  if (imported.length > 0) {
+    const exporters = [
+      ...given.map(toArchive),
+      // BuildKit itself pushes what Docker would have pushed from its store; behind the others, whose places stay.
+      ...given.filter(isPushed).map((one) => ({ type: 'image', attrs: { ...one.attrs, store: 'false' } })),
+    ];
+    const [first] = exporters;
+    replaced.push(...exporterFields);
+    added.push(codec.serialize({ exporter: first?.type, exporter_attrs: first?.attrs, exporters }));
+  }
+  if (policy !== undefined) {
+    replaced.push(policyField);
+    const before = fields.filter(({ number }) => number === policyField).map(({ value }) => value);
+    // Messages one behind the other are one message with the rules of both.
+    const both = Buffer.concat([...before, wire.message('SourcePolicy').serialize(policy)]);
+    added.push(wire.message('PolicyBytes').serialize({ source_policy: both }));
+  }
+  const kept = fields.filter(({ number }) => !replaced.includes(number)).map(({ bytes }) => bytes);
+  return { bytes: Buffer.concat([...kept, ...added]), sessionId, imported };
 }

@@ -25,8 +25,16 @@ export const buildkitSchema: WireSchema = {
       frontend_attrs: 'map string 7',
       cache: 'CacheOptions 8',
       entitlements: 'repeated string 9',
+      source_policy: 'SourcePolicy 12',
       exporters: 'repeated Exporter 13',
     },
+    // moby.buildkit.v1.sourcepolicy
+    SourcePolicy: { version: 'int64 1', rules: 'repeated SourceRule 2' },
+    SourceRule: { action: 'int32 1', selector: 'SourceSelector 2', updates: 'SourceUpdate 3' },
+    SourceSelector: { identifier: 'string 1' },
+    SourceUpdate: { identifier: 'string 1', attrs: 'map string 2' },
+    /** SolveRequest's rules, in their bytes. */
+    PolicyBytes: { source_policy: 'bytes 12' },
     SolveResponse: { exporter_response: 'map string 1' },
     StatusRequest: { ref: 'string 1' },
     Vertex: {
@@ -63,9 +71,13 @@ export const buildkitSchema: WireSchema = {
       keep_bytes: 'int64 4',
     },
 
-    // What a session answers: grpc.health.v1, moby.filesync.v1.Auth
+    // What a session answers: grpc.health.v1, moby.filesync.v1.Auth, containerd.services.content.v1 (Info and Read)
     HealthCheckResponse: { status: 'int32 1' },
     CredentialsRequest: { host: 'string 1' },
+    ContentRequest: { digest: 'string 1', offset: 'int64 2', size: 'int64 3' },
+    ContentInfo: { digest: 'string 1', size: 'int64 2' },
+    ContentInfoResponse: { info: 'ContentInfo 1' },
+    ContentPart: { offset: 'int64 1', data: 'bytes 2' },
     CredentialsResponse: { username: 'string 1', secret: 'string 2' },
   },
   services: {

@@ -32,6 +32,7 @@ import { openKernel } from '../kernel/openKernel.ts';
 import { loadLibraries } from '../runtime/containerd/client.ts';
 import { openRuntime } from '../runtime/containerd/openRuntime.ts';
 import { openHostMounts } from '../runtime/hostMounts.ts';
+import { openContent } from '../runtime/images/content.ts';
 import { openImages } from '../runtime/images/openImages.ts';
 import { readSpecHost } from '../runtime/oci/specHost.ts';
 import type { Runtime } from '../runtime/runtime.ts';
@@ -276,7 +277,10 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   const api = parts.use(
     createApiServer({
       engine,
-      builder: config.builder === undefined ? undefined : openBuilder({ address: config.builder, images }),
+      builder:
+        config.builder === undefined
+          ? undefined
+          : openBuilder({ address: config.builder, images, content: openContent(runtime.client) }),
       logger,
       clock: systemClock,
       metrics,

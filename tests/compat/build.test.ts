@@ -162,7 +162,7 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
       assert.ok(await eventually(() => !isSleeping(), 20_000));
     });
 
-    test('docker-compose 1.29 builds and runs a service', async () => {
+    test('docker-compose 1.29 builds a service', async () => {
       const path = context('composed', `FROM ${registry}/base:1`, 'COPY word /', 'CMD ["cat", "/word"]');
       writeFileSync(join(path, 'docker-compose.yml'), 'version: "3"\nservices:\n  one:\n    build: .\n');
       const { words, env } = composeOfPython();
@@ -175,8 +175,8 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
         },
         hint: () => daemon.logTail(),
       });
-      await compose(['up', '--build', '--no-color'], { cwd: path, stdout: /built here/ });
-      await compose(['down', '--rmi', 'all'], { cwd: path });
+      await compose(['build'], { cwd: path });
+      await daemon.cli(['run', '--rm', 'composed_one'], { stdout: 'built here' });
     });
 
     test('our command line: .dockerignore, a Dockerfile from stdin, a tar, what is not there', async () => {
@@ -287,6 +287,23 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
       await daemon.cli(['inspect', '-f', '{{.Id}} {{.Config.Labels.old}}', 'old:1'], { stdout: `${id} yes` });
       await old(['build', '-o', join(folder, 'out20'), path], { stderr: /COPY word/ });
       assert.equal(readFileSync(join(folder, 'out20/word'), 'utf8'), 'built here\n');
+    });
+
+    test('an image that only the engine has is built on, by each of them; a stage of its name stays a stage', async () => {
+      await daemon.cli(['tag', 'busybox:latest', 'local/only:1']);
+      await daemon.cli(['tag', 'mine:1', 'first']);
+      const path = context(
+        'local',
+        'FROM local/only:1 AS first',
+        'RUN echo $((6 * 7)) >/n',
+        'FROM first',
+        'RUN cat /n',
+      );
+      await classic(['build', '-t', 'local:2', path], { stdout: /^42$/m });
+      await buildx(['build', '--no-cache', '-t', 'local:3', path], { stderr: /^#\d+ \S+ 42$/m });
+      const onFirst = context('onFirst', 'FROM first', 'COPY --from=local:2 /n /');
+      await buildx(['build', '-t', 'local:4', onFirst]);
+      await daemon.cli(['run', '--rm', 'local:4', 'cat', '/word', '/n'], { stdout: 'built here\n42' });
     });
 
     test('a BuildKit that dies in the middle is told of', async () => {

@@ -210,7 +210,7 @@ export interface StreamMethods {
   >;
   'Content.List': Method<{ readonly filters: readonly string[] }, { readonly info: readonly ContentInfo[] }>;
   'Content.Read': Method<
-    { readonly digest: string; readonly offset?: string },
+    { readonly digest: string; readonly offset?: string; readonly size?: string },
     { readonly data: Uint8Array }
   >;
 }
