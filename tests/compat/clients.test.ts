@@ -9,11 +9,10 @@ import { after, before, describe, test } from 'node:test';
 import Docker from 'dockerode';
 import { createRunner, eventually } from './command.ts';
 import { pythonModules } from './composeTools.ts';
-import { type Daemon, startDaemon } from './daemonFixture.ts';
+import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { inHost } from './hosts.ts';
-import { ownEngines } from './reference.ts';
 
-const [engine] = ownEngines('the libraries are made for it').filter(({ cli }) => cli === 'docker');
+const [engine] = engines().filter(({ cli }) => cli === 'docker');
 
 if (engine !== undefined)
   describe('client libraries', () => {

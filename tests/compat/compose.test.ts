@@ -8,12 +8,11 @@ import { dirname, join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { createRunner, eventually, type Result } from './command.ts';
 import { composeOfPython, findComposePlugin } from './composeTools.ts';
-import { type Daemon, startDaemon } from './daemonFixture.ts';
+import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { nginx, postgres, redis, rootArchive } from './debianImages.ts';
 import { hostAddress, inHost } from './hosts.ts';
-import { ownEngines } from './reference.ts';
 
-const [engine] = ownEngines('its compose is the same').filter(({ cli }) => cli === 'docker');
+const [engine] = engines().filter(({ cli }) => cli === 'docker');
 const plugin = findComposePlugin();
 const composes = engine === undefined ? [] : [composeOfPython(), ...(plugin === undefined ? [] : [plugin])];
 

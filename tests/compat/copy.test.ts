@@ -26,7 +26,7 @@ import { gzipSync } from 'node:zlib';
 import { callApi } from './api.ts';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
-import { testOnce } from './reference.ts';
+import { testOfOurs, testOnce } from './reference.ts';
 
 function send(socketPath: string, path: string, body: Buffer): Promise<{ status: number; message: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; message: string }>();
@@ -214,7 +214,7 @@ for (const engine of engines()) {
         ['p1:/file dir/new', 'dir/new'],
         ['p1:/file new/', /no such directory/],
         ['p1:/file no/new', /invalid output path: .*no.* does not exist|no such file or directory/],
-        ['p1:/file/ dir', /Could not find the file \/file\/ in container p1/],
+        ['p1:/file/ dir', /Could not find the file \/file\/ in container p1|\/file\/: not a directory/],
         ['p1:/file toOld', ''],
         ['p1:/file toNew', 'missing'],
         ['p1:/toDir new', 'new'],
@@ -279,7 +279,11 @@ for (const engine of engines()) {
       await daemon.cli(['rm', '-f', 'p1']);
     });
 
-    test('-a gives what is copied to the user of the container, and a tmpfs gets files too', async () => {
+    testOfOurs(
+      engine,
+      'users by name only, and nothing reaches a tmpfs',
+      test,
+    )('-a gives what is copied to the user of the container, and a tmpfs gets files too', async () => {
       await daemon.cli([
         ...['run', '-d', '--name', 'u1', '-u', '7:8', '--tmpfs', '/tmp', 'busybox', 'sleep', '1000'],
       ]);
@@ -290,64 +294,67 @@ for (const engine of engines()) {
       await daemon.cli(['rm', '-f', 'u1']);
     });
 
-    testOnce(engine)('what is wrong with a tar or a path is said, and what is read-only stays', async () => {
-      const { socketPath } = daemon;
-      mkdirSync('/run/compat/bound', { recursive: true });
-      await daemon.cli([
-        ...['run', '--name', 't1', '-v', '/run/compat/bound:/d/ro:ro', '-v', 'w1:/d/rw', 'busybox', 'true'],
-      ]);
-      const url = (path: string): string =>
-        `/containers/t1/archive?noOverwriteDirNonDir=true&path=${encodeURIComponent(path)}`;
-      const put = async (path: string, tar: Buffer): Promise<string> => {
-        const { status, message } = await send(socketPath, url(path), tar);
-        return `${status} ${message}`;
-      };
-      const tar = (...args: readonly string[]): Buffer =>
-        execFileSync('tar', ['-C', folder, '-cf', '-', ...args]);
-      const one = tar('one');
-      assert.equal(
-        await put('/d', tar('--transform', 's,^,ro/,', 'one')),
-        '400 open /d/ro: read-only file system',
-      );
-      assert.match(await put('/d/ro', one), /^400 mounted volume is marked read-only$/);
-      assert.match(await put('/d/rw', one), /^200 $/);
-      assert.match(
-        await put('/d', tar('-P', '--transform', 's,^,../../x/,', 'one')),
-        /^400 ".*" is outside of "\/d"$/,
-      );
-      assert.match(await put('/', Buffer.alloc(3000, 'x')), /^400 invalid tar: /);
-      assert.match(await put('/', one.subarray(0, 600)), /^400 invalid tar: Unexpected end of data$/);
-      assert.match(await put('/', gzipSync(one)), /^200 $/);
-      assert.match(await put('/nope', one), /^404 Could not find the file \/nope in container t1$/);
-      assert.match(await put('/etc/passwd', one), /^400 extraction point is not a directory$/);
-      for (const [path, status] of [
-        ['', 400],
-        ['/a\0b', 400],
-        [`/${'n'.repeat(300)}`, 404],
-        ['/one', 200],
-      ] as const)
-        assert.equal((await callApi(socketPath, 'HEAD', url(path))).status, status, path);
-      assert.deepEqual(readdirSync('/run/compat/bound'), []);
-      const { stdout } = await daemon.cli([
-        ...[
-          'events',
-          '--since',
-          '1m',
-          '--until',
-          // The command line counts `0s` from the second that has begun.
-          new Date().toISOString(),
-          '--filter',
-          'container=t1',
-          '--format',
-          '{{.Action}}',
-        ],
-      ]);
-      assert.equal(stdout.split('\n').filter((action) => action === 'extract-to-dir').length, 2);
-      await daemon.cli(['rm', 't1']);
-      await daemon.cli(['volume', 'rm', 'w1']);
-    });
+    testOfOurs(engine, 'bad archives are 500 there, with other texts')(
+      'what is wrong with a tar or a path is said, and what is read-only stays',
+      async () => {
+        const { socketPath } = daemon;
+        mkdirSync('/run/compat/bound', { recursive: true });
+        await daemon.cli([
+          ...['run', '--name', 't1', '-v', '/run/compat/bound:/d/ro:ro', '-v', 'w1:/d/rw', 'busybox', 'true'],
+        ]);
+        const url = (path: string): string =>
+          `/containers/t1/archive?noOverwriteDirNonDir=true&path=${encodeURIComponent(path)}`;
+        const put = async (path: string, tar: Buffer): Promise<string> => {
+          const { status, message } = await send(socketPath, url(path), tar);
+          return `${status} ${message}`;
+        };
+        const tar = (...args: readonly string[]): Buffer =>
+          execFileSync('tar', ['-C', folder, '-cf', '-', ...args]);
+        const one = tar('one');
+        assert.equal(
+          await put('/d', tar('--transform', 's,^,ro/,', 'one')),
+          '400 open /d/ro: read-only file system',
+        );
+        assert.match(await put('/d/ro', one), /^400 mounted volume is marked read-only$/);
+        assert.match(await put('/d/rw', one), /^200 $/);
+        assert.match(
+          await put('/d', tar('-P', '--transform', 's,^,../../x/,', 'one')),
+          /^400 ".*" is outside of "\/d"$/,
+        );
+        assert.match(await put('/', Buffer.alloc(3000, 'x')), /^400 invalid tar: /);
+        assert.match(await put('/', one.subarray(0, 600)), /^400 invalid tar: Unexpected end of data$/);
+        assert.match(await put('/', gzipSync(one)), /^200 $/);
+        assert.match(await put('/nope', one), /^404 Could not find the file \/nope in container t1$/);
+        assert.match(await put('/etc/passwd', one), /^400 extraction point is not a directory$/);
+        for (const [path, status] of [
+          ['', 400],
+          ['/a\0b', 400],
+          [`/${'n'.repeat(300)}`, 404],
+          ['/one', 200],
+        ] as const)
+          assert.equal((await callApi(socketPath, 'HEAD', url(path))).status, status, path);
+        assert.deepEqual(readdirSync('/run/compat/bound'), []);
+        const { stdout } = await daemon.cli([
+          ...[
+            'events',
+            '--since',
+            '1m',
+            '--until',
+            // The command line counts `0s` from the second that has begun.
+            new Date().toISOString(),
+            '--filter',
+            'container=t1',
+            '--format',
+            '{{.Action}}',
+          ],
+        ]);
+        assert.equal(stdout.split('\n').filter((action) => action === 'extract-to-dir').length, 2);
+        await daemon.cli(['rm', 't1']);
+        await daemon.cli(['volume', 'rm', 'w1']);
+      },
+    );
 
-    testOnce(engine)(
+    testOfOurs(engine, 'a client that hangs holds the container')(
       'a client that hangs or leaves keeps no container from being started or removed',
       async () => {
         const { socketPath } = daemon;
@@ -388,20 +395,23 @@ for (const engine of engines()) {
       },
     );
 
-    testOnce(engine)('a container that ends while it is copied gives no tar that looks whole', async () => {
-      const make = 'dd if=/dev/zero of=/vol/big bs=1M count=64; sleep 1000';
-      await daemon.cli(['run', '-d', '--name', 'm1', '-v', 'm2:/vol', 'busybox', 'sh', '-c', make]);
-      await eventually(
-        async () =>
-          (await out('exec', 'm1', 'sh', '-c', 'stat -c %s /vol/big || echo 0')) === String(64 << 20),
-      );
-      const read = await openRequest(daemon.socketPath, 'GET', '/containers/m1/archive?path=/vol');
-      await daemon.cli(['kill', 'm1']);
-      await daemon.cli(['wait', 'm1']);
-      await assert.rejects(read.rest(), /aborted|ECONNRESET|hang up/);
-      await daemon.cli(['rm', 'm1']);
-      await daemon.cli(['volume', 'rm', 'm2']);
-    });
+    testOfOurs(engine, 'what is left of it is copied')(
+      'a container that ends while it is copied gives no tar that looks whole',
+      async () => {
+        const make = 'dd if=/dev/zero of=/vol/big bs=1M count=64; sleep 1000';
+        await daemon.cli(['run', '-d', '--name', 'm1', '-v', 'm2:/vol', 'busybox', 'sh', '-c', make]);
+        await eventually(
+          async () =>
+            (await out('exec', 'm1', 'sh', '-c', 'stat -c %s /vol/big || echo 0')) === String(64 << 20),
+        );
+        const read = await openRequest(daemon.socketPath, 'GET', '/containers/m1/archive?path=/vol');
+        await daemon.cli(['kill', 'm1']);
+        await daemon.cli(['wait', 'm1']);
+        await assert.rejects(read.rest(), /aborted|ECONNRESET|hang up/);
+        await daemon.cli(['rm', 'm1']);
+        await daemon.cli(['volume', 'rm', 'm2']);
+      },
+    );
 
     testOnce(engine)('no link of a container leads to the host', async () => {
       writeFileSync('/run/compat/secret', 'of the host');

@@ -14,10 +14,16 @@ export function ownEngines(why: string, fallback?: string): readonly Engine[] {
   return all.filter(({ kind }) => kind === 'linkspand');
 }
 
+type TestOf = (title: string, work: (t: TestContext) => Promise<void>) => void;
+
+/** `test` for what a dockerd is not asked: there, one counted skip with the reason. */
+export function testOfOurs(engine: Engine, why: string, ofOurs: TestOf = testOnce(engine)): TestOf {
+  if (engine.kind === 'linkspand') return ofOurs;
+  return (title) => void test(title, { skip: notAsked(why) }, () => undefined);
+}
+
 /** `test` for what does not depend on the command line that asks: nothing where ours is the second one. */
-export function testOnce({
-  name,
-}: Pick<Engine, 'name'>): (title: string, work: (t: TestContext) => Promise<void>) => void {
+export function testOnce({ name }: Pick<Engine, 'name'>): TestOf {
   return (title, work) => {
     if (!name.startsWith('linkspan CLI')) void test(title, work);
   };
