@@ -27,7 +27,10 @@ if (engine !== undefined)
       for (const image of [nginx, redis, postgres])
         await daemon.cli([
           'import',
-          ...image.changes.flatMap((change) => ['--change', change]),
+          // dockerd 20.10 takes no STOPSIGNAL there.
+          ...image.changes
+            .filter((change) => !daemon.isReference || !change.startsWith('STOPSIGNAL'))
+            .flatMap((change) => ['--change', change]),
           ...[rootArchive(image), image.reference],
         ]);
     });
@@ -174,7 +177,8 @@ if (engine !== undefined)
           assert.equal(await canGet('back', 'www'), false);
           assert.ok(await canGet('beside', 'gate'));
           assert.ok(await canGet('beside', '127.0.0.1'));
-          assert.doesNotMatch(await from('back', 'ip', 'route'), /default/);
+          // dockerd 20.10 gives a default route there as well, which leads nowhere.
+          if (!daemon.isReference) assert.doesNotMatch(await from('back', 'ip', 'route'), /default/);
           assert.match(await from('alone', 'ls', '/sys/class/net'), /^lo$/m);
           assert.equal(
             await say('network', 'inspect', '-f', '{{.Internal}} {{.Labels.kind}}', 'networks_inside'),

@@ -259,7 +259,8 @@ for (const engine of engines()) {
         [`${tree}/sub/file p1:/dst/no/as`, /Could not find the file \/dst\/no in container p1/],
         [`${tree}/sub/file/ p1:/dst`, /not a directory/],
         [`${tree} p1:/file`, /cannot copy directory/],
-        [`${tree}/sub/file p1:/dev/null`, /got a device/],
+        // A dockerd does not see what is mounted in the container.
+        ...(daemon.isReference ? [] : [[`${tree}/sub/file p1:/dev/null`, /got a device/] as const]),
       ] as const) {
         const fails = typeof expected !== 'string';
         await daemon.cli(['cp', ...args.split(' ')], fails ? { exitCode: 1, stderr: expected } : {});
@@ -282,7 +283,7 @@ for (const engine of engines()) {
     testOfOurs(
       engine,
       'users by name only, and nothing reaches a tmpfs',
-      test,
+      (title, work) => void test(title, work),
     )('-a gives what is copied to the user of the container, and a tmpfs gets files too', async () => {
       await daemon.cli([
         ...['run', '-d', '--name', 'u1', '-u', '7:8', '--tmpfs', '/tmp', 'busybox', 'sleep', '1000'],

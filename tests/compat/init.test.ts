@@ -1,31 +1,17 @@
 /*
  * `run --init`: a small init is process 1, reaps orphans and passes signals on to the command.
  */
-import { symlinkSync, mkdirSync, existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { eventually } from './command.ts';
 import { type Daemon, engines, startDaemon } from './daemonFixture.ts';
 import { testOnce } from './reference.ts';
-import { testCache } from './testCache.ts';
-
-/** The lane's own program of that name is a wrapper; this puts the unwrapped one of scripts/test-tools into a folder. */
-function initFolder(): string {
-  const unpacked = join(testCache, 'debs/root/usr/bin/tini-static');
-  const folder = '/run/compat/init';
-  mkdirSync(folder, { recursive: true });
-  if (existsSync(unpacked) && !existsSync(join(folder, 'docker-init')))
-    symlinkSync(unpacked, join(folder, 'docker-init'));
-  return folder;
-}
 
 for (const engine of engines()) {
   describe(`init: ${engine.name}`, () => {
     const once = testOnce(engine);
     let daemon: Daemon;
     before(async () => {
-      process.env['PATH'] = `${initFolder()}${delimiter}${process.env['PATH']}`;
       daemon = await startDaemon(engine);
     });
     after(async () => {
