@@ -158,7 +158,8 @@ for (const engine of engines()) {
       await daemon.cli(['tag', 'busybox', 'busybox:two']);
       await daemon.cli(['rmi', 'busybox:two']);
       const tar = `${folder}/image.tar`;
-      await daemon.cli(['save', '-o', tar, 'busybox']);
+      await daemon.cli(['tag', 'busybox', 'without/latest:1']);
+      await daemon.cli(['save', '-o', tar, 'without/latest']);
       await daemon.cli(['load', '-i', tar]);
       const format = '{{.Type}} {{.Action}}';
       const until = new Date().toISOString();
@@ -176,8 +177,9 @@ for (const engine of engines()) {
       const { stdout } = await daemon.cli(words);
       assert.deepEqual(
         stdout.split('\n'),
-        ['tag', 'untag', 'save', 'load'].map((action) => `image ${action}`),
+        ['tag', 'untag', 'tag', 'save', 'load'].map((action) => `image ${action}`),
       );
+      await daemon.cli(['rmi', 'without/latest:1']);
     });
   });
 }

@@ -246,6 +246,27 @@ for (const engine of engines('docker')) {
       await cli(['run', '--rm', '--disable-content-trust', 'busybox', 'echo', 'ran'], { stdout: 'ran' });
     });
 
+    test('a link is removed by its name alone', async () => {
+      const { cli } = daemon;
+      await cli(['create', '--name', 'linked', '--link', 'job:al', 'busybox']);
+      for (const [words, stderr] of [
+        ['--link nope', 'No such container: nope'],
+        ['--link linked/zz', 'No such container: linked/zz'],
+        ['linked/al', 'No such container: linked/al'],
+        ['--link linked', 'Conflict, cannot remove the default link name of the container'],
+      ] as const) {
+        // 20.10 says it otherwise.
+        const said = daemon.isReference ? {} : { stderr: `Error response from daemon: ${stderr}` };
+        await cli(['rm', ...words.split(' ')], { exitCode: 1, ...said });
+      }
+      if (!daemon.isReference)
+        await cli(['rm', '--link', 'linked/al'], {
+          exitCode: 1,
+          stderr: /removing a link .* is not supported yet/,
+        });
+      await cli(['rm', 'linked']);
+    });
+
     test('prune takes what its filters leave, and says what was freed', async () => {
       const { cli } = daemon;
       const prune = async (

@@ -2,6 +2,7 @@
  * /containers: list, inspect, create, state changes, remove, prune (Docker Engine API 1.50). Streams (attach, logs,
  * wait) are in containerStreamRoutes.ts.
  */
+import { parseLink } from '../../engine/containers/links.ts';
 import type { Container, ContainerId } from '../../engine/model.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type ApiContext, paramOf, queryOf, type Routes } from './apiContext.ts';
@@ -84,6 +85,22 @@ async function pruneContainers({ deps }: ApiContext, query: Query): Promise<unkn
   };
 }
 
+/** Why the link `ref`, `container/alias`, is not removed. Throws containerNotFound where there is no such link or container. */
+function linkRefusal({ deps }: ApiContext, ref: string): LinkspanError {
+  const { containers } = deps.engine;
+  const [, parent, alias = ''] = /^\/?([^/]+)\/([^/]+)$/.exec(ref) ?? [];
+  if (parent === undefined) {
+    containers.get(ref);
+    const text = 'Conflict, cannot remove the default link name of the container';
+    return new LinkspanError('containerState', text);
+  }
+  const owner = containers.list().find(({ name }) => name === parent);
+  const links = owner?.spec.attachments.flatMap((attachment) => attachment.links) ?? [];
+  if (!links.some((link) => parseLink(link).alias === alias))
+    throw new LinkspanError('containerNotFound', `No such container: ${ref}`);
+  return new LinkspanError('notImplemented', 'removing a link of a container is not supported yet');
+}
+
 const inspectRoutes: Routes = (app, context) => {
   const { engine } = context.deps;
   let cgroupVersion: 1 | 2 | undefined;
@@ -143,14 +160,17 @@ const changeRoutes: Routes = (app, context) => {
   });
 
   app.delete('/containers/:id', async (request, reply) => {
-    const query = queryOf(request);
-    if (boolOf(query, 'link'))
-      throw new LinkspanError('notImplemented', 'links between containers are not supported yet');
-    await containers.remove(paramOf(request, 'id'), {
-      isForced: boolOf(query, 'force'),
-      removesVolumes: boolOf(query, 'v'),
-    });
+    const [ref, query] = [paramOf(request, 'id'), queryOf(request)];
+    if (boolOf(query, 'link')) throw linkRefusal(context, ref);
+    await containers.remove(ref, { isForced: boolOf(query, 'force'), removesVolumes: boolOf(query, 'v') });
     return await reply.code(204).send();
+  });
+
+  // A link's name, `container/alias`, is no container's.
+  app.delete('/containers/*', (request) => {
+    const ref = paramOf(request, '*');
+    if (boolOf(queryOf(request), 'link')) throw linkRefusal(context, ref);
+    throw new LinkspanError('containerNotFound', `No such container: ${ref}`);
   });
 
   app.post('/containers/prune', (request) => pruneContainers(context, queryOf(request)));
