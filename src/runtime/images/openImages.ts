@@ -304,8 +304,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
 
   const push: ImageStore['push'] = async (ref, wanted, onProgress) => {
     if (wanted.platform !== undefined) {
-      const named = familiarReference(withDefaultTag(parseReference(ref)));
-      checkPlatform((await find(ref)).image, named, wanted.platform);
+      checkPlatform((await find(ref)).image, familiarReference(parseReference(ref)), wanted.platform);
     }
     return await pushNames({ deps, insecureRegistries, keep: keepPushed }, ref, wanted, onProgress).catch(
       (error: unknown) => Promise.reject(wanted.signal?.aborted === true ? canceled() : error),
