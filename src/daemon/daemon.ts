@@ -119,6 +119,7 @@ function openContainerHalf(
     dataFolder: join(config.dataRoot, 'containers'),
     fifoFolder: join(config.execRoot, 'containers'),
     shmFolder: join(config.execRoot, 'shm'),
+    subpathFolder: join(config.execRoot, 'subpaths'),
     hostMounts: openHostMounts(deps.seam),
     defaultIpcMode: config.defaultIpcMode,
     hostsPath: '/etc/hosts',
@@ -215,6 +216,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   parts.defer(() => half.ports.close());
   const volumes = new LocalVolumes({
     ...{ store, events, logger, seam, clock: systemClock },
+    hostMounts: openHostMounts(seam),
     folder: join(dataRoot, 'volumes'),
   });
   const containers = parts.use(

@@ -108,7 +108,7 @@ export interface Volumes {
   users(name: string): readonly ContainerId[];
   /** What its files take; those deeper than 200 folders count nothing. */
   sizeBytes(name: string): Promise<number>;
-  /** The one that has the name, if there is one. Codes volumeInvalid, driverNotFound, notImplemented. */
+  /** The one that has the name, if there is one. Codes volumeInvalid, driverNotFound. */
   create(request: VolumeRequest): Promise<Volume>;
   /** With its files. Codes volumeNotFound (not if forced), volumeInUse. */
   remove(name: string, isForced: boolean): Promise<void>;

@@ -165,10 +165,17 @@ export type MountSpec =
       readonly isReadOnly: boolean;
       /** private, rprivate, shared, rshared, slave, rslave; undefined = rprivate. */
       readonly propagation?: string;
+      /**
+       * What is mounted below the source: absent = it comes along, and is read-only too where the mount is and the kernel
+       * can; `none` = it does not come; `writable` = it keeps its own mode; `readonly` = it has to be read-only.
+       */
+      readonly below?: 'none' | 'writable' | 'readonly';
       /** The source directory is made if missing (`-v`, not `--mount`). */
       readonly createSource: boolean;
     }
   | { readonly type: 'tmpfs'; readonly target: string; readonly options: string }
+  /** The files of an image, read-only; `source` is its name or id. */
+  | { readonly type: 'image'; readonly source: string; readonly target: string; readonly isReadOnly: true }
   | {
       readonly type: 'volume';
       /** Empty: an anonymous one. */
@@ -177,6 +184,8 @@ export type MountSpec =
       readonly isReadOnly: boolean;
       /** True: an empty volume gets what the image has at `target`. */
       readonly copies: boolean;
+      /** What of the volume is mounted: a relative path, which does not lead out; absent = all. */
+      readonly subpath?: string;
       /** Options of `-v` as given; absent for `--mount`. */
       readonly mode?: string;
       /** What the volume is made with if there is none of that name. */
@@ -192,6 +201,7 @@ export interface VolumeMount {
   readonly target: string;
   readonly isReadOnly: boolean;
   readonly copies: boolean;
+  readonly subpath?: string;
   /** As Docker shows it: the options of `-v`. */
   readonly mode: string;
   /** Nobody named it: it goes with the last container that has it, where its removal says so. */

@@ -19,6 +19,8 @@ export interface HostMount {
   readonly source: string;
   /** As in fstab(5). */
   readonly options: readonly string[];
+  /** The source is what a process holds open (`/proc/PID/fd/N`), whatever it is called meanwhile. */
+  readonly isHandle?: true;
 }
 
 export interface HostMounts {
@@ -58,14 +60,14 @@ export function openHostMounts(seam: Seam): HostMounts {
   const list = async (folder: string): Promise<readonly string[]> =>
     mountPointsBelow(await readFile('/proc/self/mountinfo', 'utf8'), folder);
   return {
-    mount: async (target, { type, source, options }) => {
+    mount: async (target, { type, source, options, isHandle }) => {
       seam.step(`mount ${target}`);
       const words = [
         ...(type === '' ? [] : ['-t', type]),
         ...(options.length > 0 ? ['-o', options.join(',')] : []),
       ];
       // No helpers, whose options are their own; no table of its own that a killed daemon would leave wrong.
-      await run('mount', ['-i', '-n', ...words, '--', source, target]);
+      await run('mount', ['-i', '-n', ...(isHandle === true ? ['-c'] : []), ...words, '--', source, target]);
     },
     unmount: async (target) => {
       const parent = target.slice(0, target.lastIndexOf('/'));

@@ -54,6 +54,12 @@ export interface StoppedAccess {
   readonly mounts: readonly TreeMount[];
 }
 
+export interface ViewMount {
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
 export interface Runtime extends AsyncDisposable {
   readonly events: Events<RuntimeEvents>;
   versions(): Promise<{ readonly containerd: string; readonly runc: string }>;
@@ -65,7 +71,14 @@ export interface Runtime extends AsyncDisposable {
    * containerd's own container record follows at the first createTask. Succeeds if the snapshot is already there.
    */
   prepare(id: string, chainId: string, labels: Readonly<Record<string, string>>): Promise<void>;
-  /** Task (killed if alive), record and snapshot; success if already gone. */
+  /**
+   * The `index`-th image, counted from 0, that the container has mounted, by the image's top layer: keeps the layers until
+   * `remove`. Succeeds if it is already there.
+   */
+  prepareView(id: string, index: number, chainId: string): Promise<void>;
+  /** How it is mounted, read-only, in the words of the OCI spec. */
+  viewMount(id: string, index: number): Promise<ViewMount>;
+  /** Task (killed if alive), record and snapshots; success if already gone. */
   remove(id: string): Promise<void>;
   list(): Promise<readonly RuntimeContainer[]>;
   /** Ends processes that requests of a daemon before this one left half-made, so that no list shows them. */

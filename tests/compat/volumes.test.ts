@@ -274,6 +274,158 @@ for (const engine of engines()) {
       assert.equal(answer.message, 'get nope: no such volume');
     });
 
+    once('a volume with a device is mounted while containers that have it run', async () => {
+      const source = mkdtempSync('/run/compat/device');
+      writeFileSync(join(source, 'f'), 'from the host');
+      const create = (name: string, ...options: readonly string[]): Promise<unknown> =>
+        daemon.cli(['volume', 'create', ...options.flatMap((option) => ['-o', option]), name]);
+      /** Where volumes are mounted on the host. */
+      const mounted = (): readonly string[] =>
+        execFileSync('cat', [`/proc/${daemon.pid()}/mountinfo`])
+          .toString()
+          .split('\n')
+          .flatMap((line) => /volumes\/(\w+)\/_data/.exec(line)?.[1] ?? []);
+      await create('quick', 'type=tmpfs', 'device=tmpfs', 'o=size=1m,uid=1000');
+      await create('bound', 'type=none', `device=${source}`, 'o=bind');
+      await create('lost', 'type=none', 'device=/nonexist', 'o=bind');
+      await create('odd', 'type=tmpfs', 'device=tmpfs', 'o=foo=bar');
+      await daemon.cli(
+        ['run', '--rm', '-v', 'quick:/x', 'busybox', 'sh', '-c', 'grep " /x " /proc/mounts; touch /x/a'],
+        {
+          stdout: /^tmpfs \/x tmpfs rw,relatime,size=1024k,uid=1000/,
+        },
+      );
+      await daemon.cli(['run', '-d', '--name', 'has', '-v', 'quick:/x', 'busybox', 'sleep', '600']);
+      await daemon.cli(['run', '--rm', '-v', 'quick:/x', 'busybox', 'sh', '-c', 'ls /x; touch /x/b'], {
+        stdout: '',
+      });
+      await daemon.cli(['exec', 'has', 'ls', '/x'], { stdout: 'b' });
+      assert.deepEqual(mounted(), ['quick']);
+      await daemon.cli(['run', '--rm', '-v', 'bound:/x:ro', 'busybox', 'cat', '/x/f'], {
+        stdout: 'from the host',
+      });
+      for (const [name, why, exitCode] of [
+        ['lost', 'mount /nonexist:.*: no such file or directory', 127],
+        ['odd', 'data: foo=bar: invalid argument', 125],
+      ] as const)
+        await daemon.cli(['run', '--rm', '-v', `${name}:/x`, 'busybox', 'true'], {
+          exitCode,
+          stderr: new RegExp(
+            `error while mounting volume '.*/${name}/_data': failed to mount local volume: .*${why}`,
+          ),
+        });
+      const options = '{{.Options.type}} {{.Options.device}} {{.Options.o}}';
+      assert.equal(await out('volume', 'inspect', '-f', options, 'quick'), 'tmpfs tmpfs size=1m,uid=1000');
+      const opts = 'volume-opt=type=tmpfs,volume-opt=device=tmpfs,volume-opt=o=size=2m';
+      const mount = `type=volume,src=made,dst=/x,volume-driver=local,${opts}`;
+      await daemon.cli(['run', '--rm', '--mount', mount, 'busybox', 'grep', ' /x ', '/proc/mounts'], {
+        stdout: /size=2048k/,
+      });
+      if (!daemon.isReference) {
+        await daemon.kill('SIGKILL');
+        await daemon.start();
+        await daemon.cli(['exec', 'has', 'ls', '/x'], { stdout: 'b' });
+        assert.deepEqual(mounted(), ['quick']);
+        await daemon.kill('SIGKILL');
+        await daemon.host(['pkill', '-KILL', '-f', '^sleep 600$']);
+        await daemon.start();
+        assert.ok(await eventually(() => mounted().length === 0), String(mounted()));
+      }
+      await daemon.cli(['rm', '-f', 'has']);
+      assert.deepEqual(mounted(), []);
+      await daemon.cli(['volume', 'rm', 'quick', 'bound', 'lost', 'odd', 'made']);
+      // What was mounted is not the volume's to remove.
+      assert.deepEqual(readdirSync(source), ['f']);
+      for (const [option, why] of [
+        ['foo=bar', 'invalid option: "foo"'],
+        ['type=tmpfs', 'missing required option: "device"'],
+      ] as const)
+        await daemon.cli(['volume', 'create', '-o', option, 'bad1'], {
+          exitCode: 1,
+          stderr: new RegExp(`create bad1: ${why}`),
+        });
+    });
+
+    once('a part of a volume can be mounted, and nothing else by its links', async () => {
+      await daemon.cli(['volume', 'create', 'whole']);
+      const fill =
+        'mkdir -p /x/sub/deep; echo in >/x/sub/f; ln -s sub /x/good; ln -s ../../../../../../etc /x/evil; ln -s /etc /x/etc';
+      await daemon.cli(['run', '--rm', '-v', 'whole:/x', 'busybox', 'sh', '-c', fill]);
+      const part = (path: string): string => `type=volume,src=whole,dst=/y,volume-subpath=${path}`;
+      const run = ['run', '--rm', '--mount'];
+      await daemon.cli([...run, part('sub'), 'busybox', 'ls', '/y'], { stdout: 'deep\nf' });
+      await daemon.cli([...run, part('good/deep/../f'), 'busybox', 'cat', '/y'], { stdout: 'in' });
+      await daemon.cli([...run, `${part('sub')},readonly`, 'busybox', 'touch', '/y/g'], {
+        exitCode: 1,
+        stderr: /Read-only file system/,
+      });
+      for (const path of ['nope', 'evil', 'etc', 'sub/f/x'])
+        await daemon.cli([...run, part(path), 'busybox', 'true'], {
+          exitCode: undefined,
+          stderr:
+            /cannot access path .*\/whole\/_data\/|path concatenation escapes the base directory|not a directory/,
+        });
+      for (const path of ['../x', '/sub'])
+        await daemon.cli([...run, part(path), 'busybox', 'true'], {
+          exitCode: 125,
+          stderr: /subpath must be a relative path within the volume/,
+        });
+      const mounts = execFileSync('cat', [`/proc/${daemon.pid()}/mountinfo`]).toString();
+      assert.doesNotMatch(mounts, /subpaths\//);
+      await daemon.cli(['volume', 'rm', 'whole']);
+    });
+
+    once(
+      'the files of an image are mounted read-only, of one layer and of several, whatever becomes of its name',
+      async () => {
+        await makeImage('tools:1', '', (root) => mkdirSync(join(root, 'here')));
+        await daemon.cli(['create', '--name', 'two', 'tools:1']);
+        const word = join(mkdtempSync('/run/compat/word'), 'word');
+        writeFileSync(word, 'second layer');
+        await daemon.cli(['cp', word, 'two:/here/word']);
+        await daemon.cli(['commit', 'two', 'tools:2']);
+        const mount = (ref: string, dst: string): string => `type=image,src=${ref},dst=${dst}`;
+        const show = 'ls /one/here; cat /two/here/word; touch /one/x /two/x; true';
+        const both = ['--mount', mount('tools:1', '/one'), '--mount', mount('tools:2', '/two')];
+        await daemon.cli(['create', '--name', 'looks', ...both, 'busybox', 'sh', '-c', show]);
+        await daemon.cli(['rm', 'two']);
+        const expected = {
+          stdout: 'second layer',
+          stderr: /^touch: \/one\/x: Read-only[^]*touch: \/two\/x: Read-only/,
+        };
+        await daemon.cli(['start', '-a', 'looks'], expected);
+        if (!daemon.isReference) {
+          await daemon.cli(['rmi', 'tools:1', 'tools:2']);
+          await daemon.cli(['start', '-a', 'looks'], expected);
+        }
+        const shape = '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}} {{end}}';
+        assert.match(await out('inspect', '-f', shape, 'looks'), /image tools:1 \/one false/);
+        await daemon.cli(['rm', 'looks']);
+        await daemon.cli(['create', '--mount', 'type=image,src=nosuch,dst=/x', 'busybox'], {
+          exitCode: daemon.isReference ? undefined : 1,
+          stderr: /No such image: nosuch:latest|Unable to find image/,
+        });
+      },
+    );
+
+    once('what is mounted below a bind comes along, stays away or is read-only, as asked for', async () => {
+      const source = mkdtempSync('/run/compat/tree');
+      mkdirSync(join(source, 'below'));
+      await daemon.host(['mount', '-t', 'tmpfs', 'tmpfs', join(source, 'below')]);
+      const show = ['busybox', 'sh', '-c', "grep ' /x' /proc/mounts | cut -d ' ' -f 2,4 | cut -d , -f 1"];
+      const modes = async (...flags: readonly string[]): Promise<string> =>
+        await out('run', '--rm', ...flags, ...show);
+      const bind = `type=bind,src=${source},dst=/x`;
+      const both = (below: string): string => `/x ro\n/x/below ${below}`;
+      assert.equal(await modes('-v', `${source}:/x:ro`), both('ro'));
+      assert.equal(await modes('--mount', `${bind},readonly`), both('ro'));
+      assert.equal(await modes('--mount', `${bind},readonly,bind-recursive=writable`), both('rw'));
+      const forced = `${bind},readonly,bind-recursive=readonly,bind-propagation=rprivate`;
+      assert.equal(await modes('--mount', forced), both('ro'));
+      assert.equal(await modes('--mount', `${bind},bind-recursive=disabled`), '/x rw');
+      await daemon.host(['umount', join(source, 'below')]);
+    });
+
     testOnce(engine)('a volume that is made while the daemon is killed is whole, or not there', async () => {
       await makeImage('large', '/data', (root) => {
         mkdirSync(join(root, 'data'));

@@ -186,7 +186,7 @@ export class ContainerWorld implements AsyncDisposable {
       network: new NoNetwork(kernel),
       volumes: new LocalVolumes({
         ...{ store: this.store, events: this.events, clock: systemClock, logger: silentLogger },
-        ...{ seam: openSeam(), folder: join(dataRoot, 'volumes') },
+        ...{ seam: openSeam(), folder: join(dataRoot, 'volumes'), hostMounts: openHostMounts(openSeam()) },
       }),
       clock: systemClock,
       logger: silentLogger,
@@ -196,6 +196,7 @@ export class ContainerWorld implements AsyncDisposable {
       dataFolder: join(dataRoot, 'containers'),
       fifoFolder: join(execRoot, 'containers'),
       shmFolder: join(execRoot, 'shm'),
+      subpathFolder: join(execRoot, 'subpaths'),
       hostMounts: openHostMounts(openSeam()),
       defaultIpcMode: 'private',
       hostsPath: '/etc/hosts',

@@ -26,8 +26,10 @@ export interface MountBody {
     readonly Propagation: string;
     readonly NonRecursive: boolean;
     readonly CreateMountpoint: boolean;
+    readonly ReadOnlyNonRecursive: boolean;
     readonly ReadOnlyForceRecursive: boolean;
   };
+  readonly ImageOptions: { readonly Subpath: string };
   readonly TmpfsOptions: { readonly SizeBytes: number; readonly Mode: number };
   readonly VolumeOptions: VolumeOptionsBody | undefined;
 }
@@ -112,8 +114,10 @@ const mountBody = struct<MountBody>('Mount', {
     Propagation: text,
     NonRecursive: bool,
     CreateMountpoint: bool,
+    ReadOnlyNonRecursive: bool,
     ReadOnlyForceRecursive: bool,
   }),
+  ImageOptions: struct('ImageOptions', { Subpath: text }),
   TmpfsOptions: struct('TmpfsOptions', { SizeBytes: int, Mode: int }),
   VolumeOptions: pointer(
     struct<VolumeOptionsBody>('VolumeOptions', {

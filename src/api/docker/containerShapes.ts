@@ -109,6 +109,18 @@ function mountPoint(mount: MountPoint, { volumes }: Pick<Engine, 'volumes'>): re
     // `--tmpfs` is no mount point to Docker.
     case 'tmpfs':
       return [];
+    case 'image':
+      return [
+        {
+          Type: 'image',
+          Name: mount.source,
+          Source: '',
+          Destination: mount.target,
+          Mode: '',
+          RW: false,
+          Propagation: 'rprivate',
+        },
+      ];
     case 'bind':
       return [
         {

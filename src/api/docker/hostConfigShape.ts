@@ -39,11 +39,15 @@ function orNull<T>(items: readonly T[]): readonly T[] | null {
 /** A mount that `-v` and `--mount` can both ask for. */
 type Mount = Exclude<MountSpec, { readonly type: 'tmpfs' }>;
 
-function isShort(mount: Mount): boolean {
+/** What `-v` can ask for. */
+type ShortMount = Exclude<Mount, { readonly type: 'image' }>;
+
+function isShort(mount: Mount): mount is ShortMount {
+  if (mount.type === 'image') return false;
   return mount.type === 'bind' ? mount.createSource : mount.mode !== undefined;
 }
 
-function bindText(mount: Mount): string {
+function bindText(mount: ShortMount): string {
   if (mount.type === 'volume')
     return [mount.source, mount.target, mount.mode ?? ''].filter((word) => word !== '').join(':');
   const options = [mount.isReadOnly ? 'ro' : '', mount.propagation ?? ''].filter((word) => word !== '');
@@ -51,11 +55,12 @@ function bindText(mount: Mount): string {
 }
 
 function volumeMountShape(mount: Mount & { readonly type: 'volume' }): Record<string, unknown> {
-  const { source, target, isReadOnly, copies, driver, options, labels } = mount;
+  const { source, target, isReadOnly, copies, subpath, driver, options, labels } = mount;
   const driverConfig = { ...(driver !== '' && { Name: driver }), ...(options && { Options: options }) };
   const volumeOptions = {
     ...(!copies && { NoCopy: true }),
     ...(labels && { Labels: labels }),
+    ...(subpath !== undefined && { Subpath: subpath }),
     ...(Object.keys(driverConfig).length > 0 && { DriverConfig: driverConfig }),
   };
   return {
@@ -67,15 +72,32 @@ function volumeMountShape(mount: Mount & { readonly type: 'volume' }): Record<st
   };
 }
 
+const belowFields = {
+  none: { NonRecursive: true },
+  writable: { ReadOnlyNonRecursive: true },
+  readonly: { ReadOnlyForceRecursive: true },
+} as const;
+
+function bindOptionsShape({ propagation, below }: Mount & { readonly type: 'bind' }): object {
+  if (propagation === undefined && below === undefined) return {};
+  return {
+    BindOptions: {
+      ...(propagation !== undefined && { Propagation: propagation }),
+      ...(below !== undefined && belowFields[below]),
+    },
+  };
+}
+
 /** `--mount` as given; `-v` and `--tmpfs` have fields of their own. */
 function mountShape(mount: Mount): Record<string, unknown> {
   if (mount.type === 'volume') return volumeMountShape(mount);
+  if (mount.type === 'image') return { Type: 'image', Source: mount.source, Target: mount.target };
   return {
     Type: 'bind',
     Source: mount.source,
     Target: mount.target,
     ...(mount.isReadOnly && { ReadOnly: true }),
-    ...(mount.propagation !== undefined && { BindOptions: { Propagation: mount.propagation } }),
+    ...bindOptionsShape(mount),
   };
 }
 

@@ -93,7 +93,6 @@ function toVolume(mount: MountBody, target: string, problem: Problem): MountSpec
     if (Source === '') throw problem('must not set Subpath when using anonymous volumes');
     if (isAbsolute(subpath) || !resolve('/-', subpath).startsWith('/-'))
       throw problem('subpath must be a relative path within the volume');
-    throw new LinkspanError('notImplemented', 'volume-subpath is not supported yet');
   }
   if (Source === '' && ReadOnly) throw problem('must not set ReadOnly mode when using anonymous volumes');
   const { Name: driver = '', Options: options } = VolumeOptions?.DriverConfig ?? {};
@@ -105,29 +104,35 @@ function toVolume(mount: MountBody, target: string, problem: Problem): MountSpec
     isReadOnly: ReadOnly,
     copies: VolumeOptions?.NoCopy !== true,
     driver,
+    ...(subpath !== '' && { subpath }),
     ...(options !== undefined && { options }),
     ...(labels !== undefined && { labels }),
   };
 }
 
+/** What becomes of mounts below the source. */
+function belowOf({ BindOptions }: MountBody): 'none' | 'writable' | 'readonly' | undefined {
+  if (BindOptions.NonRecursive) return 'none';
+  if (BindOptions.ReadOnlyForceRecursive) return 'readonly';
+  return BindOptions.ReadOnlyNonRecursive ? 'writable' : undefined;
+}
+
 function toBindMount(mount: MountBody, target: string, problem: Problem): MountSpec {
-  const { Propagation, NonRecursive, CreateMountpoint, ReadOnlyForceRecursive } = mount.BindOptions;
+  const { Propagation, CreateMountpoint } = mount.BindOptions;
   if (mount.Source === '') throw problem('field Source must not be empty');
   if (Propagation !== '' && !propagations.includes(Propagation))
     throw problem(`invalid propagation mode: ${Propagation}`);
   if (mount.VolumeOptions !== undefined) throw problem('field VolumeOptions must not be specified');
   if (!isAbsolute(mount.Source))
     throw problem(`invalid mount path: '${mount.Source}' mount path must be absolute`);
-  if (NonRecursive)
-    throw new LinkspanError('notImplemented', 'non-recursive bind mounts are not supported yet');
-  if (ReadOnlyForceRecursive)
-    throw new LinkspanError('notImplemented', 'recursively read-only bind mounts are not supported yet');
+  const below = belowOf(mount);
   return {
     type: 'bind',
     source: resolve('/', mount.Source),
     target,
     isReadOnly: mount.ReadOnly,
     ...(Propagation !== '' && { propagation: Propagation }),
+    ...(below !== undefined && { below }),
     createSource: CreateMountpoint,
   };
 }
@@ -147,6 +152,11 @@ function toMount(mount: MountBody): MountSpec {
     case 'tmpfs':
       if (mount.Source !== '') throw problem('field Source must not be specified');
       return { type: 'tmpfs', target, options: tmpfsOptions(mount) };
+    case 'image':
+      if (mount.Source === '') throw problem('field Source must not be empty');
+      if (mount.ImageOptions.Subpath !== '')
+        throw new LinkspanError('notImplemented', 'image-subpath is not supported yet');
+      return { type: 'image', source: mount.Source, target, isReadOnly: true };
     default:
       throw new LinkspanError('notImplemented', `mounts of type ${mount.Type} are not supported yet`);
   }

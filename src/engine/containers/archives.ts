@@ -107,7 +107,9 @@ function mountsInside(context: ContainersContext, { record }: LiveContainer): re
       .filter(([, source]) => existsSync(source))
       .map(([target, source]) => ({ target, source, isReadOnly: false })),
     ...mountsOf(record).flatMap((mount): TreeMount[] => {
-      if (mount.type === 'tmpfs') return [];
+      if (mount.type === 'tmpfs' || mount.type === 'image') return [];
+      // Its path is looked up at each start, and may lead anywhere now.
+      if (mount.type === 'volume' && mount.subpath !== undefined) return [];
       const source = mount.type === 'volume' ? context.volumes.pathOf(mount.name) : mount.source;
       return [{ target: mount.target, source, isReadOnly: mount.isReadOnly }];
     }),

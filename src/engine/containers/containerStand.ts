@@ -197,6 +197,7 @@ export class Stand implements AsyncDisposable {
     const store = this.faults.into(this.store);
     this.#volumes = new LocalVolumes({
       ...{ store, events, clock: this.clock, logger: silentLogger, seam: openSeam() },
+      hostMounts: this.mounts,
       folder: join(this.folder, 'volumes'),
     });
     this.#containers = await openContainers({
@@ -228,6 +229,7 @@ export class Stand implements AsyncDisposable {
       dataFolder: join(this.folder, 'data'),
       fifoFolder: join(this.folder, 'fifos'),
       shmFolder: join(this.folder, 'shm'),
+      subpathFolder: join(this.folder, 'subpaths'),
       hostMounts: this.mounts,
       defaultIpcMode: 'private',
       hostsPath: join(this.folder, 'hosts'),

@@ -21,6 +21,7 @@ import type {
   ContainerSpec,
   Endpoint,
 } from '../model.ts';
+import { Subpaths } from '../volumes/subpaths.ts';
 import { AccountReader } from './accounts.ts';
 import { type AttachWant, attachTo } from './attacher.ts';
 import { connectContainer, disconnectContainer } from './connections.ts';
@@ -487,6 +488,7 @@ export async function openContainers(deps: ContainersDependencies): Promise<Loca
     mutex: new KeyedMutex(),
     accounts: new AccountReader(deps.runtime),
     sharedMemory: new SharedMemory(deps.shmFolder, deps.hostMounts),
+    subpaths: new Subpaths(deps.subpathFolder, deps.hostMounts),
   };
   await context.table.load();
   await context.volumes.recover(context.table.list().map(({ record }) => record));

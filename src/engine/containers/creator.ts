@@ -6,7 +6,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { newId } from '../../base/ids.ts';
 import { timestamp } from '../../base/timestamp.ts';
-import { LinkspanError } from '../../errors/linkspanError.ts';
+import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image } from '../../runtime/images/images.ts';
 import { checkLimits, withDefaultSwap } from '../../runtime/oci/limitChecks.ts';
 import { checkSpecOptions } from '../../runtime/oci/spec.ts';
@@ -121,6 +121,9 @@ export class Creator {
     await runtime.prepare(id, images.chainId(image), { 'linkspan.image': image.id });
     const claim = undo.use(volumes.claim(id));
     const mounts = await this.#settleMounts(wanted, claim);
+    const viewed = mounts.filter((mount) => mount.type === 'image');
+    for (const [index, { source }] of viewed.entries())
+      await runtime.prepareView(id, index, await this.#layersOf(source));
     for (const mount of mounts) if (mount.type === 'volume' && mount.copies) await this.#fill(id, mount);
     const record: Container = { ...planned, ...(mounts.length > 0 && { mounts }) };
     const live = await table.insert(record, claim.writes);
@@ -143,6 +146,17 @@ export class Creator {
       mounts.push(want);
     }
     return mounts;
+  }
+
+  /** Not a 404, which would make the docker CLI believe that the container's own image is missing. */
+  async #layersOf(ref: string): Promise<string> {
+    const { images } = this.#context;
+    try {
+      return images.chainId(await images.get(ref));
+    } catch (error) {
+      if (!hasCode(error, 'imageNotFound')) throw error;
+      throw new LinkspanError('containerConfigInvalid', error.message, { cause: error });
+    }
   }
 
   /** What the image has where the volume will be. */

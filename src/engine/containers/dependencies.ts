@@ -18,6 +18,7 @@ import type { ContainerTable } from './containerTable.ts';
 import type { DnsSettings } from './etcFiles.ts';
 import type { SandboxNetwork } from './ports.ts';
 import type { SharedMemory } from './sharedMemory.ts';
+import type { Subpaths } from '../volumes/subpaths.ts';
 import type { LocalVolumes } from '../volumes/volumes.ts';
 
 export interface ContainersDependencies {
@@ -39,6 +40,8 @@ export interface ContainersDependencies {
   readonly fifoFolder: string;
   /** `<exec root>/shm`: what containers share as /dev/shm. */
   readonly shmFolder: string;
+  /** `<exec root>/subpaths`: parts of volumes on their way into containers. */
+  readonly subpathFolder: string;
   readonly hostMounts: HostMounts;
   /** Of containers that name no IPC mode. */
   readonly defaultIpcMode: 'private' | 'shareable';
@@ -60,4 +63,5 @@ export interface ContainersContext extends ContainersDependencies {
   readonly mutex: KeyedMutex;
   readonly accounts: AccountReader;
   readonly sharedMemory: SharedMemory;
+  readonly subpaths: Subpaths;
 }

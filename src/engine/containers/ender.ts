@@ -93,7 +93,7 @@ export class Ender {
     const restarts = live.record.state === 'restarting';
     await this.#releaseNetwork(live);
     await this.#releaseMemory(live);
-    this.#context.volumes.end(live.record);
+    await this.#releaseVolumes(live);
     const again = restarts ? { restartCount: live.record.restartCount + 1 } : {};
     const change: Partial<Container> = removes ? { state: 'removing', removesVolumes: true } : again;
     await this.#twice(live, () => this.#context.table.update(live, change));
@@ -241,6 +241,18 @@ export class Ender {
       await this.#twice(live, () => sharedMemory.unmount(live.record));
     } catch (error) {
       logger.error({ ...live.logFields, err: error }, 'could not unmount the shared memory of a container');
+    }
+  }
+
+  /** As above. */
+  async #releaseVolumes(live: LiveContainer): Promise<void> {
+    try {
+      await this.#context.volumes.end(live.record);
+    } catch (error) {
+      this.#context.logger.error(
+        { ...live.logFields, err: error },
+        'could not unmount a volume of a container',
+      );
     }
   }
 

@@ -154,6 +154,14 @@ export class FakeRuntime implements Runtime {
     return Promise.resolve({ containerd: '0', runc: '0' });
   }
 
+  prepareView(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  viewMount(): Promise<{ readonly type: string; readonly source: string; readonly options: [] }> {
+    return Promise.resolve({ type: 'bind', source: '/view', options: [] });
+  }
+
   prepare(id: string): Promise<void> {
     this.prepared.add(id);
     return Promise.resolve();

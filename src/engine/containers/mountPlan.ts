@@ -4,6 +4,7 @@
  * of Docker Engine 28. Pure but for looking up the other containers.
  */
 import type { MountRequest } from '../../runtime/oci/mounts.ts';
+import type { ViewMount } from '../../runtime/runtime.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type {
   Container,
@@ -29,8 +30,16 @@ export function mountsOf({ mounts, spec }: Container): readonly MountPoint[] {
   return mounts ?? spec.mounts.filter((mount) => mount.type !== 'volume');
 }
 
-/** In the runtime's words; `pathOf` tells where a volume's files are. */
-export function requestFor(mount: MountPoint, pathOf: (name: string) => string): MountRequest {
+/** Of an image that nobody has looked at yet. */
+const noView: ViewMount = { type: 'bind', source: '', options: [] };
+
+/** In the runtime's words; `pathOf` tells where a volume's files are, `view` how an image is mounted. */
+export function requestFor(
+  mount: MountPoint,
+  pathOf: (name: string) => string,
+  view: ViewMount = noView,
+): MountRequest {
+  if (mount.type === 'image') return { type: 'image', target: mount.target, view };
   if (mount.type !== 'volume') return mount;
   const { name, target, isReadOnly } = mount;
   return { type: 'bind', source: pathOf(name), target, isReadOnly };
@@ -47,19 +56,24 @@ function targetOf(want: WantedMount): string {
 
 function toWanted(mount: MountSpec): WantedMount {
   if (mount.type !== 'volume') return mount;
-  const { source, target, isReadOnly, copies, mode, driver, options, labels } = mount;
+  const { source, target, isReadOnly, mode, driver, options, labels, subpath } = mount;
+  // What the image has at the target is nothing of the volume's own top.
+  const copies = mount.copies && subpath === undefined;
   return {
     type: 'wantedVolume',
     request: { name: source, driver, ...(options && { options }), ...(labels && { labels }) },
     // To Docker a volume that a request mounts has its label set anew.
-    mount: { type: 'volume', target, isReadOnly, copies, mode: mode || 'z', isAnonymous: source === '' },
+    mount: {
+      ...{ type: 'volume', target, isReadOnly, copies, mode: mode || 'z', isAnonymous: source === '' },
+      ...(subpath !== undefined && { subpath }),
+    },
   };
 }
 
 /** Options that change nothing here, beside the two that do. */
 const inheritedModes: readonly string[] = ['rw', 'ro', 'z', 'Z', 'consistent', 'cached', 'delegated'];
 
-/** The other container's mounts; none of its tmpfs, which is nobody else's. */
+/** The other container's mounts; none of its tmpfs and images, which are nobody else's. */
 function inherited(text: string, table: ContainerTable): readonly MountPoint[] {
   const refuse = (why: string): LinkspanError => new LinkspanError('containerConfigInvalid', why);
   if (text === '') throw refuse('volumes-from specification cannot be an empty string');
@@ -72,7 +86,7 @@ function inherited(text: string, table: ContainerTable): readonly MountPoint[] {
   const other = table.findByRef(ref);
   if (other === undefined) throw refuse(`No such container: ${ref}`);
   return mountsOf(other.record)
-    .filter((mount) => mount.type !== 'tmpfs')
+    .filter((mount) => mount.type === 'bind' || mount.type === 'volume')
     .map((mount) => ({
       ...mount,
       isReadOnly: mount.isReadOnly || isReadOnly,

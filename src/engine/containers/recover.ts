@@ -54,7 +54,7 @@ export class Recovery {
     await this.#removeOrphans([...tasks.keys()]);
     await runtime.sweep();
     await this.#removeFolders();
-    await this.#sweepMemory();
+    await this.#sweepMounts();
     const recordsOf = (isRunning: boolean): readonly Container[] =>
       table
         .list()
@@ -136,12 +136,13 @@ export class Recovery {
     }
   }
 
-  async #sweepMemory(): Promise<void> {
-    const { sharedMemory, table, logger } = this.#context;
+  async #sweepMounts(): Promise<void> {
+    const { sharedMemory, subpaths, table, logger } = this.#context;
     try {
+      await subpaths.sweep();
       await sharedMemory.sweep((id) => table.find(id)?.isRunning === true);
     } catch (error) {
-      logger.error({ err: error }, 'could not unmount what a container had as /dev/shm');
+      logger.error({ err: error }, 'could not unmount what containers had');
     }
   }
 

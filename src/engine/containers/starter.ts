@@ -8,10 +8,12 @@ import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError, originOf } from '../../errors/linkspanError.ts';
 import { formatIp } from '../../net/ip.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
+import type { MountRequest } from '../../runtime/oci/mounts.ts';
 import { buildSpec, type SpecNetwork, type SpecStart } from '../../runtime/oci/spec.ts';
 import { resolveUser } from '../../runtime/oci/users.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
-import type { Container, Endpoint, MountPoint, Sandbox } from '../model.ts';
+import type { Container, ContainerId, Endpoint, MountPoint, Sandbox } from '../model.ts';
+import type { BoundParts } from '../volumes/subpaths.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { checkLogDriver, openContainerIo } from './containerIo.ts';
 import type { ContainersContext } from './dependencies.ts';
@@ -138,7 +140,7 @@ export class Starter {
   }
 
   async #run(live: LiveContainer, peer: Container | undefined, undo: AsyncDisposableStack): Promise<void> {
-    const { runtime, accounts, table, events, host, clock, volumes, sharedMemory } = this.#context;
+    const { runtime, accounts, table, events, host, clock, volumes, sharedMemory, subpaths } = this.#context;
     const { id, spec, process } = live.record;
     const joined = this.#joined(live.record);
     undo.defer(() => volumes.end(live.record));
@@ -159,7 +161,8 @@ export class Starter {
       live.io = undefined;
       await io.finish();
     });
-    const requests = mounts.map((mount) => requestFor(mount, (name) => volumes.pathOf(name)));
+    await using parts = subpaths.open(id);
+    const requests = await this.#requests(id, mounts, parts);
     const own = specOptionsOf(live.record, surroundings.hostname, requests);
     const options = withLinks(own, live.record, linked);
     const { hostsPath, hostnamePath, resolvConfPath } = live.record;
@@ -193,6 +196,25 @@ export class Starter {
     });
     emitContainerEvent(events, live.record, 'start');
     this.#watch(live, exit);
+  }
+
+  async #requests(
+    id: ContainerId,
+    mounts: readonly MountPoint[],
+    parts: BoundParts,
+  ): Promise<readonly MountRequest[]> {
+    const { volumes, runtime } = this.#context;
+    const requests: MountRequest[] = [];
+    let images = 0;
+    for (const mount of mounts) {
+      const view = mount.type === 'image' ? await runtime.viewMount(id, images++) : undefined;
+      const part =
+        mount.type === 'volume' && mount.subpath !== undefined
+          ? await parts.bind(volumes.pathOf(mount.name), mount.subpath)
+          : undefined;
+      requests.push(requestFor(mount, (name) => part ?? volumes.pathOf(name), view));
+    }
+    return requests;
   }
 
   /** Throws Docker's texts for a container whose namespace cannot be had. */

@@ -17,7 +17,7 @@ import { test } from 'node:test';
 import { systemClock } from '../../base/clock.ts';
 import { silentLogger } from '../../base/logger.ts';
 import { openSeam, Seam } from '../../base/seam.ts';
-import { MemoryStore } from '../containers/fakes.ts';
+import { FakeMounts, MemoryStore } from '../containers/fakes.ts';
 import { EventLog } from '../events.ts';
 import type { Container, ContainerId } from '../model.ts';
 import type { CopyOutcome } from './folders.ts';
@@ -27,12 +27,14 @@ class World implements Disposable {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'linkspan-volumes-'));
   readonly store: MemoryStore = new MemoryStore();
   readonly events: EventLog = new EventLog();
+  readonly mounts: FakeMounts = new FakeMounts();
 
   /** What a daemon start does. */
   async open(containers: readonly Container[] = [], seam: Seam = openSeam()): Promise<LocalVolumes> {
     const { store, events, folder } = this;
     const volumes = new LocalVolumes({
       ...{ store, events, folder, seam, clock: systemClock, logger: silentLogger },
+      hostMounts: this.mounts,
     });
     await volumes.recover(containers);
     return volumes;
@@ -295,4 +297,36 @@ test('a volume that a failed creation has made stays where somebody else asked f
     volumes.list().map(({ name }) => name),
     ['asked', 'shared'],
   );
+});
+
+test('a volume with a device is mounted for its first run and unmounted after its last, whoever sees that', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  await volumes.create({ ...named('data'), options: { type: 'tmpfs', device: 'tmpfs', o: 'size=1m' } });
+  const mounted = (): readonly string[] => [...world.mounts.mounted.keys()];
+  const [one, two] = [containerWith('data'), { ...containerWith('data'), id: 'c2' as ContainerId }];
+  await volumes.begin(one);
+  await volumes.begin(two);
+  assert.deepEqual(world.mounts.mounted.get(volumes.pathOf('data')), {
+    ...{ type: 'tmpfs', source: 'tmpfs', options: ['size=1m'] },
+  });
+  await volumes.end(one);
+  await volumes.end(one);
+  assert.deepEqual(mounted(), [volumes.pathOf('data')]);
+  await world.open([{ ...two, state: 'running' }]);
+  assert.deepEqual(mounted(), [volumes.pathOf('data')]);
+  await world.open([two]);
+  assert.deepEqual(mounted(), []);
+});
+
+test('an anonymous volume is filled while its container is being created', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  const claim = volumes.claim(id);
+  const { name } = await claim.take(named(''));
+  await volumes.fill(name, (folder) => {
+    writeFileSync(join(folder, 'file'), 'of the image');
+    return Promise.resolve('copied');
+  });
+  assert.deepEqual(readdirSync(volumes.pathOf(name)), ['file']);
 });

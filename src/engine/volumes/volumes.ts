@@ -2,21 +2,25 @@
  * The volumes of driver `local`: records in the store (`volumes/<name>`), folders on the disk, and which containers have
  * which. A volume's record says `creating` before its folder is there, and `removing` before it goes; a restart undoes
  * the one and finishes the other. Folders without a record, which a lost store leaves, become volumes again, as with
- * Docker. Who uses what is not stored: it is counted up from the containers' records once, and kept up as they change.
+ * Docker. A volume with a `device` is what is mounted on its folder, from the first start of a container that has it to the
+ * last end. Who uses what is not stored: it is counted up from the containers' records once, and kept up as they change.
  */
+import { lookup } from 'node:dns/promises';
 import type { Clock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
 import type { Logger } from '../../base/logger.ts';
 import { KeyedMutex } from '../../base/mutex.ts';
 import type { Seam } from '../../base/seam.ts';
 import { timestamp } from '../../base/timestamp.ts';
-import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
+import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import type { HostMount, HostMounts } from '../../runtime/hostMounts.ts';
 import type { Store, Write } from '../../store/store.ts';
 import type { Volumes } from '../engine.ts';
 import type { EventLog } from '../events.ts';
 import type { Container, ContainerId, MountPoint, Volume, VolumeMount, VolumeRequest } from '../model.ts';
 import { type CopyOutcome, VolumeFolders } from './folders.ts';
 import { checkVolumeName } from './names.ts';
+import { checkVolumeOptions, hostMountOf, mountFailure, serverOf } from './volumeOptions.ts';
 import { VolumeUsers } from './volumeUsers.ts';
 
 const prefix = 'volumes/';
@@ -30,13 +34,14 @@ export interface VolumesDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly seam: Seam;
+  readonly hostMounts: HostMounts;
   /** `<data root>/volumes`; made if missing. */
   readonly folder: string;
 }
 
 /** What one container that is being created has asked for; disposed unconfirmed, it gives everything back. */
 export interface VolumeClaim extends AsyncDisposable {
-  /** Makes the volume unless there is one of that name; empty = an anonymous one. Codes volumeInvalid, driverNotFound, notImplemented. */
+  /** Makes the volume unless there is one of that name; empty = an anonymous one. Codes volumeInvalid, driverNotFound. */
   take(request: VolumeRequest): Promise<Volume>;
   /** Has a volume that there is, for it is another container's too. Code volumeNotFound. */
   share(name: string): Promise<void>;
@@ -56,8 +61,19 @@ function checkRequest({ name, driver, options }: VolumeRequest): void {
       'driverNotFound',
       `create ${name}: error looking up volume plugin ${driver}: plugin ${JSON.stringify(driver)} not found`,
     );
-  if (Object.keys(options ?? {}).length > 0)
-    throw new LinkspanError('notImplemented', 'options of volumes (--opt) are not supported yet');
+  checkVolumeOptions(name, options ?? {});
+}
+
+/** With the server's address in the place of its name, which the kernel does not look up. */
+async function withAddress(what: HostMount): Promise<HostMount> {
+  const server = serverOf(what);
+  if (server === undefined) return what;
+  const { address } = await lookup(server).catch((error: unknown) => {
+    const text = `error resolving passed in network volume address: ${messageOf(error)}`;
+    throw new LinkspanError('runtimeFailed', text, { cause: error });
+  });
+  const options = what.options.map((word) => (word === `addr=${server}` ? `addr=${address}` : word));
+  return { ...what, options };
 }
 
 export class LocalVolumes implements Volumes {
@@ -83,6 +99,7 @@ export class LocalVolumes implements Volumes {
       if (state === 'running' || state === 'paused')
         for (const { name } of volumes) this.#users.addRun(name, id);
     }
+    await this.#unmountUnused();
     for (const { value } of (await store.list(prefix)).entries) {
       const record = value as Volume;
       this.#records.set(record.name, record);
@@ -214,21 +231,23 @@ export class LocalVolumes implements Volumes {
     };
   }
 
-  /** An empty volume gets what `copy` puts into a folder. */
+  /** An empty volume that is no mount gets what `copy` puts into a folder. */
   async fill(name: string, copy: (target: string) => Promise<CopyOutcome>): Promise<void> {
+    if (hostMountOf(this.#records.get(name)?.options) !== undefined) return;
     await this.#mutex.run(name, () => this.#folders.fill(name, this.#users.hasRuns(name), copy));
   }
 
   /**
-   * Before a start. Waits for who fills one of the volumes, as that puts another folder in its place. Code volumeNotFound
-   * if one is gone: call `end` then too.
+   * Before a start. Waits for who fills one of the volumes, as that puts another folder in its place. Codes volumeNotFound
+   * if one is gone, runtimeFailed if one cannot be mounted: call `end` then too.
    */
   async begin({ id, mounts }: Container): Promise<void> {
     const volumes = volumesOf(mounts ?? []);
     for (const { name } of volumes) this.get(name);
     for (const { name, target, isReadOnly } of volumes)
-      await this.#mutex.run(name, () => {
-        this.get(name);
+      await this.#mutex.run(name, async () => {
+        const volume = this.get(name);
+        if (!this.#users.hasRuns(name)) await this.#mount(volume);
         this.#users.addRun(name, id);
         this.#emit('mount', name, {
           driver: 'local',
@@ -237,14 +256,47 @@ export class LocalVolumes implements Volumes {
           'read/write': String(!isReadOnly),
           propagation: '',
         });
-        return Promise.resolve();
       });
   }
 
   /** After the end of a run, or a start that failed; no-op if that was done. */
-  end({ id, mounts }: Container): void {
+  async end({ id, mounts }: Container): Promise<void> {
     for (const { name } of volumesOf(mounts ?? []))
-      if (this.#users.deleteRun(name, id)) this.#emit('unmount', name, { driver: 'local', container: id });
+      await this.#mutex.run(name, async () => {
+        if (!this.#users.deleteRun(name, id)) return;
+        this.#emit('unmount', name, { driver: 'local', container: id });
+        const isMount = hostMountOf(this.#records.get(name)?.options) !== undefined;
+        if (isMount && !this.#users.hasRuns(name)) await this.#deps.hostMounts.unmount(this.pathOf(name));
+      });
+  }
+
+  /** For its first run. */
+  async #mount({ name, options }: Volume): Promise<void> {
+    const what = hostMountOf(options);
+    if (what === undefined) return;
+    const { hostMounts } = this.#deps;
+    const path = this.pathOf(name);
+    await hostMounts.unmount(path);
+    const resolved = await withAddress(what);
+    try {
+      await hostMounts.mount(path, resolved);
+    } catch (error) {
+      throw new LinkspanError('runtimeFailed', mountFailure(path, resolved, messageOf(error)), {
+        cause: error,
+      });
+    }
+  }
+
+  /** What a daemon that died has left mounted. */
+  async #unmountUnused(): Promise<void> {
+    const { hostMounts, folder, logger } = this.#deps;
+    for (const path of await hostMounts.list(folder)) {
+      const [name = ''] = path.slice(folder.length + 1).split('/');
+      if (this.#users.hasRuns(name)) continue;
+      await hostMounts.unmount(path).catch((error: unknown) => {
+        logger.error({ volume: name, err: error }, 'could not unmount a volume that nobody has');
+      });
+    }
   }
 
   /** The container goes away; its anonymous volumes that nobody else has too, if `removesVolumes`. Can be called again. */
@@ -339,6 +391,8 @@ export class LocalVolumes implements Volumes {
 
   async #destroy({ name }: Volume): Promise<void> {
     this.#provisional.delete(name);
+    // Or else what is mounted would be removed with it.
+    await this.#deps.hostMounts.unmount(this.pathOf(name));
     await this.#folders.remove(name);
     await this.#deps.store.txn({ write: [{ key: prefix + name, del: true }] });
     this.#records.delete(name);

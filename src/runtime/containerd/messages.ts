@@ -151,6 +151,10 @@ export interface UnaryMethods {
     SnapshotKey & { readonly parent: string; readonly labels?: Labels },
     { readonly mounts: readonly Mount[] }
   >;
+  'Snapshots.View': Method<
+    SnapshotKey & { readonly parent: string; readonly labels?: Labels },
+    { readonly mounts: readonly Mount[] }
+  >;
   'Snapshots.Mounts': Method<SnapshotKey, { readonly mounts: readonly Mount[] }>;
   'Snapshots.Commit': Method<SnapshotKey & { readonly name: string; readonly labels?: Labels }, Empty>;
   'Snapshots.Remove': Method<SnapshotKey, Empty>;

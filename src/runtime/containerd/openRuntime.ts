@@ -164,6 +164,25 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     );
   }
 
+  const viewKey = (id: string, index: number): string => `${id}-image-${index}`;
+
+  async function prepareView(id: string, index: number, chainId: string): Promise<void> {
+    const labels = { 'containerd.io/gc.root': new Date().toISOString() };
+    const key = viewKey(id, index);
+    await unless(
+      client.call('Snapshots.View', { snapshotter, key, parent: chainId, labels }),
+      'alreadyExists',
+    );
+  }
+
+  async function removeViews(id: string): Promise<void> {
+    for (let index = 0; ; index += 1) {
+      const key = viewKey(id, index);
+      const removed = await unless(client.call('Snapshots.Remove', { snapshotter, key }), 'notFound');
+      if (removed === undefined) return;
+    }
+  }
+
   /** containerd's record with this spec, made at the first start and changed at later ones. */
   async function putRecord(id: string, spec: OciSpec): Promise<void> {
     const container = {
@@ -232,6 +251,7 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
   async function remove(id: string): Promise<void> {
     await deleteTask(client, id);
     await unless(client.call('Containers.Delete', { id }), 'notFound');
+    await removeViews(id);
     await unless(client.call('Snapshots.Remove', { snapshotter, key: id }), 'notFound');
   }
 
@@ -325,6 +345,13 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
       runc: await (runcVersion ??= readRuncVersion()),
     })),
     prepare: guard(prepare),
+    prepareView: guard(prepareView),
+    viewMount: guard(async (id, index) => {
+      const { mounts } = await client.call('Snapshots.Mounts', { snapshotter, key: viewKey(id, index) });
+      const [mount] = mounts;
+      if (mount === undefined) throw new Error('a view of an image has no mount');
+      return mount;
+    }),
     remove: guard(remove),
     list: guard(list),
     sweep: guard(sweep),

@@ -177,6 +177,7 @@ const services: Readonly<Record<string, MethodTable>> = {
   },
   'snapshots.v1.Snapshots': {
     Prepare: ['PrepareRequest', 'MountsResponse'],
+    View: ['PrepareRequest', 'MountsResponse'],
     Mounts: ['SnapshotKey', 'MountsResponse'],
     Commit: ['CommitRequest', 'Empty'],
     Remove: ['SnapshotKey', 'Empty'],

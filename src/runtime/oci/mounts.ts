@@ -3,6 +3,7 @@
  * files over /etc, and what the user binds or wants as tmpfs. OCI runtime spec 1.0.2 `mounts`. Pure.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import type { ViewMount } from '../runtime.ts';
 
 export interface OciMount {
   readonly destination: string;
@@ -19,8 +20,12 @@ export type MountRequest =
       readonly target: string;
       readonly isReadOnly: boolean;
       readonly propagation?: string;
+      /** Absent: mounts below come along, and are read-only with it; `writable`: they keep their own mode. */
+      readonly below?: 'none' | 'writable' | 'readonly';
     }
-  | { readonly type: 'tmpfs'; readonly target: string; readonly options: string };
+  | { readonly type: 'tmpfs'; readonly target: string; readonly options: string }
+  /** As the runtime says that an image is mounted. */
+  | { readonly type: 'image'; readonly target: string; readonly view: ViewMount };
 
 /** Host paths of the files that the engine writes for a container. */
 export interface EtcFiles {
@@ -118,6 +123,10 @@ function checkTarget(target: string): void {
 export function userMount(request: MountRequest): OciMount {
   checkTarget(request.target);
   if (request.type === 'tmpfs') return tmpfsMount(request.target, request.options);
+  if (request.type === 'image') {
+    const { type, source, options } = request.view;
+    return { destination: request.target, type, source, options: [...new Set(['ro', ...options])] };
+  }
   const propagation = request.propagation ?? 'rprivate';
   if (!propagations.has(propagation)) {
     throw new LinkspanError(
@@ -125,11 +134,14 @@ export function userMount(request: MountRequest): OciMount {
       `invalid mount config for type "bind": invalid propagation ${propagation}`,
     );
   }
+  const { isReadOnly, below } = request;
+  // A runtime that does not know `rro` (runc before 1.1) takes `ro` alone.
+  const access = !isReadOnly ? ['rw'] : below === 'none' || below === 'writable' ? ['ro'] : ['ro', 'rro'];
   return {
     destination: request.target,
     type: 'bind',
     source: request.source,
-    options: ['rbind', request.isReadOnly ? 'ro' : 'rw', propagation],
+    options: [below === 'none' ? 'bind' : 'rbind', ...access, propagation],
   };
 }
 

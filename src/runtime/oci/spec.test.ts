@@ -245,7 +245,7 @@ test('user mounts replace default ones and come parents first', () => {
   );
   assert.equal(mounts.filter(({ destination }) => destination === '/dev/shm').length, 1);
   assert.deepEqual(mounts.at(-6)?.options, ['noexec', 'nosuid', 'nodev', 'size=1m', 'exec']);
-  assert.deepEqual(mounts.at(-1)?.options, ['rbind', 'ro', 'rprivate']);
+  assert.deepEqual(mounts.at(-1)?.options, ['rbind', 'ro', 'rro', 'rprivate']);
 });
 
 test('what can be known at create is refused at create', () => {
