@@ -199,7 +199,12 @@ export const flagRows: readonly FlagRow[] = [
     about: '',
     refused: 'unpublished ports are never reachable from outside; use gateway mode routed on a network',
   },
-  { flag: 'userns-remap', kind: 'text', about: '', refused: 'user namespaces are not there yet' },
+  {
+    flag: 'userns-remap',
+    kind: 'text',
+    about: '',
+    refused: 'containerd 1.6 makes no snapshots whose files belong to other users',
+  },
   { flag: 'init', kind: 'switch', about: '', refused: 'there is no default yet: give run --init' },
   {
     flag: 'tls',
