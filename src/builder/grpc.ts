@@ -175,7 +175,14 @@ export function forwardCall(
     endCall(stream, new GrpcError(grpcCode.unavailable, 'the connection is closed'));
     return;
   }
-  const out = upstream.request(headers);
+  let out: ClientHttp2Stream;
+  try {
+    out = upstream.request(headers);
+  } catch (error) {
+    // Fields that Node does not send.
+    endCall(stream, error);
+    return;
+  }
   const trailers = Promise.withResolvers<OutgoingHttpHeaders>();
   const cancel = process.getBuiltinModule('node:http2').constants.NGHTTP2_CANCEL;
   stream.on('error', () => {});
@@ -184,7 +191,8 @@ export function forwardCall(
   else stream.pipe(out);
   stream.once('close', () => out.close(cancel));
   out.once('response', (answer, _flags, raw: string[]) => {
-    if (stream.destroyed) return;
+    // A call that was canceled is closed before it is destroyed, and takes nothing any more.
+    if (stream.closed || stream.destroyed) return;
     const shown = headersOfRaw(raw);
     if (answer['grpc-status'] !== undefined) {
       stream.respond(shown, { endStream: true });
@@ -193,7 +201,7 @@ export function forwardCall(
     stream.respond(shown, { waitForTrailers: true });
     stream.once('wantTrailers', () => {
       void trailers.promise.then((all) => {
-        if (!stream.destroyed) stream.sendTrailers(all);
+        if (!stream.closed && !stream.destroyed) stream.sendTrailers(all);
       });
     });
     out.pipe(stream);

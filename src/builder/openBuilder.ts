@@ -2,6 +2,7 @@
  * Building by a BuildKit: each build, question and client has a connection of its own. Contract: builder.ts.
  */
 import { randomBytes } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import { LinkspanError } from '../errors/linkspanError.ts';
 import type { ImageContent } from '../runtime/images/content.ts';
 import type { ImageStore } from '../runtime/images/images.ts';
@@ -107,6 +108,13 @@ export function openBuilder({ address, images, content }: BuilderDependencies): 
     }
   }
 
+  async function dialFor(client: Duplex): Promise<BuildKitConnection> {
+    const connection = await dial(address);
+    if (!client.destroyed) return connection;
+    connection[Symbol.dispose]();
+    throw new LinkspanError('requestInvalid', 'the client has gone');
+  }
+
   function archiveOf(names: readonly string[]): Exporter {
     const name = formatNames(names);
     return { type: 'docker', attrs: name === '' ? {} : { name } };
@@ -155,12 +163,12 @@ export function openBuilder({ address, images, content }: BuilderDependencies): 
     build,
     buildInSession,
     serveControl: async (client, begin) => {
-      const connection = await dial(address);
+      const connection = await dialFor(client);
       begin();
       passControl(client, connection, half);
     },
     serveSession: async (client, metadata, begin) => {
-      const connection = await dial(address);
+      const connection = await dialFor(client);
       begin();
       passSession(client, metadata, connection, half);
     },
