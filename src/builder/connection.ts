@@ -18,8 +18,19 @@ import { answersOf, frameMessage, GrpcError, grpcCode, headersOfRaw, openCall } 
 import { buildkitSchema } from './schema.ts';
 
 const connectTimeoutMs = 10_000;
+/** After so much silence TCP asks whether the other side is there. */
+const keepAliveMs = 30_000;
 /** Images and contexts travel in these streams; HTTP/2's own 64 KiB make them wait for each other. */
 const windowBytes = 4 << 20;
+
+/**
+ * BuildKit's clients say in fields what they want of a folder, one for each pattern of a .dockerignore or a COPY. Node
+ * takes 128 fields and sends 64 KiB of them; gRPC's other servers take 16 MiB. What stays is nghttp2's own limit: the
+ * head of a call has at most nine frames, 144 KiB as it is packed.
+ */
+const fieldsMaxBytes = 16 << 20;
+const fieldLimits = { maxHeaderListPairs: 1 << 16, maxSendHeaderBlockLength: fieldsMaxBytes } as const;
+const fieldSettings = { maxHeaderListSize: fieldsMaxBytes } as const;
 
 /** Loaded where it is used: an ES import of it costs every daemon memory. */
 const http2 = (): typeof import('node:http2') => process.getBuiltinModule('node:http2');
@@ -31,7 +42,8 @@ export type ServeCall = (stream: ServerHttp2Stream, path: string, headers: Outgo
 export function clientOn(connection: Duplex): ClientHttp2Session {
   const session = http2().connect('http://localhost', {
     createConnection: () => connection,
-    settings: { initialWindowSize: windowBytes, enablePush: false },
+    ...fieldLimits,
+    settings: { ...fieldSettings, initialWindowSize: windowBytes, enablePush: false },
   });
   session.once('connect', () => session.setLocalWindowSize(4 * windowBytes));
   // Whoever waits for a stream of it hears of it there.
@@ -42,7 +54,8 @@ export function clientOn(connection: Duplex): ClientHttp2Session {
 /** Speaks HTTP/2 as its server on a connection that is there. Ends with the connection. */
 export function serveOn(connection: Duplex, serve: ServeCall): Disposable {
   const session = http2().performServerHandshake(connection, {
-    settings: { initialWindowSize: windowBytes },
+    ...fieldLimits,
+    settings: { ...fieldSettings, initialWindowSize: windowBytes },
   });
   session.setLocalWindowSize(4 * windowBytes);
   session.on('error', () => {});
@@ -64,6 +77,8 @@ async function openSocket(address: BuilderAddress): Promise<Socket> {
   socket.once('error', reject);
   try {
     await promise;
+    // A machine that has gone says nothing: without it whoever waits would wait for ever.
+    socket.setKeepAlive(true, keepAliveMs);
     return socket;
   } catch (error) {
     socket.destroy();

@@ -16,6 +16,8 @@ import {
   readMessages,
 } from './grpc.ts';
 
+const { NGHTTP2_CANCEL } = process.getBuiltinModule('node:http2').constants;
+
 type Serve = Parameters<typeof serveOn>[1];
 
 /** A client of a server on a socket pair; both end with the test. */
@@ -104,9 +106,92 @@ test('forwardCall: a client that cancels at any moment of the answer ends the ca
     call.on('error', () => {});
     call.end(frameMessage(Buffer.from('b')));
     for (let turn = 0; turn < turns % 8; turn += 1) await new Promise(setImmediate);
-    call.close(process.getBuiltinModule('node:http2').constants.NGHTTP2_CANCEL);
+    call.close(NGHTTP2_CANCEL);
   }
   await new Promise(setImmediate);
   assert.deepEqual(await answers(session, 'c'), ['a']);
   await Promise.all(closed);
 });
+
+test('forwardCall: many values of a field, and long ones', async (t) => {
+  const ends: (() => void)[] = [];
+  t.after(() => ends.forEach((end) => end()));
+  const seen: unknown[] = [];
+  const session = await through((stream, _path, headers) => {
+    seen.push(headers['many'], headers['long']);
+    stream.resume();
+    endCall(stream);
+  }, ends);
+  const many = Array.from({ length: 3000 }, (_, place) => `pattern/${place}/**`);
+  const long = Array.from({ length: 100 }, (_, place) => String(place % 10).repeat(1000));
+  const call = openCall(session, '/x/Y', { many, long });
+  call.end();
+  assert.deepEqual(await Array.fromAsync(answersOf(call)), []);
+  assert.deepEqual(seen, [many, long]);
+});
+
+/** One HTTP/2 frame (RFC 9113, 4.1). */
+function rawFrame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.set([type, flags], 3);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+/** True once a client's bytes have the HEADERS of its call. */
+function hasHeaders(bytes: Buffer): boolean {
+  const preface = 24;
+  for (let at = preface; at + 9 <= bytes.length; at += 9 + bytes.readUIntBE(at, 3))
+    if (bytes[at + 3] === 1) return true;
+  return false;
+}
+
+/** `content-type: a` (HPACK: literal, not indexed, name 31 of the static table), which may be there once. */
+const contentType = Buffer.from([0x0f, 0x10, 1, 0x61]);
+const status200 = Buffer.from([0x88]);
+const [endHeaders, endStream] = [4, 1];
+
+for (const [where, frames] of [
+  ['head', [rawFrame(1, endHeaders, 1, Buffer.concat([status200, contentType, contentType]))]],
+  [
+    'trailers',
+    [
+      rawFrame(1, endHeaders, 1, Buffer.concat([status200, contentType])),
+      rawFrame(1, endHeaders | endStream, 1, Buffer.concat([contentType, contentType])),
+    ],
+  ],
+] as const)
+  test(`forwardCall: an answer that Node does not send (${where}) ends that call alone`, async (t) => {
+    const ends: (() => void)[] = [];
+    t.after(() => ends.forEach((end) => end()));
+    // Node's server refuses to say this, so it is said in bytes.
+    const listener = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.write(rawFrame(4, 0, 0, Buffer.alloc(0)));
+      let sent = Buffer.alloc(0);
+      const answer = (chunk: Buffer): void => {
+        sent = Buffer.concat([sent, chunk]);
+        if (!hasHeaders(sent)) return;
+        socket.off('data', answer).resume();
+        for (const frame of frames) socket.write(frame);
+      };
+      socket.on('data', answer);
+    }).listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    const socket = connect((listener.address() as { port: number }).port, '127.0.0.1');
+    await once(socket, 'connect');
+    const upstream = clientOn(socket);
+    ends.push(
+      () => upstream.destroy(),
+      () => listener.close(),
+    );
+    const session = await pair((stream, path, headers) => {
+      if (path === '/other') endCall(stream);
+      else forwardCall(stream, headers, upstream);
+    }, ends);
+    await assert.rejects(answers(session, 'a'), { name: 'GrpcError' });
+    const other = openCall(session, '/other');
+    other.end();
+    assert.deepEqual(await Array.fromAsync(answersOf(other)), []);
+  });

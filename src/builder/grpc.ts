@@ -190,19 +190,25 @@ export function forwardCall(
   if (head !== undefined) out.end(head);
   else stream.pipe(out);
   stream.once('close', () => out.close(cancel));
-  out.once('response', (answer, _flags, raw: string[]) => {
+  /** What Node refuses to send ends this call alone. */
+  const attempt = (send: () => void): boolean => {
     // A call that was canceled is closed before it is destroyed, and takes nothing any more.
-    if (stream.closed || stream.destroyed) return;
-    const shown = headersOfRaw(raw);
-    if (answer['grpc-status'] !== undefined) {
-      stream.respond(shown, { endStream: true });
-      return;
+    if (stream.closed || stream.destroyed) return false;
+    try {
+      send();
+      return true;
+    } catch {
+      stream.close(cancel);
+      out.close(cancel);
+      return false;
     }
-    stream.respond(shown, { waitForTrailers: true });
+  };
+  out.once('response', (answer, _flags, raw: string[]) => {
+    const isWhole = answer['grpc-status'] !== undefined;
+    const options = isWhole ? { endStream: true } : { waitForTrailers: true };
+    if (!attempt(() => stream.respond(headersOfRaw(raw), options)) || isWhole) return;
     stream.once('wantTrailers', () => {
-      void trailers.promise.then((all) => {
-        if (!stream.closed && !stream.destroyed) stream.sendTrailers(all);
-      });
+      void trailers.promise.then((all) => attempt(() => stream.sendTrailers(all)));
     });
     out.pipe(stream);
   });

@@ -43,20 +43,23 @@ export async function receiveImage(
 
 /** Which exporters' archives are for us, by session. */
 export class ImportBook {
-  readonly #expected = new Map<string, Set<string>>();
+  /** How many solves expect each exporter: those of one session may have exporters in the same place. */
+  readonly #expected = new Map<string, Map<string, number>>();
 
   /** Exporters by their place in the solve. They are expected until the result is disposed of. */
   expect(sessionId: string, exporters: readonly number[]): Disposable {
-    const ids = this.#expected.get(sessionId) ?? new Set<string>();
-    this.#expected.set(sessionId, ids);
-    const added = exporters.map(String).filter((id) => !ids.has(id));
-    for (const id of added) ids.add(id);
-    return {
-      [Symbol.dispose]: () => {
-        for (const id of added) ids.delete(id);
-        if (ids.size === 0) this.#expected.delete(sessionId);
-      },
+    const count = (by: 1 | -1): void => {
+      const ids = this.#expected.get(sessionId) ?? new Map<string, number>();
+      for (const id of exporters.map(String)) {
+        const users = (ids.get(id) ?? 0) + by;
+        if (users > 0) ids.set(id, users);
+        else ids.delete(id);
+      }
+      if (ids.size > 0) this.#expected.set(sessionId, ids);
+      else this.#expected.delete(sessionId);
     };
+    count(1);
+    return { [Symbol.dispose]: () => count(-1) };
   }
 
   isExpected(sessionId: string, path: string, headers: OutgoingHttpHeaders): boolean {

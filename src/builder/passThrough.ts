@@ -33,10 +33,19 @@ async function passSolve(
   const [message] = await Array.fromAsync(readMessages(stream));
   if (message === undefined) throw new GrpcError(grpcCode.unknown, 'a solve without a request');
   const policy = planPolicy(await content.localTags());
+  // Nothing would end what is begun for a client that has gone.
+  if (stream.closed || stream.destroyed) return;
   const { bytes, sessionId, imported } = rewriteSolve(wire, message, policy);
   const expected = book.expect(sessionId, imported);
   stream.once('close', () => expected[Symbol.dispose]());
   forwardCall(stream, headers, session, frameMessage(bytes));
+}
+
+/** The server's sockets stay open for writing when their client has ended: HTTP/2 has no use for such a half. */
+function endWhole(client: Duplex): void {
+  client.once('end', () => client.destroy());
+  // One that has ended already says so when it is read.
+  client.read(0);
 }
 
 /** Serves a client until it goes, or `connection` does, which is closed with it. */
@@ -52,6 +61,7 @@ export function passControl(client: Duplex, connection: BuildKitConnection, half
     client.destroy();
   };
   client.once('close', end);
+  endWhole(client);
   connection.session.once('close', end);
 }
 
@@ -76,6 +86,7 @@ export function passSession(
     },
     () => client.destroy(),
   );
+  endWhole(client);
   client.once('close', () => {
     session[Symbol.dispose]();
     connection[Symbol.dispose]();

@@ -42,7 +42,9 @@ export function rewriteSolve(wire: Wire, message: Uint8Array, policy?: object): 
   if (imported.length > 0) {
     const exporters = [
       ...given.map(toArchive),
-      // BuildKit itself pushes what Docker would have pushed from its store; behind the others, whose places stay.
+      // BuildKit itself pushes what Docker would have pushed from its store; behind the others, whose places stay. buildx
+      // leaves it to BuildKit where workers name a snapshotter, by which it knows Docker's with containerd's store: all do
+      // that stand alone.
       ...given.filter(isPushed).map((one) => ({ type: 'image', attrs: { ...one.attrs, store: 'false' } })),
     ];
     const [first] = exporters;
