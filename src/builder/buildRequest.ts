@@ -69,9 +69,12 @@ function networkOptions(mode: string): {
   );
 }
 
-/** Full names of the image, in the form of the exporter's option `name`. Throws code imageInvalid for a malformed one. */
+/** Full names of the image, in the form of the exporter's option `name`. Throws code requestInvalid for one that it cannot have. */
 export function formatNames(names: readonly string[]): string {
-  return names.map((name) => formatReference(withDefaultTag(parseReference(name)))).join(',');
+  const references = names.map(parseReference);
+  if (references.some(({ digest }) => digest !== undefined))
+    throw invalid('build tag cannot contain a digest');
+  return references.map((reference) => formatReference(withDefaultTag(reference))).join(',');
 }
 
 /** `contextUrl`: where BuildKit gets the context if there is no remote one. Throws code requestInvalid. */

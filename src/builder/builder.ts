@@ -15,8 +15,8 @@ export interface BuildOptions {
   readonly credentials: Readonly<Record<string, RegistryCredentials>>;
   /** Cancels the build. */
   readonly signal: AbortSignal;
-  /** Text for the user's terminal, with its line ends. */
-  readonly onText: (text: string) => void;
+  /** Text for the user's terminal, with its line ends. The build's next text waits for it; the build does not. */
+  readonly onText: (text: string) => Promise<void>;
 }
 
 /** A build whose client has a session of its own (`serveSession`), from which BuildKit gets what it needs. */
@@ -25,8 +25,8 @@ export interface SessionBuildOptions {
   /** Where the result goes instead of into our store; undefined = there. */
   readonly output: Exporter | undefined;
   readonly signal: AbortSignal;
-  /** BuildKit's own progress: messages StatusResponse. */
-  readonly onStatus: (message: Uint8Array) => void;
+  /** BuildKit's own progress: messages StatusResponse. The next one waits for it. */
+  readonly onStatus: (message: Uint8Array) => Promise<void>;
 }
 
 export interface BuiltImage {
@@ -52,13 +52,20 @@ export interface Builder {
   serveControl(client: Duplex, begin: () => void): Promise<void>;
   /** The same for a session, in which BuildKit calls the client. `metadata` are its x-docker-expose-session-* fields. */
   serveSession(client: Duplex, metadata: OutgoingHttpHeaders, begin: () => void): Promise<void>;
-  /** What is in its cache. Throws builderUnavailable. */
+  /** What is in its cache. Throws builderUnavailable, also where the answer does not come. */
   cache(): Promise<readonly UsageRecord[]>;
   /** Resolves with what was removed. Throws builderUnavailable, buildFailed. */
   prune(options: {
     readonly isAll: boolean;
     readonly filters: readonly string[];
+    /** What is kept at least. */
     readonly keptBytes: number;
+    /** What is kept at most; 0 = no such limit. */
+    readonly maxUsedBytes: number;
+    /** Of the disk, what is to be free afterwards; 0 = no such limit. */
+    readonly minFreeBytes: number;
     readonly keptSinceMs: number;
+    /** Breaks off; what is removed stays removed. */
+    readonly signal: AbortSignal;
   }): Promise<readonly UsageRecord[]>;
 }

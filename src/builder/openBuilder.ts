@@ -18,6 +18,9 @@ import { passControl, passSession } from './passThrough.ts';
 import { ProgressText } from './progressText.ts';
 import type { Exporter, StatusResponse, UsageRecord } from './schema.ts';
 
+/** For what is in the cache: measuring a large one takes seconds. */
+const cacheTimeoutMs = 30_000;
+
 export interface BuilderDependencies {
   readonly address: BuilderAddress;
   /** Where images come to lie. */
@@ -53,7 +56,7 @@ interface Solve {
   readonly exporter: Exporter;
   readonly policy: object | undefined;
   readonly signal: AbortSignal;
-  readonly onStatus: (message: Buffer) => void;
+  readonly onStatus: (message: Buffer) => Promise<void>;
 }
 
 /** Resolves with what the exporter answered. Throws GrpcError. */
@@ -65,7 +68,8 @@ async function solve(
   const { attrs, entitlements } = planSolve(request, contextUrl);
   const follow = async (): Promise<void> => {
     try {
-      for await (const message of connection.messages('Control.Status', { ref }, signal)) onStatus(message);
+      for await (const message of connection.messages('Control.Status', { ref }, signal))
+        await onStatus(message);
     } catch (error) {
       // The solve says what is wrong; without its progress it is a build all the same.
       if (!(error instanceof GrpcError)) throw error;
@@ -131,8 +135,9 @@ export function openBuilder({ address, images, content }: BuilderDependencies): 
       const policy = planPolicy(await content.localTags());
       const progress = new ProgressText();
       const status = connection.wire.message('StatusResponse');
-      const onStatus = (message: Buffer): void => {
-        for (const line of progress.linesOf(status.deserialize(message) as StatusResponse)) onText(line);
+      const onStatus = async (message: Buffer): Promise<void> => {
+        for (const line of progress.linesOf(status.deserialize(message) as StatusResponse))
+          await onText(line);
       };
       const answer = await solve(connection, {
         request,
@@ -174,19 +179,26 @@ export function openBuilder({ address, images, content }: BuilderDependencies): 
     },
     cache: () =>
       ask(async (connection) => {
-        const { record } = await connection.call<{ record: readonly UsageRecord[] }>('Control.DiskUsage', {});
-        return record;
+        const timeout = AbortSignal.timeout(cacheTimeoutMs);
+        try {
+          const method = 'Control.DiskUsage';
+          return (await connection.call<{ record: readonly UsageRecord[] }>(method, {}, timeout)).record;
+        } catch (error) {
+          if (!timeout.aborted) throw error;
+          const text = `the BuildKit at ${address.text} did not answer in ${cacheTimeoutMs / 1000} s`;
+          throw new LinkspanError('builderUnavailable', text, { cause: error });
+        }
       }),
-    prune: ({ isAll, filters, keptBytes, keptSinceMs }) =>
-      ask((connection) =>
-        Array.fromAsync(
-          connection.stream<UsageRecord>('Control.Prune', {
-            all: isAll,
-            filter: filters,
-            keep_bytes: String(keptBytes),
-            keep_duration: String(keptSinceMs * 1_000_000),
-          }),
-        ),
-      ),
+    prune: ({ isAll, filters, keptBytes, maxUsedBytes, minFreeBytes, keptSinceMs, signal }) => {
+      const asked = {
+        ...{ all: isAll, filter: filters, keep_bytes: String(keptBytes) },
+        ...{ max_used_bytes: String(maxUsedBytes), min_free_bytes: String(minFreeBytes) },
+        keep_duration: String(keptSinceMs * 1_000_000),
+      };
+      return ask(
+        (connection) => Array.fromAsync(connection.stream<UsageRecord>('Control.Prune', asked, signal)),
+        signal,
+      );
+    },
   };
 }

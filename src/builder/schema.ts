@@ -69,6 +69,9 @@ export const buildkitSchema: WireSchema = {
       keep_duration: 'int64 3',
       /** What is kept at least, bytes; newer servers call it reservedSpace. */
       keep_bytes: 'int64 4',
+      /** Bytes; 0 = no such limit. Servers before 0.17 do not know these two. */
+      max_used_bytes: 'int64 5',
+      min_free_bytes: 'int64 6',
     },
 
     // What a session answers: grpc.health.v1, moby.filesync.v1.Auth, containerd.services.content.v1 (Info and Read)

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { type BuildKit, startBuildKit } from './buildkit.ts';
@@ -33,6 +33,7 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
     let folder: string;
     let classic: Runner;
     let buildx: Runner;
+    let own: Runner;
     before(async () => {
       // The builder's socket is there later than the engine: nothing but a build needs it.
       daemon = await startDaemon(engine, ['--builder', `unix://${socketPath}`]);
@@ -47,6 +48,11 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
         env: { ...env, DOCKER_BUILDKIT: '0' },
       });
       buildx = createRunner([...docker, 'buildx'], daemon.transcript, { ...options, env });
+      own = createRunner([...inHost('A'), linkspan, '-H', `unix://${daemon.socketPath}`], daemon.transcript, {
+        ...options,
+        shown: 'linkspan',
+        env: { ...env, TINT: 'green' },
+      });
     });
     after(async () => {
       await buildkit?.[Symbol.asyncDispose]();
@@ -143,6 +149,10 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
         stderr: /network mode "mine" not supported/,
       });
       await classic(['build', '-t', 'Bad Name', path], { exitCode: 125 });
+      await own(['build', '-t', `a@sha256:${'0'.repeat(64)}`, path], {
+        exitCode: 1,
+        stderr: /build tag cannot contain a digest/,
+      });
     });
 
     test('a client that goes away ends the build', async () => {
@@ -180,15 +190,6 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
     });
 
     test('our command line: .dockerignore, a Dockerfile from stdin, a tar, what is not there', async () => {
-      const own = createRunner(
-        [...inHost('A'), linkspan, '-H', `unix://${daemon.socketPath}`],
-        daemon.transcript,
-        {
-          env: { DOCKER_CONFIG: join(folder, 'config'), TINT: 'green' },
-          shown: 'linkspan',
-          hint: () => daemon.logTail(),
-        },
-      );
       const path = context(
         'own',
         `FROM ${registry}/base:1`,
@@ -208,10 +209,15 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
       await daemon.cli(['run', '--rm', 'own:1', 'sh', '-c', script], {
         stdout: '.dockerignore\nDockerfile\nb.txt\ndeep\nkept.log\nlink\nword\ngreen\nb.txt750 0\n100000',
       });
-      await own(['build', '-q', '-t', 'own:2', '-f', '-', path], {
-        input: 'FROM scratch\nCOPY word /w\n',
-        stdout: /^sha256:/,
-      });
+      const idFile = join(folder, 'iidOwn');
+      const fromInput = ['build', '-q', '--iidfile', idFile, '-t', 'own:2', '-f', '-', path];
+      const input = 'FROM scratch\nCOPY . /all\n';
+      const { stdout: once } = await own(fromInput, { input, stdout: /^sha256:/ });
+      assert.equal(readFileSync(idFile, 'utf8'), once);
+      // By the cache: the folder and what comes with it have not changed.
+      await own(fromInput, { input, stdout: once });
+      await own(fromInput, { input: 'FORM scratch\n', exitCode: 1, stderr: /FORM/ });
+      assert.ok(!existsSync(idFile));
       const { stdout: tar } = await daemon.host(['sh', '-c', `tar -C ${path} -c . | base64 -w0`]);
       await own(['build', '-t', 'own:3', '-'], { input: Buffer.from(tar, 'base64'), stdout: /tagged own:3/ });
       await own(['build', join(path, 'nowhere')], { exitCode: 1, stderr: /path ".*" not found/ });
@@ -251,6 +257,22 @@ else if (engine !== undefined && dockerd !== undefined && plugin !== undefined)
       await buildx(['build', '-t', 'badx', bad], { exitCode: 1, stderr: /oops[^]*exit code: 7/ });
       await daemon.cli(['images', '-q', 'badx'], { stdout: '' });
       await buildx(['du'], { stdout: /^Total:/m });
+    });
+
+    test('buildx: a long .dockerignore; killed, it ends the build', async () => {
+      const lines = [`FROM ${registry}/base:1`, 'COPY word /', 'RUN echo begun; sleep 602'];
+      const path = context('killed', ...lines);
+      const names = Array.from({ length: 2000 }, (_, i) => `some/folder/of/generated/files/${i}/*.out`);
+      writeFileSync(join(path, '.dockerignore'), names.join('\n'));
+      const words = ['docker', '-H', `unix://${daemon.socketPath}`, 'buildx', 'build', path];
+      const [program = '', ...rest] = [...inHost('A'), ...words];
+      const env = { ...process.env, DOCKER_CONFIG: join(folder, 'config'), HOME: folder };
+      // docker and its plugin are two programs.
+      const child = spawn(program, rest, { env, detached: true, stdio: 'ignore' });
+      const isSleeping = (): boolean => processes().some(({ command }) => command.endsWith('sleep 602'));
+      assert.ok(await eventually(isSleeping, 20_000));
+      process.kill(-(child.pid ?? 0), 'SIGKILL');
+      assert.ok(await eventually(() => !isSleeping(), 20_000));
     });
 
     test('docker compose 2 builds and runs a service', async () => {

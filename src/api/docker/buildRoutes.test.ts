@@ -1,10 +1,12 @@
 /* POST /build and its neighbours in front of a builder that only notes what it is asked. */
 import assert from 'node:assert/strict';
-import { buffer } from 'node:stream/consumers';
+import { once } from 'node:events';
+import { type IncomingMessage, request as httpRequest } from 'node:http';
+import { buffer, text as readText } from 'node:stream/consumers';
 import { test } from 'node:test';
 import type { Builder, BuildOptions } from '../../builder/builder.ts';
 import type { BuildRequest } from '../../builder/buildRequest.ts';
-import { planSolve } from '../../builder/buildRequest.ts';
+import { formatNames, planSolve } from '../../builder/buildRequest.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { startTestServer } from './fakes/testServer.ts';
 
@@ -17,7 +19,10 @@ const builder: Builder = {
     asked.options = options;
     asked.context = options.context === undefined ? '' : (await buffer(options.context)).toString();
     planSolve(request, 'http://x');
-    options.onText('Step 1/1 : RUN x\n');
+    formatNames(request.names);
+    await options.onText('Step 1/1 : RUN x\n');
+    if (request.target === 'long')
+      for (let part = 0; part < 20; part += 1) await options.onText('x'.repeat(1 << 20));
     if (request.target === 'bad')
       throw new LinkspanError('buildFailed', 'it failed', { details: { exitCode: 3 } });
     return { id, names: request.names };
@@ -40,8 +45,8 @@ const builder: Builder = {
         created_at: { seconds: '1700000000', nanos: 5_000_000 },
       },
     ]),
-  prune: (options) => {
-    asked.prune = options;
+  prune: ({ signal, ...options }) => {
+    asked.prune = { ...options, isCanceled: signal.aborted };
     return builder.cache();
   },
 };
@@ -130,7 +135,17 @@ test('POST /build: quiet, failing, remote', async () => {
   );
 });
 
+test('POST /build: a client that reads late gets all', async () => {
+  const url = { socketPath: server.socketPath, path: '/build?target=long', method: 'POST' };
+  const asking = httpRequest(url).end();
+  const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+  const all = await readText(answer);
+  assert.ok(all.length > 20 << 20);
+  assert.match(all.slice(-200), /Successfully built/);
+});
+
 for (const [query, status, message] of [
+  ['t=a@sha256:' + '0'.repeat(64), 400, /build tag cannot contain a digest/],
   ['squash=1', 501, /option squash/],
   ['memory=5', 501, /option memory/],
   ['cpusetcpus=0-1', 501, /option cpusetcpus/],
@@ -160,11 +175,14 @@ test('the cache: disk usage by both shapes, prune with its filters, cancel', asy
   ]);
   const older = await get('/v1.41/system/df');
   assert.deepEqual([older['BuildCache'], older['BuilderSize']], [[{ ...record, Parent: 'p1' }], 12]);
-  const filters = encodeURIComponent('{"until":["1h"],"type":["regular"],"inuse":["false"]}');
-  const { text } = await post(`/build/prune?all=1&keep-storage=7&filters=${filters}`);
+  const filters = encodeURIComponent('{"until":["1h"],"type":["regular"],"inuse":["false"],"id":["ab"]}');
+  const { text } = await post(
+    `/build/prune?all=1&keep-storage=7&max-used-space=8&min-free-space=9&filters=${filters}`,
+  );
   assert.deepEqual(JSON.parse(text), { CachesDeleted: ['c1'], SpaceReclaimed: 12 });
   assert.deepEqual(asked.prune, {
-    ...{ isAll: true, filters: ['type=="regular",inuse==false'], keptBytes: 7, keptSinceMs: 3_600_000 },
+    ...{ isAll: true, filters: ['id~="ab",type=="regular",inuse==false'], keptBytes: 7 },
+    ...{ maxUsedBytes: 8, minFreeBytes: 9, keptSinceMs: 3_600_000, isCanceled: false },
   });
   const byLabel = await post(`/build/prune?filters=${encodeURIComponent('{"label":["a"]}')}`);
   assert.deepEqual(JSON.parse(byLabel.text), { CachesDeleted: null, SpaceReclaimed: 0 });

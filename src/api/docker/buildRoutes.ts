@@ -41,8 +41,10 @@ async function buildFromBody({ builder, request, lines, signal }: Build): Promis
     return await lines.run(async () => {
       const { id, names } = await builder.build(asked, {
         ...{ context: body, credentials: allCredentialsOf(request), signal },
-        onText: (stream) => {
-          if (!isQuiet) lines.write({ stream });
+        onText: async (stream) => {
+          if (isQuiet) return;
+          lines.write({ stream });
+          await lines.drained();
         },
       });
       if (isQuiet) {
@@ -75,9 +77,10 @@ async function buildFromSession({ builder, request, lines, signal }: Build): Pro
   return await lines.run(async () => {
     const id = await builder.buildInSession(asked, {
       ...{ sessionId: textOf(query, 'session'), output, signal },
-      onStatus: (message) => {
-        if (!isQuiet)
-          lines.write({ id: 'moby.buildkit.trace', aux: Buffer.from(message).toString('base64') });
+      onStatus: async (message) => {
+        if (isQuiet) return;
+        lines.write({ id: 'moby.buildkit.trace', aux: Buffer.from(message).toString('base64') });
+        await lines.drained();
       },
     });
     if (isQuiet) lines.write({ stream: `${id}\n` });
@@ -106,7 +109,7 @@ async function build(
 }
 
 /** Without a builder there is no cache: `docker system prune` asks for this too. */
-async function prune({ deps }: ApiContext, request: FastifyRequest): Promise<unknown> {
+async function prune({ deps }: ApiContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const query = queryOf(request);
   const filters = parseFilters(textOf(query, 'filters'), cacheFilters);
   // Nothing of the cache has a label, so a filter by labels is about other things.
@@ -122,7 +125,10 @@ async function prune({ deps }: ApiContext, request: FastifyRequest): Promise<unk
           isAll: boolOf(query, 'all'),
           filters: formatCacheFilters(filters),
           keptBytes: intOf(query, 'reserved-space') ?? intOf(query, 'keep-storage') ?? 0,
+          maxUsedBytes: intOf(query, 'max-used-space') ?? 0,
+          minFreeBytes: intOf(query, 'min-free-space') ?? 0,
           keptSinceMs: Number(keptSince / 1_000_000n),
+          signal: abortSignalOf(reply),
         });
   return {
     CachesDeleted: removed.length === 0 ? null : removed.map(({ id }) => id),
@@ -143,7 +149,7 @@ export const buildRoutes: Routes = (app, context) => {
     return await reply.code(204).send();
   });
 
-  app.post('/build/prune', (request) => prune(context, request));
+  app.post('/build/prune', (request, reply) => prune(context, request, reply));
 
   for (const url of ['/session', '/grpc'])
     app.post(url, () => {

@@ -103,7 +103,10 @@ export const cacheFilters: readonly string[] = [
 /** As BuildKit takes them: conditions that all have to hold, in one text. */
 export function formatCacheFilters(filters: Filters): readonly string[] {
   const conditions = ['description', 'id', 'parent', 'type'].flatMap((name) =>
-    (filterValues(filters, name) ?? []).map((value) => `${name}==${JSON.stringify(value)}`),
+    // Docker takes the id for a pattern; others have to be the same.
+    (filterValues(filters, name) ?? []).map(
+      (value) => `${name}${name === 'id' ? '~=' : '=='}${JSON.stringify(value)}`,
+    ),
   );
   for (const name of ['inuse', 'private', 'shared']) {
     const value = filterValues(filters, name)?.[0];

@@ -38,6 +38,21 @@ export class JsonLines {
     if (!raw.destroyed) raw.write(`${line}\r\n`);
   }
 
+  /**
+   * Resolves when the client has read so much that it may get more, or has gone. For work that can wait: a client that
+   * stops reading for a while loses nothing then.
+   */
+  async drained(): Promise<void> {
+    const { raw } = this.#reply;
+    if (raw.destroyed || !raw.writableNeedDrain) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    raw.once('drain', resolve);
+    raw.once('close', resolve);
+    await promise;
+    raw.off('drain', resolve);
+    raw.off('close', resolve);
+  }
+
   /** Runs `work`, which writes lines, and ends the reply. Rejects only while no line has been written. */
   async run(work: () => Promise<unknown>): Promise<FastifyReply> {
     try {

@@ -2,7 +2,7 @@
  * `build`: sends a folder, a tar or the place of one to the daemon, whose BuildKit makes an image of it, and prints what
  * that says.
  */
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import { CliError } from '../cliError.ts';
 import { type Command, oneArgument } from '../command.ts';
@@ -107,6 +107,12 @@ export const buildCommand: Command = {
   ],
   run: async ({ client, flags, args, io, config }) => {
     const [path = ''] = args;
+    // The daemon says so, too, but closes the connection while the context is still being sent.
+    if (flags.list('tag').some((name) => name.includes('@')))
+      throw new CliError('build tag cannot contain a digest');
+    const idFile = flags.text('iidfile');
+    // Whoever reads it after a build that failed is not to find the image of an earlier one.
+    if (idFile !== '') rmSync(idFile, { force: true });
     const { query, stream } = await openSource(path, flags.text('file'), io);
     const proxies = proxyVariables(config, client.host, flags.list('build-arg'));
     const { body } = await client.request('POST', '/build', {
@@ -115,6 +121,6 @@ export const buildCommand: Command = {
       ...(stream === undefined ? {} : { stream }),
     });
     const id = await printBuild(body, io);
-    if (flags.text('iidfile') !== '') writeFileSync(flags.text('iidfile'), id);
+    if (idFile !== '') writeFileSync(idFile, id);
   },
 };

@@ -2,6 +2,7 @@
  * What `build` sends of a folder: its files as a tar, owned by root as Docker's client sends them, without those that
  * .dockerignore names, and the Dockerfile where it does not lie in the folder.
  */
+import { createHash } from 'node:crypto';
 import { createReadStream, lstatSync, readdirSync, readFileSync, readlinkSync, type Stats } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { blockBytes, encodeHeader, paddingBytes, type TarEntry } from '../../../files/tarHeader.ts';
@@ -31,6 +32,8 @@ function readIgnoreFile(folder: string, dockerfile: string): IgnoreFile {
   }
   return parseIgnoreFile('');
 }
+
+const digestOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex').slice(0, 20);
 
 /** Names in a tar are bytes. */
 const toBytes = (text: string): string => Buffer.from(text).toString('latin1');
@@ -113,6 +116,7 @@ export function openBuildContext(folder: string, dockerfile: string, given?: Buf
       `unable to prepare context: unable to open Dockerfile: open ${path}: no such file or directory`,
     );
   }
-  const extra = { name: `.dockerfile.${process.pid}${Date.now()}`, bytes };
+  // By its content: a name of its own for each build would make a COPY of the folder another one each time.
+  const extra = { name: `.dockerfile.${digestOf(bytes)}`, bytes };
   return { dockerfile: extra.name, tar: pack(folder, readIgnoreFile(folder, extra.name), extra) };
 }
