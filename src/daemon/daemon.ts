@@ -68,7 +68,7 @@ function infoOf(
   runtime: Runtime,
   encryption: Encryption,
 ): () => Promise<EngineInfo> {
-  const { cgroupVersion, limitSupport } = readSpecHost(config.cgroupParent);
+  const { cgroupVersion, limitSupport, appArmor } = readSpecHost(config.cgroupParent);
   return async () => {
     const [versions, tunnels] = await Promise.all([runtime.versions(), encryption.engine()]);
     return {
@@ -81,6 +81,7 @@ function infoOf(
       cgroupDriver: 'cgroupfs',
       cgroupVersion,
       limitSupport,
+      hasAppArmor: appArmor !== undefined,
       warnings: [],
       loggingDriver: config.containerLog.driver,
       isDebug: config.logLevel === 'debug',

@@ -211,6 +211,8 @@ export interface Containers {
   get(ref: string): Container;
   /** What its probes say; undefined where nobody asks, or it has never run. */
   health(container: Container): Health | undefined;
+  /** The AppArmor profile that it runs with; empty where there is no AppArmor, or it has never run. */
+  appArmorProfile(container: Container): string;
   /** Ids of its execs that have not ended, in the order of their creation. */
   execIds(container: Container): readonly string[];
   endpoints(container: Container): readonly Endpoint[];
@@ -290,6 +292,7 @@ export interface EngineInfo {
   readonly cgroupVersion: 1 | 2;
   /** Which limits containers can have. */
   readonly limitSupport: LimitSupport;
+  readonly hasAppArmor: boolean;
   readonly warnings: readonly string[];
   /** Of containers that name none. */
   readonly loggingDriver: string;

@@ -35,6 +35,9 @@ if (process.env['LINKSPAN_VM'] === 'short') {
   test('what containers use', { timeout: guestTimeoutMs(500) }, () => {
     runInGuest('tests/compat/stats.test.ts', 500);
   });
+  test('containers confined by AppArmor', { timeout: guestTimeoutMs(300) }, () => {
+    runInGuest('tests/compat/appArmor.test.ts', 300, undefined, undefined, 'apparmor=1 security=apparmor');
+  });
   test('links that the machine’s own kernel may lack: ipvlan, 802.1q, dummy', {
     timeout: guestTimeoutMs(400),
   }, () => {

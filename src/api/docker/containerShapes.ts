@@ -237,7 +237,7 @@ export function inspectShape(
     Platform: 'linux',
     MountLabel: '',
     ProcessLabel: '',
-    AppArmorProfile: '',
+    AppArmorProfile: engine.containers.appArmorProfile(container),
     ExecIDs: execIds.length === 0 ? null : execIds,
     HostConfig: hostConfigShape(container.spec, cgroupVersion, linkTexts(engine, container)),
     GraphDriver: { Data: null, Name: 'overlayfs' },

@@ -174,7 +174,11 @@ export async function infoShape(deps: ApiDeps, version: string): Promise<Shape> 
     ContainerdCommit: { ID: info.containerdVersion },
     RuncCommit: { ID: info.runcVersion },
     InitCommit: { ID: '' },
-    SecurityOptions: ['name=seccomp,profile=builtin', ...(info.cgroupVersion === 2 ? ['name=cgroupns'] : [])],
+    SecurityOptions: [
+      ...(info.hasAppArmor ? ['name=apparmor'] : []),
+      'name=seccomp,profile=builtin',
+      ...(info.cgroupVersion === 2 ? ['name=cgroupns'] : []),
+    ],
     FirewallBackend: { Driver: 'nftables' },
     CDISpecDirs: [],
     Warnings: warnings.length === 0 ? null : warnings,

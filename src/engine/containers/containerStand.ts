@@ -216,6 +216,7 @@ export class Stand implements AsyncDisposable {
         cgroupVersion: 1,
         cgroupParent: '/linkspan',
         limitSupport: everyLimit(2),
+        appArmor: undefined,
         findInit: () => '/usr/bin/tini-static',
         devices: () => [],
         devicesAt: () => [],

@@ -7,19 +7,21 @@ import { mkdirSync } from 'node:fs';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { readContainerLog } from './containerIo.ts';
+import { appArmorProfileOf } from '../../runtime/oci/spec.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../../runtime/stdio/stdio.ts';
 import { requestsOf } from '../bindings/publishedPorts.ts';
 import { changeRequests, type PortChange } from '../bindings/requests.ts';
 import type { ContainerSample, Containers, Exec, ExecSpec, WaitCondition } from '../engine.ts';
-import type {
-  AttachmentRequest,
-  Binding,
-  ConsoleSize,
-  Container,
-  ContainerChange,
-  ContainerId,
-  ContainerSpec,
-  Endpoint,
+import {
+  type AttachmentRequest,
+  type Binding,
+  type ConsoleSize,
+  type Container,
+  type ContainerChange,
+  type ContainerId,
+  type ContainerSpec,
+  type Endpoint,
+  zeroTime,
 } from '../model.ts';
 import { Subpaths } from '../volumes/subpaths.ts';
 import { AccountReader } from './accounts.ts';
@@ -104,6 +106,11 @@ export class LocalContainers implements Containers, AsyncDisposable {
   health({ id }: Container): Health | undefined {
     const live = this.#context.table.find(id);
     return live === undefined ? undefined : healthOf(live);
+  }
+
+  appArmorProfile({ spec, startedAt }: Container): string {
+    if (startedAt === zeroTime) return '';
+    return appArmorProfileOf(spec, this.#context.host) ?? '';
   }
 
   execIds({ id }: Container): readonly string[] {

@@ -9,7 +9,7 @@ import { LinkspanError, originOf } from '../../errors/linkspanError.ts';
 import { formatIp } from '../../net/ip.ts';
 import { parseIpWithLength } from '../../net/prefix.ts';
 import type { MountRequest } from '../../runtime/oci/mounts.ts';
-import { buildSpec, type SpecNetwork, type SpecStart } from '../../runtime/oci/spec.ts';
+import { buildSpec, prepareAppArmor, type SpecNetwork, type SpecStart } from '../../runtime/oci/spec.ts';
 import { resolveUser } from '../../runtime/oci/users.ts';
 import type { ExitStatus } from '../../runtime/runtime.ts';
 import type { Container, ContainerId, Endpoint, MountPoint, Sandbox } from '../model.ts';
@@ -177,6 +177,7 @@ export class Starter {
       },
       host,
     );
+    await prepareAppArmor(options, host);
     undo.defer(() => runtime.deleteTask(id));
     const { pid } = await this.#createTask(id, ociSpec, io.open());
     io.begin();

@@ -1,6 +1,6 @@
 /*
- * `--security-opt` values (Docker Engine 28): seccomp, no-new-privileges, systempaths; label and apparmor only where
- * they ask for what is so anyway, since neither SELinux nor AppArmor profiles are applied. Pure.
+ * `--security-opt` values (Docker Engine 28): seccomp, apparmor, no-new-privileges, systempaths; label only where it asks
+ * for what is so anyway, since SELinux labels are not applied. Pure.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { parseSeccompProfile, type SeccompProfile } from './seccomp.ts';
@@ -9,9 +9,14 @@ import { defaultSeccompProfile } from './seccompDefault.ts';
 /** Paths of /proc and /sys are neither hidden nor kept from writing. */
 export const systemPathsOpen = 'systempaths=unconfined';
 
+/** The name of no AppArmor profile. */
+export const unconfined = 'unconfined';
+
 export interface SecurityOptions {
   /** undefined = unconfined. */
   readonly seccomp: SeccompProfile | undefined;
+  /** Name of a loaded profile, or `unconfined`; undefined = the default one. */
+  readonly appArmor: string | undefined;
   readonly noNewPrivileges: boolean;
   /** False: /proc and /sys paths are neither masked nor read-only. */
   readonly protectsSystemPaths: boolean;
@@ -46,8 +51,8 @@ function applyOption(current: SecurityOptions, option: string): SecurityOptions 
       if (value !== 'unconfined') throw invalid(option);
       return { ...current, protectsSystemPaths: false };
     case 'apparmor':
-      if (value !== 'unconfined') throw unsupported(option);
-      return current;
+      if (value === undefined || value === '') throw invalid(option);
+      return { ...current, appArmor: value };
     case 'label':
       if (value !== 'disable') throw unsupported(option);
       return current;
@@ -60,6 +65,7 @@ function applyOption(current: SecurityOptions, option: string): SecurityOptions 
 export function parseSecurityOptions(options: readonly string[], isPrivileged: boolean): SecurityOptions {
   return options.reduce<SecurityOptions>(applyOption, {
     seccomp: isPrivileged ? undefined : defaultSeccompProfile,
+    appArmor: isPrivileged ? unconfined : undefined,
     noNewPrivileges: false,
     protectsSystemPaths: !isPrivileged,
   });

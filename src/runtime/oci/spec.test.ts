@@ -33,7 +33,8 @@ const host: SpecHost = {
   cgroupVersion: 1,
   cgroupParent: '/linkspan',
   limitSupport: readLimitSupport(1, '/nowhere'),
-  findInit: () => '/usr/bin/tini-static',
+  appArmor: undefined,
+        findInit: () => '/usr/bin/tini-static',
   devices: () => [kvm],
   devicesAt: (path) => [{ ...kvm, path }],
   findMount: () => ({ path: '/', isShared: true, isSlave: false }),
@@ -84,6 +85,7 @@ interface Spec {
     readonly env: readonly string[];
     readonly capabilities: Readonly<Record<string, readonly string[]>>;
     readonly noNewPrivileges: boolean;
+    readonly apparmorProfile?: string;
     readonly cwd: string;
   };
   readonly root: { readonly readonly: boolean };
@@ -221,6 +223,32 @@ test('security options', () => {
   assert.deepEqual(build({ securityOptions: [`seccomp=${own}`] }).linux.seccomp?.syscalls[0]?.names, [
     'mkdir',
   ]);
+});
+
+test('AppArmor confines by the default profile, another or none, where the machine has it', () => {
+  const appArmor = { ensureDefault: () => Promise.resolve() };
+  const profile = (change: Partial<SpecOptions>): string | undefined =>
+    build(change, {}, { appArmor }).process.apparmorProfile;
+  assert.equal(profile({}), 'docker-default');
+  assert.equal(profile({ isPrivileged: true }), 'unconfined');
+  assert.equal(profile({ isPrivileged: true, securityOptions: ['apparmor:mine'] }), 'mine');
+  assert.equal(profile({ securityOptions: ['apparmor=unconfined'] }), 'unconfined');
+  assert.equal(build({ securityOptions: ['apparmor=unconfined'] }).process.apparmorProfile, undefined);
+  const mine = { ...options, securityOptions: ['apparmor=mine'] };
+  assert.throws(
+    () => checkSpecOptions(mine, host),
+    (error: unknown) => hasCode(error, 'notImplemented'),
+  );
+  checkSpecOptions(mine, { ...host, appArmor });
+  const exec = { args: ['sh'], env: [], workingDir: undefined, user: start.user, isTty: false, consoleSize: undefined };
+  for (const [isPrivileged, expected] of [
+    [false, 'mine'],
+    [true, 'unconfined'],
+  ] as const)
+    assert.equal(
+      buildExecProcess({ ...exec, isPrivileged }, mine, { ...host, appArmor })['apparmorProfile'],
+      expected,
+    );
 });
 
 test('user mounts replace default ones and come parents first', () => {

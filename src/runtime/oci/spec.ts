@@ -1,10 +1,11 @@
 /*
  * Builds the OCI runtime spec of a container as Docker Engine 28 would by default, from values only: whoever calls
  * has looked up users, paths and devices. Contract: OCI runtime spec 1.0.2 (config.md, config-linux.md).
- * Not here: AppArmor and SELinux (not applied). Without `ulimits` the daemon's own are inherited.
+ * Not here: SELinux (not applied). Without `ulimits` the daemon's own are inherited.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { OciSpec } from '../runtime.ts';
+import { type AppArmor, defaultAppArmorProfile } from './appArmor.ts';
 import { resolveCapabilities } from './capabilities.ts';
 import {
   allDeviceRules,
@@ -29,7 +30,7 @@ import {
 } from './mounts.ts';
 import { expandSeccomp } from './seccomp.ts';
 import { type MountPoint, rootPropagation } from './propagation.ts';
-import { parseSecurityOptions } from './security.ts';
+import { parseSecurityOptions, unconfined } from './security.ts';
 import type { ProcessUser } from './users.ts';
 
 /** Hidden from containers (Docker Engine 28). */
@@ -70,6 +71,8 @@ export interface SpecHost {
   /** Parent cgroup of containers, absolute: `/linkspan`. */
   readonly cgroupParent: string;
   readonly limitSupport: LimitSupport;
+  /** undefined where this machine has it not: nothing is confined by it then. */
+  readonly appArmor: AppArmor | undefined;
   /** Path of the init for `--init`; undefined if there is none. */
   readonly findInit: () => string | undefined;
   /** Device nodes for privileged containers. */
@@ -189,7 +192,12 @@ function capabilitiesOf(options: SpecOptions, host: SpecHost): readonly string[]
  */
 export function checkSpecOptions(options: SpecOptions, host: SpecHost): void {
   capabilitiesOf(options, host);
-  parseSecurityOptions(options.securityOptions, options.isPrivileged);
+  const { appArmor } = parseSecurityOptions(options.securityOptions, options.isPrivileged);
+  if (host.appArmor === undefined && appArmor !== undefined && appArmor !== unconfined)
+    throw new LinkspanError(
+      'notImplemented',
+      `security option "apparmor=${appArmor}": this machine has no AppArmor, or not its apparmor_parser`,
+    );
   const targets = options.mounts.map((request) => userMount(request).destination);
   const twice = targets.find((target, index) => targets.indexOf(target) !== index);
   if (twice !== undefined) refuse(`Duplicate mount point: ${twice}`);
@@ -201,6 +209,25 @@ export function checkSpecOptions(options: SpecOptions, host: SpecHost): void {
   const { oomScoreAdj } = options;
   if (oomScoreAdj < -1000 || oomScoreAdj > 1000)
     refuse(`Invalid value ${oomScoreAdj}, range for oom score adj is [-1000, 1000]`);
+}
+
+/** The AppArmor profile of a container with `options`; undefined where there is no AppArmor. */
+export function appArmorProfileOf(
+  options: Pick<SpecOptions, 'securityOptions' | 'isPrivileged'>,
+  host: Pick<SpecHost, 'appArmor'>,
+): string | undefined {
+  if (host.appArmor === undefined) return undefined;
+  const { appArmor } = parseSecurityOptions(options.securityOptions, options.isPrivileged);
+  return appArmor ?? defaultAppArmorProfile;
+}
+
+/** Loads what containers with `options` need of AppArmor's profiles. Throws runtimeFailed. */
+export async function prepareAppArmor(options: SpecOptions, host: SpecHost): Promise<void> {
+  if (appArmorProfileOf(options, host) === defaultAppArmorProfile) await host.appArmor?.ensureDefault();
+}
+
+function confinement(profile: string | undefined): OciSpec {
+  return profile === undefined ? {} : { apparmorProfile: profile };
 }
 
 /** Lets ordinary users ping and bind low ports: safe, because the namespace is the container's own. */
@@ -357,6 +384,7 @@ export function buildSpec(options: SpecOptions, start: SpecStart, host: SpecHost
       capabilities: capabilitySets(capabilitiesOf(options, host), uid),
       ...(options.ulimits.length === 0 ? {} : { rlimits: rlimitsOf(options.ulimits) }),
       noNewPrivileges: security.noNewPrivileges,
+      ...confinement(appArmorProfileOf(options, host)),
       oomScoreAdj: options.oomScoreAdj,
     },
     root: { path: 'rootfs', readonly: options.isReadOnlyRootfs },
@@ -395,5 +423,6 @@ export function buildExecProcess(exec: ExecOptions, options: SpecOptions, host: 
     capabilities: capabilitySets(capabilities, uid),
     ...(options.ulimits.length === 0 ? {} : { rlimits: rlimitsOf(options.ulimits) }),
     noNewPrivileges: security.noNewPrivileges,
+    ...confinement(exec.isPrivileged && host.appArmor !== undefined ? unconfined : appArmorProfileOf(options, host)),
   };
 }

@@ -3,6 +3,7 @@
  */
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { arch, release } from 'node:os';
+import { openAppArmor } from './appArmor.ts';
 import { allCapabilities } from './capabilities.ts';
 import { readDeviceNumber, readDevicesAt, readHostDevices } from './devices.ts';
 import { findInit } from './initProgram.ts';
@@ -30,6 +31,7 @@ export function readSpecHost(cgroupParent = ''): SpecHost {
     cgroupVersion,
     cgroupParent: cgroupParent === '' ? '/linkspan' : cgroupParent,
     limitSupport: readLimitSupport(cgroupVersion),
+    appArmor: openAppArmor(),
     findInit: () => findInit(),
     devices: () => readHostDevices(),
     devicesAt: readDevicesAt,

@@ -227,6 +227,10 @@ export class FakeContainers implements Containers {
     return undefined;
   }
 
+  appArmorProfile(): string {
+    return '';
+  }
+
   execIds(): readonly string[] {
     return [];
   }

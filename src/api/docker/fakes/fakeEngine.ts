@@ -46,6 +46,7 @@ export function createFakeEngine(): FakeEngine {
         cgroupDriver: 'cgroupfs',
         cgroupVersion: 1,
         limitSupport: readLimitSupport(1, '/nowhere'),
+        hasAppArmor: false,
         warnings: [],
         loggingDriver: 'json-file',
         isDebug: false,
