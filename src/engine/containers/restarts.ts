@@ -106,7 +106,8 @@ export class Restarts {
       await mutex.run(live.id, async () => {
         if (signal.aborted || table.find(live.id) !== live || live.record.state !== 'restarting') return;
         // What it joins comes first.
-        if (neededBy(table, live.record).some(isBetweenRuns)) return this.schedule(live, 0);
+        const isComing = (peer: Container): boolean => isBetweenRuns(peer) || peer.state === 'starting';
+        if (neededBy(table, live.record).some(isComing)) return this.schedule(live, 0);
         try {
           await this.#start(live);
         } catch (error) {

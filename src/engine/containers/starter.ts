@@ -142,7 +142,8 @@ export class Starter {
   async #run(live: LiveContainer, peer: Container | undefined, undo: AsyncDisposableStack): Promise<void> {
     const { runtime, accounts, table, events, host, clock, volumes, sharedMemory, subpaths } = this.#context;
     const { id, spec, process } = live.record;
-    const joined = this.#joined(live.record);
+    // Also before anything is made of it; the process may be another once that is done.
+    this.#joined(live.record);
     undo.defer(() => volumes.end(live.record));
     await volumes.begin(live.record);
     undo.defer(() => sharedMemory.unmount(live.record));
@@ -161,7 +162,8 @@ export class Starter {
       live.io = undefined;
       await io.finish();
     });
-    await using parts = subpaths.open(id);
+    const parts = subpaths.open(id);
+    undo.defer(() => this.#unbind(live, parts));
     const requests = await this.#requests(id, mounts, parts);
     const own = specOptionsOf(live.record, surroundings.hostname, requests);
     const options = withLinks(own, live.record, linked);
@@ -172,7 +174,7 @@ export class Starter {
         network: surroundings.network,
         user: resolveUser(process.user, spec.groupAdd, files),
         etc: { hosts: hostsPath, hostname: hostnamePath, resolvConf: resolvConfPath },
-        ...joined,
+        ...this.#joined(live.record),
         ...withShm(sharedMemory.pathOf(table, live.record)),
       },
       host,
@@ -180,6 +182,7 @@ export class Starter {
     await prepareAppArmor(options, host);
     undo.defer(() => runtime.deleteTask(id));
     const { pid } = await this.#createTask(id, ociSpec, io.open());
+    await this.#unbind(live, parts);
     io.begin();
     const exit = runtime.waitTask(id);
     // Handed to the watcher below; until then a failure must not count as unhandled.
@@ -197,6 +200,15 @@ export class Starter {
     });
     emitContainerEvent(events, live.record, 'start');
     this.#watch(live, exit);
+  }
+
+  /** What stays of it is found by the daemon's next start. */
+  async #unbind(live: LiveContainer, parts: BoundParts): Promise<void> {
+    try {
+      await parts[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#context.logger.warn({ ...live.logFields, err: error }, 'could not unbind parts of volumes');
+    }
   }
 
   async #requests(

@@ -31,13 +31,17 @@ export class Subpaths {
     let count = 0;
     return {
       bind: async (base, subpath) => {
+        // What an earlier start could not take away.
+        if (count === 0) await this.#remove(folder).catch(() => {});
         await mkdir(folder, { recursive: true, mode: 0o700 });
         const target = join(folder, String((count += 1)));
         await bindPart(this.#mounts, base, subpath, target);
         return target;
       },
       [Symbol.asyncDispose]: async () => {
-        if (count > 0) await this.#remove(folder);
+        const bound = count;
+        count = 0;
+        if (bound > 0) await this.#remove(folder);
       },
     };
   }

@@ -58,7 +58,11 @@ export class OutputHub {
       },
     });
     if (this.#isEnded) tap.push(null);
-    else this.#taps.add(tap);
+    else {
+      this.#taps.add(tap);
+      // Whoever is full has held nobody so far, and holds this one.
+      if (this.#full.size > 0) this.#pace();
+    }
     return tap;
   }
 
