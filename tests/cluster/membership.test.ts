@@ -154,7 +154,7 @@ for (const [name, program] of commandLines) {
       );
       await a.cli(['node', 'inspect', '--pretty', 'host-B'], {
         stdout:
-          /Plugins:\n {1,2}Log:\s+json-file, local\n {1,2}Network:\s+bridge, host, .*overlay\n {1,2}Volume:\s+local\n/,
+          /Plugins:\n {1,2}Log:\s+journald, json-file, local\n {1,2}Network:\s+bridge, host, .*overlay\n {1,2}Volume:\s+local\n/,
       });
       await a.cli(['node', 'demote', 'host-A'], {
         exitCode: 1,

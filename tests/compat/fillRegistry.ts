@@ -3,10 +3,13 @@
  * `fillRegistry.ts ARCHIVE HOST:PORT REPOSITORY TAG [ARCHITECTURE]`. Prints the digests as JSON. The engine has no
  * push yet, and an upload that it had no part in is the better witness anyway.
  */
-import { indexType, makeRegistryImage, manifestType } from './registryImage.ts';
+import { digestOf, indexType, makeIndex, makeRegistryImage, manifestType } from './registryImage.ts';
 
 const [archive = '', host = '', repository = '', tag = ''] = process.argv.slice(2);
 const image = await makeRegistryImage(archive, 5);
+// Under the same tag, and before the other in its index: the same layers for a machine of another kind.
+const foreign = await makeRegistryImage(archive, 5, 's390x');
+const index = makeIndex([foreign, image]);
 const base = `http://${host}/v2/${repository}`;
 
 async function send(method: string, url: string, type: string, body: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -14,13 +17,15 @@ async function send(method: string, url: string, type: string, body: Uint8Array<
   if (!response.ok) throw new Error(`${method} ${url}: ${response.status} ${await response.text()}`);
 }
 
-for (const [digest, bytes] of image.blobs) {
+for (const [digest, bytes] of new Map([...foreign.blobs, ...image.blobs])) {
   const start = await fetch(`${base}/blobs/uploads/`, { method: 'POST' });
   const place = new URL(start.headers.get('location') ?? '', base);
   place.searchParams.set('digest', digest);
   await send('PUT', place.href, 'application/octet-stream', new Uint8Array(bytes));
 }
-await send('PUT', `${base}/manifests/${image.manifestDigest}`, manifestType, new Uint8Array(image.manifest));
-await send('PUT', `${base}/manifests/${tag}`, indexType, new Uint8Array(image.index));
-const { manifestDigest, indexDigest, configDigest, layerDigests } = image;
-process.stdout.write(`${JSON.stringify({ manifestDigest, indexDigest, configDigest, layerDigests })}\n`);
+for (const { manifestDigest, manifest } of [foreign, image])
+  await send('PUT', `${base}/manifests/${manifestDigest}`, manifestType, new Uint8Array(manifest));
+await send('PUT', `${base}/manifests/${tag}`, indexType, new Uint8Array(index));
+const { manifestDigest, configDigest, layerDigests } = image;
+const digests = { manifestDigest, indexDigest: digestOf(index), configDigest, layerDigests };
+process.stdout.write(`${JSON.stringify({ ...digests, foreignConfigDigest: foreign.configDigest })}\n`);

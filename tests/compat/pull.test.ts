@@ -121,6 +121,20 @@ for (const engine of judged) {
       });
     });
 
+    test('of an index with two platforms this machine’s comes, or the one that is asked for', async () => {
+      const id = ['image', 'inspect', '-f', '{{.Id}} {{.Architecture}}', `${real}/lib/six:1`];
+      await pullSix();
+      const { stdout } = await daemon.cli(id);
+      assert.ok(stdout.startsWith(`${filled.configDigest} `), stdout);
+      await daemon.cli(['pull', '-q', '--platform', 'linux/s390x', `${real}/lib/six:1`]);
+      await daemon.cli(id, { stdout: `${filled.foreignConfigDigest} s390x` });
+      await daemon.cli(['pull', '--platform', 'linux/ppc64le', `${real}/lib/six:1`], {
+        exitCode: 1,
+        stderr: /no matching manifest for linux\/ppc64le in the manifest list entries/,
+      });
+      await daemon.cli(id, { stdout: `${filled.foreignConfigDigest} s390x` });
+    });
+
     test('pulled again it is up to date', async () => {
       await pullSix();
       const { stdout } = await daemon.cli(['pull', `${real}/lib/six:1`]);

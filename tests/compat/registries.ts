@@ -24,6 +24,8 @@ export interface Filled {
   readonly manifestDigest: string;
   readonly indexDigest: string;
   readonly configDigest: string;
+  /** Of the image of the same index for s390x. */
+  readonly foreignConfigDigest: string;
   readonly layerDigests: readonly string[];
 }
 

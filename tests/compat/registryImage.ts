@@ -10,6 +10,8 @@ import { gzipSync } from 'node:zlib';
 import { extract, pack } from 'tar-stream';
 
 export interface RegistryImage {
+  /** Go's name. */
+  readonly architecture: string;
   /** Config and layers by digest. */
   readonly blobs: ReadonlyMap<string, Buffer>;
   readonly manifest: Buffer;
@@ -50,6 +52,23 @@ function fileLayer(name: string, content: string): Promise<Buffer> {
 
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 
+const descriptor = (mediaType: string, bytes: Buffer): object => ({
+  mediaType,
+  size: bytes.length,
+  digest: digestOf(bytes),
+});
+
+/** An index over these, in this order. */
+export function makeIndex(
+  images: readonly { readonly manifest: Buffer; readonly architecture: string }[],
+): Buffer {
+  const manifests = images.map(({ manifest, architecture }) => ({
+    ...descriptor(manifestType, manifest),
+    platform: { os: 'linux', architecture },
+  }));
+  return json({ schemaVersion: 2, mediaType: indexType, manifests });
+}
+
 /** `extraLayers` small layers stand on busybox's; `architecture` is what config and index say. */
 export async function makeRegistryImage(
   archivePath: string,
@@ -68,23 +87,15 @@ export async function makeRegistryImage(
     history: tars.map((_, i) => ({ created: '2024-01-01T00:00:00Z', created_by: `layer ${i}` })),
     created: '2024-01-01T00:00:00Z',
   });
-  const descriptor = (mediaType: string, bytes: Buffer): object => ({
-    mediaType,
-    size: bytes.length,
-    digest: digestOf(bytes),
-  });
   const manifest = json({
     schemaVersion: 2,
     mediaType: manifestType,
     config: descriptor('application/vnd.oci.image.config.v1+json', config),
     layers: layers.map((bytes) => descriptor('application/vnd.oci.image.layer.v1.tar+gzip', bytes)),
   });
-  const index = json({
-    schemaVersion: 2,
-    mediaType: indexType,
-    manifests: [{ ...descriptor(manifestType, manifest), platform: { os: 'linux', architecture } }],
-  });
+  const index = makeIndex([{ manifest, architecture }]);
   return {
+    architecture,
     blobs: new Map([config, ...layers].map((bytes) => [digestOf(bytes), bytes])),
     manifest,
     manifestDigest: digestOf(manifest),
