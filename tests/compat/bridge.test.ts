@@ -39,7 +39,7 @@ const printOnePeer = `require('net').createServer((s) => {
 const retry = (command: string): string =>
   `for i in 0 1 2 3 4 5 6 7 8 9; do ${command} && exit; usleep 200000; done; exit 1`;
 
-for (const engine of engines()) {
+for (const engine of engines('docker')) {
   describe(`bridge networks: ${engine.name}`, () => {
     const ofDataPath = testOnce(engine);
     let daemon: Daemon;

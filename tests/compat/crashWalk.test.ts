@@ -28,29 +28,29 @@ const disconnect: Call = (daemon) =>
   call(daemon, 'POST', '/networks/walk2/disconnect', { Container: 'walker' });
 
 const operations: readonly Operation[] = [
-  { name: 'network create', setUp: [], run: createNetwork, stride: 3 },
+  { name: 'network create', setUp: [], run: createNetwork, stride: 5 },
   { name: 'container create', setUp: [createNetwork], run: createContainer },
-  { name: 'start (attach)', setUp: [createNetwork, createContainer], run: start, stride: 3 },
-  { name: 'stop (detach)', setUp: [createNetwork, createContainer, start], run: stop, stride: 3 },
+  { name: 'start (attach)', setUp: [createNetwork, createContainer], run: start, stride: 5 },
+  { name: 'stop (detach)', setUp: [createNetwork, createContainer, start], run: stop, stride: 5 },
   { name: 'container remove', setUp: [createNetwork, createContainer, start, stop], run: removeContainer },
   {
     name: 'forced remove of a running container',
     setUp: [createNetwork, createContainer, start],
     run: removeContainer,
-    stride: 3,
+    stride: 5,
   },
-  { name: 'network remove', setUp: [createNetwork], run: removeNetwork, stride: 3 },
+  { name: 'network remove', setUp: [createNetwork], run: removeNetwork, stride: 5 },
   {
     name: 'connect to a second network',
     setUp: [createNetwork, createSecond, createContainer, start],
     run: connect,
-    stride: 3,
+    stride: 5,
   },
   {
     name: 'disconnect from a second network',
     setUp: [createNetwork, createSecond, createContainer, start, connect],
     run: disconnect,
-    stride: 3,
+    stride: 5,
   },
 ];
 

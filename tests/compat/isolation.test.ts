@@ -11,7 +11,7 @@ import { testOnce } from './reference.ts';
 
 const folder = '/run/compat/isolation';
 
-for (const engine of engines()) {
+for (const engine of engines('docker')) {
   describe(`isolation: ${engine.name}`, () => {
     let daemon: Daemon;
     before(async () => {

@@ -13,7 +13,7 @@ import { testOnce } from './reference.ts';
 
 const mb = 1024 * 1024;
 
-for (const engine of engines()) {
+for (const engine of engines('docker')) {
   describe(`limits: ${engine.name}`, () => {
     let daemon: Daemon;
     before(async () => {

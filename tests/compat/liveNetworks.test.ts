@@ -25,7 +25,7 @@ async function addressOn(cli: Runner, container: string, network: string): Promi
   return (await cli(['inspect', '-f', format, container])).stdout;
 }
 
-for (const engine of engines()) {
+for (const engine of engines('docker')) {
   const once = testOnce(engine);
   describe(`live changes of networks: ${engine.name}`, () => {
     let daemon: Daemon;

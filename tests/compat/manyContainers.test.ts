@@ -1,6 +1,6 @@
 /*
  * Many containers, started eight at a time: each runs, no two have one address, one knows the names of all, and when
- * all are removed nothing is left. LINKSPAN_MANY says how many (100 unless told, 300 is what is promised); what a bridge
+ * all are removed nothing is left. LINKSPAN_MANY says how many (60 unless told, 300 is what is promised); what a bridge
  * can hold at most is tests/kernel/bridge.test.ts's.
  */
 import assert from 'node:assert/strict';
@@ -9,7 +9,7 @@ import { eventually } from './command.ts';
 import { engines, startDaemon } from './daemonFixture.ts';
 import { type HostState, readHostState } from './hostState.ts';
 
-const count = Number(process.env['LINKSPAN_MANY'] ?? 100);
+const count = Number(process.env['LINKSPAN_MANY'] ?? 60);
 const atOnce = 8;
 
 for (const engine of engines('docker')) {

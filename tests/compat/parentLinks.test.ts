@@ -33,7 +33,7 @@ function lacks(context: TestContext, kind: keyof typeof features): boolean {
 const onSegment = ['--subnet', '192.0.2.0/24', '--ip-range', '192.0.2.128/28', '--gateway', '192.0.2.13'];
 const format = '{{.NetworkSettings.Networks.NAME.IPAddress}} {{.NetworkSettings.Networks.NAME.Gateway}}';
 
-for (const engine of engines()) {
+for (const engine of engines('docker')) {
   describe(`links on a parent: ${engine.name}`, () => {
     let daemon: Daemon;
     /** Their names; `eth0.10@eth0`. */

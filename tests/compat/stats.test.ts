@@ -51,7 +51,7 @@ function follow(
   return { lines, ended };
 }
 
-for (const engine of engines()) {
+for (const engine of engines('docker')) {
   describe(`stats: ${engine.name}`, () => {
     let daemon: Daemon;
     before(async () => {

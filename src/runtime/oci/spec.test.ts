@@ -34,7 +34,7 @@ const host: SpecHost = {
   cgroupParent: '/linkspan',
   limitSupport: readLimitSupport(1, '/nowhere'),
   appArmor: undefined,
-        findInit: () => '/usr/bin/tini-static',
+  findInit: () => '/usr/bin/tini-static',
   devices: () => [kvm],
   devicesAt: (path) => [{ ...kvm, path }],
   findMount: () => ({ path: '/', isShared: true, isSlave: false }),
@@ -240,7 +240,14 @@ test('AppArmor confines by the default profile, another or none, where the machi
     (error: unknown) => hasCode(error, 'notImplemented'),
   );
   checkSpecOptions(mine, { ...host, appArmor });
-  const exec = { args: ['sh'], env: [], workingDir: undefined, user: start.user, isTty: false, consoleSize: undefined };
+  const exec = {
+    args: ['sh'],
+    env: [],
+    workingDir: undefined,
+    user: start.user,
+    isTty: false,
+    consoleSize: undefined,
+  };
   for (const [isPrivileged, expected] of [
     [false, 'mine'],
     [true, 'unconfined'],

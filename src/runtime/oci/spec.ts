@@ -423,6 +423,8 @@ export function buildExecProcess(exec: ExecOptions, options: SpecOptions, host: 
     capabilities: capabilitySets(capabilities, uid),
     ...(options.ulimits.length === 0 ? {} : { rlimits: rlimitsOf(options.ulimits) }),
     noNewPrivileges: security.noNewPrivileges,
-    ...confinement(exec.isPrivileged && host.appArmor !== undefined ? unconfined : appArmorProfileOf(options, host)),
+    ...confinement(
+      exec.isPrivileged && host.appArmor !== undefined ? unconfined : appArmorProfileOf(options, host),
+    ),
   };
 }
