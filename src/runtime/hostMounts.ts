@@ -4,7 +4,8 @@
  * Whoever mounts unmounts: they outlive the daemon, and `list` tells the next one what is there.
  */
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, realpath } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { findProgram } from '../base/programs.ts';
 import type { Seam } from '../base/seam.ts';
@@ -26,13 +27,16 @@ export interface HostMount {
 export interface HostMounts {
   /** On the folder `target`. Throws code runtimeFailed with what mount(8) said. */
   mount(target: string, what: HostMount): Promise<void>;
-  /** Also where it is busy: it is gone from here at once, and goes away with its last user. Success if nothing is mounted. */
+  /**
+   * Also where it is busy: it is gone from here at once, and goes away with its last user. Success if nothing is mounted.
+   * `target` may be below symbolic links, and be none itself.
+   */
   unmount(target: string): Promise<void>;
-  /** Where something is mounted below `folder`, the latest first. */
+  /** Where something is mounted below `folder`, the latest first. Also below symbolic links: the paths begin with `folder`. */
   list(folder: string): Promise<readonly string[]>;
 }
 
-/** The mount points in a /proc/PID/mountinfo text that are below `folder`, the latest first. Pure. */
+/** The mount points in a /proc/PID/mountinfo text that are below `folder`, a path without symbolic links, the latest first. Pure. */
 export function mountPointsBelow(mountinfo: string, folder: string): readonly string[] {
   const decode = (path: string): string =>
     path.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
@@ -47,17 +51,35 @@ async function run(name: string, args: readonly string[]): Promise<void> {
   const path = await findProgram(name);
   if (path === undefined) throw new LinkspanError('runtimeUnavailable', `mounting needs the program ${name}`);
   try {
-    await promisify(execFile)(path, args, { timeout: limitMs, killSignal: 'SIGKILL' });
+    // What it says is read by others (volumeOptions.ts), and has to be in one language.
+    const env = { ...process.env, LC_ALL: 'C' };
+    await promisify(execFile)(path, args, { env, timeout: limitMs, killSignal: 'SIGKILL' });
   } catch (error) {
-    const { stderr, killed } = error as { readonly stderr?: string; readonly killed?: boolean };
+    const { stderr, killed, code } = error as {
+      readonly stderr?: string;
+      readonly killed?: boolean;
+      readonly code?: number | string;
+    };
     const said = (stderr ?? '').trim().split('\n', 1)[0] ?? '';
-    const text = killed === true ? 'connection timed out' : said || String(error);
-    throw new LinkspanError('runtimeFailed', text, { cause: error });
+    const text = killed === true ? 'connection timed out' : said || `${name} failed (${code})`;
+    // Without a cause: that one has the whole command line, where a password may be. While the child runs, those who can see
+    // this host's processes can read it there, too.
+    throw new LinkspanError('runtimeFailed', text);
+  }
+}
+
+/** `folder` as mountinfo has it; undefined if it is not there, so that nothing is mounted below it. */
+async function resolveFolder(folder: string): Promise<string | undefined> {
+  try {
+    return await realpath(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
   }
 }
 
 export function openHostMounts(seam: Seam): HostMounts {
-  const list = async (folder: string): Promise<readonly string[]> =>
+  const listResolved = async (folder: string): Promise<readonly string[]> =>
     mountPointsBelow(await readFile('/proc/self/mountinfo', 'utf8'), folder);
   return {
     mount: async (target, { type, source, options, isHandle }) => {
@@ -70,13 +92,20 @@ export function openHostMounts(seam: Seam): HostMounts {
       await run('mount', ['-i', '-n', ...(isHandle === true ? ['-c'] : []), ...words, '--', source, target]);
     },
     unmount: async (target) => {
-      const parent = target.slice(0, target.lastIndexOf('/'));
-      for (const path of await list(parent)) {
-        if (path !== target) continue;
+      // Not the target itself: a server that does not answer would hold who asks for it.
+      const parent = await resolveFolder(dirname(target));
+      if (parent === undefined) return;
+      const place = join(parent, basename(target));
+      for (const path of await listResolved(parent)) {
+        if (path !== place) continue;
         seam.step(`umount ${target}`);
-        await run('umount', ['-i', '-n', '-l', '--', target]);
+        await run('umount', ['-i', '-n', '-l', '--', place]);
       }
     },
-    list,
+    list: async (folder) => {
+      const resolved = await resolveFolder(folder);
+      if (resolved === undefined) return [];
+      return (await listResolved(resolved)).map((path) => folder + path.slice(resolved.length));
+    },
   };
 }

@@ -30,7 +30,12 @@ for (const engine of engines()) {
     const pathOf = (name: string): Promise<string> => out('volume', 'inspect', '-f', '{{.Mountpoint}}', name);
 
     before(async () => {
-      daemon = await startDaemon(engine);
+      // Behind a link, as on hosts whose disk for it is elsewhere: the kernel tells where things are mounted without it.
+      mkdirSync('/run/compat', { recursive: true });
+      const folder = mkdtempSync('/run/compat/root');
+      mkdirSync(join(folder, 'disk'));
+      symlinkSync('disk', join(folder, 'link'));
+      daemon = await startDaemon(engine, ['--data-root', join(folder, 'link/data')]);
     });
     after(async () => {
       await daemon[Symbol.asyncDispose]();
@@ -316,6 +321,9 @@ for (const engine of engines()) {
         });
       const options = '{{.Options.type}} {{.Options.device}} {{.Options.o}}';
       assert.equal(await out('volume', 'inspect', '-f', options, 'quick'), 'tmpfs tmpfs size=1m,uid=1000');
+      // What they take is not this disk's.
+      const usage = (await callApi(daemon.socketPath, 'GET', '/system/df')).body;
+      assert.doesNotMatch(usage, /"Name":"(?:quick|bound)"/);
       const opts = 'volume-opt=type=tmpfs,volume-opt=device=tmpfs,volume-opt=o=size=2m';
       const mount = `type=volume,src=made,dst=/x,volume-driver=local,${opts}`;
       await daemon.cli(['run', '--rm', '--mount', mount, 'busybox', 'grep', ' /x ', '/proc/mounts'], {
@@ -333,7 +341,11 @@ for (const engine of engines()) {
       }
       await daemon.cli(['rm', '-f', 'has']);
       assert.deepEqual(mounted(), []);
+      // Removed while it is mounted, too: by a daemon that was killed, for one.
+      if (!daemon.isReference)
+        await daemon.host(['mount', '--bind', source, await pathOf('bound')]);
       await daemon.cli(['volume', 'rm', 'quick', 'bound', 'lost', 'odd', 'made']);
+      assert.deepEqual(mounted(), []);
       // What was mounted is not the volume's to remove.
       assert.deepEqual(readdirSync(source), ['f']);
       for (const [option, why] of [

@@ -31,8 +31,9 @@ const noStdio: StdioPaths = { stdin: undefined, stdout: undefined, stderr: undef
 const pidPath = join(execRoot, 'containerd/containerd.pid');
 
 let runtime: ContainerdRuntime;
+const seam = openSeam();
 const open = (): Promise<ContainerdRuntime> =>
-  openRuntime({ dataRoot, execRoot, seam: openSeam(), logger: silentLogger });
+  openRuntime({ dataRoot, execRoot, seam, logger: silentLogger });
 
 function processSpec(args: readonly string[]): OciSpec {
   return {
@@ -164,6 +165,35 @@ test('remove ends a paused task and a created one', async () => {
   assert.equal((await runtime.list())[0]?.task?.status, 'created');
   await runtime.remove('created');
   assert.deepEqual(await runtime.list(), []);
+});
+
+test('whichever step of a removal fails, the next one removes the views of images, too', async () => {
+  const snapshots = async (): Promise<readonly string[]> => {
+    const names: string[] = [];
+    for await (const { info } of runtime.client.stream('Snapshots.List', {
+      ...{ snapshotter: 'overlayfs', filters: [] },
+    }))
+      names.push(...info.map(({ name }) => name).filter((name) => name.startsWith('viewer')));
+    return names;
+  };
+  let failures = 0;
+  for (let at = 1; ; at += 1) {
+    await runtime.prepare('viewer', '', {});
+    for (const index of [0, 1]) await runtime.prepareView('viewer', index, '');
+    assert.equal((await snapshots()).length, 3);
+    seam.load({ at, action: { errno: 'EIO' } });
+    seam.arm();
+    const hasFailed = await runtime.remove('viewer').then(
+      () => false,
+      () => true,
+    );
+    seam.load({ at: 0, action: 'count' });
+    await runtime.remove('viewer');
+    assert.deepEqual(await snapshots(), [], `step ${at}`);
+    if (!hasFailed) break;
+    failures += 1;
+  }
+  assert.ok(failures >= 4, `only ${failures} steps`);
 });
 
 test('a sweep for lost shims spares a task that is created while it looks', async () => {

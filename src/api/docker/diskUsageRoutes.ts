@@ -47,10 +47,12 @@ async function measureContainers({ deps }: ApiContext): Promise<readonly unknown
   return shapes;
 }
 
+/** Of those without options alone, as Docker has it: what the others take is on other devices, and their server may not answer. */
 async function measureVolumes({ deps }: ApiContext): Promise<readonly unknown[]> {
   const { volumes } = deps.engine;
   const shapes: unknown[] = [];
   for (const volume of volumes.list()) {
+    if (Object.keys(volume.options ?? {}).length > 0) continue;
     const usage = { RefCount: volumes.users(volume.name).length, Size: await volumes.sizeBytes(volume.name) };
     shapes.push({ ...volumeShape(volumes, volume), UsageData: usage });
   }

@@ -2,7 +2,7 @@
  * What Docker refuses at create, with its texts, and what is refused because it does not exist here yet. Pure but for
  * looking whether bind sources exist.
  */
-import { existsSync } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { checkHealthcheck } from '../../runtime/oci/healthcheck.ts';
 import { parseDetachKeys } from '../../runtime/stdio/detachKeys.ts';
@@ -40,20 +40,21 @@ function checkMode(name: keyof typeof modes, mode: string): void {
   if (!modes[name].test(mode)) refuse(`invalid ${name} mode: ${mode}`);
 }
 
-function checkMount(mount: MountSpec): void {
+async function checkMount(mount: MountSpec): Promise<void> {
   if (mount.type !== 'bind') return;
   if (!mount.source.startsWith('/')) {
     refuse(
       `invalid mount config for type "bind": invalid mount path: '${mount.source}' mount path must be absolute`,
     );
   }
-  if (!mount.createSource && !existsSync(mount.source)) {
-    refuse(`invalid mount config for type "bind": bind source path does not exist: ${mount.source}`);
-  }
+  if (mount.createSource) return;
+  await access(mount.source).catch(() =>
+    refuse(`invalid mount config for type "bind": bind source path does not exist: ${mount.source}`),
+  );
 }
 
 /** Throws containerConfigInvalid or requestInvalid. */
-export function checkContainerSpec(spec: ContainerSpec): void {
+export async function checkContainerSpec(spec: ContainerSpec): Promise<void> {
   if (spec.runtime !== undefined && !['', 'runc', 'io.containerd.runc.v2'].includes(spec.runtime)) {
     refuse(`unknown or invalid runtime name: ${spec.runtime}`);
   }
@@ -67,7 +68,7 @@ export function checkContainerSpec(spec: ContainerSpec): void {
   for (const host of spec.extraHosts) parseExtraHost(host);
   if (spec.stopSignal !== undefined) parseSignal(spec.stopSignal);
   if (spec.healthcheck !== undefined) checkHealthcheck(spec.healthcheck);
-  for (const mount of spec.mounts) checkMount(mount);
+  for (const mount of spec.mounts) await checkMount(mount);
   if (spec.networkMode.type === 'container') checkSharedNetwork(spec);
 }
 

@@ -68,7 +68,7 @@ export class Creator {
     const { images, network, table, host } = this.#context;
     const wantedName = name === undefined || name === '' ? undefined : checkName(name);
     const image = await images.get(given.image);
-    checkContainerSpec(given);
+    await checkContainerSpec(given);
     const { limits, warnings } = checkLimits(given.limits ?? {}, host.limitSupport, false);
     const spec = {
       ...this.#resolveNamespaces(this.#resolveLinks(this.#resolvePeer(given))),

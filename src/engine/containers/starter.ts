@@ -3,7 +3,7 @@
  * durable end (`running`). A failure undoes what was done in reverse and leaves the container as it was, with the
  * error and an exit code in its record.
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { access, mkdir } from 'node:fs/promises';
 import { timestamp } from '../../base/timestamp.ts';
 import { LinkspanError, originOf } from '../../errors/linkspanError.ts';
 import { formatIp } from '../../net/ip.ts';
@@ -155,7 +155,7 @@ export class Starter {
     const linked = this.#linked(live.record);
     if (peer === undefined) this.#writeEtc(live.record, surroundings.hostname, linked);
     const mounts = mountsOf(live.record);
-    makeBindSources(mounts);
+    await makeBindSources(mounts);
     checkLogDriver(this.#context, live.record);
     const io = (live.io ??= openContainerIo(this.#context, live.record));
     undo.defer(async () => {
@@ -354,11 +354,11 @@ function withLinks(
 }
 
 /** `-v /no/such:/x` makes the folder, as Docker does. */
-function makeBindSources(mounts: readonly MountPoint[]): void {
+async function makeBindSources(mounts: readonly MountPoint[]): Promise<void> {
   for (const mount of mounts) {
-    if (mount.type === 'bind' && mount.createSource && !existsSync(mount.source)) {
-      mkdirSync(mount.source, { recursive: true, mode: 0o755 });
-    }
+    if (mount.type !== 'bind' || !mount.createSource) continue;
+    const { source } = mount;
+    await access(source).catch(() => mkdir(source, { recursive: true, mode: 0o755 }));
   }
 }
 

@@ -42,11 +42,15 @@ export class VolumeFolders {
     return join(this.#root, name, '_data');
   }
 
-  /** Names that have a `_data` folder. */
+  /** Names that a volume may have; nothing in them is looked at. */
   async list(): Promise<readonly string[]> {
-    const names = (await readdir(this.#root)).filter(isVolumeName);
-    const infos = await Promise.all(names.map((name) => lstat(this.dataOf(name)).catch(() => undefined)));
-    return names.filter((_, i) => infos[i]?.isDirectory() === true);
+    return (await readdir(this.#root)).filter(isVolumeName);
+  }
+
+  /** True if it has a `_data` folder. */
+  async hasData(name: string): Promise<boolean> {
+    const info = await lstat(this.dataOf(name)).catch(() => undefined);
+    return info?.isDirectory() === true;
   }
 
   async create(name: string): Promise<void> {
@@ -55,7 +59,7 @@ export class VolumeFolders {
     await mkdir(this.dataOf(name), { recursive: true, mode: 0o755 });
   }
 
-  /** With all that is in it; success if it is gone. */
+  /** With all that is in it, so that nothing may be mounted there; success if it is gone. */
   async remove(name: string): Promise<void> {
     this.#seam.step(`remove volume folder ${name}`);
     await rm(join(this.#root, name), { recursive: true, force: true });

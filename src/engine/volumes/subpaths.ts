@@ -80,7 +80,7 @@ async function bindPart(mounts: HostMounts, base: string, subpath: string, targe
     if (info.isDirectory()) await mkdir(target);
     else await writeFile(target, '');
     const source = `/proc/${process.pid}/fd/${handle.fd}`;
-    await mounts.mount(target, { type: 'none', source, options: ['bind'], isHandle: true });
+    await mounts.mount(target, { type: 'none', source, options: ['bind', 'rslave'], isHandle: true });
   } catch (error) {
     throw error instanceof PathError ? missing('no such file or directory') : error;
   }

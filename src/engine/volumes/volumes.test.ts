@@ -319,6 +319,38 @@ test('a volume with a device is mounted for its first run and unmounted after it
   assert.deepEqual(mounted(), []);
 });
 
+test('what an administrator has mounted on the folder of a volume stays over a start', async () => {
+  using world = new World();
+  const volumes = await world.open();
+  await volumes.create(named('data'));
+  const device = { type: 'tmpfs', device: 'tmpfs' };
+  await volumes.create({ ...named('quick'), options: device });
+  const disk = { type: 'ext4', source: '/dev/sdb1', options: [] };
+  for (const name of ['data', 'quick', 'other'])
+    world.mounts.mounted.set(join(world.folder, name, '_data'), disk);
+  await world.open();
+  assert.deepEqual(
+    [...world.mounts.mounted.keys()],
+    ['data', 'other'].map((name) => join(world.folder, name, '_data')),
+  );
+});
+
+test('where a volume cannot be unmounted nothing of it is removed', async () => {
+  using world = new World();
+  const first = await world.open();
+  await first.create({ ...named('data'), options: { type: 'none', device: '/x', o: 'bind' } });
+  const file = join(first.pathOf('data'), 'of the device');
+  writeFileSync(file, '');
+  world.mounts.unmount = () => Promise.reject(new Error('device is busy'));
+  await assert.rejects(first.remove('data', true), /device is busy/);
+  // Nor by the removal that a start finishes, nor where the next of that name is made.
+  const put = { ...first.get('data'), state: 'removing' };
+  await world.store.txn({ write: [{ key: 'volumes/data', put }] });
+  const volumes = await world.open();
+  await assert.rejects(volumes.create(named('data')), /device is busy/);
+  assert.equal(existsSync(file), true);
+});
+
 test('an anonymous volume is filled while its container is being created', async () => {
   using world = new World();
   const volumes = await world.open();

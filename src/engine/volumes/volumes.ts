@@ -20,7 +20,7 @@ import type { EventLog } from '../events.ts';
 import type { Container, ContainerId, MountPoint, Volume, VolumeMount, VolumeRequest } from '../model.ts';
 import { type CopyOutcome, VolumeFolders } from './folders.ts';
 import { checkVolumeName } from './names.ts';
-import { checkVolumeOptions, hostMountOf, mountFailure, serverOf } from './volumeOptions.ts';
+import { checkVolumeOptions, hostMountOf, mountFailure, serverOf, withAddress } from './volumeOptions.ts';
 import { VolumeUsers } from './volumeUsers.ts';
 
 const prefix = 'volumes/';
@@ -64,16 +64,15 @@ function checkRequest({ name, driver, options }: VolumeRequest): void {
   checkVolumeOptions(name, options ?? {});
 }
 
-/** With the server's address in the place of its name, which the kernel does not look up. */
-async function withAddress(what: HostMount): Promise<HostMount> {
+/** With the address of the server that it names. Code runtimeFailed if that has none. */
+async function withServer(what: HostMount): Promise<HostMount> {
   const server = serverOf(what);
   if (server === undefined) return what;
-  const { address } = await lookup(server).catch((error: unknown) => {
+  const { address } = await lookup(server, { order: 'ipv4first' }).catch((error: unknown) => {
     const text = `error resolving passed in network volume address: ${messageOf(error)}`;
     throw new LinkspanError('runtimeFailed', text, { cause: error });
   });
-  const options = what.options.map((word) => (word === `addr=${server}` ? `addr=${address}` : word));
-  return { ...what, options };
+  return withAddress(what, address);
 }
 
 export class LocalVolumes implements Volumes {
@@ -99,10 +98,10 @@ export class LocalVolumes implements Volumes {
       if (state === 'running' || state === 'paused')
         for (const { name } of volumes) this.#users.addRun(name, id);
     }
+    const records = (await store.list(prefix)).entries.map(({ value }) => value as Volume);
+    for (const record of records) this.#records.set(record.name, record);
     await this.#unmountUnused();
-    for (const { value } of (await store.list(prefix)).entries) {
-      const record = value as Volume;
-      this.#records.set(record.name, record);
+    for (const record of records) {
       if (record.state === 'ready') continue;
       if (this.#users.of(record.name).length > 0) {
         // A removal that failed, and could not say so.
@@ -116,10 +115,13 @@ export class LocalVolumes implements Volumes {
       });
     }
     for (const name of await this.#folders.list()) {
+      // One that has a record may be mounted from a server that does not answer: that one is not looked at.
+      const isKnown = this.#records.has(name);
+      if (!isKnown && !(await this.#folders.hasData(name))) continue;
       await this.#folders.removeDraft(name).catch((error: unknown) => {
         logger.warn({ volume: name, err: error }, 'could not remove what a copy has left');
       });
-      if (this.#records.has(name)) continue;
+      if (isKnown) continue;
       logger.info({ volume: name }, 'found the folder of a volume that has no record');
       await this.#put({ name, state: 'ready', createdAt: timestamp(this.#deps.clock) });
     }
@@ -277,7 +279,7 @@ export class LocalVolumes implements Volumes {
     const { hostMounts } = this.#deps;
     const path = this.pathOf(name);
     await hostMounts.unmount(path);
-    const resolved = await withAddress(what);
+    const resolved = await withServer(what);
     try {
       await hostMounts.mount(path, resolved);
     } catch (error) {
@@ -287,12 +289,13 @@ export class LocalVolumes implements Volumes {
     }
   }
 
-  /** What a daemon that died has left mounted. */
+  /** What a daemon that died has left mounted. What an administrator has mounted on the folder of another volume stays. */
   async #unmountUnused(): Promise<void> {
     const { hostMounts, folder, logger } = this.#deps;
     for (const path of await hostMounts.list(folder)) {
       const [name = ''] = path.slice(folder.length + 1).split('/');
-      if (this.#users.hasRuns(name)) continue;
+      const isOurs = path === this.pathOf(name) && hostMountOf(this.#records.get(name)?.options) !== undefined;
+      if (!isOurs || this.#users.hasRuns(name)) continue;
       await hostMounts.unmount(path).catch((error: unknown) => {
         logger.error({ volume: name, err: error }, 'could not unmount a volume that nobody has');
       });
@@ -320,7 +323,7 @@ export class LocalVolumes implements Volumes {
       if (found === undefined) {
         checkVolumeName(name);
         // Of a removal that failed: what is still there belongs to nobody.
-        if (this.#records.get(name)?.state === 'removing') await this.#folders.remove(name);
+        if (this.#records.get(name)?.state === 'removing') await this.#removeFolder(name);
       }
       const volume = found ?? (await this.#make({ ...(await this.#begin(request, name)), state: 'ready' }));
       if (user !== undefined) this.#users.add(name, user);
@@ -391,11 +394,15 @@ export class LocalVolumes implements Volumes {
 
   async #destroy({ name }: Volume): Promise<void> {
     this.#provisional.delete(name);
-    // Or else what is mounted would be removed with it.
-    await this.#deps.hostMounts.unmount(this.pathOf(name));
-    await this.#folders.remove(name);
+    await this.#removeFolder(name);
     await this.#deps.store.txn({ write: [{ key: prefix + name, del: true }] });
     this.#records.delete(name);
+  }
+
+  /** Unmounted before, or else what is mounted would be removed with it. Where that fails nothing is removed. */
+  async #removeFolder(name: string): Promise<void> {
+    await this.#deps.hostMounts.unmount(this.pathOf(name));
+    await this.#folders.remove(name);
   }
 
   async #put(volume: Volume): Promise<void> {

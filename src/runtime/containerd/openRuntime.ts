@@ -175,12 +175,17 @@ export async function openRuntime(options: RuntimeOptions): Promise<ContainerdRu
     );
   }
 
+  /** From the last one down: what is left after a failure is found again, which is counted up until one is missing. */
   async function removeViews(id: string): Promise<void> {
+    const keys: string[] = [];
     for (let index = 0; ; index += 1) {
       const key = viewKey(id, index);
-      const removed = await unless(client.call('Snapshots.Remove', { snapshotter, key }), 'notFound');
-      if (removed === undefined) return;
+      const found = await unless(client.call('Snapshots.Stat', { snapshotter, key }), 'notFound');
+      if (found === undefined) break;
+      keys.push(key);
     }
+    for (const key of keys.toReversed())
+      await unless(client.call('Snapshots.Remove', { snapshotter, key }), 'notFound');
   }
 
   /** containerd's record with this spec, made at the first start and changed at later ones. */
