@@ -44,7 +44,8 @@ export function hostMountOf(options: VolumeOptions | undefined): HostMount | und
   const { type = '', device = '', o = '' } = options ?? {};
   if (device === '') return undefined;
   const words = o.split(',').filter((word) => word !== '');
-  const isPeer = words.some((word) => bindWords.has(word)) && !words.some((word) => propagationWords.has(word));
+  const isPeer =
+    words.some((word) => bindWords.has(word)) && !words.some((word) => propagationWords.has(word));
   return { type, source: device, options: isPeer ? [...words, 'rslave'] : words };
 }
 

@@ -294,7 +294,8 @@ export class LocalVolumes implements Volumes {
     const { hostMounts, folder, logger } = this.#deps;
     for (const path of await hostMounts.list(folder)) {
       const [name = ''] = path.slice(folder.length + 1).split('/');
-      const isOurs = path === this.pathOf(name) && hostMountOf(this.#records.get(name)?.options) !== undefined;
+      const isOurs =
+        path === this.pathOf(name) && hostMountOf(this.#records.get(name)?.options) !== undefined;
       if (!isOurs || this.#users.hasRuns(name)) continue;
       await hostMounts.unmount(path).catch((error: unknown) => {
         logger.error({ volume: name, err: error }, 'could not unmount a volume that nobody has');
