@@ -3,7 +3,7 @@
  * killed, output that is no text or one endless line, clients that do not read.
  */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -139,6 +139,32 @@ for (const engine of engines()) {
       await daemon.cli(['wait', 'kept']);
       await daemon.cli(['logs', 'kept'], { stdout: `${numbers(2000)}\nend` });
       await daemon.cli(['rm', 'kept']);
+    });
+
+    once('short lines that come faster than they are written take no memory', async (t) => {
+      if (daemon.isReference) return t.skip(notAsked('its memory is not ours'));
+      const proc = `/proc/${daemon.pid()}`;
+      const peakKb = (): number =>
+        Number(/^VmHWM:\s*(\d+)/m.exec(readFileSync(`${proc}/status`, 'utf8'))?.[1]);
+      // The peak is what it is now.
+      writeFileSync(`${proc}/clear_refs`, '5');
+      const before = peakKb();
+      const bounds = ['--log-driver', 'json-file', '--log-opt', 'max-size=1m'];
+      await daemon.cli([
+        'create',
+        '--name',
+        'short',
+        ...bounds,
+        'busybox',
+        'sh',
+        '-c',
+        'yes | head -c 2000000',
+      ]);
+      await daemon.cli(['start', 'short']);
+      await daemon.cli(['wait', 'short'], { stdout: '0' });
+      const grownKb = peakKb() - before;
+      assert.ok(grownKb < 150_000, `${grownKb} kB`);
+      await daemon.cli(['rm', 'short']);
     });
 
     once('an endless line takes no memory, and who does not read it holds nobody up', async () => {

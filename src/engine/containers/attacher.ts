@@ -4,7 +4,7 @@
 import { Readable } from 'node:stream';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { defaultDetachKeys } from '../../runtime/stdio/detachKeys.ts';
-import type { AttachStreams } from '../../runtime/stdio/stdio.ts';
+import type { AttachStreams, LogRecord } from '../../runtime/stdio/stdio.ts';
 import type { Containers } from '../engine.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { checkLogReadable, openContainerIo, readContainerLog } from './containerIo.ts';
@@ -14,24 +14,33 @@ import type { LiveContainer } from './liveContainer.ts';
 
 export type AttachWant = Parameters<Containers['attach']>[1];
 
-/** One stream of the log so far, then what comes. */
+/** The log so far, then what comes. */
 async function* logThenLive(
-  live: LiveContainer,
-  stream: 'stdout' | 'stderr',
+  log: AsyncIterable<LogRecord>,
   tap: Readable | undefined,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const query = { stdout: stream === 'stdout', stderr: stream === 'stderr', isFollow: false };
-  const { signal } = new AbortController();
-  for await (const record of readContainerLog(live.record, query, live.io?.log, signal)) {
-    yield record.data;
-  }
+  for await (const record of log) yield record.data;
   if (tap !== undefined) for await (const chunk of tap) yield chunk as Buffer;
 }
 
+/** To be called in the turn in which the taps of `streams` were made: the log is read up to there. */
 function withLogs(live: LiveContainer, want: AttachWant, streams: AttachStreams): AttachStreams {
-  const replay = (name: 'stdout' | 'stderr'): { [key in typeof name]?: Readable } =>
-    want[name] ? { [name]: Readable.from(logThenLive(live, name, streams[name])) } : {};
-  return { ...streams, ...replay('stdout'), ...(live.record.spec.isTty ? {} : replay('stderr')) };
+  const leave = new AbortController();
+  const replay = (name: 'stdout' | 'stderr'): { [key in typeof name]?: Readable } => {
+    if (!want[name]) return {};
+    const query = { stdout: name === 'stdout', stderr: name === 'stderr', isFollow: false };
+    const log = readContainerLog(live.record, query, live.io?.log, leave.signal);
+    return { [name]: Readable.from(logThenLive(log, streams[name])) };
+  };
+  return {
+    ...streams,
+    ...replay('stdout'),
+    ...(live.record.spec.isTty ? {} : replay('stderr')),
+    close: () => {
+      leave.abort();
+      streams.close();
+    },
+  };
 }
 
 /** Throws containerState for a paused container, notImplemented for the log of a driver that keeps none, requestInvalid for detach keys that are none. */

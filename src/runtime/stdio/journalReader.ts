@@ -9,10 +9,8 @@ import { parseTimestamp } from '../../base/timestamp.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import { type JournalEntry, JournalExport } from './journalFormat.ts';
 import type { JournalWriter } from './journalWriter.ts';
+import { RunEnd } from './runEnd.ts';
 import type { LogQuery, LogRecord } from './stdio.ts';
-
-/** How long the last entries of a run may take from the journal's socket to its files. */
-const settleMs = 1000;
 
 /** What is no attribute of a line: fields of the journal itself and those of the driver, as in Docker. */
 const ownFields =
@@ -88,42 +86,80 @@ async function* journalEntries(
   }
 }
 
-/** Fires when `signal` does, and when the journal should have all of a run that has ended. */
-function endOf(live: JournalWriter | undefined, isComplete: () => boolean, signal: AbortSignal): AbortSignal {
-  if (live === undefined) return signal;
-  const end = new AbortController();
-  void live.closed.then(() => {
-    if (isComplete()) end.abort();
-    else setTimeout(() => end.abort(), settleMs).unref();
-  });
-  return AbortSignal.any([signal, end.signal]);
+/** Whether `entry` is of the run that `live` writes, and was appended after its entry `ordinal`. */
+function isAfter(entry: JournalEntry, live: JournalWriter, ordinal: number): boolean {
+  const isOwn = textOf(entry, 'CONTAINER_LOG_EPOCH') === live.epoch;
+  return isOwn && Number(textOf(entry, 'CONTAINER_LOG_ORDINAL')) > ordinal;
 }
 
 /**
  * The lines of the container with `id` that `query` wants, oldest first. With `isFollow` it goes on while `live`, the
- * writer of a process that runs, is open; without, it has what was written until now. Ends when `signal` fires. Throws
- * notImplemented where there is no journalctl.
+ * writer of a process that runs, is open; without, it has what was appended before this call (with `tail`, the last of
+ * what there is when it is read). Ends when `signal` fires. Throws notImplemented where there is no journalctl.
  */
-export async function* readJournal(
+export function readJournal(
   id: string,
   query: LogQuery,
   live: JournalWriter | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<LogRecord, void, undefined> {
+  return query.isFollow && live !== undefined
+    ? followJournal(id, query, live, signal)
+    : readWritten(id, query, live, live?.queuedOrdinal ?? 0, signal);
+}
+
+async function* readWritten(
+  id: string,
+  query: LogQuery,
+  live: JournalWriter | undefined,
+  lastOrdinal: number,
+  signal: AbortSignal,
+): AsyncGenerator<LogRecord, void, undefined> {
   await live?.flush();
-  const followed = query.isFollow ? live : undefined;
-  if (followed === undefined && query.tail === 0) return;
-  let seen = query.tail === 0 ? (followed?.ordinal ?? 0) : 0;
-  const isComplete = (): boolean => followed?.isOpen === false && seen >= followed.ordinal;
-  const end = endOf(followed, isComplete, signal);
-  for await (const entry of journalEntries(argumentsFor(id, query, followed !== undefined), end)) {
-    const record = decodeEntry(entry);
-    const timeMs = parseTimestamp(record?.time ?? '');
-    if (query.untilMs !== undefined && timeMs > query.untilMs) return;
-    const isWanted = query.sinceMs === undefined || timeMs >= query.sinceMs;
-    if (record !== undefined && isWanted && query[record.stream]) yield record;
-    if (textOf(entry, 'CONTAINER_LOG_EPOCH') === followed?.epoch)
-      seen = Number(textOf(entry, 'CONTAINER_LOG_ORDINAL'));
-    if (isComplete()) return;
+  if (query.tail === 0) return;
+  for await (const entry of journalEntries(argumentsFor(id, query, false), signal)) {
+    if (live !== undefined && query.tail === undefined && isAfter(entry, live, lastOrdinal)) return;
+    const { record, isPast } = select(entry, query);
+    if (isPast) return;
+    if (record !== undefined) yield record;
   }
+}
+
+async function* followJournal(
+  id: string,
+  query: LogQuery,
+  live: JournalWriter,
+  signal: AbortSignal,
+): AsyncGenerator<LogRecord, void, undefined> {
+  await live.flush();
+  let seen = query.tail === 0 ? live.ordinal : 0;
+  const isComplete = (): boolean => !live.isOpen && seen >= live.ordinal;
+  using end = new RunEnd();
+  using _listener = live.events.on('closed', () => end.ended(isComplete()));
+  if (!live.isOpen) end.ended(isComplete());
+  const either = AbortSignal.any([signal, end.signal]);
+  for await (const entry of journalEntries(argumentsFor(id, query, true), either)) {
+    end.waits(false);
+    const { record, isPast } = select(entry, query);
+    if (isPast) return;
+    if (record !== undefined) yield record;
+    if (isAfter(entry, live, seen)) seen = Number(textOf(entry, 'CONTAINER_LOG_ORDINAL'));
+    if (isComplete()) return;
+    end.waits(true);
+  }
+}
+
+/** The entry's record where `query` wants it, and whether it and all that follow are later than it wants. */
+function select(
+  entry: JournalEntry,
+  query: LogQuery,
+): { readonly record: LogRecord | undefined; readonly isPast: boolean } {
+  const record = decodeEntry(entry);
+  const timeMs = parseTimestamp(record?.time ?? '');
+  const isWanted =
+    record !== undefined && query[record.stream] && (query.sinceMs === undefined || timeMs >= query.sinceMs);
+  return {
+    record: isWanted ? record : undefined,
+    isPast: query.untilMs !== undefined && timeMs > query.untilMs,
+  };
 }

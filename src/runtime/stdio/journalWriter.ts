@@ -30,6 +30,11 @@ export interface DatagramSocket extends Disposable {
   hasUntaken(): boolean;
 }
 
+interface JournalEvents extends LogSinkEvents {
+  /** The journal has all that there will be. */
+  readonly closed: null;
+}
+
 /** Throws where nobody receives at `path`. The kernel layer has the calls. */
 export type OpenDatagrams = (path: string) => DatagramSocket;
 
@@ -75,7 +80,7 @@ interface Parts {
 }
 
 export class JournalWriter implements LogSink {
-  readonly events: Events<LogSinkEvents> = new Events();
+  readonly events: Events<JournalEvents> = new Events();
   /** Tells the runs of a container apart. */
   readonly epoch: string = randomBytes(32).toString('hex');
   readonly #options: JournalWriterOptions;
@@ -101,7 +106,9 @@ export class JournalWriter implements LogSink {
       frameBytes: this.#fixed.length,
       bufferBytes: options.bufferBytes,
       write: (records) => this.#write(records),
-      onWritten: () => this.events.emit('drain', null),
+      onWritten: (hasRoom) => {
+        if (hasRoom) this.events.emit('drain', null);
+      },
     });
   }
 
@@ -110,14 +117,14 @@ export class JournalWriter implements LogSink {
     return this.#ordinal;
   }
 
+  /** Of the last entry that what was appended so far makes. */
+  get queuedOrdinal(): number {
+    return this.#queue.queuedRecords;
+  }
+
   /** False when the journal has all that there will be. */
   get isOpen(): boolean {
     return this.#isOpen;
-  }
-
-  /** Settles when `isOpen` becomes false. */
-  get closed(): Promise<void> {
-    return this.#closed.promise;
   }
 
   append(stream: 'stdout' | 'stderr', chunk: Buffer): boolean {
@@ -137,6 +144,7 @@ export class JournalWriter implements LogSink {
     this.#drop();
     this.#isOpen = false;
     this.#closed.resolve();
+    this.events.emit('closed', null);
   }
 
   /** Settles when the journal has read what was sent, or does not for a while. */

@@ -20,7 +20,7 @@ function stalledQueue(bufferBytes: number | undefined) {
 const line = (i: number, digits = 9): Buffer => Buffer.from(`${String(i).padStart(digits, '0')}\n`);
 
 test('a process that does not wait for its log loses the newest lines, and has those that fit', async () => {
-  const { queue, lines, go } = stalledQueue(100);
+  const { queue, lines, go } = stalledQueue(2100);
   // The first is on its way to the log.
   for (let i = 0; i < 1000; i += 1) assert.equal(queue.append('stdout', line(i)), true);
   go();
@@ -30,12 +30,45 @@ test('a process that does not wait for its log loses the newest lines, and has t
   assert.deepEqual(lines.map(Number), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1000]);
 });
 
+test('what lines take in memory counts, however short they are', async () => {
+  const { queue, lines, go } = stalledQueue(1_000_000);
+  for (let i = 0; i < 100; i += 1) queue.append('stdout', Buffer.alloc(10_000, '\n'));
+  go();
+  await queue.end();
+  assert.ok(lines.length > 5000 && lines.length < 20_000, String(lines.length));
+});
+
 test('one line has room, however small the buffer', async () => {
   const { queue, lines, go } = stalledQueue(0);
   for (let i = 0; i < 5; i += 1) queue.append('stdout', line(i));
   go();
   await queue.end();
   assert.deepEqual(lines.map(Number), [0, 1]);
+});
+
+test('a process that waits is let go on only where the queue of its short lines has room', async () => {
+  const chunk = Buffer.alloc(64 * 1024, '\n');
+  let [appended, written, most, chunksLeft] = [0, 0, 0, 20];
+  const append = (): void => {
+    chunksLeft -= 1;
+    appended += chunk.length;
+    queue.append('stdout', chunk);
+    most = Math.max(most, appended - written);
+  };
+  const queue = new LogQueue({
+    ...{ clock: systemClock, frameBytes: 80, bufferBytes: undefined },
+    write: (records) => {
+      written += records.length;
+      return Promise.resolve();
+    },
+    onWritten: (hasRoom) => {
+      if (hasRoom && chunksLeft > 0) append();
+    },
+  });
+  append();
+  await queue.end();
+  assert.deepEqual([chunksLeft, written], [0, appended]);
+  assert.ok(most < 100_000, String(most));
 });
 
 test('a process that waits is told to, and loses nothing', async () => {

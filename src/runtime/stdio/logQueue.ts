@@ -12,6 +12,8 @@ export type QueuedRecord = Omit<LogRecord, 'attributes'>;
 
 /** Beyond this much that is not written, about, the process has to wait. */
 const highWaterBytes = 1024 * 1024;
+/** What a record that waits takes in memory beside its output, about. */
+const recordBytes = 200;
 /** Written at a time: short lines with long attributes are many times what came from the process. */
 const batchBytes = 1024 * 1024;
 
@@ -19,12 +21,15 @@ export interface LogQueueOptions {
   readonly clock: Clock;
   /** What a record has around its output where it is written, about. */
   readonly frameBytes: number;
-  /** Of output that waits at most, beyond which lines are dropped; one line always has room. Absent = the process waits. */
+  /**
+   * Of memory for lines that wait, about, beyond which they are dropped; one line always has room. Absent = the process
+   * waits.
+   */
   readonly bufferBytes: number | undefined;
   /** Takes records to where they are kept. Never rejects. */
   readonly write: (records: readonly QueuedRecord[]) => Promise<void>;
-  /** After each `write`: there is room again. */
-  readonly onWritten: () => void;
+  /** After each `write`; `hasRoom` where `append` would say true again, as it does after the last. */
+  readonly onWritten: (hasRoom: boolean) => void;
 }
 
 export class LogQueue {
@@ -41,10 +46,15 @@ export class LogQueue {
     this.#options = options;
   }
 
-  /** Takes output; false when the writing is behind, until `onWritten`. */
+  /** Takes output; false when the writing is behind, until `onWritten` tells of room. */
   append(stream: 'stdout' | 'stderr', chunk: Buffer): boolean {
     this.#add(stream, this.#splitters[stream].feed(chunk));
-    return this.#options.bufferBytes !== undefined || this.#pendingBytes < highWaterBytes;
+    return this.#hasRoom;
+  }
+
+  /** Records that came so far, written or not. */
+  get queuedRecords(): number {
+    return this.#queuedRecords;
   }
 
   /** Settles when everything appended so far is written, whatever comes meanwhile. */
@@ -62,15 +72,19 @@ export class LogQueue {
     await this.#writing;
   }
 
-  get #pendingBytes(): number {
-    return this.#outputBytes + this.#pending.length * this.#options.frameBytes;
+  get #hasRoom(): boolean {
+    const { bufferBytes, frameBytes } = this.#options;
+    return (
+      bufferBytes !== undefined || this.#outputBytes + this.#pending.length * frameBytes < highWaterBytes
+    );
   }
 
   #add(stream: 'stdout' | 'stderr', records: readonly Buffer[]): void {
     const { clock, bufferBytes = Number.POSITIVE_INFINITY } = this.#options;
     const time = timestamp(clock);
     for (const data of records) {
-      if (this.#pending.length > 0 && this.#outputBytes + data.length > bufferBytes) continue;
+      const heldBytes = this.#outputBytes + this.#pending.length * recordBytes;
+      if (this.#pending.length > 0 && heldBytes + data.length + recordBytes > bufferBytes) continue;
       this.#pending.push({ stream, time, data });
       this.#outputBytes += data.length;
       this.#queuedRecords += 1;
@@ -97,7 +111,7 @@ export class LogQueue {
       this.#writtenRecords += records.length;
       this.#batch.resolve();
       this.#batch = Promise.withResolvers();
-      this.#options.onWritten();
+      this.#options.onWritten(this.#hasRoom);
     }
     this.#writing = undefined;
   }

@@ -77,9 +77,9 @@ export class LogWriter implements LogSink {
       frameBytes: frameBytes + this.#attributes.length,
       bufferBytes: options.bufferBytes,
       write: (records) => this.#record(records),
-      onWritten: () => {
+      onWritten: (hasRoom) => {
         this.events.emit('change', null);
-        this.events.emit('drain', null);
+        if (hasRoom) this.events.emit('drain', null);
       },
     });
     this.#fd = openSync(options.path, 'a+', 0o640);
