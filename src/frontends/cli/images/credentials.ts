@@ -71,6 +71,20 @@ function askHelper(io: Io, helper: string, action: string, input: string): strin
   throw new CliError(`error getting credentials - err: exit status ${status}, out: \`${stdout.trim()}\``);
 }
 
+/** Throws CliError. */
+function parseAnswer(
+  answer: string,
+  helper: string,
+): { readonly Username?: string; readonly Secret?: string } {
+  try {
+    const value: unknown = JSON.parse(answer);
+    if (typeof value === 'object' && value !== null) return value;
+  } catch {
+    // Told below: what the parser says of it could show a secret.
+  }
+  throw new CliError(`error getting credentials - err: docker-credential-${helper} answers what is no JSON`);
+}
+
 function decodeAuth({ auth, identitytoken }: StoredAuth): Credentials {
   const [, username = '', password = ''] =
     /^([^:]*):([^]*)$/.exec(Buffer.from(auth ?? '', 'base64').toString('utf8')) ?? [];
@@ -86,14 +100,17 @@ function hostOfKey(key: string): string {
   return key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
 }
 
-/** What is kept for `server`; empty if nothing is. */
+/** What is kept for `server`; empty if nothing is. Throws CliError where the file or its helper fails. */
 export function findCredentials(io: Io, server: string): Credentials {
-  const config = readConfig(configPath(io));
+  return findIn(readConfig(configPath(io)), io, server);
+}
+
+function findIn(config: AuthConfig, io: Io, server: string): Credentials {
   const helper = helperOf(config, server);
   if (helper !== undefined) {
     const answer = askHelper(io, helper, 'get', server);
     if (answer === undefined) return {};
-    const { Username = '', Secret = '' } = JSON.parse(answer) as { Username?: string; Secret?: string };
+    const { Username = '', Secret = '' } = parseAnswer(answer, helper);
     return Username === tokenUser ? { identitytoken: Secret } : { username: Username, password: Secret };
   }
   const auths = config.auths ?? {};
@@ -140,12 +157,41 @@ function encodeHeader(fields: object): string {
   return text.replaceAll('+', '-').replaceAll('/', '_');
 }
 
+/** The file, or nothing: of one that cannot be read the program told when it began. */
+function configToShow(io: Io): AuthConfig {
+  try {
+    return readConfig(configPath(io));
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    return {};
+  }
+}
+
+/** By server; a helper that fails is a warning, and has nothing: most of what registries have needs no credentials. */
+function credentialsToShow(
+  config: AuthConfig,
+  io: Io,
+  servers: Iterable<string>,
+): Readonly<Record<string, Credentials>> {
+  const found: Record<string, Credentials> = {};
+  const failures = new Set<string>();
+  for (const server of servers) {
+    try {
+      found[server] = findIn(config, io, server);
+    } catch (error) {
+      if (!(error instanceof CliError)) throw error;
+      failures.add(error.message);
+    }
+  }
+  for (const failure of failures) io.err(`WARNING: ${failure}\n`);
+  return found;
+}
+
 /** The header by which a build shows what is kept for every registry: its images may come from any. */
 export function registryConfig(io: Io): Readonly<Record<string, string>> {
-  const { auths, credHelpers } = readConfig(configPath(io));
-  const servers = new Set([...Object.keys(auths ?? {}), ...Object.keys(credHelpers ?? {})]);
-  const all = [...servers].map((server) => [server, findCredentials(io, server)] as const);
-  return { 'X-Registry-Config': encodeHeader(Object.fromEntries(all)) };
+  const config = configToShow(io);
+  const servers = new Set([...Object.keys(config.auths ?? {}), ...Object.keys(config.credHelpers ?? {})]);
+  return { 'X-Registry-Config': encodeHeader(credentialsToShow(config, io, servers)) };
 }
 
 /** The header by which pull and push show what is kept for the registry of `reference`. */
@@ -153,7 +199,7 @@ export function registryAuth(io: Io, reference: string): Readonly<Record<string,
   const { name } = parseReference(reference);
   const domain = name.slice(0, name.indexOf('/'));
   const server = domain === 'docker.io' ? hubServer : domain;
-  const found = findCredentials(io, server);
+  const found = credentialsToShow(configToShow(io), io, [server])[server] ?? {};
   const fields = Object.keys(found).length === 0 ? {} : { ...found, serveraddress: server };
   return { 'X-Registry-Auth': encodeHeader(fields) };
 }
