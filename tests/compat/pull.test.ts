@@ -336,6 +336,10 @@ for (const engine of judged) {
       });
       await daemon.cli(['run', '--rm', 'mirrored:1', 'echo', 'ran'], { stdout: 'ran' });
       await remove('mirrored:1');
+      await daemon.cli(['pull', '-a', 'mirrored'], {
+        stdout: /Status: Downloaded newer image for mirrored\n/,
+      });
+      await remove('mirrored:1');
       await assertNothingLeft();
       const { stdout } = await daemon.cli(['info']);
       assert.match(stdout, new RegExp(`^ Insecure Registries:\n  ${hostAddress}:5000\n`, 'm'));

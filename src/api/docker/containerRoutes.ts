@@ -46,19 +46,19 @@ async function listContainers({ deps }: ApiContext, query: Query): Promise<reado
   );
 }
 
-/** `linux/amd64` of what a user writes: `amd64`, `x86_64`, `linux/aarch64`, with a variant or without. */
+/** `linux/amd64` of what a user writes: `amd64`, `x86_64`, `linux/aarch64`, with a variant or without; `linux` stays. */
 function normalPlatform(text: string): string {
   const names: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' };
   const parts = text.toLowerCase().split('/');
-  const [os = 'linux', arch = ''] = parts.length === 1 ? ['linux', ...parts] : parts;
-  return `${os}/${names[arch] ?? arch}`;
+  const [os = '', arch] = parts.length === 1 && parts[0] !== 'linux' ? ['linux', ...parts] : parts;
+  return arch === undefined ? os : `${os}/${names[arch] ?? arch}`;
 }
 
 /** Throws code imageNotFound, upon which the CLI pulls, if the image that is there is for another platform. */
 async function checkPlatform({ deps }: ApiContext, ref: string, platform: string): Promise<void> {
   if (platform === '') return;
   const { os, architecture } = await deps.engine.images.get(ref);
-  if (normalPlatform(platform) !== `${os}/${architecture}`)
+  if (![os, `${os}/${architecture}`].includes(normalPlatform(platform)))
     throw new LinkspanError(
       'imageNotFound',
       `image with reference ${ref} was found but its platform (${os}/${architecture}) does not match the specified platform (${platform})`,

@@ -3,7 +3,7 @@
  * Names may hold slashes, so the routes below /images/ end in a wildcard and are told apart by the last word.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
+import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import type { Image, ImageProgress } from '../../runtime/images/images.ts';
 import { type ApiContext, abortSignalOf, paramOf, queryOf, type Routes } from './apiContext.ts';
 import { isRunning } from './containerShapes.ts';
@@ -233,10 +233,18 @@ async function pruneImages(context: ApiContext, query: Query): Promise<unknown> 
   );
   const deleted: unknown[] = [];
   const before = chosen.length === 0 ? undefined : await images.usage();
-  for (const image of chosen) deleted.push(...(await removeImage(context, image.id, true)));
-  // Layers that other images have stay.
+  for (const image of chosen) {
+    // Removed by somebody else meanwhile, or taken by a new container.
+    const removed = await removeImage(context, image.id, true).catch((error: unknown) => {
+      if (!hasCode(error, 'imageNotFound') && !hasCode(error, 'imageInUse')) throw error;
+      return [];
+    });
+    deleted.push(...removed);
+  }
+  // Layers that other images have stay. What is gone is told, also where it cannot be measured any more.
+  const after = before === undefined ? undefined : await images.usage().catch(() => before);
   const reclaimedBytes =
-    before === undefined ? 0 : Math.max(0, before.layersBytes - (await images.usage()).layersBytes);
+    before === undefined || after === undefined ? 0 : Math.max(0, before.layersBytes - after.layersBytes);
   const attributes = { reclaimed: String(reclaimedBytes) };
   context.deps.engine.events.emit({ type: 'image', action: 'prune', actorId: '', attributes });
   return { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimedBytes };

@@ -329,6 +329,7 @@ test('an image for another platform counts as missing', async () => {
     call('POST', `/containers/create?platform=${encodeURIComponent(platform)}`, { Image: 'busybox' });
   assert.equal((await create('linux/amd64')).status, 201);
   assert.equal((await create('x86_64')).status, 201);
+  assert.equal((await create('linux')).status, 201);
   const other = await create('linux/arm64/v8');
   assert.equal(other.status, 404);
   assert.match(other.text, /its platform \(linux\/amd64\) does not match the specified platform/);
@@ -341,6 +342,10 @@ test('prune takes unused images, by default only untagged ones', async () => {
   const pruned = (await call('POST', url)).json as { ImagesDeleted: unknown[]; SpaceReclaimed: number };
   assert.equal(pruned.ImagesDeleted.length, 2);
   assert.equal(pruned.SpaceReclaimed, 1984162);
+  engine.images.isPrunedElsewhere = true;
+  const late = await call('POST', url);
+  engine.images.isPrunedElsewhere = false;
+  assert.deepEqual([late.status, late.json], [200, { ImagesDeleted: null, SpaceReclaimed: 0 }]);
   const cache = await call('POST', '/build/prune');
   assert.deepEqual(cache.json, { CachesDeleted: null, SpaceReclaimed: 0 });
 });

@@ -113,7 +113,7 @@ export interface ImageStore {
   ): Promise<Image>;
   /**
    * A docker-save or OCI-layout tar; resolves with what was loaded, tags in familiar form or the id. With `platform` only
-   * what is for it.
+   * what is for it; throws imageNotFound where that is nothing.
    */
   load(
     tar: Readable,

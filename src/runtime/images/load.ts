@@ -3,12 +3,15 @@
  * Yields images that are stored and unpacked under the lease, with the names they should get.
  */
 import type { Readable } from 'node:stream';
+import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Archive, ArchiveBlob } from './archive.ts';
 import { readArchive } from './archive.ts';
 import type { BlobLease } from './blobs.ts';
 import type { ImageProgress } from './images.ts';
 import {
   type BlobDescriptor,
+  fitsPlatform,
+  formatPlatform,
   hostPlatform,
   type IndexEntry,
   invalid,
@@ -35,13 +38,6 @@ export interface LoadOptions {
   /** Only what is for it; absent = everything, of an index what fits this machine. */
   readonly platform: Platform | undefined;
   readonly onProgress: (progress: ImageProgress) => void;
-}
-
-function fits(actual: Platform, wanted: Platform): boolean {
-  return (
-    actual.architecture === wanted.architecture &&
-    (wanted.variant === undefined || actual.variant === wanted.variant)
-  );
 }
 
 const layerTypes = {
@@ -96,7 +92,7 @@ async function loadSaved(
   { platform, onProgress }: LoadOptions,
 ): Promise<LoadedImage | undefined> {
   const configBytes = await archive.document(saved.config);
-  if (platform !== undefined && !fits(parseConfig(configBytes), platform)) return undefined;
+  if (platform !== undefined && !fitsPlatform(parseConfig(configBytes), platform)) return undefined;
   const digest = sha256Of(configBytes);
   const named = /([0-9a-f]{64})(?:\.json)?$/.exec(saved.config)?.[1];
   if (named !== undefined && digest !== `sha256:${named}`)
@@ -145,14 +141,17 @@ async function loadEntry(
   for (const { digest } of [manifest.config, ...manifest.layers]) archive.blob(blobName(digest));
   if (platform !== undefined) {
     const config = await archive.document(blobName(manifest.config.digest));
-    if (!fits(parseConfig(config), platform)) return undefined;
+    if (!fitsPlatform(parseConfig(config), platform)) return undefined;
   }
   const mediaType = entry.mediaType === '' ? mediaTypes.ociManifest : entry.mediaType;
   const image = { bytes, mediaType, manifest, digest: entry.digest };
   return await storeImage(deps, lease, image, layerProgress(onProgress));
 }
 
-/** Reads the archive and stores every image in it that is asked for. Throws imageInvalid. */
+/**
+ * Reads the archive and stores every image in it that is asked for. Throws imageInvalid; imageNotFound, with Docker's text,
+ * where it has none for the platform.
+ */
 export async function loadArchive(
   deps: UnpackDependencies,
   lease: BlobLease,
@@ -174,6 +173,10 @@ export async function loadArchive(
       loaded.push({ stored, names: name === undefined ? [] : [name] });
     }
   } else throw invalid('the archive has neither manifest.json nor index.json: it is not an image');
-  if (loaded.length === 0 && options.platform === undefined) throw invalid('the archive has no image');
-  return loaded;
+  if (loaded.length > 0) return loaded;
+  if (options.platform === undefined) throw invalid('the archive has no image');
+  throw new LinkspanError(
+    'imageNotFound',
+    `no images providing the requested platform ${formatPlatform(options.platform)} found`,
+  );
 }

@@ -9,6 +9,7 @@ import {
   parsePlatform,
   parseSaved,
   selectPlatform,
+  fitsPlatform,
 } from './manifest.ts';
 
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
@@ -48,6 +49,7 @@ test('documents from outside are refused with a sentence', () => {
     [() => parseConfig(json({ rootfs: { diff_ids: ['x'] } })), /a diff id is not sha256/],
     [() => parseConfig(json({ os: 'windows', rootfs: { diff_ids: [] } })), /the image is for windows/],
     [() => parseConfig(json({ rootfs: {}, config: { Env: 'A=1' } })), /Env is not a list/],
+    [() => parsePlatform('linux/arm/v7/x'), /unknown operating system or architecture/],
     [() => parsePlatform('windows/amd64'), /unknown operating system or architecture/],
   ];
   for (const [work, message] of table) assert.throws(work, message);
@@ -66,6 +68,25 @@ test('selectPlatform takes the wanted architecture and variant', () => {
   assert.equal(selectPlatform(entries, parsePlatform('linux/arm/v7'))?.mediaType, 'armv7');
   assert.equal(selectPlatform(entries, parsePlatform('x86_64'))?.mediaType, 'amd64');
   assert.equal(selectPlatform(entries, parsePlatform('linux/s390x')), undefined);
+});
+
+test('the variant that all of an architecture have is the same as none', () => {
+  for (const [given, architecture, variant, isFitting] of [
+    ['linux/arm64/v8', 'arm64', undefined, true],
+    ['linux/arm64/8', 'arm64', 'v8', true],
+    ['linux/aarch64', 'arm64', 'v8', true],
+    ['linux/arm64/v9', 'arm64', 'v8', false],
+    ['linux/amd64/v1', 'amd64', undefined, true],
+    ['linux/amd64/v2', 'amd64', undefined, false],
+    ['linux/arm/v7', 'arm', undefined, false],
+    ['linux/arm', 'arm', 'v7', true],
+    ['linux/arm/v8', 'arm64', 'v8', false],
+  ] as const) {
+    const actual = { os: 'linux', architecture, ...(variant !== undefined && { variant }) };
+    assert.equal(fitsPlatform(actual, parsePlatform(given)), isFitting, given);
+    const entries = parseIndex(json({ manifests: [{ ...blob('a'), platform: actual }] }));
+    assert.equal(selectPlatform(entries, parsePlatform(given)) !== undefined, isFitting, given);
+  }
 });
 
 test('chainIds follows the OCI rule', () => {

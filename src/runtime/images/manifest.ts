@@ -255,7 +255,24 @@ export function hostPlatform(): Platform {
   return { os: 'linux', architecture: names[process.arch] ?? process.arch };
 }
 
-/** `linux/arm64/v8`, `arm64` or `linux`; throws requestInvalid. */
+/** Without a variant that says what is so of all of its architecture (containerd/platforms). */
+function withoutUsualVariant({ os, architecture, variant }: Platform): Platform {
+  const usual: Readonly<Record<string, readonly string[]>> = { amd64: ['v1'], arm64: ['v8', '8'] };
+  const isTelling = variant !== undefined && usual[architecture]?.includes(variant) !== true;
+  return { os, architecture, ...(isTelling ? { variant } : {}) };
+}
+
+/** Whether what is for `actual` is for `wanted`: for any variant where that names none. */
+export function fitsPlatform(actual: Platform, wanted: Platform): boolean {
+  const [one, other] = [withoutUsualVariant(actual), withoutUsualVariant(wanted)];
+  return (
+    one.os === other.os &&
+    one.architecture === other.architecture &&
+    (other.variant === undefined || one.variant === other.variant)
+  );
+}
+
+/** `linux/arm64/v8`, `arm64` or `linux`; the usual variant is none. Throws requestInvalid. */
 export function parsePlatform(given: string): Platform {
   const [first = '', second, variant, ...rest] = given.toLowerCase().split('/');
   const isOs = first === 'linux';
@@ -266,11 +283,11 @@ export function parsePlatform(given: string): Platform {
       `"${given}": unknown operating system or architecture: invalid argument`,
     );
   const aliases: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' };
-  return {
+  return withoutUsualVariant({
     os: 'linux',
     architecture: aliases[architecture] ?? architecture,
     ...(variant === undefined ? {} : { variant }),
-  };
+  });
 }
 
 /** `linux/arm64/v8` */
@@ -278,16 +295,16 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
   return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 }
 
-/** The entry for `wanted`: same system and architecture, the wanted variant if it names one. */
+/** The entry for `wanted`: same system and architecture, the wanted variant if it names one, else rather none. */
 export function selectPlatform(entries: readonly IndexEntry[], wanted: Platform): IndexEntry | undefined {
-  const fitting = entries.filter(
-    ({ platform }) =>
-      platform === undefined || (platform.os === wanted.os && platform.architecture === wanted.architecture),
+  const { variant } = withoutUsualVariant(wanted);
+  const fitting = entries.filter(({ platform }) =>
+    platform === undefined ? variant === undefined : fitsPlatform(platform, wanted),
   );
-  return (
-    fitting.find(({ platform }) => platform?.variant === wanted.variant) ??
-    (wanted.variant === undefined ? fitting[0] : undefined)
+  const exact = fitting.find(
+    ({ platform }) => platform === undefined || withoutUsualVariant(platform).variant === variant,
   );
+  return exact ?? fitting[0];
 }
 
 /** Chain ids from the bottom up (OCI image spec, "Layer ChainID"). */

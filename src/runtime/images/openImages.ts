@@ -10,7 +10,6 @@ import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { ContainerdClient } from '../containerd/client.ts';
 import { toLinkspanError, unless } from '../containerd/status.ts';
 import { canceled } from '../registry/registryHttp.ts';
-import { listTags } from '../registry/registryClient.ts';
 import { logIn } from '../registry/registryLogin.ts';
 import { dropStaleLeases, readDocument, takeLease, withLease } from './blobs.ts';
 import type { Image, ImageProgress, ImageStore, RegistrySettings } from './images.ts';
@@ -29,7 +28,7 @@ import {
   recordOf,
   removeRecord,
 } from './names.ts';
-import { pullFromAny } from './pull.ts';
+import { listTagsOfAny, pullFromAny } from './pull.ts';
 import { pushNames } from './pushNames.ts';
 import {
   familiarName,
@@ -257,7 +256,10 @@ export async function openImages(options: ImagesOptions): Promise<ImageStore> {
     const given = parseReference(ref);
     const pullAll = async (): Promise<Image> => {
       const tags = isAllTags
-        ? await listTags({ reference: given, credentials, insecureRegistries, signal })
+        ? await listTagsOfAny({
+            ...{ reference: given, credentials, insecureRegistries, signal },
+            ...{ mirrors: registries.mirrors, logger },
+          })
         : [];
       const references = isAllTags ? tags.map((tag) => ({ ...given, tag })) : [withDefaultTag(given)];
       const pulled: Pulled[] = [];

@@ -5,7 +5,7 @@
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Logger } from '../../base/logger.ts';
-import { openRegistry, type RegistryClient } from '../registry/registryClient.ts';
+import { listTags, openRegistry, type RegistryClient } from '../registry/registryClient.ts';
 import { type RegistryOptions, usualPatience } from '../registry/registryHttp.ts';
 import { type BlobLease, readDocument } from './blobs.ts';
 import type { ImageProgress } from './images.ts';
@@ -13,6 +13,7 @@ import {
   type BlobDescriptor,
   chainIds,
   documentMaxBytes,
+  fitsPlatform,
   formatPlatform,
   hostPlatform,
   invalid,
@@ -181,8 +182,7 @@ function checkPlatform(given: string | undefined, config: Buffer, reference: Ref
   if (given === undefined) return;
   const wanted = parsePlatform(given);
   const actual: Platform = parseConfig(config);
-  const isSame = actual.architecture === wanted.architecture;
-  if (isSame && (wanted.variant === undefined || actual.variant === wanted.variant)) return;
+  if (fitsPlatform(actual, wanted)) return;
   throw new LinkspanError(
     'imageNotFound',
     `image with reference ${familiarReference(reference)} was found but does not provide the specified ` +
@@ -265,26 +265,50 @@ async function pullImage(
 /** A mirror that does not answer well is not waited for long: another place follows. */
 const mirrorPatience = { ...usualPatience, attempts: 2 };
 
+/** Where an image may come from besides its registry. */
+interface Mirrors {
+  readonly mirrors: readonly string[];
+  readonly logger: Logger;
+}
+
 /**
- * The same from the first place that has it: for an image of Docker Hub the mirrors, then itself. What is wrong with a
- * mirror is logged; thrown is what the last place says. Mirrors are not shown credentials of Docker Hub.
+ * What `work` has from the first place that has it: for what is of Docker Hub the mirrors, then itself. What is wrong with
+ * a mirror is logged; thrown is what the last place says. Mirrors are not shown credentials of Docker Hub.
  */
+async function fromAny<O extends RegistryOptions, T>(
+  options: O,
+  { mirrors, logger }: Mirrors,
+  work: (there: O) => Promise<T>,
+): Promise<T> {
+  for (const baseUrl of options.reference.domain === hubDomain ? mirrors : []) {
+    try {
+      return await work({ ...options, credentials: {}, baseUrl, patience: mirrorPatience });
+    } catch (error) {
+      if (options.signal.aborted || !(error instanceof LinkspanError)) throw error;
+      logger.warn({ mirror: baseUrl, reason: error.message }, 'nothing comes from a mirror');
+    }
+  }
+  return await work(options);
+}
+
+/** As `pullImage`, from the first place that has it. */
 export async function pullFromAny(
   deps: UnpackDependencies,
   lease: BlobLease,
   reference: Reference,
-  options: PullOptions & { readonly mirrors: readonly string[]; readonly logger: Logger },
+  { mirrors, logger, ...own }: PullOptions & Mirrors,
   onProgress: (progress: ImageProgress) => void,
 ): Promise<PulledImage> {
-  const { mirrors, logger, ...own } = options;
-  for (const baseUrl of reference.domain === hubDomain ? mirrors : []) {
-    const there = { ...own, credentials: {}, baseUrl, patience: mirrorPatience };
-    try {
-      return await pullImage(deps, lease, reference, there, onProgress);
-    } catch (error) {
-      if (own.signal.aborted || !(error instanceof LinkspanError)) throw error;
-      logger.warn({ mirror: baseUrl, reason: error.message }, 'nothing comes from a mirror');
-    }
-  }
-  return await pullImage(deps, lease, reference, own, onProgress);
+  return await fromAny({ ...own, reference }, { mirrors, logger }, (there) =>
+    pullImage(deps, lease, reference, there, onProgress),
+  );
+}
+
+/** As `listTags`, from the first place that has them. */
+export async function listTagsOfAny({
+  mirrors,
+  logger,
+  ...own
+}: RegistryOptions & Mirrors): Promise<readonly string[]> {
+  return await fromAny(own, { mirrors, logger }, listTags);
 }

@@ -4,7 +4,7 @@
  */
 import { hasCode, LinkspanError } from '../../errors/linkspanError.ts';
 import type { Image } from './images.ts';
-import { formatPlatform, parsePlatform } from './manifest.ts';
+import { fitsPlatform, formatPlatform, parsePlatform } from './manifest.ts';
 import type { ImageName } from './names.ts';
 import { formatName, parseReference, type Reference } from './reference.ts';
 
@@ -27,9 +27,8 @@ const idPattern = /^(?:sha256:)?[0-9a-f]{64}$/;
 /** Throws imageNotFound, with Docker's text, where the image is for other machines than those of `given`. */
 export function checkPlatform(image: Image, ref: string, given: string | undefined): void {
   if (given === undefined) return;
-  const { architecture, variant, ...rest } = parsePlatform(given);
-  if (image.architecture === architecture && (variant === undefined || image.variant === variant)) return;
-  const wanted = { ...rest, architecture, ...(variant === undefined ? {} : { variant }) };
+  const wanted = parsePlatform(given);
+  if (fitsPlatform(image, wanted)) return;
   throw new LinkspanError(
     'imageNotFound',
     `image with reference ${ref} was found but its platform (${formatPlatform(image)}) does not match the ` +

@@ -185,16 +185,41 @@ test('an end of the client ends the download', async () => {
   assert.equal(registry.requests.length, 1);
 });
 
-test('tags come page by page, and are taken from there alone', async () => {
+test('tags come page by page, each once, and from this registry alone, whatever it calls itself', async () => {
+  const pages: Readonly<Record<string, readonly [tags: readonly string[], next?: string]>> = {
+    '': [['a', 'b'], '/v2/x/tags/list?last=b'],
+    b: [['b', 'c'], 'http://elsewhere.invalid//v2/x/tags/list?last=c'],
+    c: [['d']],
+  };
   await using registry = await startRegistry((request, response) => {
-    const last = new URL(request.url ?? '', 'http://x').searchParams.get('last');
-    const next = last === null ? '/v2/x/tags/list?last=b' : 'http://elsewhere.invalid/v2/x/tags/list?last=c';
-    response.setHeader('link', `<${next}>; rel="next"`);
-    response.end(JSON.stringify({ name: 'x', tags: last === null ? ['a', 'b'] : ['c'] }));
+    const last = new URL(request.url ?? '', 'http://x').searchParams.get('last') ?? '';
+    const [tags = [], next] = pages[last] ?? [];
+    if (next !== undefined) response.setHeader('link', `<${next}>; rel="next"`);
+    response.end(JSON.stringify({ name: 'x', tags }));
   });
-  assert.deepEqual(await registry.tags(), ['a', 'b', 'c']);
-  assert.equal(registry.requests.length, 2);
+  assert.deepEqual(await registry.tags(), ['a', 'b', 'c', 'd']);
+  assert.equal(registry.requests[2]?.url, '//v2/x/tags/list?last=c');
 });
+
+for (const [what, pageOf, text] of [
+  ['a list of tags that goes in a circle', () => ['a', 'b'], /nothing new, and is not the last/],
+  [
+    'a list of tags without end',
+    (page: number) => Array.from({ length: 30_000 }, (_, i) => `t${page}-${i}`),
+    /more than 100000 tags/,
+  ],
+  ['a list of tags with too many pages', (page: number) => [`t${page}`], /more than 1000 pages/],
+] as const)
+  test(`${what} is an error, and not cut short`, async () => {
+    await using registry = await startRegistry((_, response, count) => {
+      response.setHeader('link', `</v2/x/tags/list?last=${count}>; rel="next"`);
+      response.end(JSON.stringify({ name: 'x', tags: pageOf(count) }));
+    });
+    await assert.rejects(registry.tags(), (error: Error) => {
+      assert.match(error.message, text);
+      return hasCode(error, 'imageInvalid');
+    });
+  });
 
 for (const [body, text] of [
   ['no json', /no JSON/],

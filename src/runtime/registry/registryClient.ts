@@ -84,28 +84,46 @@ interface TagPage {
 
 /** Pages of tags that are asked for at most: one has a hundred and more. */
 const tagPagesMax = 1000;
+const tagsMax = 100_000;
+
+/**
+ * Where `link`, the header of the page at `at`, leads; undefined from the last page. Always at the same origin: a registry
+ * behind a proxy may name itself otherwise, and no other place is to be shown what this one was.
+ */
+function nextPage(link: string | null, at: URL): URL | undefined {
+  const given = /<([^>]*)>; *rel="?next"?/.exec(link ?? '')?.[1];
+  if (given === undefined) return undefined;
+  const target = URL.parse(given, at);
+  if (target === null) throw invalid('the list of tags goes on at what is no address');
+  const next = new URL(at);
+  next.pathname = target.pathname;
+  next.search = target.search;
+  return next;
+}
 
 /** All tags of the repository, in its order. Throws imageNotFound, registryRefused, registryUnreachable, imageInvalid. */
 export async function listTags(options: RegistryOptions): Promise<readonly string[]> {
   const scopes = [`repository:${options.reference.path}:pull`];
   const registry = await openHttp(options, { action: 'pull', scopes });
-  const tags: string[] = [];
+  const tags = new Set<string>();
   let url: URL | undefined = registry.url('tags/list');
-  for (let page = 0; url !== undefined && page < tagPagesMax; page++) {
+  for (let page = 0; url !== undefined; page++) {
+    if (page === tagPagesMax) throw invalid(`the list of tags has more than ${tagPagesMax} pages`);
     const at: URL = url;
     const { found, next }: TagPage = await registry.persist(async () => {
       using answer = await registry.request(at, {});
       if (!answer.response.ok) throw await registry.refusal(answer, at, {});
       const bytes = await readSmall(answer.body(), 'the list of tags', documentMaxBytes);
-      const link = /<([^>]*)>; *rel="?next"?/.exec(answer.response.headers.get('link') ?? '')?.[1];
-      const target = link === undefined ? undefined : new URL(link, at);
-      // Another place is not to be shown what this registry was.
-      return { found: parseTags(bytes), next: target?.origin === at.origin ? target : undefined };
+      return { found: parseTags(bytes), next: nextPage(answer.response.headers.get('link'), at) };
     });
-    tags.push(...found);
+    const before = tags.size;
+    for (const tag of found) tags.add(tag);
+    if (tags.size > tagsMax) throw invalid(`the repository has more than ${tagsMax} tags`);
+    if (next !== undefined && tags.size === before)
+      throw invalid('a page of the list of tags has nothing new, and is not the last');
     url = next;
   }
-  return tags;
+  return [...tags];
 }
 
 function parseTags(bytes: Buffer): readonly string[] {

@@ -35,11 +35,17 @@ export class FakeImages implements ImageStore {
     mirrors: ['https://mirror.example'],
   };
 
+  /** Whoever removes, or measures after that, comes too late. */
+  isPrunedElsewhere = false;
+  #usageCalls = 0;
+
   list(): Promise<readonly Image[]> {
     return Promise.resolve([busybox]);
   }
 
   usage(): Promise<ImagesUsage> {
+    if (this.isPrunedElsewhere && this.#usageCalls++ > 0)
+      return Promise.reject(new LinkspanError('imageNotFound', 'a layer is gone'));
     const isThere = !this.calls.some((call) => call.startsWith('remove '));
     const layersBytes = isThere ? busybox.sizeBytes : 0;
     return Promise.resolve({ layersBytes, sharedBytes: new Map([[busybox.id, 0]]) });
@@ -114,6 +120,8 @@ export class FakeImages implements ImageStore {
   }
 
   remove(...[ref, options]: Parameters<ImageStore['remove']>): ReturnType<ImageStore['remove']> {
+    if (this.isPrunedElsewhere)
+      return Promise.reject(new LinkspanError('imageNotFound', `No such image: ${ref}`));
     this.calls.push(`remove ${ref} ${options.isForced} ${options.usersOf(busybox.id).length}`);
     return Promise.resolve([{ untagged: `${ref}:latest` }, { deleted: busybox.id }]);
   }
