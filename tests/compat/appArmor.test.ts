@@ -43,7 +43,7 @@ for (const engine of engines('docker'))
 
     test('what it forbids, to root with every capability; and exec and stop go on', async () => {
       const line =
-        'mount -t tmpfs none /mnt 2>&1; echo 1 2>&1 >/proc/sys/kernel/panic; ls /sys/firmware 2>&1';
+        'mount -t tmpfs none /tmp 2>&1; echo 1 2>&1 >/proc/sys/kernel/panic; cat /sys/firmware/memmap/0/type 2>&1';
       const open = ['--cap-add', 'ALL', '--security-opt', 'systempaths=unconfined'];
       const flags = [...open, '--security-opt', 'seccomp=unconfined'];
       assert.match(await run(flags, line), /(?:[Pp]ermission denied.*\s*){3}/);

@@ -62,11 +62,16 @@ function selectVolumes(volumes: Volumes, filters: Filters): readonly Volume[] {
     );
 }
 
-/** Which unused volumes a prune takes: anonymous ones, unless the filter `all` or an old client means all. */
+/**
+ * Which unused volumes a prune takes: anonymous ones, unless the filter `all` or an old client means all. Never those
+ * with options, whose files lie elsewhere.
+ */
 function pruneSelection(filters: Filters, isOldClient: boolean): (volume: Volume) => boolean {
   const isAll = booleanFilter(filters, 'all') ?? isOldClient;
-  return ({ labels = {} }) =>
-    (isAll || Object.hasOwn(labels, anonymousLabel)) && matchesLabels(filters, labels);
+  return ({ labels = {}, options = {} }) =>
+    Object.keys(options).length === 0 &&
+    (isAll || Object.hasOwn(labels, anonymousLabel)) &&
+    matchesLabels(filters, labels);
 }
 
 export const volumeRoutes: Routes = (app, { deps, versionOf }) => {
