@@ -10,8 +10,10 @@ import { acceptsMark, type ForeignFamily, returnsAll } from './forwardDrop.ts';
 
 const hex = `0x${acceptedMark.toString(16)}`;
 
+const ourComment = '"linkspan"';
+
 /** The rule in nft syntax. */
-export const acceptRule: string = `meta mark & ${hex} == ${hex} counter accept comment "linkspan"`;
+export const acceptRule: string = `meta mark & ${hex} == ${hex} counter accept comment ${ourComment}`;
 
 export interface ChainAddress {
   readonly family: ForeignFamily;
@@ -32,7 +34,8 @@ export async function listChain(kernel: Pick<Kernel, 'nft'>, chain: ChainAddress
 
 /**
  * Adds the rule unless one that accepts our mark is there. It goes to the end, before a closing `return`, so that
- * what the chain's owner drops stays dropped. True if it was added. Throws code `firewall`, with nothing left behind,
+ * what the chain's owner drops stays dropped. True if it was added; false also where the chain was written anew at that
+ * moment, which is a change that is looked at in its turn. Throws code `firewall`, with nothing left behind,
  * where the rule cannot be recognised afterwards: else every compare would add another.
  */
 export async function ensureAcceptRule(kernel: Pick<Kernel, 'nft'>, chain: ChainAddress): Promise<boolean> {
@@ -46,8 +49,10 @@ export async function ensureAcceptRule(kernel: Pick<Kernel, 'nft'>, chain: Chain
   await kernel.nft(`${position} ${acceptRule}`);
   const after = await listChain(kernel, chain);
   if (after.rules.some(acceptsMark)) return true;
+  // A reload of the owner's may have come between: what is new then is the owner's, and ours is gone.
   const known = new Set(rules.map(({ handle }) => handle));
-  const added = after.rules.filter(({ handle }) => !known.has(handle));
+  const added = after.rules.filter(({ handle, text }) => !known.has(handle) && text.includes(ourComment));
+  if (added.length === 0) return false;
   for (const { handle } of added) await kernel.nft(`delete rule ${formatAddress(chain)} handle ${handle}`);
   throw new LinkspanError('firewall', `our rule in ${formatAddress(chain)} does not read back`);
 }
