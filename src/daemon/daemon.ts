@@ -34,6 +34,7 @@ import { openRuntime } from '../runtime/containerd/openRuntime.ts';
 import { openHostMounts } from '../runtime/hostMounts.ts';
 import { openContent } from '../runtime/images/content.ts';
 import { openImages } from '../runtime/images/openImages.ts';
+import type { SpecHost } from '../runtime/oci/spec.ts';
 import { readSpecHost } from '../runtime/oci/specHost.ts';
 import type { Runtime } from '../runtime/runtime.ts';
 import { openSqliteStore } from '../store/sqliteStore.ts';
@@ -64,11 +65,11 @@ export const version = '0.1.0';
 
 function infoOf(
   config: DaemonConfig,
+  { cgroupVersion, limitSupport, appArmor }: SpecHost,
   identity: Identity,
   runtime: Runtime,
   encryption: Encryption,
 ): () => Promise<EngineInfo> {
-  const { cgroupVersion, limitSupport, appArmor } = readSpecHost(config.cgroupParent);
   return async () => {
     const [versions, tunnels] = await Promise.all([runtime.versions(), encryption.engine()]);
     return {
@@ -99,12 +100,13 @@ function openContainerHalf(
     store: Awaited<ReturnType<typeof openSqliteStore>>;
     runtime: Runtime;
     kernel: Kernel;
+    host: SpecHost;
     half: NetworkHalf;
     volumes: LocalVolumes;
   },
 ): Promise<LocalContainers> {
   const { config, logger } = deps;
-  const { store, runtime, images, events, half, kernel, volumes } = parts;
+  const { store, runtime, images, events, half, kernel, host, volumes } = parts;
   return openContainers({
     store,
     runtime,
@@ -114,7 +116,7 @@ function openContainerHalf(
     volumes,
     clock: systemClock,
     logger,
-    host: readSpecHost(config.cgroupParent),
+    host,
     makeFifo: (path) => kernel.makeFifo(path),
     openDatagrams: (path) => kernel.openDatagrams(path),
     dataFolder: join(config.dataRoot, 'containers'),
@@ -215,13 +217,14 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
   parts.use(half.listeners);
   parts.defer(() => half.firewall.stop());
   parts.defer(() => half.ports.close());
+  const host = readSpecHost(config.cgroupParent);
   const volumes = new LocalVolumes({
     ...{ store, events, logger, seam, clock: systemClock },
     hostMounts: openHostMounts(seam),
     folder: join(dataRoot, 'volumes'),
   });
   const containers = parts.use(
-    await openContainerHalf(deps, { store, runtime, images, events, kernel, half, volumes }),
+    await openContainerHalf(deps, { store, runtime, images, events, kernel, host, half, volumes }),
   );
   await dropOrphans(half.table, new Set(containers.list().map(({ id }) => id)));
   const reconciler = parts.use(half.openReconciler(containers));
@@ -241,7 +244,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
     swarm,
     events,
     encryption: half.encryption,
-    info: infoOf(config, identity, runtime, half.encryption),
+    info: infoOf(config, host, identity, runtime, half.encryption),
   };
   const records = (): ReturnType<LeakSources['records']> => ({
     networks: half.table.networks,
@@ -291,7 +294,7 @@ export async function startDaemon(deps: DaemonDependencies): Promise<AsyncDispos
       doctor: () =>
         examine({
           kernel,
-          cgroupVersion: readSpecHost(config.cgroupParent).cgroupVersion,
+          cgroupVersion: host.cgroupVersion,
           conditions,
           repairs,
           findLeaks: () => findLeaks(leakSources),

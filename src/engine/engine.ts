@@ -11,6 +11,7 @@ import type { CgroupUsage, SystemCpu } from '../runtime/cgroups/usage.ts';
 import type { ConfigDraft } from '../runtime/images/changes.ts';
 import type { ImageStore } from '../runtime/images/images.ts';
 import type { LimitSupport } from '../runtime/oci/limitSupport.ts';
+import type { ConsoleSize } from '../runtime/oci/spec.ts';
 import type { RootfsChange } from '../runtime/runtime.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../runtime/stdio/stdio.ts';
 import type { EngineChoice } from '../tunnels/tunnel.ts';
@@ -20,7 +21,6 @@ import type { EventLog } from './events.ts';
 import type {
   AttachmentRequest,
   Binding,
-  ConsoleSize,
   Container,
   ContainerChange,
   ContainerId,

@@ -27,9 +27,9 @@ export function withImageEvents(images: ImageStore, events: Pick<EventLog, 'emit
   const find = (ref: string): Promise<Image | undefined> => images.get(ref).catch(() => undefined);
   /** A name without tag means all its tags. */
   const savedBy = async (ref: string): Promise<readonly Image[]> => {
-    const tagged = (await images.list()).filter(({ tags }) =>
-      tags.some((tag) => familiarName(parseReference(tag)) === nameAlone(ref)),
-    );
+    const name = nameAlone(ref);
+    const all = name === undefined ? [] : await images.list();
+    const tagged = all.filter(({ tags }) => tags.some((tag) => familiarName(parseReference(tag)) === name));
     const named = tagged.length > 0 ? undefined : await find(ref);
     return named === undefined ? tagged : [named];
   };

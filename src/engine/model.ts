@@ -6,7 +6,7 @@ import type { Id } from '../base/ids.ts';
 import type { DeviceMapping } from '../runtime/oci/devices.ts';
 import type { Healthcheck } from '../runtime/oci/healthcheck.ts';
 import type { Limits } from '../runtime/oci/limits.ts';
-import type { Ulimit } from '../runtime/oci/spec.ts';
+import type { ConsoleSize, Ulimit } from '../runtime/oci/spec.ts';
 import type { LogConfig } from '../runtime/stdio/logOptions.ts';
 import type { Mac } from '../net/mac.ts';
 import type { Proto } from '../net/proto.ts';
@@ -282,9 +282,6 @@ export interface RestartPolicy {
   readonly name: 'always' | 'unless-stopped' | 'on-failure';
   readonly maxRetries: number;
 }
-
-/** Of a terminal, in characters. */
-export type ConsoleSize = readonly [height: number, width: number];
 
 /** Everything that a user may say about a container; what the image adds is resolved at create (`ResolvedProcess`). */
 export interface ContainerSpec {

@@ -7,9 +7,10 @@ import { execFile } from 'node:child_process';
 import { readFile, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { findProgram } from '../base/programs.ts';
 import type { Seam } from '../base/seam.ts';
 import { LinkspanError } from '../errors/linkspanError.ts';
+import { mountPointIn } from './mountinfo.ts';
+import { programPath } from './programPath.ts';
 
 /** A server of NFS may be on its way back; a mount that takes longer is given up. */
 const limitMs = 60_000;
@@ -38,18 +39,15 @@ export interface HostMounts {
 
 /** The mount points in a /proc/PID/mountinfo text that are below `folder`, a path without symbolic links, the latest first. Pure. */
 export function mountPointsBelow(mountinfo: string, folder: string): readonly string[] {
-  const decode = (path: string): string =>
-    path.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
   return mountinfo
     .split('\n')
-    .map((line) => decode(line.split(' ')[4] ?? ''))
+    .map((line) => mountPointIn(line.split(' ')) ?? '')
     .filter((path) => path.startsWith(`${folder}/`))
     .toReversed();
 }
 
 async function run(name: string, args: readonly string[]): Promise<void> {
-  const path = await findProgram(name);
-  if (path === undefined) throw new LinkspanError('runtimeUnavailable', `mounting needs the program ${name}`);
+  const path = await programPath(name, 'mounting');
   try {
     // What it says is read by others (volumeOptions.ts), and has to be in one language.
     const env = { ...process.env, LC_ALL: 'C' };

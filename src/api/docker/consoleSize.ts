@@ -2,7 +2,7 @@
  * The size of a terminal before the program's first look at it, as create and exec have it from Engine API 1.42 on:
  * `[height, width]`, in characters.
  */
-import type { ConsoleSize } from '../../engine/model.ts';
+import type { ConsoleSize } from '../../runtime/oci/spec.ts';
 import { type Decoder, list, uint32 } from './goJson.ts';
 import { isAtLeast } from './versions.ts';
 

@@ -2,7 +2,7 @@
  * The body of POST /containers/create (Docker Engine API 1.50): the fields that we act on, as they come.
  * Fields that we know but do not support are looked at in containerRefusals.ts.
  */
-import type { ConsoleSize } from '../../engine/model.ts';
+import type { ConsoleSize } from '../../runtime/oci/spec.ts';
 import { consoleSizeBody } from './consoleSize.ts';
 import { type EndpointSettings, endpointSettings } from './endpointShapes.ts';
 import { bool, type Decoder, int, list, map, pointer, raw, struct, text, words } from './goJson.ts';

@@ -3,7 +3,7 @@
  */
 import type { Exec, ExecSpec } from '../../engine/engine.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import type { ConsoleSize } from '../../engine/model.ts';
+import type { ConsoleSize } from '../../runtime/oci/spec.ts';
 import { paramOf, queryOf, type Routes } from './apiContext.ts';
 import { consoleSizeBody, consoleSizeField } from './consoleSize.ts';
 import { sizeOf } from './containerRoutes.ts';

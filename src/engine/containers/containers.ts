@@ -7,7 +7,7 @@ import { mkdirSync } from 'node:fs';
 import { KeyedMutex } from '../../base/mutex.ts';
 import { hasCode, LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { readContainerLog } from './containerIo.ts';
-import { appArmorProfileOf } from '../../runtime/oci/spec.ts';
+import { appArmorProfileOf, type ConsoleSize } from '../../runtime/oci/spec.ts';
 import type { AttachStreams, LogQuery, LogRecord } from '../../runtime/stdio/stdio.ts';
 import { requestsOf } from '../bindings/publishedPorts.ts';
 import { changeRequests, type PortChange } from '../bindings/requests.ts';
@@ -15,7 +15,6 @@ import type { ContainerSample, Containers, Exec, ExecSpec, WaitCondition } from 
 import {
   type AttachmentRequest,
   type Binding,
-  type ConsoleSize,
   type Container,
   type ContainerChange,
   type ContainerId,

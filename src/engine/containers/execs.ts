@@ -4,14 +4,14 @@
  */
 import { newId } from '../../base/ids.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { buildExecProcess } from '../../runtime/oci/spec.ts';
+import { buildExecProcess, type ConsoleSize } from '../../runtime/oci/spec.ts';
 import { type AccountFiles, resolveUser } from '../../runtime/oci/users.ts';
 import type { OciSpec } from '../../runtime/runtime.ts';
 import { defaultDetachKeys } from '../../runtime/stdio/detachKeys.ts';
 import { ProcessIo } from '../../runtime/stdio/processIo.ts';
 import type { AttachStreams } from '../../runtime/stdio/stdio.ts';
 import type { Exec, ExecSpec } from '../engine.ts';
-import type { ConsoleSize, ContainerId } from '../model.ts';
+import type { ContainerId } from '../model.ts';
 import { emitContainerEvent } from './containerEvents.ts';
 import { fifoFolderOf } from './containerIo.ts';
 import { checkDetachKeys } from './createChecks.ts';

@@ -235,7 +235,7 @@ export class LocalVolumes implements Volumes {
 
   /** An empty volume that is no mount gets what `copy` puts into a folder. */
   async fill(name: string, copy: (target: string) => Promise<CopyOutcome>): Promise<void> {
-    if (hostMountOf(this.#records.get(name)?.options) !== undefined) return;
+    if (this.#isMount(name)) return;
     await this.#mutex.run(name, () => this.#folders.fill(name, this.#users.hasRuns(name), copy));
   }
 
@@ -267,9 +267,14 @@ export class LocalVolumes implements Volumes {
       await this.#mutex.run(name, async () => {
         if (!this.#users.deleteRun(name, id)) return;
         this.#emit('unmount', name, { driver: 'local', container: id });
-        const isMount = hostMountOf(this.#records.get(name)?.options) !== undefined;
-        if (isMount && !this.#users.hasRuns(name)) await this.#deps.hostMounts.unmount(this.pathOf(name));
+        if (this.#isMount(name) && !this.#users.hasRuns(name))
+          await this.#deps.hostMounts.unmount(this.pathOf(name));
       });
+  }
+
+  /** Something is mounted as the volume while it is used. */
+  #isMount(name: string): boolean {
+    return hostMountOf(this.#records.get(name)?.options) !== undefined;
   }
 
   /** For its first run. */
@@ -294,8 +299,7 @@ export class LocalVolumes implements Volumes {
     const { hostMounts, folder, logger } = this.#deps;
     for (const path of await hostMounts.list(folder)) {
       const [name = ''] = path.slice(folder.length + 1).split('/');
-      const isOurs =
-        path === this.pathOf(name) && hostMountOf(this.#records.get(name)?.options) !== undefined;
+      const isOurs = path === this.pathOf(name) && this.#isMount(name);
       if (!isOurs || this.#users.hasRuns(name)) continue;
       await hostMounts.unmount(path).catch((error: unknown) => {
         logger.error({ volume: name, err: error }, 'could not unmount a volume that nobody has');

@@ -5,7 +5,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { dirname, relative } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { findProgram } from '../../base/programs.ts';
+import { programPath } from '../programPath.ts';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 
 /** Lives while its stdin is open. Arguments: of each mount its options and where it goes. */
@@ -15,13 +15,6 @@ const mountScript =
 const mountPoints = ['/sys', '/proc'] as const;
 
 type Holder = ChildProcessByStdio<Writable, Readable, Readable>;
-
-/** Throws runtimeUnavailable if `name` is nowhere in PATH; `need` says what for. */
-export async function programPath(name: string, need: string): Promise<string> {
-  const path = await findProgram(name);
-  if (path === undefined) throw new LinkspanError('runtimeUnavailable', `${need} needs the program ${name}`);
-  return path;
-}
 
 /** The deepest folder that all of `paths` are in. */
 function commonFolder(paths: readonly string[]): string {

@@ -6,7 +6,8 @@ import { execFile } from 'node:child_process';
 import { lstat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { LinkspanError } from '../../errors/linkspanError.ts';
-import { programPath, withOverlays } from './overlayHolder.ts';
+import { programPath } from '../programPath.ts';
+import { withOverlays } from './overlayHolder.ts';
 import { resolveInRoot } from './rootfs.ts';
 
 const need = 'filling a volume';

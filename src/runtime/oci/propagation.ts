@@ -4,6 +4,7 @@
  * container's root is not private.
  */
 import { LinkspanError } from '../../errors/linkspanError.ts';
+import { mountPointIn } from '../mountinfo.ts';
 
 /** One of /proc/self/mountinfo (proc_pid_mountinfo(5)). */
 export interface MountPoint {
@@ -12,17 +13,13 @@ export interface MountPoint {
   readonly isSlave: boolean;
 }
 
-const escapes = /\\([0-7]{3})/g;
-
 /** The mount that `path` lies on, by the text of mountinfo: the last of the longest. */
 export function mountPointOf(path: string, mountinfo: string): MountPoint | undefined {
   let found: MountPoint | undefined;
   for (const line of mountinfo.split('\n')) {
     // `36 35 98:0 /root /mnt rw,noatime shared:1 master:2 - ext3 …`
     const words = line.split(' ');
-    const at = words[4]?.replaceAll(escapes, (_, octal: string) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
+    const at = mountPointIn(words);
     if (at === undefined) continue;
     const isAbove = at === '/' || path === at || path.startsWith(`${at}/`);
     if (!isAbove || (found !== undefined && found.path.length > at.length)) continue;

@@ -86,7 +86,7 @@ export interface SpecHost {
 }
 
 /** Of a terminal, in characters. */
-type ConsoleSize = readonly [height: number, width: number];
+export type ConsoleSize = readonly [height: number, width: number];
 
 /** A limit of setrlimit(2). */
 export interface Ulimit {
