@@ -8,7 +8,7 @@ import type { ApiContext, Routes } from './apiContext.ts';
 import { queryOf } from './apiContext.ts';
 import { cacheShape } from './buildShapes.ts';
 import { listShape } from './containerShapes.ts';
-import { imageListShape } from './imageShapes.ts';
+import { countsBy, imageListShape } from './imageShapes.ts';
 import { allOf } from './query.ts';
 import { isAtLeast } from './versions.ts';
 import { volumeShape } from './volumeRoutes.ts';
@@ -24,15 +24,10 @@ interface Measured {
 async function measureImages({ deps }: ApiContext, version: string): Promise<Measured> {
   const { images, containers } = deps.engine;
   const [all, { layersBytes, sharedBytes }] = await Promise.all([images.list(), images.usage()]);
-  const users = containers.list().map(({ imageId }) => imageId);
+  const countsOf = countsBy(containers.list(), sharedBytes);
   return {
     LayersSize: layersBytes,
-    Images: all.map((image) =>
-      imageListShape(image, version, {
-        containers: users.filter((id) => id === image.id).length,
-        sharedBytes: sharedBytes.get(image.id) ?? 0,
-      }),
-    ),
+    Images: all.map((image) => imageListShape(image, version, countsOf(image.id))),
   };
 }
 

@@ -51,7 +51,8 @@ async function copyOutput(
   }
 }
 
-async function untilDrained(sink: Duplex): Promise<void> {
+/** Settles when the sink takes more, or is closed. */
+export async function untilDrained(sink: Writable): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const done = (): void => {
     sink.off('drain', done);

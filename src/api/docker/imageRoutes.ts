@@ -18,7 +18,7 @@ import {
 } from './filters.ts';
 import { startReading } from './byteReply.ts';
 import { type Decoder, parseJson, struct, text } from './goJson.ts';
-import { historyShape, imageInspectShape, imageListShape, progressShape } from './imageShapes.ts';
+import { countsBy, historyShape, imageInspectShape, imageListShape, progressShape } from './imageShapes.ts';
 import { JsonLines } from './jsonLines.ts';
 import { allOf, boolOf, type Query, textOf } from './query.ts';
 import { credentialsOf } from './registryAuth.ts';
@@ -270,12 +270,8 @@ export const imageRoutes: Routes = (app, context) => {
     const version = versionOf(request.raw);
     if (!boolOf(query, 'shared-size')) return chosen.map((image) => imageListShape(image, version));
     const { sharedBytes } = await images.usage();
-    return chosen.map((image) =>
-      imageListShape(image, version, {
-        containers: containers.list().filter(({ imageId }) => imageId === image.id).length,
-        sharedBytes: sharedBytes.get(image.id) ?? 0,
-      }),
-    );
+    const countsOf = countsBy(containers.list(), sharedBytes);
+    return chosen.map((image) => imageListShape(image, version, countsOf(image.id)));
   });
 
   app.post('/images/create', async (request, reply) =>

@@ -13,6 +13,16 @@ export interface ImageCounts {
   readonly sharedBytes: number;
 }
 
+/** Counts for each image, of all containers, each looked at once. */
+export function countsBy(
+  containers: readonly { readonly imageId: string }[],
+  sharedBytes: ReadonlyMap<string, number>,
+): (imageId: string) => ImageCounts {
+  const users = new Map<string, number>();
+  for (const { imageId } of containers) users.set(imageId, (users.get(imageId) ?? 0) + 1);
+  return (imageId) => ({ containers: users.get(imageId) ?? 0, sharedBytes: sharedBytes.get(imageId) ?? 0 });
+}
+
 /** One element of `GET /images/json`; what was not counted is -1. */
 export function imageListShape(
   image: Image,

@@ -5,6 +5,7 @@
 import type { FastifyReply } from 'fastify';
 import { LinkspanError, messageOf } from '../../errors/linkspanError.ts';
 import { headersOf } from './apiContext.ts';
+import { untilDrained } from './hijack.ts';
 
 /** A client that leaves more than this unread is cut off, so that it cannot fill our memory. */
 const maxUnreadBytes = 8 * 1024 * 1024;
@@ -45,12 +46,7 @@ export class JsonLines {
   async drained(): Promise<void> {
     const { raw } = this.#reply;
     if (raw.destroyed || !raw.writableNeedDrain) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    raw.once('drain', resolve);
-    raw.once('close', resolve);
-    await promise;
-    raw.off('drain', resolve);
-    raw.off('close', resolve);
+    await untilDrained(raw);
   }
 
   /** Runs `work`, which writes lines, and ends the reply. Rejects only while no line has been written. */

@@ -2,7 +2,8 @@
  * What `version` and `info` say: this build, the machine and the engine, in Docker's shapes (Engine API 1.50).
  */
 import { readFileSync } from 'node:fs';
-import { arch, availableParallelism, machine, release, totalmem } from 'node:os';
+import { availableParallelism, machine, release, totalmem } from 'node:os';
+import { goArchitecture } from '../../base/architecture.ts';
 import type { Engine, EngineInfo } from '../../engine/engine.ts';
 import { type ApiDeps, apiVersion, type BuildInfo, minApiVersion } from './apiServer.ts';
 import type { RegistrySettings } from '../../runtime/images/images.ts';
@@ -13,12 +14,6 @@ import { isAtLeast } from './versions.ts';
 
 type Shape = Record<string, unknown>;
 
-/** Go's name of this architecture. */
-function goArch(): string {
-  const names: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', loong64: 'loong64' };
-  return names[arch()] ?? arch();
-}
-
 /** `GET /version`; also with the fields that Docker repeats at the top. */
 export function versionShape(build: BuildInfo, info: EngineInfo): Shape {
   const details = {
@@ -26,7 +21,7 @@ export function versionShape(build: BuildInfo, info: EngineInfo): Shape {
     MinAPIVersion: minApiVersion,
     GitCommit: build.gitCommit,
     Os: 'linux',
-    Arch: goArch(),
+    Arch: goArchitecture,
     KernelVersion: release(),
     BuildTime: build.buildTime,
   };

@@ -3,6 +3,7 @@
  * config, their Docker schema 2 twins, and docker-save's manifest.json. Pure; each parser throws imageInvalid with
  * a sentence that names the document and what is wrong with it.
  */
+import { goArchitecture } from '../../base/architecture.ts';
 import { createHash } from 'node:crypto';
 import { LinkspanError } from '../../errors/linkspanError.ts';
 import type { Healthcheck } from '../oci/healthcheck.ts';
@@ -251,8 +252,7 @@ export function parseConfig(bytes: Uint8Array): ImageDetails {
 
 /** This machine in OCI's words. */
 export function hostPlatform(): Platform {
-  const names: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
-  return { os: 'linux', architecture: names[process.arch] ?? process.arch };
+  return { os: 'linux', architecture: goArchitecture };
 }
 
 /** Without a variant that says what is so of all of its architecture (containerd/platforms). */

@@ -2,7 +2,8 @@
  * What specs need to know of this machine, read once at daemon start.
  */
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
-import { arch, release } from 'node:os';
+import { release } from 'node:os';
+import { goArchitecture } from '../../base/architecture.ts';
 import { openAppArmor } from './appArmor.ts';
 import { allCapabilities } from './capabilities.ts';
 import { readDeviceNumber, readDevicesAt, readHostDevices } from './devices.ts';
@@ -10,9 +11,6 @@ import { findInit } from './initProgram.ts';
 import { readLimitSupport } from './limitSupport.ts';
 import { mountPointOf } from './propagation.ts';
 import type { SpecHost } from './spec.ts';
-
-/** Node's names of architectures in Go's, which profiles and images use. */
-const architectures: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
 
 /** The capabilities in a /proc/PID/status text (`CapBnd`, the most that a child can get). */
 export function parseCapabilities(status: string): readonly string[] {
@@ -25,7 +23,7 @@ export function readSpecHost(cgroupParent = ''): SpecHost {
   // A machine in hybrid mode has the v2 tree elsewhere, and runs containers on v1.
   const cgroupVersion = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : 1;
   return {
-    architecture: architectures[arch()] ?? arch(),
+    architecture: goArchitecture,
     kernelRelease: release(),
     capabilities: parseCapabilities(readFileSync('/proc/self/status', 'utf8')),
     cgroupVersion,

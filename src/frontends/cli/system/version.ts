@@ -1,6 +1,7 @@
 /*
  * `version`: client and server, as text or through a template.
  */
+import { goArchitecture } from '../../../base/architecture.ts';
 import { CliError } from '../cliError.ts';
 import { type Command, noArguments } from '../command.ts';
 import { flag } from '../flags.ts';
@@ -31,8 +32,6 @@ interface ServerVersion {
   }[];
 }
 
-const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
-
 function row(indent: number, name: string, value: string): string {
   return value === '' ? '' : `${' '.repeat(indent)}${`${name}:`.padEnd(19 - indent)}${value}\n`;
 }
@@ -43,7 +42,7 @@ function formatClient(): string {
     row(1, 'Version', clientVersion),
     row(1, 'API version', apiVersion),
     row(1, 'Node version', process.version),
-    row(1, 'OS/Arch', `linux/${architecture}`),
+    row(1, 'OS/Arch', `linux/${goArchitecture}`),
   ].join('');
 }
 
@@ -78,7 +77,7 @@ function structOf(serverText: string | undefined): GoStruct {
     ApiVersion: apiVersion,
     DefaultAPIVersion: apiVersion,
     Os: 'linux',
-    Arch: architecture,
+    Arch: goArchitecture,
     Context: 'default',
   };
   const typed = (json: unknown): GoValue =>
