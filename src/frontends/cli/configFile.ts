@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { CliError } from './cliError.ts';
-import type { Invocation } from './command.ts';
+import type { Flags } from './flags.ts';
 import type { Io } from './io.ts';
 
 /** A default for `--format` each. */
@@ -69,8 +69,14 @@ export function loadConfig(io: Io): ConfigFile {
   }
 }
 
+/** The command line, and the file beside it. */
+interface Choice {
+  readonly flags: Flags;
+  readonly config: ConfigFile;
+}
+
 /** `--format`, else what the file says of it unless only ids are asked for; empty = the plain table. */
-export function listFormat({ flags, config }: Pick<Invocation, 'flags' | 'config'>, key: FormatKey): string {
+export function listFormat({ flags, config }: Choice, key: FormatKey): string {
   const given = flags.text('format');
   if (given !== '') return given;
   // `stats` has no --quiet.
@@ -78,7 +84,7 @@ export function listFormat({ flags, config }: Pick<Invocation, 'flags' | 'config
 }
 
 /** `--detach-keys`, else the file's; empty = the daemon's own. */
-export function chosenDetachKeys({ flags, config }: Pick<Invocation, 'flags' | 'config'>): string {
+export function chosenDetachKeys({ flags, config }: Choice): string {
   return flags.text('detach-keys') || (config.detachKeys ?? '');
 }
 
